@@ -1,0 +1,1 @@
+"""Tasks, splits, metrics, baselines' scores and the board; it knows datasets only by schema."""

@@ -1,0 +1,1 @@
+"""From campaigns to datasets: sampling UEs, tracing paths, writing shards."""

@@ -1,0 +1,116 @@
+"""The end of a run: index, card, attribution, hashes over all shards, final manifest."""
+
+import os
+import platform
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from raymark.generator.plan import Plan
+from raymark.manifest import (
+    INDEX_NAME,
+    JOURNAL_NAME,
+    Manifest,
+    ShardRecord,
+    content_hash,
+    site_hashes,
+    write_manifest,
+)
+from raymark.shard import file_sha256, publish, read_shard, writable, write_text
+
+
+def finish_dataset(
+    plan: Plan, folder: Path, manifest: Manifest, records: list[ShardRecord], seconds: float
+) -> Manifest:
+    """Write index, card, attribution and the final manifest; then the journal may go."""
+    arrays = site_hashes(folder, manifest, records)
+    index_sha256 = _write_index(folder, plan, records)
+    finished = manifest.model_copy(
+        update={
+            "state": "complete",
+            "shards": tuple(records),
+            "arrays": arrays,
+            "content_hash": content_hash(arrays),
+            "index_sha256": index_sha256,
+            "generation": {
+                "seconds_of_last_run": round(seconds, 1),
+                "machine": platform.machine(),
+                "num_cpus": os.cpu_count() or 1,
+                "peak_memory_bytes": _peak_memory_bytes(),
+            },
+        }
+    )
+    write_text(folder / "ATTRIBUTION", _attribution(plan))
+    write_text(folder / "CARD.md", _card(finished))
+    write_manifest(folder, finished)
+    (folder / JOURNAL_NAME).unlink(missing_ok=True)
+    return finished
+
+
+def _write_index(folder: Path, plan: Plan, records: list[ShardRecord]) -> str:
+    names = [band.name for band in plan.campaign.bands]
+    table = pd.concat([_index_rows(folder, record, names) for record in records])
+    path = folder / INDEX_NAME
+    partial = path.with_name(path.name + ".partial")
+    with writable(path):
+        table.to_parquet(partial, index=False)
+        publish(partial, path)
+    return file_sha256(path)
+
+
+def _index_rows(folder: Path, record: ShardRecord, bands: list[str]) -> pd.DataFrame:
+    arrays = read_shard(folder / record.file("paths"), "paths")
+    position, offset = arrays["ue/position_m"], arrays["link/path_offset"]
+    link = np.repeat(np.arange(record.num_ues), np.diff(offset))
+    columns: dict[str, object] = {
+        "scene": record.scene,
+        "site": record.site,
+        "ue_index": arrays["ue/ue_index"],
+        "x_m": position[:, 0],
+        "y_m": position[:, 1],
+        "z_m": position[:, 2],
+        "los": arrays["link/los"],
+        "num_paths": np.diff(offset).astype("i4"),
+        "track_id": arrays["ue/track_id"],
+        "track_step": arrays["ue/track_step"],
+        "shard": record.file("paths"),
+        "row": np.arange(record.num_ues, dtype="i4"),
+    }
+    for i, band in enumerate(bands):
+        power = np.abs(arrays["path/amplitude"][i].astype("c16")) ** 2
+        gain = np.bincount(link, power, record.num_ues)
+        gain_db = 10 * np.log10(np.maximum(gain, 1e-30))
+        columns[f"gain_db_{band}"] = np.where(gain > 0, gain_db, -300.0).astype("f4")
+    return pd.DataFrame(columns)
+
+
+def _attribution(plan: Plan) -> str:
+    scenes = {site.scene.name: site.scene.settings for site in plan.sites}
+    lines = [f"{name}: {s.attribution} (licence: {s.licence})" for name, s in scenes.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _card(manifest: Manifest) -> str:
+    campaign = manifest.campaign
+    sites = "\n".join(
+        f"| {s.scene} | {s.site} | {s.num_ues} | {s.licence} |" for s in manifest.sites
+    )
+    notes = "\n".join(f"- {note}" for note in manifest.notes)
+    bands = ", ".join(f"{band.name}" for band in campaign.bands)
+    return (
+        f"# {manifest.id}\n\n{campaign.description}\n\n"
+        f"Bands: {bands}. Content hash: `{manifest.content_hash}`.\n\n"
+        f"| scene | site | UEs | licence |\n|---|---|---|---|\n{sites}\n\n"
+        f"## How the paths were found\n\n{notes}\n\n"
+        "Read it with `raymark.open_dataset(folder)`; every array is described in the files "
+        "themselves. The whole campaign stands in `dataset.json`.\n"
+    )
+
+
+def _peak_memory_bytes() -> int:
+    """Return the largest resident size of this process; Linux counts it in KiB, macOS in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

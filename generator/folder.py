@@ -1,0 +1,160 @@
+"""The dataset folder as a place of work: whose it is, what is done, one process at a time."""
+
+import contextlib
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from raymark.errors import DatasetError
+from raymark.generator.plan import Plan, SitePlan
+from raymark.generator.tracing.runtime import find_runtime
+from raymark.manifest import (
+    INDEX_NAME,
+    JOURNAL_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    ShardRecord,
+    SiteRecord,
+    read_journal,
+    read_manifest,
+    write_manifest,
+)
+from raymark.schema import SCHEMA_VERSION
+from raymark.shard import file_sha256, writable
+
+_SOFTWARE = ("raymark", "sionna-rt", "mitsuba", "drjit", "numpy", "h5py")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; the system lets go of it however the process ends.
+
+    Raises:
+        DatasetError: If another process holds it, or if it cannot be made.
+    """
+    with writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DatasetError(f"another process is generating into {folder}") from error
+    else:
+        yield
+    finally:
+        os.close(handle)
+
+
+def finished_shards(folder: Path) -> dict[tuple[str, str, int], ShardRecord]:
+    """Return the noted shards whose files are present with the noted hashes."""
+    done = {}
+    for record in read_journal(folder):
+        files = [(folder / record.file(kind), record.sha256(kind)) for kind in ("paths", "detail")]
+        if all(path.is_file() and file_sha256(path) == sha for path, sha in files):
+            done[record.scene, record.site, record.part] = record
+    return done
+
+
+def prepare_folder(plan: Plan, folder: Path, shard_size: int, *, overwrite: bool) -> Manifest:
+    """Return the manifest to go on with; a new one is written where the folder is free.
+
+    Raises:
+        DatasetError: If the folder holds another campaign (and `overwrite` is not set), one that
+            was begun with other software, or anything else.
+    """
+    if (folder / MANIFEST_NAME).is_file():
+        manifest = read_manifest(folder)
+        if manifest.config_hash == plan.config_hash and manifest.shard_size == shard_size:
+            _require_same_software(folder, manifest)
+            return manifest
+        if not overwrite:
+            raise DatasetError(
+                f"{folder} holds another campaign ('{manifest.campaign.name}', config "
+                f"{manifest.config_hash[:12]}, {manifest.shard_size} UEs per shard; this is "
+                f"'{plan.campaign.name}', {plan.config_hash[:12]}, {shard_size}); choose another "
+                "folder or add --overwrite"
+            )
+        _clear(folder, manifest)
+    elif any(folder.iterdir()):
+        raise DatasetError(f"{folder} is not empty and holds no dataset; choose another folder")
+    manifest = _new_manifest(plan, shard_size)
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def _new_manifest(plan: Plan, shard_size: int) -> Manifest:
+    return Manifest(
+        id=f"{plan.campaign.name}-{plan.config_hash[:12]}",
+        schema_version=SCHEMA_VERSION,
+        state="incomplete",
+        config_hash=plan.config_hash,
+        shard_size=shard_size,
+        campaign=plan.campaign,
+        sites=tuple(_site_record(site) for site in plan.sites),
+        software=_software(),
+        notes=tracing_notes(plan),
+    )
+
+
+def tracing_notes(plan: Plan) -> tuple[str, ...]:
+    """Return what a reader must know of how the paths were found."""
+    tracer = plan.campaign.tracer
+    notes = [
+        f"candidates by Sionna's deterministic PathSolver search, {tracer.num_rays} rays, in "
+        f"blocks of {tracer.block_size} UEs; the paths of a UE depend on its block",
+        f"paths ranked and cut off by their power at {plan.campaign.bands[0].name}",
+    ]
+    if tracer.refraction or tracer.diffuse_reflection:
+        notes.append(
+            f"refraction and diffuse reflection were sampled with the materials at "
+            f"{plan.campaign.bands[0].name} for all bands"
+        )
+    return tuple(notes)
+
+
+def _software() -> dict[str, str]:
+    runtime = find_runtime()
+    return {
+        **{name: metadata.version(name) for name in _SOFTWARE},
+        "python": platform.python_version(),
+        "variant": runtime.variant,
+        "llvm": runtime.llvm_version or "none",
+    }
+
+
+def _require_same_software(folder: Path, manifest: Manifest) -> None:
+    """A dataset is made by one set of versions, or its parts would not fit together."""
+    now = _software()
+    changed = [k for k, v in manifest.software.items() if now.get(k) != v]
+    if manifest.state == "incomplete" and changed:
+        then = ", ".join(f"{k} {manifest.software[k]} (now {now.get(k)})" for k in changed)
+        raise DatasetError(
+            f"{folder} was begun with {then}; go on with those versions or add --overwrite"
+        )
+
+
+def _site_record(site: SitePlan) -> SiteRecord:
+    return SiteRecord(
+        scene=site.scene.name,
+        site=site.site.name,
+        position_m=site.site.position_m,
+        orientation_rad=site.site.orientation_rad,
+        num_ues=len(site.ues),
+        scene_hash=site.scene_hash,
+        licence=site.scene.settings.licence,
+        attribution=site.scene.settings.attribution,
+    )
+
+
+def _clear(folder: Path, manifest: Manifest) -> None:
+    """Delete the files of a dataset, and nothing that it did not write."""
+    with writable(folder):
+        (folder / MANIFEST_NAME).unlink()
+        for record in [*manifest.shards, *read_journal(folder)]:
+            for kind in ("paths", "detail"):
+                (folder / record.file(kind)).unlink(missing_ok=True)
+        for name in (INDEX_NAME, JOURNAL_NAME, "CARD.md", "ATTRIBUTION"):
+            (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,175 @@
+"""What a campaign will do: scenes loaded, sites checked, UEs drawn, shards laid out."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raymark.campaign import Campaign, PositionsSampling, SceneChoice, read_campaign
+from raymark.config import config_hash, nearest
+from raymark.errors import ConfigError
+from raymark.generator.sampling import SampledUEs, check_site, sample_ues
+from raymark.generator.tracing.sionna_adapter import LoadedScene
+from raymark.scenes import Scene, Site, check_material, get_scene
+from raymark.shard import file_sha256
+
+DEFAULT_SHARD_SIZE = 1000
+
+_PRESETS = Path(__file__).parent / "presets"
+
+BYTES_PER_PATH = 37
+"""Measured size of a path in the shards (three bands, both files, compressed)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardPlan:
+    """A range of UEs of one site that goes into one pair of files."""
+
+    part: int
+    first_ue: int
+    num_ues: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitePlan:
+    """One site of one scene, ready to be traced."""
+
+    scene: Scene
+    scene_hash: str
+    loaded: LoadedScene
+    site: Site
+    ues: SampledUEs
+
+    @property
+    def key(self) -> str:
+        """Name of the site within the dataset."""
+        return f"{self.scene.name}/{self.site.name}"
+
+    def shards(self, shard_size: int) -> Iterator[ShardPlan]:
+        """Yield the shards of the site in order."""
+        for part, first in enumerate(range(0, len(self.ues), shard_size)):
+            yield ShardPlan(
+                part=part, first_ue=first, num_ues=min(shard_size, len(self.ues) - first)
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A campaign made ready: nothing is traced yet, but everything was checked."""
+
+    campaign: Campaign
+    sites: tuple[SitePlan, ...]
+    config_hash: str
+
+    @property
+    def num_links(self) -> int:
+        """Number of (UE, site) pairs; each is stored at every band."""
+        return sum(len(site.ues) for site in self.sites)
+
+
+def preset_names() -> list[str]:
+    """Return the names of the campaigns that ship with the package."""
+    return sorted(path.stem for path in _PRESETS.glob("*.yaml"))
+
+
+def load_campaign(name_or_path: str) -> Campaign:
+    """Read a preset by its name, or a campaign from a YAML file.
+
+    Raises:
+        ConfigError: If there is neither (the nearest preset is offered), or if it is not valid.
+    """
+    if name_or_path in preset_names():
+        return read_campaign(_PRESETS / f"{name_or_path}.yaml")
+    path = Path(name_or_path)
+    if path.is_file():
+        return read_campaign(path)
+    if path.suffix in (".yaml", ".yml"):
+        raise ConfigError(f"campaign file {path} does not exist")
+    raise ConfigError(
+        f"unknown preset '{name_or_path}'{nearest(name_or_path, preset_names())} "
+        f"(presets: {', '.join(preset_names())}; or give a YAML file)"
+    )
+
+
+def check_campaign(campaign: Campaign) -> list[tuple[Scene, tuple[Site, ...]]]:
+    """Check scenes, sites and materials of a campaign without loading any geometry.
+
+    Raises:
+        ConfigError: If a scene is unknown or a file of positions is missing.
+        SceneError: If a site is unknown or a material is undefined at a band.
+    """
+    chosen = []
+    for i, choice in enumerate(campaign.scenes):
+        scene = get_scene(choice.name, choice.params)
+        chosen.append((scene, _sites_of(scene, choice)))
+        for j, band in enumerate(campaign.bands):
+            for material in scene.settings.materials:
+                where = f"scenes[{i}] '{scene.name}', bands[{j}] '{band.name}'"
+                check_material(material, band.carrier_hz, where=where)
+    if isinstance(campaign.sampling, PositionsSampling):
+        _check_position_files(campaign.sampling, [scene.name for scene, _ in chosen])
+    return chosen
+
+
+def make_plan(campaign: Campaign) -> Plan:
+    """Check a campaign, load its scenes and draw its UEs.
+
+    Raises:
+        ConfigError: If a setting cannot be used.
+        SceneError: If a site lies in a building or a sector has no outdoor point.
+    """
+    chosen = check_campaign(campaign)
+    sites = tuple(
+        plan
+        for scene, chosen_sites in chosen
+        for plan in _plan_scene(campaign, scene, chosen_sites)
+    )
+    hashes = {site.scene.name: site.scene_hash for site in sites}
+    return Plan(
+        campaign=campaign,
+        sites=sites,
+        config_hash=config_hash({"campaign": _identity(campaign), "scenes": hashes}),
+    )
+
+
+def _sites_of(scene: Scene, choice: SceneChoice) -> tuple[Site, ...]:
+    if choice.sites is None:
+        return scene.sites
+    return tuple(scene.site(name) for name in choice.sites)
+
+
+def _plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> Iterator[SitePlan]:
+    with tempfile.TemporaryDirectory(prefix="raymark-") as workspace:
+        xml_path = scene.xml_path(Path(workspace))
+        scene_hash = scene.hash(xml_path)
+        loaded = LoadedScene(xml_path, campaign.front_end)
+    for site in sites:
+        check_site(loaded, site, scene=scene.name)
+        ues = sample_ues(campaign.sampling, loaded, site, seed=campaign.seed, scene=scene.name)
+        yield SitePlan(scene=scene, scene_hash=scene_hash, loaded=loaded, site=site, ues=ues)
+
+
+def _check_position_files(sampling: PositionsSampling, scenes: list[str]) -> None:
+    for name in sampling.files:
+        if name not in scenes:
+            raise ConfigError(
+                f"sampling.files: the campaign has no scene '{name}'{nearest(name, scenes)}"
+            )
+    for scene in scenes:
+        if scene not in sampling.files:
+            raise ConfigError(f"sampling.files names no file for scene '{scene}'")
+        if not Path(sampling.files[scene]).is_file():
+            raise ConfigError(f"sampling.files: {sampling.files[scene]} does not exist")
+
+
+def _identity(campaign: Campaign) -> dict[str, Any]:
+    """Return what decides the content: files by their hash, scenes by their name."""
+    data: dict[str, Any] = campaign.model_dump(mode="json", exclude={"name", "description"})
+    for choice in data["scenes"]:
+        choice["name"] = Path(choice["name"]).name
+    if isinstance(campaign.sampling, PositionsSampling):
+        data["sampling"]["files"] = {
+            scene: file_sha256(Path(file)) for scene, file in campaign.sampling.files.items()
+        }
+    return data

@@ -1,0 +1,361 @@
+"""Where the UEs stand: outdoors, off the walls, on the ground, within a site's sector."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from raymark.campaign import (
+    GridSampling,
+    PositionsSampling,
+    Sampling,
+    SectorSampling,
+    TrackSampling,
+    UniformSampling,
+)
+from raymark.errors import ConfigError, SceneError
+from raymark.scenes import Site
+from raymark.seeding import child_generator
+
+XY = Float[np.ndarray, "n 2"]
+Points = Float[np.ndarray, "n 3"]
+
+_CLEARANCE_M = 1.0
+_WALL_DIRECTIONS = 16
+_DRAWS_PER_BATCH = 2048
+_TRACKS_PER_BATCH = 64
+_MAX_BATCHES = 400
+_HEADING_TRIES = 12
+
+
+class RayCaster(Protocol):
+    """The geometry queries that sampling needs of a loaded scene."""
+
+    @property
+    def box_m(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+        """Lowest and highest corner [m]."""
+
+    def hit_distance(
+        self, origin_m: Points, direction: Points
+    ) -> tuple[Float[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+        """Distance to the first surface [m], inf if none, and the index of its object."""
+
+    def is_visible(self, start_m: Points, end_m: Points) -> Bool[np.ndarray, "n"]:
+        """Whether straight lines are free."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledUEs:
+    """UEs of one site in their fixed order.
+
+    Attributes:
+        position_m: World positions [m].
+        track_id: Track of each UE; -1 if not on a track.
+        track_step: Time order on the track; -1 if none.
+    """
+
+    position_m: Float[np.ndarray, "ue 3"]
+    track_id: Int[np.ndarray, "ue"]
+    track_step: Int[np.ndarray, "ue"]
+
+    def __len__(self) -> int:
+        """Return the number of UEs."""
+        return len(self.position_m)
+
+
+def sample_ues(
+    sampling: Sampling, caster: RayCaster, site: Site, *, seed: int, scene: str
+) -> SampledUEs:
+    """Draw the UEs of one site; the same arguments always give the same points.
+
+    Raises:
+        SceneError: If the sector has no outdoor point, or a given position lies in a building.
+        ConfigError: If a file of positions cannot be used.
+    """
+    names = (scene, site.name, "ue")
+    match sampling:
+        case PositionsSampling():
+            return _given_positions(sampling, caster, scene)
+        case TrackSampling():
+            return _walk_tracks(sampling, caster, site, seed, names)
+        case GridSampling():
+            return _without_tracks(_jittered_grid(sampling, caster, site, seed, names))
+        case UniformSampling():
+            return _without_tracks(_uniform_points(sampling, caster, site, seed, names))
+
+
+def ground_height(caster: RayCaster, xy_m: XY) -> Float[np.ndarray, "n"]:
+    """Return the height of the lowest surface under each point [m]; inf where there is none.
+
+    A ray goes up from below the scene: what it meets first is the ground, even in a building.
+    """
+    low, _ = caster.box_m
+    below = low[2] - _CLEARANCE_M
+    origin = np.column_stack([xy_m, np.full(len(xy_m), below)])
+    distance, _ = caster.hit_distance(origin, _repeat((0.0, 0.0, 1.0), len(xy_m)))
+    return below + distance
+
+
+def sees_sky(caster: RayCaster, position_m: Points) -> Bool[np.ndarray, "n"]:
+    """Tell whether nothing lies above each point."""
+    distance, _ = caster.hit_distance(position_m, _repeat((0.0, 0.0, 1.0), len(position_m)))
+    return ~np.isfinite(distance)
+
+
+def place_outdoors(
+    caster: RayCaster, xy_m: XY, *, height_m: float, wall_margin_m: float
+) -> tuple[Points, Bool[np.ndarray, "n"]]:
+    """Lift points to their height above ground and tell which of them are outdoors.
+
+    Outdoors means ground below, sky above, and no wall within the margin in 16 directions.
+    """
+    ground = ground_height(caster, xy_m)
+    has_ground = np.isfinite(ground)
+    position = np.column_stack([xy_m, np.where(has_ground, ground, 0.0) + height_m])
+    outdoors = has_ground & sees_sky(caster, position)
+    if wall_margin_m > 0:
+        rows = np.flatnonzero(outdoors)
+        outdoors[rows] = _wall_distance(caster, position[rows]) >= wall_margin_m
+    return position, outdoors
+
+
+def check_site(caster: RayCaster, site: Site, *, scene: str) -> None:
+    """Check that a base station stands in the open, inside the scene's box.
+
+    Raises:
+        SceneError: If it lies in a building, below the ground or outside.
+    """
+    position = np.asarray([site.position_m])
+    low, high = caster.box_m
+    place = f"scene '{scene}', site '{site.name}' at {site.position_m} m"
+    if (position[0, :2] < low[:2]).any() or (position[0, :2] > high[:2]).any():
+        raise SceneError(f"{place}: outside the scene, which spans {low[:2]} to {high[:2]} m")
+    if position[0, 2] <= ground_height(caster, position[:, :2])[0]:
+        raise SceneError(f"{place}: below the ground")
+    if not sees_sky(caster, position)[0]:
+        roof = caster.hit_distance(position, _repeat((0.0, 0.0, 1.0), 1))[0][0]
+        raise SceneError(
+            f"{place}: inside a building, a surface lies {roof:.1f} m above it; "
+            f"raise it above {position[0, 2] + roof:.1f} m or move it"
+        )
+
+
+def in_sector(sampling: SectorSampling, site: Site, xy_m: XY) -> Bool[np.ndarray, "n"]:
+    """Tell which points lie within the range and the angle of a site's sector."""
+    offset = xy_m - np.asarray(site.position_m[:2])
+    distance = np.hypot(offset[:, 0], offset[:, 1])
+    azimuth = np.degrees(np.arctan2(offset[:, 1], offset[:, 0])) - site.azimuth_deg
+    off_boresight = np.abs((azimuth + 180) % 360 - 180)
+    within = (distance >= sampling.min_range_m) & (distance <= sampling.max_range_m)
+    return within & (off_boresight <= sampling.sector_half_width_deg)
+
+
+def _wall_distance(caster: RayCaster, position_m: Points) -> Float[np.ndarray, "n"]:
+    angle = np.arange(_WALL_DIRECTIONS) * 2 * np.pi / _WALL_DIRECTIONS
+    rays = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(_WALL_DIRECTIONS)])
+    origin = np.repeat(position_m, _WALL_DIRECTIONS, axis=0)
+    distance, _ = caster.hit_distance(origin, np.tile(rays, (len(position_m), 1)))
+    return distance.reshape(-1, _WALL_DIRECTIONS).min(axis=1, initial=np.inf)
+
+
+def _draw_in_sector(
+    sampling: SectorSampling, site: Site, rng: np.random.Generator, count: int
+) -> XY:
+    """Draw points uniform over the area of the sector."""
+    low, high = sampling.min_range_m**2, sampling.max_range_m**2
+    radius = np.sqrt(rng.uniform(low, high, count))
+    half = sampling.sector_half_width_deg
+    azimuth = np.radians(site.azimuth_deg + rng.uniform(-half, half, count))
+    offset = np.column_stack([radius * np.cos(azimuth), radius * np.sin(azimuth)])
+    return np.asarray(site.position_m[:2]) + offset
+
+
+def _place(sampling: SectorSampling, caster: RayCaster, xy_m: XY) -> tuple[Points, np.ndarray]:
+    return place_outdoors(
+        caster, xy_m, height_m=sampling.height_m, wall_margin_m=sampling.wall_margin_m
+    )
+
+
+def _collect(count: int, draw: Callable[[int], Points], *, what: str) -> Points:
+    """Call `draw(batch)` until `count` rows have come.
+
+    Raises:
+        SceneError: If the first tenth of the allowed batches brings nothing, or all too few.
+    """
+    rows: list[Points] = []
+    total = 0
+    for batch in range(_MAX_BATCHES):
+        rows.append(draw(batch))
+        total += len(rows[-1])
+        if total >= count:
+            return np.concatenate(rows)[:count]
+        if total == 0 and batch >= _MAX_BATCHES // 10:
+            break
+    raise SceneError(f"{what}: found {total} outdoor points of {count} after {batch + 1} draws")
+
+
+def _uniform_points(
+    sampling: UniformSampling,
+    caster: RayCaster,
+    site: Site,
+    seed: int,
+    names: tuple[str, ...],
+) -> Points:
+    def draw(batch: int) -> Points:
+        rng = child_generator(seed, *names, batch)
+        xy = _draw_in_sector(sampling, site, rng, _DRAWS_PER_BATCH)
+        position, outdoors = _place(sampling, caster, xy)
+        return position[outdoors]
+
+    return _collect(sampling.num_ues, draw, what=_area(sampling, site, names))
+
+
+def _jittered_grid(
+    sampling: GridSampling,
+    caster: RayCaster,
+    site: Site,
+    seed: int,
+    names: tuple[str, ...],
+) -> Points:
+    steps = int(sampling.max_range_m / sampling.spacing_m) + 1
+    axis = np.arange(-steps, steps + 1) * sampling.spacing_m
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    offset = np.column_stack([x.ravel(), y.ravel()])
+    jitter = child_generator(seed, *names).uniform(-1, 1, offset.shape) * sampling.jitter_m
+    xy = np.asarray(site.position_m[:2]) + offset + jitter
+    xy = xy[in_sector(sampling, site, xy)]
+    position, outdoors = _place(sampling, caster, xy)
+    if not outdoors.any():
+        raise SceneError(f"{_area(sampling, site, names)}: no grid point is outdoors")
+    return position[outdoors]
+
+
+def _walk_tracks(
+    sampling: TrackSampling,
+    caster: RayCaster,
+    site: Site,
+    seed: int,
+    names: tuple[str, ...],
+) -> SampledUEs:
+    num_steps = sampling.steps_per_track
+    num_tracks = -(-sampling.num_ues // num_steps)
+
+    def draw(batch: int) -> Points:
+        rng = child_generator(seed, *names, batch)
+        return _walk_batch(sampling, caster, site, rng).reshape(-1, 3)
+
+    position = _collect(num_tracks * num_steps, draw, what=_area(sampling, site, names))
+    index = np.arange(sampling.num_ues)
+    return SampledUEs(
+        position_m=position[: sampling.num_ues].astype("f4"),
+        track_id=(index // num_steps).astype("i4"),
+        track_step=(index % num_steps).astype("i4"),
+    )
+
+
+def _walk_batch(
+    sampling: TrackSampling, caster: RayCaster, site: Site, rng: np.random.Generator
+) -> Float[np.ndarray, "track step 3"]:
+    """Walk a batch of tracks side by side and return those that never got stuck."""
+    start, outdoors = _place(
+        sampling, caster, _draw_in_sector(sampling, site, rng, _TRACKS_PER_BATCH)
+    )
+    walked = start[outdoors][:, None]
+    heading = rng.uniform(0, 2 * np.pi, len(walked))
+    for _ in range(sampling.steps_per_track - 1):
+        position, heading, moved = _step(sampling, caster, site, rng, walked[:, -1], heading)
+        walked = np.concatenate([walked[moved], position[moved, None]], axis=1)
+        heading = heading[moved]
+    return walked
+
+
+def _step(  # noqa: PLR0913 - the state of a walk is position and heading
+    sampling: TrackSampling,
+    caster: RayCaster,
+    site: Site,
+    rng: np.random.Generator,
+    here: Points,
+    heading: Float[np.ndarray, "track"],
+) -> tuple[Points, Float[np.ndarray, "track"], Bool[np.ndarray, "track"]]:
+    """Take one step; where the way is blocked, turn further at every further try."""
+    length = rng.uniform(sampling.min_step_m, sampling.max_step_m, len(here))
+    there, new_heading = here.copy(), heading.copy()
+    moved = np.zeros(len(here), dtype=bool)
+    for attempt in range(_HEADING_TRIES):
+        rows = np.flatnonzero(~moved)
+        spread = np.radians(sampling.turn_std_deg) * (1 + attempt)
+        trial = heading[rows] + spread * rng.standard_normal(len(rows))
+        offset = length[rows, None] * np.column_stack([np.cos(trial), np.sin(trial)])
+        position, free = _place(sampling, caster, here[rows, :2] + offset)
+        free &= in_sector(sampling, site, position[:, :2])
+        free &= caster.is_visible(here[rows], position)
+        there[rows[free]], new_heading[rows[free]] = position[free], trial[free]
+        moved[rows[free]] = True
+    return there, new_heading, moved
+
+
+def _given_positions(sampling: PositionsSampling, caster: RayCaster, scene: str) -> SampledUEs:
+    if scene not in sampling.files:
+        raise ConfigError(f"sampling.files names no file for scene '{scene}'")
+    path = Path(sampling.files[scene])
+    given = read_positions(path)
+    position, outdoors = place_outdoors(
+        caster, given[:, :2], height_m=sampling.height_m, wall_margin_m=0.0
+    )
+    if given.shape[1] == 3:
+        position[:, 2] = given[:, 2]
+        outdoors &= sees_sky(caster, position)
+        outdoors &= given[:, 2] > ground_height(caster, given[:, :2])
+    inside = np.flatnonzero(~outdoors)
+    if inside.size:
+        x, y = given[inside[0], :2]
+        raise SceneError(
+            f"{path}: {inside.size} of {len(given)} positions are not outdoors in '{scene}', "
+            f"the first is row {inside[0]} at ({x:g}, {y:g}) m"
+        )
+    return _without_tracks(position)
+
+
+def read_positions(path: Path) -> Float[np.ndarray, "n dim"]:
+    """Read positions from CSV (columns x_m, y_m and optionally z_m) or NPY ([n, 2 or 3]).
+
+    Raises:
+        ConfigError: If the file is missing, of another form, empty or not finite.
+    """
+    try:
+        if path.suffix == ".npy":
+            table = np.load(path, allow_pickle=False)
+        elif path.suffix == ".csv":
+            frame = pd.read_csv(path)
+            names = ["x_m", "y_m", *(["z_m"] if "z_m" in frame else [])]
+            table = frame[names].to_numpy(dtype="f8")
+        else:
+            raise ConfigError(f"{path}: positions must be a .csv or .npy file")
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"cannot read positions from {path}: {error}") from error
+    if table.ndim != 2 or table.shape[1] not in (2, 3) or len(table) == 0:
+        raise ConfigError(f"{path}: expected shape [n, 2] or [n, 3], got {list(table.shape)}")
+    if table.dtype.kind not in "fiu" or not np.isfinite(table).all():
+        raise ConfigError(f"{path}: positions must be finite numbers")
+    return table.astype("f8")
+
+
+def _without_tracks(position_m: Points) -> SampledUEs:
+    none = np.full(len(position_m), -1, dtype="i4")
+    return SampledUEs(position_m=position_m.astype("f4"), track_id=none, track_step=none)
+
+
+def _repeat(direction: tuple[float, float, float], count: int) -> Points:
+    return np.tile(direction, (count, 1))
+
+
+def _area(sampling: SectorSampling, site: Site, names: tuple[str, ...]) -> str:
+    return (
+        f"scene '{names[0]}', site '{site.name}': the sector of +-"
+        f"{sampling.sector_half_width_deg:g} deg around azimuth {site.azimuth_deg:g} deg, "
+        f"{sampling.min_range_m:g}-{sampling.max_range_m:g} m"
+    )

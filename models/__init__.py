@@ -1,0 +1,1 @@
+"""Localization models, one folder each, under the benchmark's contract."""

@@ -1,0 +1,97 @@
+"""Strict configuration values: read from YAML, checked with their place named, hashed."""
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from raymark.errors import ConfigError
+
+_ModelT = TypeVar("_ModelT", bound="Strict")
+
+
+class Strict(BaseModel):
+    """Base of all configuration values: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read one YAML mapping.
+
+    Raises:
+        ConfigError: If the file is missing, unreadable, no valid YAML or no mapping.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must hold a mapping of keys, got {type(data).__name__}")
+    return data
+
+
+def validate(model: type[_ModelT], data: dict[str, Any], *, where: str) -> _ModelT:
+    """Build `model` from `data`.
+
+    Raises:
+        ConfigError: One line for every fault, each with its place below `where`.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_describe(dict(e), where) for e in error.errors())) from error
+
+
+def canonical_json(value: Any) -> str:
+    """Write `value` (a `Strict` or plain data) as JSON with sorted keys and no spaces."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def config_hash(value: Any) -> str:
+    """Return the SHA-256 (hex) of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Return "; did you mean 'x'?" for the nearest known name, or nothing."""
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+def _describe(error: dict[str, Any], where: str) -> str:
+    place = f"{where}: {_location(error['loc'])}"
+    if error["type"] == "extra_forbidden":
+        return f"unknown key at {place}{nearest(str(error['loc'][-1]), _known_keys())}"
+    if error["type"] == "missing":
+        return f"missing key at {place}"
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    got = error["input"]
+    shown = f", got {got!r}" if isinstance(got, str | int | float) else ""
+    return f"{message}{shown} at {place}"
+
+
+def _location(parts: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".") or "top level"
+
+
+def _known_keys() -> list[str]:
+    keys: set[str] = set()
+    stack: list[type[BaseModel]] = [Strict]
+    while stack:
+        model = stack.pop()
+        keys.update(model.model_fields)
+        stack.extend(model.__subclasses__())
+    return sorted(keys)

@@ -1,0 +1,308 @@
+"""Read a dataset: choose links by scene, site and band; get paths, labels and fingerprints."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+
+from raymark.config import nearest
+from raymark.errors import DatasetError, SchemaError
+from raymark.fingerprints import (
+    FingerprintKind,
+    Fingerprints,
+    ProfileMethod,
+    measured_fingerprints,
+    oracle_fingerprints,
+)
+from raymark.manifest import INDEX_NAME, Manifest, ShardRecord, SiteRecord, read_manifest
+from raymark.radio import Band
+from raymark.schema import NO_INTERACTION
+from raymark.seeding import child_generator
+from raymark.shard import file_sha256, read_shard
+from raymark.synthesis import PathBatch, calibration_error
+
+DEFAULT_BATCH_SIZE = 256
+
+
+class Dataset:
+    """A finished dataset folder; files are read when they are needed and checked when opened.
+
+    Attributes:
+        folder: Where it lies.
+        manifest: Its `dataset.json`.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Open `folder`.
+
+        Raises:
+            DatasetError: If it holds no dataset, or one that is not finished.
+        """
+        self.folder = Path(folder)
+        self.manifest: Manifest = read_manifest(self.folder)
+        if self.manifest.state != "complete":
+            raise DatasetError(
+                f"the dataset in {self.folder} is not finished; run the same "
+                "`raymark generate` command again, it goes on where it stopped"
+            )
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """Names of the scenes."""
+        return tuple(dict.fromkeys(site.scene for site in self.manifest.sites))
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return tuple(band.name for band in self.manifest.campaign.bands)
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """One row per link: scene, site, position, label, track, gains, shard and row."""
+        path = self.folder / INDEX_NAME
+        if not path.is_file() or file_sha256(path) != self.manifest.index_sha256:
+            raise SchemaError(f"{path}: the file is missing or differs from the manifest")
+        return pd.read_parquet(path)
+
+    def band(self, name: str) -> Band:
+        """Return a band by its name.
+
+        Raises:
+            DatasetError: If the dataset has no such band (the nearest is offered).
+        """
+        self._require("band", name, self.bands)
+        return self.manifest.campaign.bands[self.bands.index(name)]
+
+    def select(self, *, scene: str, band: str, site: str | None = None) -> "Selection":
+        """Choose the links of one scene at one band, of one site or of all.
+
+        Raises:
+            DatasetError: If scene, band or site is not in the dataset (the nearest is offered).
+        """
+        self._require("scene", scene, self.scenes)
+        sites = tuple(record for record in self.manifest.sites if record.scene == scene)
+        if site is not None:
+            self._require("site", site, [record.site for record in sites])
+            sites = tuple(record for record in sites if record.site == site)
+        return Selection(
+            dataset=self, band=self.band(band), band_index=self.bands.index(band), sites=sites
+        )
+
+    def load_shard(self, record: ShardRecord) -> dict[str, np.ndarray]:
+        """Read the arrays of one `paths` file; the last four are kept in memory.
+
+        Raises:
+            SchemaError: If the file is missing or differs from the manifest.
+        """
+        return _load_checked(self.folder / record.file("paths"), record.paths_sha256)
+
+    def _require(self, noun: str, name: str, known: Sequence[str]) -> None:
+        if name not in known:
+            raise DatasetError(
+                f"{self.folder} has no {noun} '{name}'{nearest(name, list(known))} "
+                f"(it has: {', '.join(known)})"
+            )
+
+
+def open_dataset(folder: str | Path) -> Dataset:
+    """Open a finished dataset.
+
+    Raises:
+        DatasetError: If the folder holds no dataset, or one that is not finished.
+    """
+    return Dataset(folder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathTable:
+    """Ragged paths of a range of links in numpy, as they are stored.
+
+    `path_offset[i]:path_offset[i + 1]` are the rows of link i, strongest first. The arrays are
+    those of the schema, by their names without the group.
+    """
+
+    path_offset: Int[np.ndarray, "link1"]
+    delay_s: Float[np.ndarray, "path"]
+    zenith_bs_rad: Float[np.ndarray, "path"]
+    azimuth_bs_rad: Float[np.ndarray, "path"]
+    zenith_ue_rad: Float[np.ndarray, "path"]
+    azimuth_ue_rad: Float[np.ndarray, "path"]
+    interaction: Int[np.ndarray, "path depth"]
+    amplitude: np.ndarray
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The links of one scene at one band; its order is site by site, then by UE."""
+
+    dataset: Dataset
+    band: Band
+    band_index: int
+    sites: tuple[SiteRecord, ...]
+
+    @cached_property
+    def _shards(self) -> tuple[ShardRecord, ...]:
+        keys = [site.key for site in self.sites]
+        records = [r for r in self.dataset.manifest.shards if f"{r.scene}/{r.site}" in keys]
+        order = sorted(records, key=lambda r: (keys.index(f"{r.scene}/{r.site}"), r.first_ue))
+        return tuple(order)
+
+    @cached_property
+    def _first_row(self) -> Int[np.ndarray, "shard1"]:
+        return np.cumsum([0, *(record.num_ues for record in self._shards)])
+
+    def __len__(self) -> int:
+        """Return the number of links."""
+        return int(self._first_row[-1])
+
+    @cached_property
+    def position_m(self) -> Float[np.ndarray, "link 3"]:
+        """UE positions, world frame [m]."""
+        return self._gather("ue/position_m")
+
+    @cached_property
+    def los(self) -> Int[np.ndarray, "link"]:
+        """Labels: 1 LOS, 0 NLOS, -1 outage."""
+        return self._gather("link/los")
+
+    @cached_property
+    def ue_index(self) -> Int[np.ndarray, "link"]:
+        """Number of each UE at its site."""
+        return self._gather("ue/ue_index")
+
+    @cached_property
+    def site_index(self) -> Int[np.ndarray, "link"]:
+        """Index of each link's site in `sites`."""
+        keys = [site.key for site in self.sites]
+        return np.concatenate(
+            [np.full(r.num_ues, keys.index(f"{r.scene}/{r.site}")) for r in self._shards]
+        )
+
+    def _gather(self, name: str) -> np.ndarray:
+        return np.concatenate([self.dataset.load_shard(r)[name] for r in self._shards])
+
+    def path_table(self, start: int, stop: int) -> PathTable:
+        """Return the paths of links `start:stop` as ragged numpy arrays.
+
+        Raises:
+            IndexError: If the range is not within the selection.
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"links {start}:{stop} are not within 0:{len(self)}")
+        pieces = list(self._pieces(start, stop))
+        counts = [np.diff(arrays["link/path_offset"])[rows] for arrays, rows, _ in pieces]
+        offset = np.concatenate([[0], *counts]).cumsum()
+        names = [
+            field for field in PathTable.__slots__ if field not in ("path_offset", "amplitude")
+        ]
+        columns = {
+            name: np.concatenate([arrays[f"path/{name}"][paths] for arrays, _, paths in pieces])
+            for name in names
+        }
+        amplitude = np.concatenate(
+            [arrays["path/amplitude"][self.band_index, paths] for arrays, _, paths in pieces]
+        )
+        return PathTable(path_offset=offset, amplitude=amplitude, **columns)
+
+    def _pieces(
+        self, start: int, stop: int
+    ) -> Iterator[tuple[dict[str, np.ndarray], slice, slice]]:
+        """Yield (arrays, links, paths) of every shard that overlaps the range, at least one."""
+        for first, record in zip(self._first_row[:-1], self._shards, strict=True):
+            low, high = max(start - first, 0), min(stop - first, record.num_ues)
+            if low < high or (start == stop and first <= start < first + record.num_ues):
+                arrays = self.dataset.load_shard(record)
+                offset = arrays["link/path_offset"]
+                yield arrays, slice(low, high), slice(offset[low], offset[high])
+
+    def path_batch(self, start: int, stop: int) -> PathBatch:
+        """Return the paths of links `start:stop`, padded, in torch; they must share a site.
+
+        Raises:
+            DatasetError: If the range spans several sites, whose panels point elsewhere.
+        """
+        table = self.path_table(start, stop)
+        sites = np.unique(self.site_index[start:stop])
+        if len(sites) > 1:
+            raise DatasetError(f"links {start}:{stop} belong to several sites; select one site")
+        counts = np.diff(table.path_offset)
+        mask = np.arange(max(1, counts.max(initial=0)))[None, :] < counts[:, None]
+        site = self.sites[int(sites[0]) if len(sites) else 0]
+        return PathBatch(
+            amplitude=_pad(table.amplitude, mask),
+            delay_s=_pad(table.delay_s, mask),
+            zenith_bs_rad=_pad(table.zenith_bs_rad, mask),
+            azimuth_bs_rad=_pad(table.azimuth_bs_rad, mask),
+            num_interactions=_pad(
+                (table.interaction != NO_INTERACTION).sum(axis=1).astype("i8"), mask
+            ),
+            mask=torch.from_numpy(mask),
+            band=self.band,
+            orientation_rad=np.asarray(site.orientation_rad, dtype="f8"),
+        )
+
+    def ranges(self, batch_size: int = DEFAULT_BATCH_SIZE) -> Iterator[tuple[int, int]]:
+        """Yield (start, stop) of batches in order; a batch never spans two sites."""
+        edges = np.flatnonzero(np.diff(self.site_index)) + 1
+        for low, high in zip([0, *edges], [*edges, len(self)], strict=True):
+            for start in range(int(low), int(high), batch_size):
+                yield start, min(start + batch_size, int(high))
+
+    def fingerprints(
+        self,
+        start: int,
+        stop: int,
+        *,
+        kind: FingerprintKind = "measured",
+        generator: torch.Generator | None = None,
+        method: ProfileMethod = "bartlett",
+        device: torch.device | str = "cpu",
+    ) -> Fingerprints:
+        """Make the fingerprints of links `start:stop` (of one site) on a device.
+
+        Args:
+            start: First link.
+            stop: One past the last link.
+            kind: `measured` (estimated from noisy CSI) or `oracle` (the ray tracer's values).
+            generator: Source of fresh noise, on `device`; needed for `measured`.
+            method: Estimator of the measured angle-of-arrival profile.
+            device: Where to compute.
+
+        Raises:
+            DatasetError: If the range spans several sites, or `measured` lacks a generator.
+        """
+        paths = self.path_batch(start, stop).to(device)
+        front_end = self.dataset.manifest.campaign.front_end
+        if kind == "oracle":
+            return oracle_fingerprints(paths, front_end)
+        if generator is None:
+            raise DatasetError("measured fingerprints need a torch.Generator for their noise")
+        site = self.sites[int(self.site_index[start])]
+        rng = child_generator(self.dataset.manifest.campaign.seed, site.key, "calibration")
+        return measured_fingerprints(
+            paths,
+            front_end,
+            generator=generator,
+            calibration=calibration_error(front_end, rng).to(device),
+            method=method,
+        )
+
+
+@lru_cache(maxsize=4)
+def _load_checked(path: Path, sha256: str) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise SchemaError(f"{path}: the file is missing")
+    if file_sha256(path) != sha256:
+        raise SchemaError(f"{path}: the file differs from the manifest; run `raymark verify`")
+    return read_shard(path, "paths")
+
+
+def _pad(values: np.ndarray, mask: Bool[np.ndarray, "link path"]) -> torch.Tensor:
+    padded = np.zeros(mask.shape, dtype=values.dtype)
+    padded[mask] = values
+    return torch.from_numpy(padded)

@@ -1,0 +1,29 @@
+"""The errors that raymark raises on purpose, each one clear sentence for its reader."""
+
+
+class RaymarkError(Exception):
+    """Base of every error that a user can cause or cure; the CLI prints it and exits with 2."""
+
+
+class ConfigError(RaymarkError):
+    """A campaign, a preset or an option holds a value that cannot be used."""
+
+
+class SceneError(RaymarkError):
+    """A scene, a site or a sampling area is unknown or cannot be used."""
+
+
+class DatasetError(RaymarkError):
+    """A dataset folder is missing, incomplete, occupied or cannot be written."""
+
+
+class SchemaError(DatasetError):
+    """A stored file or array differs from what the schema or the manifest promises."""
+
+
+class PhysicsError(RaymarkError):
+    """A value breaks a physical law, such as a delay shorter than the straight line."""
+
+
+class RuntimeUnavailableError(RaymarkError):
+    """No usable ray-tracing back-end (LLVM library or GPU) was found on this machine."""

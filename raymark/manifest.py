@@ -1,0 +1,170 @@
+"""`dataset.json`: what a dataset holds, from what it was made, and the hash of every part."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from raymark.campaign import Campaign
+from raymark.config import Strict, config_hash, read_yaml, validate
+from raymark.errors import DatasetError
+from raymark.schema import FileKind, fields_of
+from raymark.shard import read_shard, writable, write_text
+
+MANIFEST_NAME = "dataset.json"
+JOURNAL_NAME = "journal.jsonl"
+INDEX_NAME = "index.parquet"
+
+
+class SiteRecord(Strict):
+    """One base station of one scene, as it was traced."""
+
+    scene: str
+    site: str
+    position_m: tuple[float, float, float]
+    orientation_rad: tuple[float, float, float]
+    num_ues: int
+    scene_hash: str = Field(description="SHA-256 over the geometry and the scene's own settings")
+    licence: str
+    attribution: str
+
+    @property
+    def key(self) -> str:
+        """Name of the site within the dataset, `<scene>/<site>`."""
+        return f"{self.scene}/{self.site}"
+
+
+class ShardRecord(Strict):
+    """One pair of files, `paths/...` and `detail/...`, that holds a range of UEs of one site."""
+
+    scene: str
+    site: str
+    part: int = Field(ge=0)
+    first_ue: int = Field(ge=0)
+    num_ues: int = Field(ge=1)
+    num_paths: int = Field(ge=0)
+    paths_sha256: str
+    detail_sha256: str
+
+    def file(self, kind: FileKind) -> str:
+        """Path of one of its files, relative to the dataset."""
+        return f"{kind}/{self.scene}/{self.site}/part-{self.part:04d}.h5"
+
+    def sha256(self, kind: FileKind) -> str:
+        """Hash of one of its files."""
+        return self.paths_sha256 if kind == "paths" else self.detail_sha256
+
+
+class Manifest(Strict):
+    """The whole of `dataset.json`."""
+
+    id: str
+    schema_version: int
+    state: Literal["incomplete", "complete"]
+    config_hash: str
+    shard_size: int
+    campaign: Campaign
+    sites: tuple[SiteRecord, ...]
+    software: dict[str, str]
+    notes: tuple[str, ...] = Field(default=(), description="What a reader must know of the tracing")
+    generation: dict[str, float | int | str] = Field(default_factory=dict)
+    content_hash: str | None = None
+    arrays: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="SHA-256 of every array of every site, over all shards"
+    )
+    shards: tuple[ShardRecord, ...] = ()
+    index_sha256: str | None = None
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `dataset.json`.
+
+    Raises:
+        DatasetError: If the folder holds no dataset.
+        ConfigError: If the file cannot be read or was edited into something invalid.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise DatasetError(f"{folder} holds no dataset ({MANIFEST_NAME} is missing)")
+    return validate(Manifest, read_yaml(path), where=str(path))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace `dataset.json` at once."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
+    write_text(folder / MANIFEST_NAME, text)
+
+
+def append_journal(folder: Path, record: ShardRecord) -> None:
+    """Note a finished shard, so that an interrupted run knows it after a crash."""
+    path = folder / JOURNAL_NAME
+    with writable(path), path.open("a", encoding="utf-8") as file:
+        file.write(record.model_dump_json() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_journal(folder: Path) -> list[ShardRecord]:
+    """Return the noted shards, the last note of each; a line cut off by a crash is dropped."""
+    path = folder / JOURNAL_NAME
+    if not path.is_file():
+        return []
+    records = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = ShardRecord.model_validate_json(line)
+        except ValueError:
+            continue
+        records[record.scene, record.site, record.part] = record
+    return list(records.values())
+
+
+def hash_arrays(shards: Iterable[Path], kind: FileKind) -> dict[str, str]:
+    """Return the SHA-256 of each array over all shards of one site, in order.
+
+    Every array is hashed with its link or path axis first and offsets as counts, so that the
+    hashes do not depend on how the UEs were divided into shards.
+    """
+    digests = {field.name: hashlib.sha256() for field in fields_of(kind)}
+    for i, shard in enumerate(shards):
+        for name, rows in _canonical_rows(read_shard(shard, kind), kind):
+            if i == 0 or not name.startswith("bs/"):
+                digests[name].update(rows.tobytes())
+    return {f"{kind}/{name}": digest.hexdigest() for name, digest in digests.items()}
+
+
+def site_hashes(
+    folder: Path, manifest: Manifest, records: list[ShardRecord]
+) -> dict[str, dict[str, str]]:
+    """Return the hash of every array of every site over all its shards."""
+    result: dict[str, dict[str, str]] = {}
+    kinds: tuple[FileKind, ...] = ("paths", "detail")
+    for site in manifest.sites:
+        own = [r for r in records if (r.scene, r.site) == (site.scene, site.site)]
+        result[site.key] = {}
+        for kind in kinds:
+            files = [folder / r.file(kind) for r in sorted(own, key=lambda r: r.first_ue)]
+            result[site.key].update(hash_arrays(files, kind))
+    return result
+
+
+def content_hash(arrays: dict[str, dict[str, str]]) -> str:
+    """Return one hash over the hashes of all arrays of all sites."""
+    return config_hash(arrays)
+
+
+def _canonical_rows(
+    arrays: dict[str, np.ndarray], kind: FileKind
+) -> Iterator[tuple[str, np.ndarray]]:
+    for field in fields_of(kind):
+        array = arrays[field.name]
+        if field.axes == ("link+1",):
+            array = np.diff(array)
+        elif field.axes[0] == "band":
+            array = np.moveaxis(array, 0, -1)
+        yield field.name, np.ascontiguousarray(array)

@@ -1,0 +1,125 @@
+"""Write fingerprints as arrays, for people who want files instead of a loader."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+from raymark.dataset import Dataset, Selection
+from raymark.errors import DatasetError
+from raymark.fingerprints import FingerprintKind, Fingerprints, ProfileMethod, azimuth_bins
+from raymark.schema import SCHEMA_VERSION, FieldSpec, check_arrays, fields_of
+from raymark.seeding import child_generator
+from raymark.shard import file_sha256, publish, writable
+
+BATCH_SIZE = 256
+"""Links per draw of noise; fixed, so that the same seed always gives the same file."""
+
+
+def materialize(  # noqa: PLR0913 - the choices of the command line
+    dataset: Dataset,
+    path: Path,
+    *,
+    scene: str,
+    band: str,
+    kind: FingerprintKind = "measured",
+    method: ProfileMethod = "bartlett",
+    site: str | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int], None] = lambda _count: None,
+) -> str:
+    """Write the fingerprints of one scene at one band to an HDF5 file, in bounded memory.
+
+    The noise depends on the seed (that of the campaign if none is given), scene, site and band.
+
+    Returns:
+        SHA-256 (hex) of the file; the same for the same arguments.
+
+    Raises:
+        DatasetError: If the file exists (unless `overwrite`), or cannot be written.
+    """
+    if path.exists() and not overwrite:
+        raise DatasetError(f"{path} exists; choose another name or add --overwrite")
+    selection = dataset.select(scene=scene, band=band, site=site)
+    seed = dataset.manifest.campaign.seed if seed is None else seed
+    attributes = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "fingerprints",
+        "fingerprint_kind": kind,
+        "profile_method": method if kind == "measured" else "path powers",
+        "dataset_id": dataset.manifest.id,
+        "content_hash": dataset.manifest.content_hash or "",
+        "scene": scene,
+        "sites": [record.site for record in selection.sites],
+        "band": band,
+        "carrier_hz": selection.band.carrier_hz,
+        "seed": seed,
+    }
+    partial = path.with_name(path.name + ".partial")
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(partial, "w", libver="v110") as file:
+            file.attrs.update(attributes)
+            for rows, arrays in _batches(selection, kind, method, seed):
+                _append(file, arrays, rows, len(selection))
+                progress(rows.stop - rows.start)
+        publish(partial, path)
+    return file_sha256(path)
+
+
+def _batches(
+    selection: Selection, kind: FingerprintKind, method: ProfileMethod, seed: int
+) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    generator = torch.Generator()
+    for batch, (start, stop) in enumerate(selection.ranges(BATCH_SIZE)):
+        site = selection.sites[int(selection.site_index[start])]
+        rng = child_generator(seed, site.key, selection.band.name, "noise", batch)
+        generator.manual_seed(int(rng.integers(2**62)))
+        values = selection.fingerprints(start, stop, kind=kind, generator=generator, method=method)
+        rows = slice(start, stop)
+        arrays = _as_arrays(selection, values, rows)
+        check_arrays("fingerprints", arrays, where=f"links {start}:{stop}")
+        yield rows, arrays
+
+
+def _as_arrays(selection: Selection, values: Fingerprints, rows: slice) -> dict[str, np.ndarray]:
+    return {
+        "ue/position_m": selection.position_m[rows],
+        "ue/ue_index": selection.ue_index[rows],
+        "ue/site_index": selection.site_index[rows].astype("i2"),
+        "link/los": selection.los[rows],
+        "csi": values.csi.numpy(),
+        "aoa_profile": values.aoa_profile.numpy(),
+        "azimuth_rad": azimuth_bins().numpy(),
+        "distance_m": values.distance_m.numpy(),
+        "gain_db": values.gain_db.numpy(),
+        "has_signal": values.has_signal.numpy(),
+    }
+
+
+def _append(file: h5py.File, arrays: dict[str, np.ndarray], rows: slice, num_links: int) -> None:
+    for field in fields_of("fingerprints"):
+        array = arrays[field.name]
+        if field.name not in file:
+            _create(file, field, array, num_links)
+        if field.axes[0] == "link":
+            file[field.name][rows] = array
+
+
+def _create(file: h5py.File, field: FieldSpec, array: np.ndarray, num_links: int) -> None:
+    per_link = field.axes[0] == "link"
+    dtype: Any = h5py.complex_compat_dtype(array.dtype) if array.dtype.kind == "c" else array.dtype
+    shape = (num_links, *array.shape[1:]) if per_link else array.shape
+    # Noise does not compress; the checksum is what the filters are for.
+    chunks = (min(num_links, 32), *array.shape[1:]) if per_link else None
+    dataset = file.create_dataset(
+        field.name, shape=shape, dtype=dtype, chunks=chunks, fletcher32=per_link
+    )
+    if not per_link:
+        dataset[...] = array
+    dataset.attrs.update({"unit": field.unit, "axes": list(field.axes)})
+    dataset.attrs["description"] = field.description

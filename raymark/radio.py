@@ -1,0 +1,153 @@
+"""The radio front-end: bands, base-station panel, user equipment, impairments, and their limits."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from raymark.config import Strict, nearest
+
+SPEED_OF_LIGHT_M_S = 299_792_458.0
+BOLTZMANN_J_K = 1.380649e-23
+REFERENCE_TEMPERATURE_K = 290.0
+
+Polarization = Literal["V", "H"]
+ElementPattern = Literal["tr38901", "iso", "dipole"]
+
+
+class Band(Strict):
+    """One carrier with its grid of subcarriers and the receiver noise at the base station."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$", description="Short name, used in file names"
+    )
+    carrier_hz: float = Field(ge=1e8, le=3e11, description="Carrier frequency [Hz]")
+    bandwidth_hz: float = Field(
+        default=50e6, gt=0, le=1e10, description="Span of the subcarrier grid [Hz]"
+    )
+    num_subcarriers: int = Field(default=64, ge=2, le=4096, description="Tones that are kept")
+    noise_figure_db: float = Field(
+        default=5.0, ge=0, le=30, description="Noise figure of the base station's receiver [dB]"
+    )
+
+    @property
+    def wavelength_m(self) -> float:
+        """Wavelength [m]."""
+        return SPEED_OF_LIGHT_M_S / self.carrier_hz
+
+    @property
+    def subcarrier_spacing_hz(self) -> float:
+        """Distance between neighbouring tones [Hz]."""
+        return self.bandwidth_hz / self.num_subcarriers
+
+    @property
+    def unambiguous_range_m(self) -> float:
+        """Path length at which the delay of a path wraps around the grid of tones [m]."""
+        return SPEED_OF_LIGHT_M_S / self.subcarrier_spacing_hz
+
+    @property
+    def noise_power_w(self) -> float:
+        """Thermal noise k T B F over the whole bandwidth [W]."""
+        factor: float = 10 ** (self.noise_figure_db / 10)
+        return BOLTZMANN_J_K * REFERENCE_TEMPERATURE_K * self.bandwidth_hz * factor
+
+
+BAND_PRESETS = {
+    "2.6GHz": Band(name="2.6GHz", carrier_hz=2.6e9, noise_figure_db=5.0),
+    "6GHz": Band(name="6GHz", carrier_hz=6e9, noise_figure_db=5.0),
+    "28GHz": Band(name="28GHz", carrier_hz=28e9, noise_figure_db=7.0),
+}
+
+
+def expand_band(value: Any) -> Any:
+    """Replace the name of a band preset by the band; leave a mapping as it is.
+
+    Raises:
+        ValueError: If the name is no preset (the nearest is offered).
+    """
+    if not isinstance(value, str):
+        return value
+    if value not in BAND_PRESETS:
+        known = list(BAND_PRESETS)
+        raise ValueError(
+            f"unknown band '{value}'{nearest(value, known)} (presets: {', '.join(known)}; "
+            "any other carrier is a mapping with 'name' and 'carrier_hz')"
+        )
+    return BAND_PRESETS[value]
+
+
+class Panel(Strict):
+    """A uniform planar array in the local y-z plane, boresight +x, centred on the site."""
+
+    num_rows: int = Field(default=8, ge=1, le=128)
+    num_cols: int = Field(default=8, ge=1, le=128)
+    spacing_wavelengths: float = Field(
+        default=0.5, gt=0, le=10, description="Element spacing in both directions [wavelengths]"
+    )
+    element_pattern: ElementPattern = "tr38901"
+    polarization: Polarization = "V"
+
+    @property
+    def num_antennas(self) -> int:
+        """Number of elements."""
+        return self.num_rows * self.num_cols
+
+    @model_validator(mode="after")
+    def _is_unambiguous(self) -> "Panel":
+        if self.num_cols > 1 and self.element_pattern != "tr38901":
+            raise ValueError(
+                f"front/back ambiguity: a planar array of '{self.element_pattern}' elements has "
+                f"the same response at azimuth +30 and at 180-30 = 150 deg from boresight, so "
+                f"every point has a mirror twin behind the panel; use element_pattern 'tr38901' "
+                f"(30 dB front-to-back ratio) or num_cols 1"
+            )
+        if max(self.num_rows, self.num_cols) > 1 and self.spacing_wavelengths > 0.5:
+            lobe = 1 / self.spacing_wavelengths
+            raise ValueError(
+                f"grating lobes: elements {self.spacing_wavelengths:g} wavelengths apart repeat "
+                f"their response every {lobe:.3g} in the direction sine (2 is needed for a half "
+                f"space); use spacing_wavelengths <= 0.5"
+            )
+        return self
+
+
+class UserEquipment(Strict):
+    """The single-antenna transmitter that is localized."""
+
+    tx_power_dbm: float = Field(default=23.0, ge=-50, le=60, description="Transmit power [dBm]")
+    element_pattern: ElementPattern = "iso"
+    polarization: Polarization = "V"
+
+
+class Impairments(Strict):
+    """Hardware faults that `measured` fingerprints may carry; all off by default."""
+
+    clock_offset_std_s: float = Field(
+        default=0.0, ge=0, le=1e-3, description="Deviation of the UE clock, one draw a link [s]"
+    )
+    random_phase: bool = Field(default=False, description="Uniform common phase, one draw a link")
+    antenna_gain_std_db: float = Field(
+        default=0.0, ge=0, le=20, description="Calibration error of each element's gain [dB]"
+    )
+    antenna_phase_std_rad: float = Field(
+        default=0.0, ge=0, le=3.2, description="Calibration error of each element's phase [rad]"
+    )
+    quantization_bits: int | None = Field(
+        default=None, ge=1, le=16, description="Bits per real dimension of the stored CSI"
+    )
+
+
+class FrontEnd(Strict):
+    """What turns paths into CSI: panel, user equipment and impairments (the same at each band)."""
+
+    panel: Panel = Panel()
+    ue: UserEquipment = UserEquipment()
+    impairments: Impairments = Impairments()
+
+    def noise_variance(self, band: Band) -> float:
+        """Return the variance of the noise on one CSI entry (the channel gain has unit 1).
+
+        The UE spreads its power evenly over the tones and sends known unit pilots, so the
+        estimate of H carries noise of variance k T B F / P_tx, whatever the number of tones.
+        """
+        tx_power_w: float = 10 ** ((self.ue.tx_power_dbm - 30) / 10)
+        return band.noise_power_w / tx_power_w

@@ -1,0 +1,1 @@
+"""A procedural street canyon of any size, with no third-party geometry."""

@@ -1,0 +1,139 @@
+"""Geometry of the street canyon: blocks of terraced houses on a flat ground plane.
+
+`num_blocks_x` x `num_blocks_y` blocks of `block_size_m`, apart by `street_width_m`, each divided
+into `lots_per_side`^2 houses. Heights are normal (mean, deviation), cut to [6 m, mean + 3 std].
+The grid is centred on the origin; the crossing that is nearest to it carries the site `bs0`.
+"""
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import trimesh
+
+from raymark.errors import SceneError
+from raymark.scenes.scene import Params, Site
+from raymark.seeding import child_generator
+
+_LEAST_HEIGHT_M = 6.0
+_MARGIN_M = 60.0
+_WALL_MATERIALS = ("concrete", "brick", "marble")
+
+_LIMITS: dict[str, tuple[float, float]] = {
+    "num_blocks_x": (1, 60),
+    "num_blocks_y": (1, 60),
+    "block_size_m": (5, 500),
+    "street_width_m": (3, 200),
+    "lots_per_side": (1, 10),
+    "mean_height_m": (_LEAST_HEIGHT_M, 300),
+    "std_height_m": (0, 100),
+    "bs_height_m": (2, 500),
+    "seed": (0, 2**32 - 1),
+}
+
+
+def default_params() -> Params:
+    """Return every parameter with its default."""
+    return {
+        "num_blocks_x": 6,
+        "num_blocks_y": 6,
+        "block_size_m": 50.0,
+        "street_width_m": 18.0,
+        "lots_per_side": 2,
+        "mean_height_m": 20.0,
+        "std_height_m": 5.0,
+        "bs_height_m": 10.0,
+        "seed": 0,
+    }
+
+
+def build(params: Params, folder: Path) -> None:
+    """Write `scene.xml` and one PLY per material, each house a closed box; see the module.
+
+    Raises:
+        SceneError: If a parameter is not a number within its limits.
+    """
+    values = _checked(params)
+    rng = child_generator(int(values["seed"]), "street_canyon")
+    houses: dict[str, list[trimesh.Trimesh]] = {name: [] for name in _WALL_MATERIALS}
+    for low, high in _lots(values):
+        height = rng.normal(values["mean_height_m"], values["std_height_m"])
+        tallest = values["mean_height_m"] + 3 * values["std_height_m"]
+        top = float(np.clip(height, _LEAST_HEIGHT_M, tallest))
+        material = _WALL_MATERIALS[int(rng.integers(len(_WALL_MATERIALS)))]
+        houses[material].append(trimesh.creation.box(bounds=[[*low, 0.0], [*high, top]]))
+    meshes = {name: trimesh.util.concatenate(boxes) for name, boxes in houses.items() if boxes}
+    _write(folder, {**meshes, "ground": _ground(extent(params))})
+
+
+def sites(params: Params) -> tuple[Site, ...]:
+    """Return one site on a lamp post at the central crossing, looking along +x and +y streets."""
+    values = _checked(params)
+    pitch = values["block_size_m"] + values["street_width_m"]
+    # With an odd number of blocks the origin lies in a block; half a pitch leads to a crossing.
+    x = pitch / 2 if int(values["num_blocks_x"]) % 2 else 0.0
+    y = pitch / 2 if int(values["num_blocks_y"]) % 2 else 0.0
+    position = (x, y, values["bs_height_m"])
+    note = "lamp post at the crossing nearest to the centre"
+    return (Site(name="bs0", position_m=position, azimuth_deg=45.0, downtilt_deg=5.0, note=note),)
+
+
+def extent(params: Params) -> tuple[float, float, float, float]:
+    """Return x_min, y_min, x_max, y_max of the ground [m]."""
+    values = _checked(params)
+    pitch = values["block_size_m"] + values["street_width_m"]
+    half_x = values["num_blocks_x"] * pitch / 2 + _MARGIN_M
+    half_y = values["num_blocks_y"] * pitch / 2 + _MARGIN_M
+    return -half_x, -half_y, half_x, half_y
+
+
+def _checked(params: Params) -> dict[str, float]:
+    values = {}
+    for name, (low, high) in _LIMITS.items():
+        value = params[name]
+        if isinstance(value, str) or not low <= value <= high:
+            raise SceneError(
+                f"scene 'street_canyon': {name} must be a number from {low:g} to {high:g}, "
+                f"got {value!r}"
+            )
+        values[name] = float(value)
+    return values
+
+
+def _lots(values: dict[str, float]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Return lower and upper corner of every house's footprint [m]."""
+    size, num_lots = values["block_size_m"], int(values["lots_per_side"])
+    pitch, lot = size + values["street_width_m"], size / num_lots
+    num_x, num_y = int(values["num_blocks_x"]), int(values["num_blocks_y"])
+    corners = []
+    for block_x, block_y in np.ndindex(num_x, num_y):
+        x0 = (block_x - num_x / 2) * pitch + values["street_width_m"] / 2
+        y0 = (block_y - num_y / 2) * pitch + values["street_width_m"] / 2
+        for i, j in np.ndindex(num_lots, num_lots):
+            low = (x0 + i * lot, y0 + j * lot)
+            corners.append((low, (low[0] + lot, low[1] + lot)))
+    return corners
+
+
+def _ground(box: tuple[float, float, float, float]) -> trimesh.Trimesh:
+    x0, y0, x1, y1 = box
+    vertices = [[x0, y0, 0], [x1, y0, 0], [x1, y1, 0], [x0, y1, 0]]
+    return trimesh.Trimesh(vertices=vertices, faces=[[0, 1, 2], [0, 2, 3]], process=False)
+
+
+def _write(folder: Path, meshes: dict[str, trimesh.Trimesh]) -> None:
+    (folder / "meshes").mkdir(parents=True, exist_ok=True)
+    root = ET.Element("scene", version="2.1.0")
+    materials = {name: "concrete" if name == "ground" else name for name in meshes}
+    for material in sorted(set(materials.values())):
+        bsdf = ET.SubElement(root, "bsdf", type="itu-radio-material", id=f"mat-{material}")
+        ET.SubElement(bsdf, "string", name="type", value=material)
+        ET.SubElement(bsdf, "float", name="thickness", value="0.3")
+    for name, mesh in meshes.items():
+        mesh.export(folder / "meshes" / f"{name}.ply")
+        shape = ET.SubElement(root, "shape", type="ply", id=f"mesh-{name}")
+        ET.SubElement(shape, "string", name="filename", value=f"meshes/{name}.ply")
+        ET.SubElement(shape, "boolean", name="face_normals", value="true")
+        ET.SubElement(shape, "ref", id=f"mat-{materials[name]}", name="bsdf")
+    ET.indent(root)
+    ET.ElementTree(root).write(folder / "scene.xml", encoding="unicode")
