@@ -273,7 +273,7 @@ def _walk_batch(
     return walked
 
 
-def _step(  # noqa: PLR0913 - the state of a walk is position and heading
+def _step(
     sampling: TrackSampling,
     caster: RayCaster,
     site: Site,

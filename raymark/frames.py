@@ -25,7 +25,7 @@ def unit_vector(
 
 
 def angles(direction: Float[Array, "*n 3"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-    """Return zenith in [0, pi] and azimuth in (-pi, pi] [rad] of direction vectors of any length."""
+    """Return zenith in [0, pi] and azimuth in (-pi, pi] [rad] of vectors of any length."""
     horizontal = np.hypot(direction[..., 0], direction[..., 1])
     zenith_rad = np.arctan2(horizontal, direction[..., 2])
     return zenith_rad, np.arctan2(direction[..., 1], direction[..., 0])

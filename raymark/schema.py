@@ -229,7 +229,8 @@ def _check_labels(arrays: Arrays, link: np.ndarray, *, where: str) -> None:
     if wrong.size:
         i = wrong[0]
         raise PhysicsError(
-            f"{where}: link {i} is labelled {arrays['link/los'][i]}, but its paths say {expected[i]}"
+            f"{where}: link {i} is labelled {arrays['link/los'][i]}, "
+            f"but its paths say {expected[i]}"
         )
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from raymark.frames import rotation_matrix
-from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd, Panel
+from raymark.radio import Band, FrontEnd, Panel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ activate_runtime()
 
 import drjit as dr  # noqa: E402
 import mitsuba as mi  # noqa: E402
-import sionna.rt as rt  # noqa: E402
+from sionna import rt  # noqa: E402
 from sionna.rt.path_solvers.field_calculator import FieldCalculator  # noqa: E402
 from sionna.rt.path_solvers.image_method import ImageMethod  # noqa: E402
 from sionna.rt.path_solvers.paths_buffer import PathsBuffer  # noqa: E402
