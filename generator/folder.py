@@ -95,24 +95,8 @@ def _new_manifest(plan: Plan, shard_size: int) -> Manifest:
         campaign=plan.campaign,
         sites=tuple(_site_record(site) for site in plan.sites),
         software=_software(),
-        notes=tracing_notes(plan),
+        notes=plan.notes,
     )
-
-
-def tracing_notes(plan: Plan) -> tuple[str, ...]:
-    """Return what a reader must know of how the paths were found."""
-    tracer = plan.campaign.tracer
-    notes = [
-        f"candidates by Sionna's deterministic PathSolver search, {tracer.num_rays} rays, in "
-        f"blocks of {tracer.block_size} UEs; the paths of a UE depend on its block",
-        f"paths ranked and cut off by their power at {plan.campaign.bands[0].name}",
-    ]
-    if tracer.refraction or tracer.diffuse_reflection:
-        notes.append(
-            f"refraction and diffuse reflection were sampled with the materials at "
-            f"{plan.campaign.bands[0].name} for all bands"
-        )
-    return tuple(notes)
 
 
 def _software() -> dict[str, str]:

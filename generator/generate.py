@@ -98,7 +98,7 @@ def _run(plan: Plan, folder: Path, manifest: Manifest, progress: Progress) -> Ma
         if job.key in done:
             progress(job.site.key, job.shard.num_ues)
             continue
-        record = _trace_shard(plan, folder, job, manifest, progress)
+        record = _trace_shard(plan, folder, job, progress)
         append_journal(folder, record)
         done[job.key] = record
     seconds = time.monotonic() - started
@@ -112,9 +112,7 @@ def _jobs(plan: Plan, shard_size: int) -> Iterator[_Job]:
             yield _Job(site=site, shard=shard)
 
 
-def _trace_shard(
-    plan: Plan, folder: Path, job: _Job, manifest: Manifest, progress: Progress
-) -> ShardRecord:
+def _trace_shard(plan: Plan, folder: Path, job: _Job, progress: Progress) -> ShardRecord:
     site, shard, tracer = job.site, job.shard, plan.campaign.tracer
     stop = shard.first_ue + shard.num_ues
     blocks, first_ues = [], []

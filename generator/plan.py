@@ -18,9 +18,6 @@ DEFAULT_SHARD_SIZE = 1000
 
 _PRESETS = Path(__file__).parent / "presets"
 
-BYTES_PER_PATH = 37
-"""Measured size of a path in the shards (three bands, both files, compressed)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardPlan:
@@ -67,6 +64,22 @@ class Plan:
         """Number of (UE, site) pairs; each is stored at every band."""
         return sum(len(site.ues) for site in self.sites)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of how the paths are found."""
+        tracer, first = self.campaign.tracer, self.campaign.bands[0].name
+        notes = [
+            f"candidates by Sionna's deterministic PathSolver search, {tracer.num_rays} rays, in "
+            f"blocks of {tracer.block_size} UEs; the paths of a UE depend on its block",
+            f"paths are ranked and cut off by their power at {first}",
+        ]
+        if tracer.refraction or tracer.diffuse_reflection:
+            notes.append(
+                f"refraction and diffuse reflection are sampled with the materials at {first} "
+                "for all bands"
+            )
+        return tuple(notes)
+
 
 def preset_names() -> list[str]:
     """Return the names of the campaigns that ship with the package."""
@@ -90,6 +103,20 @@ def load_campaign(name_or_path: str) -> Campaign:
         f"unknown preset '{name_or_path}'{nearest(name_or_path, preset_names())} "
         f"(presets: {', '.join(preset_names())}; or give a YAML file)"
     )
+
+
+def preset_text(name: str) -> str:
+    """Return the YAML of a preset, to be saved and edited.
+
+    Raises:
+        ConfigError: If there is no such preset (the nearest is offered).
+    """
+    known = preset_names()
+    if name not in known:
+        raise ConfigError(
+            f"unknown preset '{name}'{nearest(name, known)} (presets: {', '.join(known)})"
+        )
+    return (_PRESETS / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def check_campaign(campaign: Campaign) -> list[tuple[Scene, tuple[Site, ...]]]:

@@ -12,16 +12,10 @@ from jaxtyping import Bool, Float, Int
 
 from raymark.config import nearest
 from raymark.errors import DatasetError, SchemaError
-from raymark.fingerprints import (
-    FingerprintKind,
-    Fingerprints,
-    ProfileMethod,
-    measured_fingerprints,
-    oracle_fingerprints,
-)
+from raymark.fingerprints import Fingerprints, measured_fingerprints, oracle_fingerprints
 from raymark.manifest import INDEX_NAME, Manifest, ShardRecord, SiteRecord, read_manifest
 from raymark.radio import Band
-from raymark.schema import NO_INTERACTION
+from raymark.schema import NO_INTERACTION, FingerprintKind, ProfileMethod
 from raymark.seeding import child_generator
 from raymark.shard import file_sha256, read_shard
 from raymark.synthesis import PathBatch, calibration_error

@@ -6,13 +6,13 @@ are the ray tracer's own values, for study only.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd, Panel
+from raymark.schema import ProfileMethod
 from raymark.synthesis import (
     PathBatch,
     add_noise,
@@ -21,9 +21,6 @@ from raymark.synthesis import (
     quantize,
     synthesize_csi,
 )
-
-FingerprintKind = Literal["measured", "oracle"]
-ProfileMethod = Literal["bartlett", "capon", "music"]
 
 NUM_AZIMUTH_BINS = 64
 FLOOR_DB = -200.0

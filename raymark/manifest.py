@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -79,6 +80,38 @@ class Manifest(Strict):
     )
     shards: tuple[ShardRecord, ...] = ()
     index_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetStatus:
+    """How far a dataset is."""
+
+    id: str
+    state: Literal["incomplete", "complete"]
+    num_ues: int
+    num_ues_done: int
+    num_shards_done: int
+    size_bytes: int
+
+
+def dataset_status(folder: Path) -> DatasetStatus:
+    """Return how far a dataset is, from its manifest and journal; no file is hashed.
+
+    Raises:
+        DatasetError: If the folder holds no dataset.
+    """
+    manifest = read_manifest(folder)
+    done = manifest.shards or tuple(read_journal(folder))
+    kinds: tuple[FileKind, ...] = ("paths", "detail")
+    files = [folder / record.file(kind) for record in done for kind in kinds]
+    return DatasetStatus(
+        id=manifest.id,
+        state=manifest.state,
+        num_ues=sum(site.num_ues for site in manifest.sites),
+        num_ues_done=sum(record.num_ues for record in done),
+        num_shards_done=len(done),
+        size_bytes=sum(path.stat().st_size for path in files if path.is_file()),
+    )
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -10,8 +10,15 @@ import torch
 
 from raymark.dataset import Dataset, Selection
 from raymark.errors import DatasetError
-from raymark.fingerprints import FingerprintKind, Fingerprints, ProfileMethod, azimuth_bins
-from raymark.schema import SCHEMA_VERSION, FieldSpec, check_arrays, fields_of
+from raymark.fingerprints import Fingerprints, azimuth_bins
+from raymark.schema import (
+    SCHEMA_VERSION,
+    FieldSpec,
+    FingerprintKind,
+    ProfileMethod,
+    check_arrays,
+    fields_of,
+)
 from raymark.seeding import child_generator
 from raymark.shard import file_sha256, publish, writable
 

@@ -12,6 +12,8 @@ from raymark.radio import SPEED_OF_LIGHT_M_S
 SCHEMA_VERSION = 1
 
 FileKind = Literal["paths", "detail", "fingerprints"]
+FingerprintKind = Literal["measured", "oracle"]
+ProfileMethod = Literal["bartlett", "capon", "music"]
 Arrays = Mapping[str, np.ndarray]
 
 NOTHING_TRUNCATED_DB = -200.0

@@ -1,0 +1,395 @@
+"""The `raymark` command: parse, call one library function, print."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from raymark.errors import RaymarkError
+from raymark.schema import FingerprintKind, ProfileMethod
+
+app = typer.Typer(
+    help="Ray-traced radio datasets for localization, and a benchmark on them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+scenes_app = typer.Typer(help="The scenes that datasets are made of.", no_args_is_help=True)
+presets_app = typer.Typer(help="The campaigns that ship with raymark.", no_args_is_help=True)
+app.add_typer(scenes_app, name="scenes")
+app.add_typer(presets_app, name="presets")
+
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
+
+CampaignArgument = Annotated[
+    str, typer.Argument(metavar="CAMPAIGN", help="Name of a preset, or a YAML file")
+]
+DatasetArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a dataset")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there")]
+Seed = Annotated[int, typer.Option(help="Seed of the drawn UEs, links or noise")]
+ShardSize = Annotated[int, typer.Option(min=1, help="UEs per file; the content stays the same")]
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; a wrong input ends with one sentence and exit code 2."""
+    try:
+        app()
+    except RaymarkError as error:
+        _err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version")] = False,
+) -> None:
+    if version:
+        from raymark import __version__  # noqa: PLC0415
+
+        _out.print(f"raymark {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder for dataset and figures")] = Path(
+        "raymark-quickstart"
+    ),
+    overwrite: Overwrite = False,
+) -> None:
+    """Make the `mini` dataset, look into it, and say what to do next."""
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
+    from raymark.inspection import inspect_dataset  # noqa: PLC0415
+
+    dataset_dir, figures_dir = out / "dataset", out / "figures"
+    _say("Loading three city layouts and drawing UEs (the first run compiles kernels) ...")
+    _generate(make_plan(load_campaign("mini")), dataset_dir, overwrite=overwrite)
+    dataset = open_dataset(dataset_dir)
+    with _progress("figures", None, "figures") as advance:
+        figures = inspect_dataset(
+            dataset, figures_dir, overwrite=True, progress=lambda _path: advance(1)
+        )
+    _print_summary(dataset_dir)
+    _out.print(f"\nDataset: {dataset_dir}\nFigures: {figures_dir} ({len(figures)} files)")
+    _out.print(
+        "\nWhat next:\n"
+        f"  look at the figures            {figures_dir}\n"
+        f"  check every hash               raymark verify {dataset_dir}\n"
+        f"  fingerprints as HDF5           raymark fingerprints {dataset_dir} --scene munich "
+        "--band 28GHz --out munich.h5\n"
+        "  a campaign of your own         raymark presets show mini > my.yaml, edit, "
+        "raymark generate my.yaml --out DIR\n"
+        f"  in Python                      raymark.open_dataset('{dataset_dir}')"
+    )
+
+
+@app.command()
+def doctor() -> None:
+    """Report whether this machine can make datasets; exit code 1 if not."""
+    from raymark.generator.doctor import examine  # noqa: PLC0415
+
+    findings = examine(Path.cwd())
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.is_good else "[red]FAIL[/]"
+        table.add_row(mark, finding.subject, Text(finding.text))
+    _out.print(table)
+    if not all(finding.is_good for finding in findings):
+        raise typer.Exit(1)
+
+
+@presets_app.command("list")
+def presets_list() -> None:
+    """List the presets."""
+    from raymark.generator.plan import load_campaign, preset_names  # noqa: PLC0415
+
+    table = Table("preset", "description", box=None)
+    for name in preset_names():
+        table.add_row(name, load_campaign(name).description)
+    _out.print(table)
+
+
+@presets_app.command("show")
+def presets_show(name: Annotated[str, typer.Argument()]) -> None:
+    """Print a preset as YAML, to be saved and edited."""
+    from raymark.generator.plan import preset_text  # noqa: PLC0415
+
+    typer.echo(preset_text(name), nl=False)
+
+
+@scenes_app.command("list")
+def scenes_list() -> None:
+    """List the scenes with their sites."""
+    from raymark.scenes import get_scene, scene_names  # noqa: PLC0415
+
+    table = Table("scene", "title", "sites", "licence", box=None)
+    for name in scene_names():
+        scene = get_scene(name)
+        sites = ", ".join(site.name for site in scene.sites)
+        table.add_row(name, scene.settings.title, sites, scene.settings.licence)
+    _out.print(table)
+
+
+@scenes_app.command("show")
+def scenes_show(name: Annotated[str, typer.Argument(help="Scene name or folder")]) -> None:
+    """Show a scene's card, extent, materials, parameters and sites."""
+    from rich.markdown import Markdown  # noqa: PLC0415
+
+    from raymark.scenes import get_scene  # noqa: PLC0415
+
+    scene = get_scene(name)
+    settings = scene.settings
+    _out.print(Markdown(scene.card))
+    x0, y0, x1, y1 = scene.extent_m
+    _out.print(f"\nsource       {settings.source}\nlicence      {settings.licence}")
+    _out.print(f"attribution  {settings.attribution}", soft_wrap=True)
+    _out.print(f"extent       {x1 - x0:.0f} x {y1 - y0:.0f} m")
+    _out.print(f"materials    {', '.join(settings.materials)}")
+    for key, value in scene.params.items():
+        _out.print(f"parameter    {key} = {value}")
+    for site in scene.sites:
+        share = settings.los_share.get(site.name)
+        los = f", LOS share {share:.0%}" if share is not None else ""
+        _out.print(
+            f"site {site.name}     at {site.position_m} m, azimuth {site.azimuth_deg:g} deg, "
+            f"downtilt {site.downtilt_deg:g} deg{los}; {site.note}",
+            soft_wrap=True,
+        )
+
+
+@scenes_app.command("preview")
+def scenes_preview(
+    name: Annotated[str, typer.Argument(help="Scene name or folder")],
+    out: Annotated[Path, typer.Option(help="PNG file")],
+    num_ues: Annotated[int, typer.Option(min=1, help="UEs drawn per site")] = 500,
+    seed: Seed = 0,
+) -> None:
+    """Draw a plan of a scene: buildings by height, sites, UEs by LOS, NLOS and outage."""
+    from raymark.generator.preview import preview_scene  # noqa: PLC0415
+    from raymark.scenes import get_scene  # noqa: PLC0415
+
+    preview_scene(get_scene(name), out, num_ues=num_ues, seed=seed)
+    _out.print(f"wrote {out}")
+
+
+@app.command()
+def plan(
+    campaign: CampaignArgument,
+    shard_size: ShardSize = 1000,
+) -> None:
+    """Check a campaign and show links, shards, size and time; nothing is written."""
+    from raymark.generator.estimate import estimate  # noqa: PLC0415
+    from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
+
+    made = make_plan(load_campaign(campaign))
+    cost = estimate(made)
+    bands = ", ".join(band.name for band in made.campaign.bands)
+    table = Table("scene", "site", "UEs", "shards", box=None)
+    for site in made.sites:
+        shards = sum(1 for _ in site.shards(shard_size))
+        table.add_row(site.scene.name, site.site.name, str(len(site.ues)), str(shards))
+    _out.print(table)
+    _out.print(
+        f"\nbands     {bands}\nlinks     {made.num_links} at {len(made.campaign.bands)} bands"
+    )
+    _out.print(f"config    {made.config_hash[:12]}\nsize      about {cost.size_bytes / 1e6:.1f} MB")
+    _out.print(f"time      about {_duration(cost.seconds)} on this machine ({cost.basis})")
+    for note in made.notes:
+        _out.print(f"note      {note}")
+
+
+@app.command()
+def generate(
+    campaign: CampaignArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the dataset")],
+    shard_size: ShardSize = 1000,
+    overwrite: Overwrite = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing")] = (
+        False
+    ),
+) -> None:
+    """Make a dataset; the same command goes on where an interrupted run stopped."""
+    from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
+
+    loaded = load_campaign(campaign)
+    _say("Loading scenes and drawing UEs ...")
+    made = make_plan(loaded)
+    if dry_run:
+        _out.print(f"{made.num_links} links would be traced into {out}; nothing was written")
+        return
+    _generate(made, out, shard_size=shard_size, overwrite=overwrite)
+    _print_summary(out)
+
+
+@app.command()
+def status(folder: DatasetArgument) -> None:
+    """Show how far a dataset is."""
+    from raymark.manifest import dataset_status  # noqa: PLC0415
+
+    state = dataset_status(folder)
+    _out.print(f"{state.id}: {state.state}")
+    _out.print(f"UEs     {state.num_ues_done} of {state.num_ues}")
+    _out.print(f"shards  {state.num_shards_done}")
+    _out.print(f"size    {state.size_bytes / 1e6:.1f} MB")
+    if state.state != "complete":
+        _out.print("run the same `raymark generate` command to go on")
+
+
+@app.command()
+def verify(folder: DatasetArgument) -> None:
+    """Check hashes, schema and physics of every file; exit code 2 if anything is wrong."""
+    from raymark.manifest import read_manifest  # noqa: PLC0415
+    from raymark.verification import verify_dataset  # noqa: PLC0415
+
+    total = 2 * len(read_manifest(folder).shards) + 1
+    with _progress("verify", total, "files") as advance:
+        faults = verify_dataset(folder, progress=lambda _file: advance(1))
+    for fault in faults:
+        _err.print(Text(f"error: {fault}", style="red"), soft_wrap=True)
+    if faults:
+        raise typer.Exit(2)
+    _out.print(f"{folder}: {total} files checked, hashes, schema and physics are right")
+
+
+@app.command()
+def fingerprints(
+    folder: DatasetArgument,
+    scene: Annotated[str, typer.Option(help="Scene of the dataset")],
+    band: Annotated[str, typer.Option(help="Band of the dataset")],
+    out: Annotated[Path, typer.Option(help="HDF5 file to write")],
+    kind: Annotated[
+        FingerprintKind, typer.Option(help="From noisy CSI, or the tracer's values")
+    ] = ("measured"),
+    site: Annotated[str | None, typer.Option(help="One site; all if not given")] = None,
+    method: Annotated[ProfileMethod, typer.Option(help="Angle-of-arrival estimator")] = "bartlett",
+    seed: Annotated[int | None, typer.Option(help="Seed of the noise; the campaign's")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the fingerprints of one scene at one band as arrays (HDF5)."""
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.materialization import materialize  # noqa: PLC0415
+
+    dataset = open_dataset(folder)
+    total = len(dataset.select(scene=scene, band=band, site=site))
+    with _progress(f"{scene} {band}", total, "links") as advance:
+        sha256 = materialize(
+            dataset,
+            out,
+            scene=scene,
+            band=band,
+            kind=kind,
+            method=method,
+            site=site,
+            seed=seed,
+            overwrite=overwrite,
+            progress=advance,
+        )
+    _out.print(f"wrote {out} ({total} links, {out.stat().st_size / 1e6:.1f} MB, {sha256[:12]})")
+
+
+@app.command()
+def inspect(
+    folder: DatasetArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the figures")],
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+) -> None:
+    """Draw maps, gains, spreads and example links, with their data beside them."""
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.inspection import inspect_dataset  # noqa: PLC0415
+
+    dataset = open_dataset(folder)
+    with _progress("figures", None, "figures") as advance:
+        figures = inspect_dataset(
+            dataset, out, seed=seed, overwrite=overwrite, progress=lambda _path: advance(1)
+        )
+    _print_summary(folder)
+    _out.print(f"\nwrote {len(figures)} figures to {out}")
+
+
+def _generate(made: Any, out: Path, *, shard_size: int = 1000, overwrite: bool) -> None:
+    from raymark.generator.generate import generate as run  # noqa: PLC0415
+
+    try:
+        with _progress("tracing", made.num_links, "UEs") as advance:
+            run(
+                made,
+                out,
+                shard_size=shard_size,
+                overwrite=overwrite,
+                progress=lambda _site, count: advance(count),
+            )
+    except KeyboardInterrupt:
+        _err.print(f"interrupted; nothing is lost: run the same command to go on in {out}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _print_summary(folder: Path) -> None:
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.inspection import summarize  # noqa: PLC0415
+
+    dataset = open_dataset(folder)
+    frame = summarize(dataset)
+    table = Table(*[str(column) for column in frame.columns], box=None)
+    for row in frame.itertuples(index=False):
+        table.add_row(*[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row])
+    _out.print(table)
+    _out.print(f"content hash {dataset.manifest.content_hash}")
+
+
+def _say(text: str) -> None:
+    _err.print(text)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+class _RateColumn(ProgressColumn):
+    """Finished units per second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.0f} {self._unit}/s" if speed else f"- {self._unit}/s")
+
+
+@contextmanager
+def _progress(title: str, total: int | None, unit: str) -> Iterator[Any]:
+    """Show a bar with rate and time left on stderr; yields a function that advances it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(unit),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_err) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda count: progress.advance(task, count)
