@@ -1,7 +1,7 @@
 """From traced paths to the arrays of a shard: merge, rank, cut off, label, put in order."""
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from raymark.campaign import TracerSettings
 from raymark.frames import angles
 from raymark.generator.sampling import SampledUEs
-from raymark.generator.tracing.sionna_adapter import TracedPaths
+from raymark.generator.tracing import TracedPaths
 from raymark.radio import SPEED_OF_LIGHT_M_S
 from raymark.scenes import Site
 from raymark.schema import LOS, NLOS, NOTHING_TRUNCATED_DB, OUTAGE
@@ -142,18 +142,3 @@ def _labels(
     direct = np.bincount(ue_index[num_interactions == 0], minlength=num_ues) > 0
     some = np.bincount(ue_index, minlength=num_ues) > 0
     return np.where(direct, LOS, np.where(some, NLOS, OUTAGE)).astype("i1")
-
-
-def join_paths(blocks: list[TracedPaths], first_ues: list[int]) -> TracedPaths:
-    """Concatenate blocks; UE indices are shifted to count within the shard."""
-
-    def join(name: str, axis: int = 0) -> Complex[np.ndarray, "..."]:
-        return np.concatenate([getattr(block, name) for block in blocks], axis=axis)
-
-    ue_index = [b.ue_index + first for b, first in zip(blocks, first_ues, strict=True)]
-    columns = {
-        name: join(name) for name in TracedPaths.__slots__ if name not in ("ue_index", "amplitude")
-    }
-    return TracedPaths(
-        ue_index=np.concatenate(ue_index), amplitude=join("amplitude", axis=1), **columns
-    )

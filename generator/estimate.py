@@ -3,12 +3,14 @@
 import time
 from dataclasses import dataclass
 
-from raymark.generator.generate import trace_block
-from raymark.generator.plan import Plan
+import numpy as np
 
-_BYTES_PER_LINK = 700
+from raymark.generator.plan import Plan, SitePlan
+
+_NUM_PROBED = 200
+_BYTES_PER_LINK = 60
+_BYTES_PER_PATH = 75
 _BYTES_PER_PATH_AND_BAND = 8
-_BYTES_PER_PATH = 60
 """Sizes in the shards (both files, compressed), rounded up from the `small` preset."""
 
 
@@ -28,19 +30,33 @@ class Estimate:
 
 
 def estimate(plan: Plan) -> Estimate:
-    """Trace the first block of every scene twice and extrapolate from the second time."""
-    tracer = plan.campaign.tracer
-    seconds, size_bytes, num_probed = 0.0, 0.0, 0
+    """Trace the first 200 UEs of every site twice and extrapolate from the second time."""
+    seconds, num_paths, num_probed = 0.0, 0.0, 0
     for site in plan.sites:
-        num_ues = min(tracer.block_size, len(site.ues))
-        trace_block(plan, site, 0, num_ues)  # compiles the kernels
-        started = time.perf_counter()
-        paths = trace_block(plan, site, 0, num_ues)
-        seconds += (time.perf_counter() - started) * len(site.ues) / num_ues
-        kept = min(len(paths.delay_s) / num_ues, tracer.max_num_paths)
-        per_path = _BYTES_PER_PATH + _BYTES_PER_PATH_AND_BAND * len(plan.campaign.bands)
-        size_bytes += len(site.ues) * (_BYTES_PER_LINK + kept * per_path)
-        num_probed += num_ues
+        count = min(_NUM_PROBED, len(site.ues))
+        share = len(site.ues) / count
+        discovery_s, trace_s, kept = _probe(plan, site, count)
+        seconds += discovery_s + trace_s * share
+        num_paths += kept * share
+        num_probed += count
+    per_path = _BYTES_PER_PATH + _BYTES_PER_PATH_AND_BAND * len(plan.campaign.bands)
     return Estimate(
-        seconds=seconds, size_bytes=size_bytes, basis=f"measured on {num_probed} of the UEs"
+        seconds=seconds,
+        size_bytes=plan.num_links * _BYTES_PER_LINK + num_paths * per_path,
+        basis=f"measured on {num_probed} of the UEs",
     )
+
+
+def _probe(plan: Plan, site: SitePlan, count: int) -> tuple[float, float, int]:
+    """Return seconds for discovery and for tracing `count` UEs, and how many paths they keep."""
+    position = site.ues.position_m[:count]
+    started = time.perf_counter()
+    search = plan.search(site)
+    discovered = time.perf_counter()
+    search.trace(position, plan.campaign.bands)  # compiles the kernels
+    compiled = time.perf_counter()
+    paths = search.trace(position, plan.campaign.bands)
+    traced = time.perf_counter()
+    num_paths = np.bincount(paths.ue_index, minlength=count)
+    kept = np.minimum(num_paths, plan.campaign.tracer.max_num_paths).sum()
+    return discovered - started, traced - compiled, int(kept)

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from raymark.campaign import Campaign, PositionsSampling, SceneChoice, read_campaign
 from raymark.config import config_hash, nearest
 from raymark.errors import ConfigError
 from raymark.generator.sampling import SampledUEs, check_site, sample_ues
-from raymark.generator.tracing.sionna_adapter import LoadedScene
+from raymark.generator.tracing import LoadedScene, SiteSearch, make_search
 from raymark.scenes import Scene, Site, check_material, get_scene
+from raymark.seeding import child_generator
 from raymark.shard import file_sha256
 
 DEFAULT_SHARD_SIZE = 1000
@@ -68,17 +71,28 @@ class Plan:
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of how the paths are found."""
         tracer, first = self.campaign.tracer, self.campaign.bands[0].name
-        notes = [
-            f"candidates by Sionna's deterministic PathSolver search, {tracer.num_rays} rays, in "
-            f"blocks of {tracer.block_size} UEs; the paths of a UE depend on its block",
-            f"paths are ranked and cut off by their power at {first}",
-        ]
-        if tracer.refraction or tracer.diffuse_reflection:
-            notes.append(
-                f"refraction and diffuse reflection are sampled with the materials at {first} "
-                "for all bands"
-            )
-        return tuple(notes)
+        ranking = f"paths are ranked and cut off by their power at {first}"
+        if not tracer.needs_solver:
+            rays = tracer.discovery.discovery_rays
+            return (f"paths found by the chain search, {rays} discovery rays per site", ranking)
+        return (
+            f"refraction or diffuse reflection: paths found by Sionna's own search, "
+            f"{tracer.solver_rays} rays, in blocks of {tracer.solver_block_size} UEs; the paths "
+            "of a UE depend on its block",
+            f"interactions were sampled with the materials at {first} for all bands",
+            ranking,
+        )
+
+    def search(self, site: "SitePlan") -> SiteSearch:
+        """Return the search for the paths of one site."""
+        rng = child_generator(self.campaign.seed, site.key, "rays")
+        return make_search(
+            site.loaded,
+            np.asarray(site.site.position_m),
+            np.asarray(site.site.orientation_rad),
+            self.campaign.tracer,
+            seed=int(rng.integers(2**31)),
+        )
 
 
 def preset_names() -> list[str]:
@@ -170,7 +184,7 @@ def _plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> It
     with tempfile.TemporaryDirectory(prefix="raymark-") as workspace:
         xml_path = scene.xml_path(Path(workspace))
         scene_hash = scene.hash(xml_path)
-        loaded = LoadedScene(xml_path, campaign.front_end)
+        loaded = LoadedScene(xml_path, campaign.front_end, weld_edges=campaign.tracer.weld_edges)
     for site in sites:
         check_site(loaded, site, scene=scene.name)
         ues = sample_ues(campaign.sampling, loaded, site, seed=campaign.seed, scene=scene.name)

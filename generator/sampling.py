@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,7 @@ _MAX_BATCHES = 400
 _HEADING_TRIES = 12
 
 
+@runtime_checkable
 class RayCaster(Protocol):
     """The geometry queries that sampling needs of a loaded scene."""
 

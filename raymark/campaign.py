@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from raymark.config import Strict, read_yaml, validate
+from raymark.config import Strict, nearest, read_yaml, validate
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd, expand_band
 
 
@@ -95,6 +95,36 @@ Sampling = Annotated[
 ]
 
 
+class Discovery(Strict):
+    """How densely the rays are shot that find what a site can reach."""
+
+    discovery_rays: int = Field(
+        default=1_000_000, ge=1000, le=100_000_000, description="Rays from each site"
+    )
+    edge_points: int = Field(default=8, ge=1, le=100, description="Points tried on each edge")
+    cone_rays: int = Field(
+        default=128, ge=4, le=10_000, description="Diffracted rays from each visible point"
+    )
+
+
+DISCOVERY_PRESETS = {
+    "quick": Discovery(discovery_rays=300_000, edge_points=4, cone_rays=32),
+    "standard": Discovery(),
+    "thorough": Discovery(discovery_rays=3_000_000, edge_points=16, cone_rays=256),
+}
+
+
+def _expand_discovery(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value not in DISCOVERY_PRESETS:
+        known = list(DISCOVERY_PRESETS)
+        raise ValueError(
+            f"unknown discovery '{value}'{nearest(value, known)} (there are: {', '.join(known)})"
+        )
+    return DISCOVERY_PRESETS[value]
+
+
 class TracerSettings(Strict):
     """Which propagation is traced, how densely, and what is kept."""
 
@@ -103,19 +133,31 @@ class TracerSettings(Strict):
     diffraction: bool = Field(default=False, description="First-order diffraction at edges")
     refraction: bool = Field(default=False, description="Transmission through walls")
     diffuse_reflection: bool = Field(default=False, description="Diffuse scattering")
-    num_rays: int = Field(
-        default=100_000, ge=1000, le=50_000_000, description="Rays shot from each site"
+    weld_edges: bool = Field(
+        default=False, description="Let edges that separate meshes have in common diffract"
     )
+    discovery: Annotated[Discovery, BeforeValidator(_expand_discovery)] = Discovery()
     max_num_paths: int = Field(default=25, ge=1, le=1000, description="Paths kept per link")
     max_path_length_m: float = Field(
         default=380.0, gt=0, description="Longer paths are dropped and counted as truncated [m]"
     )
-    block_size: int = Field(
+    solver_rays: int = Field(
+        default=100_000,
+        ge=1000,
+        le=50_000_000,
+        description="Rays of Sionna's own search, used with refraction or diffuse reflection",
+    )
+    solver_block_size: int = Field(
         default=50,
         ge=1,
         le=1000,
-        description="UEs that share one call of Sionna's solver; its paths depend on it",
+        description="UEs that share one call of that search; their paths depend on it",
     )
+
+    @property
+    def needs_solver(self) -> bool:
+        """Whether Sionna's own search is needed; the chain search has no such interactions."""
+        return self.refraction or self.diffuse_reflection
 
 
 class Campaign(Strict):

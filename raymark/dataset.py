@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from raymark.config import nearest
 from raymark.errors import DatasetError, SchemaError
@@ -126,7 +126,7 @@ class PathTable:
     azimuth_bs_rad: Float[np.ndarray, "path"]
     zenith_ue_rad: Float[np.ndarray, "path"]
     azimuth_ue_rad: Float[np.ndarray, "path"]
-    interaction: Int[np.ndarray, "path depth"]
+    interaction: UInt8[np.ndarray, "path depth"]
     amplitude: np.ndarray
 
 

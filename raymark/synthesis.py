@@ -190,7 +190,7 @@ def _turns_to_phasor(turns: Float[Tensor, "*n"]) -> Complex[Tensor, "*n"]:
 
 
 def _geometric_phasors(
-    turns: Float[Tensor, "*n"], count: int, first: float
+    turns: Float[Tensor, "*n"], count: int, first: float | int
 ) -> Complex[Tensor, "*n {count}"]:
     """Return exp(j 2 pi turns (first + i)) for i < count, in two factors of about sqrt(count).
 

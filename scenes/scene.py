@@ -6,7 +6,7 @@ import importlib.util
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from pydantic import Field
 
@@ -53,6 +53,7 @@ class SceneSettings(Strict):
     sites: tuple[Site, ...] = ()
 
 
+@runtime_checkable
 class GeometryModule(Protocol):
     """What `scenes/<name>/geometry.py` of a procedural scene offers."""
 

@@ -1,1 +1,45 @@
-"""The figures of the field, drawn from values alone."""
+"""The figures of the field, drawn from values alone.
+
+Every `plot_x(data, *, ax=None)` draws on the given axes or on a new figure outside pyplot, and
+returns the axes; nothing is shown or left open. The style applies to what is drawn only.
+"""
+
+from raymark.plots.distributions import (
+    free_space_gain_db,
+    plot_azimuth_spread_cdf,
+    plot_delay_spread_cdf,
+    plot_gain_vs_distance,
+)
+from raymark.plots.links import (
+    AngleDelayProfile,
+    angle_delay_profile,
+    plot_angle_delay_profile,
+    plot_csi_magnitude,
+)
+from raymark.plots.maps import (
+    HeightMap,
+    SiteMark,
+    plot_coverage_map,
+    plot_los_map,
+    plot_scene_plan,
+)
+from raymark.plots.style import house_style, new_figure, save_figure
+
+__all__ = [
+    "AngleDelayProfile",
+    "HeightMap",
+    "SiteMark",
+    "angle_delay_profile",
+    "free_space_gain_db",
+    "house_style",
+    "new_figure",
+    "plot_angle_delay_profile",
+    "plot_azimuth_spread_cdf",
+    "plot_coverage_map",
+    "plot_csi_magnitude",
+    "plot_delay_spread_cdf",
+    "plot_gain_vs_distance",
+    "plot_los_map",
+    "plot_scene_plan",
+    "save_figure",
+]

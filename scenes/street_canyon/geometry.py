@@ -18,6 +18,7 @@ from raymark.seeding import child_generator
 _LEAST_HEIGHT_M = 6.0
 _MARGIN_M = 60.0
 _WALL_MATERIALS = ("concrete", "brick", "marble")
+_HOUSES = "_houses"
 
 _LIMITS: dict[str, tuple[float, float]] = {
     "num_blocks_x": (1, 60),
@@ -62,7 +63,12 @@ def build(params: Params, folder: Path) -> None:
         top = float(np.clip(height, _LEAST_HEIGHT_M, tallest))
         material = _WALL_MATERIALS[int(rng.integers(len(_WALL_MATERIALS)))]
         houses[material].append(trimesh.creation.box(bounds=[[*low, 0.0], [*high, top]]))
-    meshes = {name: trimesh.util.concatenate(boxes) for name, boxes in houses.items() if boxes}
+    # Sionna wants meshes and materials to have different names.
+    meshes = {
+        f"{name}{_HOUSES}": trimesh.util.concatenate(boxes)
+        for name, boxes in houses.items()
+        if boxes
+    }
     _write(folder, {**meshes, "ground": _ground(extent(params))})
 
 
@@ -124,7 +130,9 @@ def _ground(box: tuple[float, float, float, float]) -> trimesh.Trimesh:
 def _write(folder: Path, meshes: dict[str, trimesh.Trimesh]) -> None:
     (folder / "meshes").mkdir(parents=True, exist_ok=True)
     root = ET.Element("scene", version="2.1.0")
-    materials = {name: "concrete" if name == "ground" else name for name in meshes}
+    materials = {
+        name: "concrete" if name == "ground" else name.removesuffix(_HOUSES) for name in meshes
+    }
     for material in sorted(set(materials.values())):
         bsdf = ET.SubElement(root, "bsdf", type="itu-radio-material", id=f"mat-{material}")
         ET.SubElement(bsdf, "string", name="type", value=material)

@@ -1,0 +1,121 @@
+"""The search for paths from one BS: what it can reach is found once, then matched with UEs.
+
+The paths of a UE are a function of the scene, the BS, the settings and the UE's position alone:
+the same bits in any company, order or batch.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float
+
+from raymark.campaign import TracerSettings
+from raymark.generator.tracing import sionna_adapter as adapter
+from raymark.generator.tracing.chains import discover, sphere_directions
+from raymark.generator.tracing.diffraction import DiffractionSearch
+from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.generator.tracing.paths import (
+    NO_SLOT,
+    Candidates,
+    TracedPaths,
+    join_candidates,
+    join_paths,
+    no_paths,
+)
+from raymark.generator.tracing.specular import SpecularSearch
+from raymark.generator.tracing.targets import build_tree
+from raymark.radio import Band
+
+_CANDIDATES_PER_CALL = 400_000
+
+
+class ChainSearch:
+    """All that is known of one site before any UE is looked at."""
+
+    def __init__(
+        self,
+        scene: LoadedScene,
+        bs_position_m: Float[np.ndarray, "3"],
+        bs_orientation_rad: Float[np.ndarray, "3"],
+        settings: TracerSettings,
+        *,
+        turn: float = 0.0,
+    ) -> None:
+        """Discover the chains and edges that the BS can reach.
+
+        Args:
+            scene: The scene.
+            bs_position_m: Centre of the panel [m].
+            bs_orientation_rad: Yaw, pitch, roll [rad].
+            settings: Depth, kinds of interaction and density of the discovery.
+            turn: Turn of the bundle of rays about z [turns], for an independent discovery.
+        """
+        self._scene, self._settings = scene, settings
+        self._bs_m = np.asarray(bs_position_m, dtype="f4").astype("f8")
+        self._orientation_rad = bs_orientation_rad
+        num_rays = settings.discovery.discovery_rays
+        rays = sphere_directions(num_rays, turn=turn)
+        bounces = discover(
+            scene,
+            np.broadcast_to(self._bs_m, rays.shape),
+            rays,
+            np.zeros(num_rays, dtype="i8"),
+            settings.max_depth,
+        )
+        self._specular = (
+            [SpecularSearch(scene, self._bs_m, bounce) for bounce in bounces]
+            if settings.specular_reflection
+            else []
+        )
+        self._diffraction = (
+            DiffractionSearch(scene, self._bs_m, bounces, settings)
+            if settings.diffraction and settings.max_depth > 0
+            else None
+        )
+
+    def trace(
+        self, ue_position_m: Float[np.ndarray, "ue 3"], bands: tuple[Band, ...]
+    ) -> TracedPaths:
+        """Return all paths to some UEs, with their fields at every band."""
+        depth = max(1, self._settings.max_depth)
+        tree = build_tree(ue_position_m)
+        endpoints = adapter.make_endpoints(self._bs_m, self._orientation_rad, ue_position_m)
+        specular = [_direct(len(ue_position_m), depth)]
+        for search in self._specular:
+            specular += search.candidates(tree, depth)
+        # Both kinds run through kernels of their own, so that a path never depends on the other.
+        found = [no_paths(depth, len(bands))]
+        found += self._solve(specular, endpoints, bands)
+        if self._diffraction is not None:
+            diffracted = self._diffraction.candidates(tree, ue_position_m, depth)
+            found += self._solve(diffracted, endpoints, bands)
+        return join_paths(found, [0] * len(found))
+
+    def _solve(
+        self, parts: list[Candidates], endpoints: adapter.Endpoints, bands: tuple[Band, ...]
+    ) -> Iterator[TracedPaths]:
+        """Let Sionna decide which candidates are paths, and compute their fields."""
+        if not parts:
+            return
+        candidates = join_candidates(parts)
+        has_wedges = bool((candidates.wedge >= 0).any())
+        wedges = self._scene.wedges if has_wedges else None
+        for start in range(0, len(candidates), _CANDIDATES_PER_CALL):
+            part = candidates.take(slice(start, start + _CANDIDATES_PER_CALL))
+            buffer = adapter.candidate_buffer(
+                part, self._scene.triangles, self._scene.planes, wedges
+            )
+            adapter.validate(self._scene.sionna, buffer, endpoints)
+            buffer.discard_invalid()
+            yield self._scene.with_fields(buffer, endpoints, bands)
+
+
+def _direct(num_ues: int, depth: int) -> Candidates:
+    """Return the lines of sight."""
+    none = np.full(num_ues, -1)
+    return Candidates(
+        ue_index=np.arange(num_ues),
+        slot=np.full((num_ues, depth), NO_SLOT),
+        wedge=none,
+        flip=none >= 0,
+    )

@@ -1,0 +1,360 @@
+"""First-order diffraction with reflections before and after it: R^a D R^b, a + 1 + b <= depth.
+
+Prefixes (chain, edge) come from the triangles that the rays of the discovery hit; suffixes from
+fans of rays on the Keller cone at visible points of each edge. A UE is matched in closed form: it
+is unfolded through the suffix, which gives the diffraction point on the edge, and all reflection
+points follow.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from raymark.campaign import TracerSettings
+from raymark.generator.tracing import sionna_adapter as adapter
+from raymark.generator.tracing.backtracking import (
+    Ball,
+    DevicePlanes,
+    cross_plane,
+    device_planes,
+    source_images,
+)
+from raymark.generator.tracing.chains import Bounce, ChainTable, discover
+from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.generator.tracing.paths import EDGE_SLOT, NO_SLOT, Candidates
+from raymark.generator.tracing.sionna_adapter import dr, mi, point, unsigned
+from raymark.generator.tracing.tables import Wedges
+from raymark.generator.tracing.targets import TargetTree, find_pairs
+
+_OFF_EDGE_M = 1e-3
+"""Step from an edge into the open, as in Sionna's image method."""
+
+_EDGE_SLACK_M = 0.02
+_FACE_SLACK_M = 1e-3
+_SHADOW_SLACK_M = 0.05
+_LEAST_LEG_M = 0.12
+_GOLDEN = (np.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefixes:
+    """Edges that the BS reaches after a chain of reflections.
+
+    Attributes:
+        plane: Planes of the reflections before the edge.
+        wedge: The edge.
+        flip: Whether the n-face is turned to the last image of the BS.
+        image_m: The BS and its images [m].
+        sees: Whether each sample point of the edge is visible through the chain.
+    """
+
+    plane: Int[np.ndarray, "prefix length"]
+    wedge: Int[np.ndarray, "prefix"]
+    flip: Bool[np.ndarray, "prefix"]
+    image_m: Float[np.ndarray, "prefix length1 3"]
+    sees: Bool[np.ndarray, "prefix sample"]
+
+    def take(self, rows: np.ndarray) -> "Prefixes":
+        """Return some of the prefixes."""
+        return Prefixes(
+            plane=self.plane[rows],
+            wedge=self.wedge[rows],
+            flip=self.flip[rows],
+            image_m=self.image_m[rows],
+            sees=self.sees[rows],
+        )
+
+
+class DiffractionSearch:
+    """All prefixes and suffixes of one site, ready to be matched with UEs."""
+
+    def __init__(
+        self,
+        scene: LoadedScene,
+        bs_position_m: Float[np.ndarray, "3"],
+        bounces: list[Bounce],
+        settings: TracerSettings,
+    ) -> None:
+        """Find the visible edges, and what their diffracted rays meet."""
+        self._scene = scene
+        depth = settings.max_depth if settings.specular_reflection else 1
+        num_samples = settings.discovery.edge_points
+        self._groups: list[_Group] = []
+        for bounce in bounces[:depth]:
+            prefixes = _find_prefixes(scene, bs_position_m, bounce, num_samples)
+            num_after = depth - 1 - prefixes.plane.shape[1]
+            bare = np.arange(len(prefixes.wedge))
+            tables = [ChainTable(root=bare, plane=np.zeros((len(bare), 0), dtype="i8"))]
+            if num_after > 0 and len(bare):
+                tables += _find_suffixes(scene, prefixes, num_after, settings.discovery.cone_rays)
+            self._groups += [_Group(scene, prefixes, table) for table in tables if len(table)]
+
+    def candidates(
+        self, tree: TargetTree, ue_position_m: Float[np.ndarray, "ue 3"], depth: int
+    ) -> list[Candidates]:
+        """Return the candidates whose points lie on their facets and whose legs are free."""
+        ue = point(ue_position_m)
+        return [part for group in self._groups for part in group.candidates(tree, ue, depth)]
+
+
+class _Group:
+    """Prefixes with suffixes of one length each: what one kernel can test."""
+
+    def __init__(self, scene: LoadedScene, prefixes: Prefixes, suffixes: ChainTable) -> None:
+        self._scene = scene
+        self._prefixes, self._suffixes = prefixes, suffixes
+        self._num_before = prefixes.plane.shape[1]
+        self._num_after = suffixes.plane.shape[1]
+        self._planes: DevicePlanes = device_planes(scene.planes)
+        self._edge = _DeviceEdges(scene.wedges, prefixes)
+        self._images = [point(prefixes.image_m[:, k]) for k in range(self._num_before + 1)]
+        self._before = [unsigned(prefixes.plane[:, k]) for k in range(self._num_before)]
+        self._after = [unsigned(suffixes.plane[:, k]) for k in range(self._num_after)]
+        self._root = unsigned(suffixes.root)
+
+    def candidates(self, tree: TargetTree, ue: mi.Point3f, depth: int) -> list[Candidates]:
+        found = []
+        for chain, ue_index in find_pairs(tree, len(self._suffixes), self._test):
+            free = self._legs_are_free(chain, dr.gather(mi.Point3f, ue, unsigned(ue_index)))
+            found.append(self._as_candidates(chain[free], ue_index[free], depth))
+        return found
+
+    def _test(
+        self,
+        chain: Int[np.ndarray, "pair"],
+        centre_m: Float[np.ndarray, "pair 3"],
+        radius_m: Float[np.ndarray, "pair"],
+    ) -> Bool[np.ndarray, "pair"]:
+        target = Ball(centre_m=point(centre_m), radius_m=mi.Float(radius_m.astype("f4")))
+        _, possible = self._walk(unsigned(chain), target)
+        return np.array(possible)
+
+    def _walk(self, row: mi.UInt, target: Ball) -> tuple[list[mi.Point3f], mi.Bool]:
+        """Return the points from the UE back to the BS, and whether they can form a path."""
+        prefix = dr.gather(mi.UInt, self._root, row)
+        after = [dr.gather(mi.UInt, planes, row) for planes in self._after]
+        unfolded = target.centre_m
+        for plane in reversed(after):
+            unfolded = self._planes.reflect(unfolded, plane)
+        edge, possible = self._edge.diffract(
+            prefix, Ball(centre_m=unfolded, radius_m=target.radius_m)
+        )
+        images = [edge.centre_m]
+        for plane in after:
+            images.append(self._planes.reflect(images[-1], plane))
+        points = [target.centre_m]
+        here = target
+        for plane, image in zip(reversed(after), reversed(images[1:]), strict=True):
+            source = Ball(centre_m=image, radius_m=edge.radius_m)
+            here, crosses = cross_plane(source, here, plane, self._planes)
+            possible &= crosses
+            points.append(here.centre_m)
+        here = edge
+        points.append(edge.centre_m)
+        for k in reversed(range(self._num_before)):
+            image = dr.gather(mi.Point3f, self._images[k + 1], prefix)
+            plane = dr.gather(mi.UInt, self._before[k], prefix)
+            source = Ball(centre_m=image, radius_m=mi.Float(0))
+            here, crosses = cross_plane(source, here, plane, self._planes)
+            possible &= crosses
+            points.append(here.centre_m)
+        points.append(dr.gather(mi.Point3f, self._images[0], prefix))
+        return points, possible
+
+    def _legs_are_free(
+        self, chain: Int[np.ndarray, "pair"], ue: mi.Point3f
+    ) -> Bool[np.ndarray, "pair"]:
+        """Shoot any-hit rays along all legs, with 5 cm spared at both ends: never too strict."""
+        points, _ = self._walk(unsigned(chain), Ball(centre_m=ue, radius_m=mi.Float(0)))
+        dr.eval(points)
+        free = dr.full(mi.Bool, True, len(chain))
+        for start, end in itertools.pairwise(points):
+            leg = end - start
+            length = dr.norm(leg)
+            direction = mi.Vector3f(leg / length)
+            ray = mi.Ray3f(start + _SHADOW_SLACK_M * direction, direction)
+            ray.maxt = dr.maximum(length - 2 * _SHADOW_SLACK_M, 0)
+            active = free & (length > _LEAST_LEG_M)
+            free &= ~self._scene.sionna.mi_scene.ray_test(ray, active=active)
+        return np.array(free)
+
+    def _as_candidates(
+        self, chain: Int[np.ndarray, "pair"], ue_index: Int[np.ndarray, "pair"], depth: int
+    ) -> Candidates:
+        prefix = self._suffixes.root[chain]
+        slot = np.full((len(chain), depth), NO_SLOT)
+        slot[:, : self._num_before] = self._prefixes.plane[prefix]
+        slot[:, self._num_before] = EDGE_SLOT
+        first = self._num_before + 1
+        slot[:, first : first + self._num_after] = self._suffixes.plane[chain]
+        return Candidates(
+            ue_index=ue_index,
+            slot=slot,
+            wedge=self._prefixes.wedge[prefix],
+            flip=self._prefixes.flip[prefix],
+        )
+
+
+class _DeviceEdges:
+    """The edges of some prefixes as Dr.Jit arrays."""
+
+    def __init__(self, wedges: Wedges, prefixes: Prefixes) -> None:
+        wedge = prefixes.wedge
+        origin, direction = wedges.origin_m[wedge], wedges.direction[wedge]
+        offset = prefixes.image_m[:, -1] - origin
+        along = np.einsum("ij,ij->i", offset, direction)
+        across = np.linalg.norm(offset - along[:, None] * direction, axis=1)
+        self._origin, self._direction = point(origin), point(direction)
+        self._length_m = mi.Float(wedges.length_m[wedge].astype("f4"))
+        self._normal_0 = point(wedges.normal_0[wedge])
+        self._normal_n = point(wedges.normal_n[wedge])
+        self._source_along_m = mi.Float(along.astype("f4"))
+        self._source_across_m = mi.Float(across.astype("f4"))
+
+    def diffract(self, prefix: mi.UInt, target: Ball) -> tuple[Ball, mi.Bool]:
+        """Return the diffraction points towards a (ball of) targets, and whether they can exist.
+
+        In the coordinates of the edge, the point divides the way along it from source to target
+        by their distances from the edge: x = (z_s r_t + z_t r_s) / (r_s + r_t). It is monotonic
+        in z_t and in r_t, so that the ends of their ranges bound it.
+        """
+        origin = dr.gather(mi.Point3f, self._origin, prefix)
+        direction = dr.gather(mi.Point3f, self._direction, prefix)
+        length = dr.gather(mi.Float, self._length_m, prefix)
+        z_source = dr.gather(mi.Float, self._source_along_m, prefix)
+        r_source = dr.gather(mi.Float, self._source_across_m, prefix)
+        offset = target.centre_m - origin
+        z = dr.dot(offset, direction)
+        r = dr.norm(offset - z * direction)
+
+        def position(z_target: mi.Float, r_target: mi.Float) -> mi.Float:
+            return (z_source * r_target + z_target * r_source) / (r_source + r_target)
+
+        rho = target.radius_m
+        near, far = dr.maximum(r - rho, 0), r + rho
+        low = dr.minimum(position(z - rho, near), position(z - rho, far))
+        high = dr.maximum(position(z + rho, near), position(z + rho, far))
+        outside_0 = dr.dot(offset, dr.gather(mi.Point3f, self._normal_0, prefix)) + rho
+        outside_n = dr.dot(offset, dr.gather(mi.Point3f, self._normal_n, prefix)) + rho
+        possible = (high > -_EDGE_SLACK_M) & (low < length + _EDGE_SLACK_M)
+        possible &= (outside_0 > -_FACE_SLACK_M) | (outside_n > -_FACE_SLACK_M)
+        # For a point the mean of both ends is x itself; for a ball only what is on the edge counts.
+        low, high = dr.clip(low, 0, length), dr.clip(high, 0, length)
+        x = dr.select(rho > 0, (low + high) / 2, position(z, r))
+        radius = dr.select(rho > 0, (high - low) / 2 + _EDGE_SLACK_M, 0)
+        return Ball(centre_m=origin + x * direction, radius_m=radius), possible
+
+
+def _find_prefixes(
+    scene: LoadedScene,
+    bs_position_m: Float[np.ndarray, "3"],
+    bounce: Bounce,
+    num_samples: int,
+) -> Prefixes:
+    """Return the edges of the triangles hit after each chain that it can see, in part at least."""
+    wedges = scene.wedges
+    wedge = wedges.of_triangle[bounce.triangle]
+    row, edge = np.nonzero(wedge >= 0)
+    pairs = np.column_stack([bounce.before.plane[row], wedge[row, edge]])
+    pairs = np.unique(pairs, axis=0)
+    plane, wedge = pairs[:, :-1], pairs[:, -1]
+    images = source_images(bs_position_m, plane, scene.planes)
+    offset = images[:, -1] - wedges.origin_m[wedge]
+    before_0 = np.einsum("ij,ij->i", offset, wedges.normal_0[wedge])
+    before_n = np.einsum("ij,ij->i", offset, wedges.normal_n[wedge])
+    threshold = 1e-4
+    prefixes = Prefixes(
+        plane=plane,
+        wedge=wedge,
+        flip=before_0 <= threshold,
+        image_m=images,
+        sees=np.zeros((len(wedge), num_samples), dtype=bool),
+    ).take((before_0 > threshold) | (before_n > threshold))
+    sees = _sees(scene, bs_position_m, prefixes, num_samples)
+    return Prefixes(
+        plane=prefixes.plane,
+        wedge=prefixes.wedge,
+        flip=prefixes.flip,
+        image_m=prefixes.image_m,
+        sees=sees,
+    ).take(sees.any(axis=1))
+
+
+def _samples(
+    wedges: Wedges, wedge: Int[np.ndarray, "n"], num_samples: int
+) -> tuple[Float[np.ndarray, "n sample 3"], Float[np.ndarray, "n sample 3"]]:
+    """Return points along edges, and the same points a step off into the open [m]."""
+    share = (np.arange(num_samples) + 0.5) / num_samples
+    along = share[None, :, None] * wedges.length_m[wedge][:, None, None]
+    on_edge = wedges.origin_m[wedge][:, None] + along * wedges.direction[wedge][:, None]
+    outward = wedges.normal_0[wedge] + wedges.normal_n[wedge]
+    outward /= np.maximum(np.linalg.norm(outward, axis=1), 1e-9)[:, None]
+    return on_edge, on_edge + _OFF_EDGE_M * outward[:, None]
+
+
+def _sees(
+    scene: LoadedScene,
+    bs_position_m: Float[np.ndarray, "3"],
+    prefixes: Prefixes,
+    num_samples: int,
+) -> Bool[np.ndarray, "prefix sample"]:
+    """Tell which sample points of its edge the BS sees through the chain of each prefix."""
+    count, length = prefixes.plane.shape
+    if count == 0:
+        return np.zeros((0, num_samples), dtype=bool)
+    _, off_edge = _samples(scene.wedges, prefixes.wedge, num_samples)
+    targets = off_edge.reshape(-1, 3)
+    if length == 0:
+        seen = scene.is_visible(targets, np.broadcast_to(bs_position_m, targets.shape))
+        return seen.reshape(count, num_samples)
+    none = np.full(len(targets), -1)
+    candidates = Candidates(
+        ue_index=np.arange(len(targets)),
+        slot=np.repeat(prefixes.plane, num_samples, axis=0),
+        wedge=none,
+        flip=none >= 0,
+    )
+    endpoints = adapter.make_endpoints(bs_position_m, np.zeros(3), targets)
+    buffer = adapter.candidate_buffer(candidates, scene.triangles, scene.planes, None)
+    return adapter.validate(scene.sionna, buffer, endpoints).reshape(count, num_samples)
+
+
+def _find_suffixes(
+    scene: LoadedScene, prefixes: Prefixes, num_bounces: int, num_cone_rays: int
+) -> list[ChainTable]:
+    """Return the chains that fans of rays on the Keller cones meet, by length."""
+    wedges = scene.wedges
+    num_samples = prefixes.sees.shape[1]
+    on_edge, off_edge = _samples(wedges, prefixes.wedge, num_samples)
+    row, sample = np.nonzero(prefixes.sees)
+    wedge = prefixes.wedge[row]
+    incoming = on_edge[row, sample] - prefixes.image_m[row, -1]
+    incoming /= np.linalg.norm(incoming, axis=1)[:, None]
+    cosine = np.einsum("ij,ij->i", incoming, wedges.direction[wedge])
+    fan = _cone(wedges, wedge, cosine, num_cone_rays)
+    open_0 = np.einsum("ijk,ik->ij", fan, wedges.normal_0[wedge]) > 1e-4
+    open_n = np.einsum("ijk,ik->ij", fan, wedges.normal_n[wedge]) > 1e-4
+    i, j = np.nonzero(open_0 | open_n)
+    bounces = discover(scene, off_edge[row[i], sample[i]], fan[i, j], row[i], num_bounces)
+    return [bounce.chains for bounce in bounces]
+
+
+def _cone(
+    wedges: Wedges,
+    wedge: Int[np.ndarray, "n"],
+    cosine: Float[np.ndarray, "n"],
+    num_rays: int,
+) -> Float[np.ndarray, "n ray 3"]:
+    """Return directions on the cones around edges whose angle to the edge is that of incidence.
+
+    The fans of neighbouring points are turned against each other, so that together they are dense.
+    """
+    direction, first = wedges.direction[wedge], wedges.normal_0[wedge]
+    second = np.cross(direction, first)
+    turn = (np.arange(len(wedge)) * _GOLDEN % 1.0)[:, None] + np.arange(num_rays) + 0.5
+    angle = (2 * np.pi / num_rays * turn)[..., None]
+    sine = np.sqrt(np.maximum(1 - cosine**2, 0))[:, None, None]
+    around = np.cos(angle) * first[:, None] + np.sin(angle) * second[:, None]
+    return cosine[:, None, None] * direction[:, None] + sine * around

@@ -1,0 +1,181 @@
+"""A scene in the ray tracer: geometry queries, tables, and fields of found paths."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Complex, Float, Int
+
+from raymark.generator.tracing import sionna_adapter as adapter
+from raymark.generator.tracing.paths import TracedPaths, no_paths
+from raymark.generator.tracing.sionna_adapter import Endpoints, PathsBuffer, dr, mi, rt
+from raymark.generator.tracing.tables import (
+    Planes,
+    Triangles,
+    Wedges,
+    build_planes,
+    build_wedges,
+)
+from raymark.radio import Band, FrontEnd
+
+Points = Float[np.ndarray, "n 3"]
+
+
+class LoadedScene:
+    """A scene in the ray tracer.
+
+    Attributes:
+        object_names: Names of the meshes.
+        object_materials: ITU name of each mesh's material.
+    """
+
+    def __init__(self, xml_path: Path, front_end: FrontEnd, *, weld_edges: bool = False) -> None:
+        """Load the geometry and set the element patterns.
+
+        Args:
+            xml_path: Mitsuba scene.
+            front_end: Patterns of panel elements and UEs.
+            weld_edges: Let edges that separate meshes have in common diffract.
+
+        Raises:
+            RuntimeUnavailableError: If another version of sionna-rt is installed.
+        """
+        adapter.require_supported_version()
+        self.sionna = rt.load_scene(str(xml_path), merge_shapes=True)
+        panel, ue = front_end.panel, front_end.ue
+        self.sionna.tx_array = _single_antenna(panel.element_pattern, panel.polarization)
+        self.sionna.rx_array = _single_antenna(ue.element_pattern, ue.polarization)
+        self._weld_edges = weld_edges
+        # Mitsuba loads meshes in parallel: their order is another one in every process.
+        objects = dict(sorted(self.sionna.objects.items()))
+        self.object_names: tuple[str, ...] = tuple(objects)
+        self.object_materials: tuple[str, ...] = tuple(
+            objects[name].radio_material.itu_type for name in objects
+        )
+        ids = adapter.shape_ids(self.sionna)
+        self._object_of_shape = np.full(max(ids.values()) + 1, -1, dtype="i4")
+        for index, name in enumerate(self.object_names):
+            self._object_of_shape[ids[name]] = index
+
+    @property
+    def box_m(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+        """Lowest and highest corner of the scene [m]."""
+        box = self.sionna.mi_scene.bbox()
+        return np.array(box.min, dtype="f8").ravel(), np.array(box.max, dtype="f8").ravel()
+
+    @cached_property
+    def triangles(self) -> Triangles:
+        """All triangles."""
+        return adapter.read_triangles(self.sionna)
+
+    @cached_property
+    def planes(self) -> Planes:
+        """Clusters of coplanar triangles."""
+        return build_planes(self.triangles)
+
+    @cached_property
+    def wedges(self) -> Wedges:
+        """Diffracting edges."""
+        edges = adapter.read_half_edges(self.triangles)
+        return build_wedges(self.triangles, edges, weld=self._weld_edges)
+
+    def hit_distance(
+        self, origin_m: Points, direction: Points
+    ) -> tuple[Float[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+        """Return the distance to the first surface [m] (inf if none) and its object (-1)."""
+        if len(origin_m) == 0:
+            return np.zeros(0), np.zeros(0, dtype="i4")
+        ray = mi.Ray3f(adapter.point(origin_m), mi.Vector3f(adapter.point(direction)))
+        hit = self.sionna.mi_scene.ray_intersect(ray, ray_flags=mi.RayFlags.Minimal, coherent=False)
+        valid = np.array(hit.is_valid())
+        shape = np.array(dr.select(hit.is_valid(), dr.reinterpret_array(mi.UInt, hit.shape), 0))
+        distance = np.where(valid, np.array(hit.t, dtype="f8"), np.inf)
+        return distance, np.where(valid, self._object_of_shape[shape], -1)
+
+    def is_visible(self, start_m: Points, end_m: Points) -> Bool[np.ndarray, "n"]:
+        """Tell whether the straight lines between points are free of surfaces."""
+        if len(start_m) == 0:
+            return np.zeros(0, dtype=bool)
+        start = adapter.point(start_m)
+        offset = adapter.point(end_m) - start
+        length = dr.norm(offset)
+        ray = mi.Ray3f(start, mi.Vector3f(offset / length))
+        ray.maxt = length * (1 - 1e-4)
+        return ~np.array(self.sionna.mi_scene.ray_test(ray))
+
+    def with_fields(
+        self,
+        buffer: PathsBuffer,
+        endpoints: Endpoints,
+        bands: tuple[Band, ...],
+        *,
+        num_rays: int = 1,
+    ) -> TracedPaths:
+        """Compute the fields of valid paths at every band; the geometry is not traced again.
+
+        A path without any field at the first band is dropped; at others, a zero is a value.
+
+        Args:
+            buffer: Valid paths, of solved geometry.
+            endpoints: Their BS and UEs.
+            bands: Carriers.
+            num_rays: Rays of the search, which weigh diffuse reflections.
+        """
+        if buffer.buffer_size == 0:
+            return no_paths(buffer.depth_dim_size, len(bands))
+        amplitude, delay_s = [], np.zeros(0)
+        for band in bands:
+            self.sionna.frequency = band.carrier_hz
+            values, delay_s = adapter.compute_fields(
+                self.sionna, buffer, endpoints, num_rays=num_rays
+            )
+            amplitude.append(values)
+        paths = self._to_numpy(buffer, endpoints, delay_s, np.array(amplitude, dtype="c8"))
+        return paths.take(np.flatnonzero(np.abs(paths.amplitude[0]) > 0))
+
+    def _to_numpy(
+        self,
+        buffer: PathsBuffer,
+        endpoints: Endpoints,
+        delay_s: Float[np.ndarray, "path"],
+        amplitude: Complex[np.ndarray, "band path"],
+    ) -> TracedPaths:
+        depth = buffer.depth_dim_size
+        interaction = np.array(buffer.interaction_types).reshape(-1, depth).astype("u1")
+        present = interaction > 0
+        columns = (buffer.vertices_x, buffer.vertices_y, buffer.vertices_z)
+        vertex = np.stack([np.array(v).reshape(-1, depth) for v in columns], axis=-1)
+        vertex = np.where(present[..., None], vertex, 0).astype("f4")
+        shape = np.where(present, np.array(buffer.shapes).reshape(-1, depth), 0)
+        primitive = np.array(buffer.primitives).reshape(-1, depth).astype("i8")
+        ue_index = np.array(buffer.target_indices).astype("i8")
+        bs, ue = np.array(endpoints.source).T, np.array(endpoints.targets).T[ue_index]
+        return TracedPaths(
+            ue_index=ue_index,
+            delay_s=delay_s,
+            direction_bs=_unit(np.where(present[:, :1], vertex[:, 0], ue) - bs),
+            direction_ue=_unit(_last(vertex, present, np.broadcast_to(bs, ue.shape)) - ue),
+            interaction=interaction,
+            vertex_m=vertex,
+            object_index=np.where(present, self._object_of_shape[shape], -1).astype("i2"),
+            primitive=np.where(present, primitive, -1).astype("i4"),
+            wedge=adapter.wedge_rows(buffer),
+            amplitude=amplitude,
+        )
+
+
+def _single_antenna(pattern: str, polarization: str) -> rt.PlanarArray:
+    return rt.PlanarArray(num_rows=1, num_cols=1, pattern=pattern, polarization=polarization)
+
+
+def _unit(vector: Points) -> Points:
+    return (vector / np.linalg.norm(vector, axis=1, keepdims=True)).astype("f4")
+
+
+def _last(
+    vertex: Float[np.ndarray, "path depth 3"], present: Bool[np.ndarray, "path depth"], bs: Points
+) -> Points:
+    """Return the last interaction point of each path, or the BS where there is none."""
+    count = present.sum(axis=1)
+    last = vertex[np.arange(len(vertex)), np.maximum(count - 1, 0)]
+    return np.where(count[:, None] > 0, last, bs)

@@ -1,0 +1,239 @@
+"""Maps seen from above: coverage, line of sight, and the plan of a scene."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.offsetbox import AnchoredOffsetbox, AuxTransformBox, TextArea, VPacker
+from matplotlib.patches import Rectangle, Wedge
+from matplotlib.patheffects import withStroke
+
+from raymark.plots.style import (
+    LABEL_STYLES,
+    SITE_COLOR,
+    axes_or_new,
+    house_style,
+    legend_below,
+    root_figure,
+)
+from raymark.schema import OUTAGE
+
+BUILDING_HEIGHT_M = 2.0
+"""Surfaces lower than this above ground are drawn as ground: kerbs, rounding on slopes."""
+
+_GREY = Normalize(vmin=-30.0, vmax=60.0)
+"""Heights [m] on the light half of a grey scale: UEs must stand out from buildings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeightMap:
+    """Height of the topmost surface above ground, on a raster; 0 where there is no building.
+
+    Attributes:
+        x_m: Edges of the columns [m].
+        y_m: Edges of the rows [m].
+        height_m: Height above ground [m].
+    """
+
+    x_m: Float[np.ndarray, "x+1"]
+    y_m: Float[np.ndarray, "y+1"]
+    height_m: Float[np.ndarray, "y x"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteMark:
+    """A base station and the sector that it serves, as they are drawn.
+
+    Attributes:
+        name: Name of the site.
+        position_m: x and y [m].
+        azimuth_rad: Boresight, from +x towards +y [rad].
+        half_width_rad: Half the opening of the sector [rad].
+        range_m: Its radius [m].
+    """
+
+    name: str
+    position_m: tuple[float, float]
+    azimuth_rad: float
+    half_width_rad: float
+    range_m: float
+
+
+@house_style()
+def plot_coverage_map(
+    links: pd.DataFrame,
+    sites: Sequence[SiteMark],
+    *,
+    height_map: HeightMap | None = None,
+    limits_db: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the UEs coloured by their gain [dB]; those in outage are crosses.
+
+    Args:
+        links: Columns x_m, y_m, los and gain_db (`raymark.link_statistics.link_table`).
+        sites: Base stations.
+        height_map: Buildings to draw below.
+        limits_db: Ends of the colour scale [dB]; 2nd percentile and maximum if not given.
+        ax: Where to draw; a new figure if not given.
+    """
+    ax = _new_map(sites, height_map, ax)
+    covered = links[links["los"] != OUTAGE]
+    low, high = limits_db or _limits(covered["gain_db"].to_numpy())
+    points = ax.scatter(
+        covered["x_m"], covered["y_m"], c=covered["gain_db"], vmin=low, vmax=high, **_dots(links)
+    )
+    _draw_label(ax, links, OUTAGE)
+    root_figure(ax).colorbar(points, ax=ax, label="Channel gain [dB]", shrink=0.8, extend="min")
+    _finish_map(ax, links)
+    return ax
+
+
+@house_style()
+def plot_los_map(
+    links: pd.DataFrame,
+    sites: Sequence[SiteMark],
+    *,
+    height_map: HeightMap | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the UEs by their label: LOS, NLOS or outage, with the number of each.
+
+    Args:
+        links: Columns x_m, y_m and los.
+        sites: Base stations.
+        height_map: Buildings to draw below.
+        ax: Where to draw; a new figure if not given.
+    """
+    ax = _new_map(sites, height_map, ax)
+    for label in LABEL_STYLES:
+        _draw_label(ax, links, label)
+    _finish_map(ax, links)
+    return ax
+
+
+@house_style()
+def plot_scene_plan(
+    height_map: HeightMap,
+    sites: Sequence[SiteMark],
+    *,
+    links: pd.DataFrame | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the buildings of a scene by height, its sites with their sectors, and sampled UEs.
+
+    Args:
+        height_map: Heights above ground.
+        sites: Base stations.
+        links: UEs with columns x_m, y_m and los, if any.
+        ax: Where to draw; a new figure if not given.
+    """
+    ax = axes_or_new(ax)
+    image = _draw_heights(ax, height_map, cmap="cividis_r", norm=_height_scale(height_map))
+    root_figure(ax).colorbar(
+        image, ax=ax, label="Height above ground [m]", shrink=0.8, extend="max"
+    )
+    for site in sites:
+        _draw_site(ax, site)
+    if links is not None:
+        for label in LABEL_STYLES:
+            _draw_label(ax, links, label, edge="white")
+    ax.set_xlim(height_map.x_m[0], height_map.x_m[-1])
+    ax.set_ylim(height_map.y_m[0], height_map.y_m[-1])
+    _finish_map(ax, links)
+    return ax
+
+
+def _new_map(sites: Sequence[SiteMark], height_map: HeightMap | None, ax: Axes | None) -> Axes:
+    ax = axes_or_new(ax)
+    if height_map is not None:
+        _draw_heights(ax, height_map, cmap="Greys", norm=_GREY)
+    for site in sites:
+        _draw_site(ax, site)
+    return ax
+
+
+def _draw_heights(ax: Axes, height_map: HeightMap, *, cmap: str, norm: Normalize | None) -> Any:
+    heights = np.ma.masked_less(height_map.height_m, BUILDING_HEIGHT_M)
+    return ax.pcolormesh(
+        height_map.x_m, height_map.y_m, heights, cmap=cmap, norm=norm, rasterized=True, zorder=0.5
+    )
+
+
+def _draw_site(ax: Axes, site: SiteMark) -> None:
+    half, azimuth = np.degrees(site.half_width_rad), np.degrees(site.azimuth_rad)
+    wedge = Wedge(
+        site.position_m,
+        site.range_m,
+        azimuth - half,
+        azimuth + half,
+        facecolor="none",
+        edgecolor=SITE_COLOR,
+        linewidth=1.2,
+        zorder=2,
+    )
+    ax.add_patch(wedge)
+    x, y = site.position_m
+    ax.plot(x, y, "*", color=SITE_COLOR, markeredgecolor="black", markersize=13, zorder=5)
+    ax.annotate(site.name, (x, y), (6, 6), textcoords="offset points", fontweight="bold", zorder=6)
+
+
+def _limits(gain_db: Float[np.ndarray, "link"]) -> tuple[float, float]:
+    """Return a scale that a few very weak links do not stretch."""
+    if gain_db.size == 0:
+        return 0.0, 1.0
+    return float(np.percentile(gain_db, 2)), float(gain_db.max())
+
+
+def _dots(links: pd.DataFrame) -> dict[str, Any]:
+    """Return a size that keeps a few hundred points visible and many thousand apart."""
+    return {"s": float(np.clip(6000 / max(len(links), 1), 2, 16)), "linewidths": 0.0, "zorder": 3}
+
+
+def _draw_label(ax: Axes, links: pd.DataFrame, label: int, edge: str = "none") -> None:
+    rows = links[links["los"] == label]
+    style = LABEL_STYLES[label]
+    look = _dots(links)
+    if style.marker == "x":
+        look["linewidths"] = 0.8
+    elif edge != "none":
+        look |= {"edgecolors": edge, "linewidths": 0.3, "s": look["s"] * 1.4}
+    ax.scatter(
+        rows["x_m"],
+        rows["y_m"],
+        color=style.color,
+        marker=style.marker,
+        label=f"{style.name} ({len(rows)})",
+        **look,
+    )
+
+
+def _finish_map(ax: Axes, links: pd.DataFrame | None) -> None:
+    ax.set(xlabel="East x [m]", ylabel="North y [m]", aspect="equal")
+    ax.grid(visible=False)
+    if links is not None:
+        legend_below(ax, 3)
+    _add_scale_bar(ax)
+
+
+def _add_scale_bar(ax: Axes) -> None:
+    spans_m = np.abs(np.diff([ax.get_xlim(), ax.get_ylim()]))
+    length_m = _round_length(float(spans_m.max()) / 5)
+    bar = AuxTransformBox(ax.transData)
+    bar.add_artist(Rectangle((0, 0), length_m, 0, edgecolor="black", facecolor="none", lw=2))
+    stack = VPacker(children=[bar, TextArea(f"{length_m:g} m")], align="center", pad=0, sep=4)
+    box = AnchoredOffsetbox("lower left", child=stack, pad=0.4, frameon=True)
+    box.patch.set(alpha=0.8, edgecolor="none")
+    box.set_zorder(7)
+    ax.add_artist(box)
+
+
+def _round_length(length_m: float) -> float:
+    """Return the largest of 1, 2 or 5 times a power of ten that is not longer."""
+    power = 10.0 ** np.floor(np.log10(length_m))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= length_m))

@@ -1,0 +1,98 @@
+"""The house style: one style file, one set of colours, figures that never touch pyplot."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
+
+from raymark.schema import LOS, NLOS, OUTAGE
+from raymark.shard import writable
+
+_STYLE_FILE = Path(__file__).with_name("raymark.mplstyle")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelStyle:
+    """How the links of one label are drawn: shape and colour both tell them apart."""
+
+    name: str
+    color: str
+    marker: str
+
+
+LABEL_STYLES = {
+    OUTAGE: LabelStyle(name="outage", color="#000000", marker="x"),
+    NLOS: LabelStyle(name="NLOS", color="#D55E00", marker="^"),
+    LOS: LabelStyle(name="LOS", color="#0072B2", marker="o"),
+}
+"""Style of each value of `link/los` (colours of Okabe and Ito), in the order of drawing."""
+
+_LABELS_INCHES = 0.5
+"""Height of the tick labels and the axis label below the axes."""
+
+SITE_COLOR = "#CC79A7"
+
+
+@contextlib.contextmanager
+def house_style() -> Iterator[None]:
+    """Apply the style file to what is drawn inside; usable as a decorator too."""
+    with style.context(_STYLE_FILE):
+        yield
+
+
+@house_style()
+def new_figure(
+    num_rows: int = 1, num_cols: int = 1, *, panel_inches: tuple[float, float] = (6.0, 4.4)
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure outside pyplot's list, and its axes row by row.
+
+    It is freed like any other value, so that a loop over hundreds of figures leaves none open.
+
+    Args:
+        num_rows: Rows of panels.
+        num_cols: Columns of panels.
+        panel_inches: Width and height of one panel [inch].
+    """
+    width, height = panel_inches
+    figure = Figure(figsize=(width * num_cols, height * num_rows))
+    return figure, list(figure.subplots(num_rows, num_cols, squeeze=False).flat)
+
+
+def axes_or_new(ax: Axes | None) -> Axes:
+    """Return the given axes, or those of a new figure."""
+    return new_figure()[1][0] if ax is None else ax
+
+
+def legend_below(ax: Axes, num_cols: int) -> None:
+    """Put the legend under the axes, where it hides nothing; no legend if there is no entry."""
+    if ax.get_legend_handles_labels()[0]:
+        scale = root_figure(ax).dpi_scale_trans
+        below = ax.transAxes + ScaledTranslation(0, -_LABELS_INCHES, scale)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=num_cols)
+
+
+def root_figure(ax: Axes) -> Figure:
+    """Return the figure that holds the axes, through any subfigures."""
+    figure = ax.figure
+    while not isinstance(figure, Figure):
+        figure = figure.figure
+    return figure
+
+
+@house_style()
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure; its format follows from the name.
+
+    Raises:
+        DatasetError: If the file cannot be written.
+    """
+    # The version of matplotlib in the file's text would make the same figure differ by machine.
+    metadata = {"Software": None} if path.suffix == ".png" else None
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata=metadata)
