@@ -79,29 +79,54 @@ def assemble_shard(
 def merge_duplicates(paths: TracedPaths) -> Int[np.ndarray, "kept"]:
     """Return the rows that remain when indistinguishable paths are counted once.
 
-    A diffracting edge that a mesh divides, or lists twice, gives the same path more than once.
-    Paths of one UE with the same interactions count as one when delays (0.1 ns) and directions
-    at both ends (1 mrad) agree; the strongest at the first band stays.
+    A diffracting edge that a mesh divides, or lists twice, gives the same path more than once. The
+    strongest at the first band stays.
     """
-    if len(paths.delay_s) == 0:
-        return np.zeros(0, dtype="i8")
+    group = path_groups(paths)
+    order = np.lexsort((paths.delay_s, -np.abs(paths.amplitude[0]), group))
+    first = np.diff(group[order], prepend=-1) > 0
+    return np.sort(order[first])
+
+
+def path_groups(paths: TracedPaths) -> Int[np.ndarray, "path"]:
+    """Number the paths so that indistinguishable ones have the same number.
+
+    They are of one UE, have the same interactions, and their delays (0.1 ns) and directions at
+    both ends (1 mrad) agree.
+    """
     kind = paths.interaction.astype("i8") @ (16 ** np.arange(paths.interaction.shape[1]))
     _, kind = np.unique(kind, return_inverse=True)
-    # One unit along every axis is "the same"; UE and kind are spread so far apart as to never be.
+    link = paths.ue_index * (kind.max(initial=0) + 1) + kind
+    order = np.lexsort((paths.delay_s, link))
+    # Most paths have no other near them in delay, and need no closer look.
+    apart = (np.diff(link[order]) != 0) | (np.diff(paths.delay_s[order]) > _SAME_DELAY_S)
+    starts = np.concatenate([[True], apart]) if len(order) else np.zeros(0, dtype=bool)
+    crowd = np.cumsum(starts) - 1
+    crowded = np.bincount(crowd)[crowd] > 1
+    group = np.empty(len(order), dtype="i8")
+    group[order[~crowded]] = crowd[~crowded]
+    rows = order[crowded]
+    group[rows] = len(order) + _near_groups(paths, link, rows)
+    return group
+
+
+def _near_groups(
+    paths: TracedPaths, link: Int[np.ndarray, "path"], rows: Int[np.ndarray, "row"]
+) -> Int[np.ndarray, "row"]:
+    """Number the rows by nearness in delay and both directions, links apart."""
+    if len(rows) == 0:
+        return np.zeros(0, dtype="i8")
+    # One unit along every axis is "the same"; links are spread so far apart as to never be.
     columns = [
-        (paths.ue_index * (kind.max() + 1) + kind)[:, None] * 10.0,
-        paths.delay_s[:, None] / _SAME_DELAY_S,
-        paths.direction_bs / _SAME_DIRECTION,
-        paths.direction_ue / _SAME_DIRECTION,
+        link[rows, None] * 10.0,
+        paths.delay_s[rows, None] / _SAME_DELAY_S,
+        paths.direction_bs[rows] / _SAME_DIRECTION,
+        paths.direction_ue[rows] / _SAME_DIRECTION,
     ]
     tree = cKDTree(np.concatenate(columns, axis=1))
     pairs = tree.query_pairs(1.0, p=np.inf, output_type="ndarray")
-    size = len(paths.delay_s)
-    graph = coo_array((np.ones(len(pairs), dtype="i1"), tuple(pairs.T)), shape=(size, size))
-    _, group = connected_components(graph, directed=False)
-    order = np.lexsort((paths.delay_s, -np.abs(paths.amplitude[0]), group))
-    first = np.r_[True, np.diff(group[order]) > 0]
-    return np.sort(order[first])
+    graph = coo_array((np.ones(len(pairs), dtype="i1"), tuple(pairs.T)), shape=(len(rows),) * 2)
+    return connected_components(graph, directed=False)[1]
 
 
 def _select(

@@ -98,13 +98,22 @@ def _card(manifest: Manifest) -> str:
     sites = "\n".join(
         f"| {s.scene} | {s.site} | {s.num_ues} | {s.licence} |" for s in manifest.sites
     )
-    notes = "\n".join(f"- {note}" for note in manifest.notes)
+    notes = [
+        *manifest.notes,
+        *(
+            f"{key}: about {value.missed_power_share:.2%} of the power and "
+            f"{value.missed_paths_share:.1%} of the paths missed (estimate from {value.num_ues} "
+            "UEs and a second discovery)"
+            for key, value in manifest.completeness.items()
+        ),
+    ]
+    listed = "\n- ".join(notes)
     bands = ", ".join(f"{band.name}" for band in campaign.bands)
     return (
         f"# {manifest.id}\n\n{campaign.description}\n\n"
         f"Bands: {bands}. Content hash: `{manifest.content_hash}`.\n\n"
         f"| scene | site | UEs | licence |\n|---|---|---|---|\n{sites}\n\n"
-        f"## How the paths were found\n\n{notes}\n\n"
+        f"## How the paths were found\n\n- {listed}\n\n"
         "Read it with `raymark.open_dataset(folder)`; every array is described in the files "
         "themselves. The whole campaign stands in `dataset.json`.\n"
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from raymark.errors import DatasetError
 from raymark.generator.assembly import assemble_shard
+from raymark.generator.completeness import estimate_completeness
 from raymark.generator.finish import finish_dataset
 from raymark.generator.folder import finished_shards, locked, prepare_folder
 from raymark.generator.plan import DEFAULT_SHARD_SIZE, Plan, ShardPlan, SitePlan
@@ -69,6 +70,10 @@ def _run(plan: Plan, folder: Path, manifest: Manifest, progress: Progress) -> Ma
                 append_journal(folder, record)
             progress(site.key, shard.num_ues)
             records.append(record)
+    estimates = {site.key: estimate_completeness(plan, site) for site in plan.sites}
+    manifest = manifest.model_copy(
+        update={"completeness": {key: value for key, value in estimates.items() if value}}
+    )
     return finish_dataset(plan, folder, manifest, records, time.monotonic() - started)
 
 

@@ -1,38 +1,37 @@
 """Look at a scene before generating from it: building heights, sectors, labelled UEs."""
 
-import dataclasses
 import math
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from raymark import plots
 from raymark.campaign import (
+    DISCOVERY_PRESETS,
     Campaign,
     SceneChoice,
     SectorSampling,
     TracerSettings,
     UniformSampling,
 )
-from raymark.generator.generate import trace_block
+from raymark.dataset import Dataset
+from raymark.errors import RaymarkError
 from raymark.generator.plan import Plan, SitePlan, make_plan
-from raymark.generator.sampling import RayCaster, SampledUEs, ground_height
-from raymark.generator.tracing.sionna_adapter import LoadedScene
+from raymark.generator.sampling import RayCaster, ground_height
+from raymark.generator.tracing import LoadedScene
+from raymark.inspection import site_mark
 from raymark.plots import HeightMap, SiteMark
-from raymark.radio import BAND_PRESETS, FrontEnd
-from raymark.scenes import Scene, Site
+from raymark.radio import BAND_PRESETS, SPEED_OF_LIGHT_M_S, FrontEnd
+from raymark.scenes import Scene, Site, get_scene
 from raymark.schema import LOS, NLOS, OUTAGE
 from raymark.shard import writable
 
 Extent = tuple[float, float, float, float]
 
 BAND = BAND_PRESETS["6GHz"]
-NUM_RAYS = 30_000
-"""Rays per site: few, so that a preview takes seconds; some NLOS UEs pass for outage."""
-
 _MAX_CELLS = 500
 _RANGE_MARGIN = 1.15
 
@@ -61,6 +60,23 @@ def height_map(
     return HeightMap(x_m=x_edges, y_m=y_edges, height_m=heights.reshape(num_y, num_x))
 
 
+def dataset_height_maps(dataset: Dataset) -> dict[str, HeightMap]:
+    """Return the heights around the sites of a dataset's scenes, to draw below its maps.
+
+    A dataset does not hold its buildings: they come from the scenes it was made from, and a scene
+    that cannot be found here, or is another by now, is left out.
+    """
+    maps = {}
+    for choice in dataset.manifest.campaign.scenes:
+        sites = [s for s in dataset.manifest.sites if s.scene == Path(choice.name).name]
+        found = _find_scene(choice, sites[0].scene_hash) if sites else None
+        if found is not None:
+            scene, loaded = found
+            marks = [site_mark(dataset, site) for site in sites]
+            maps[scene.name] = height_map(loaded, _surroundings(scene, marks))
+    return maps
+
+
 def preview_scene(scene: Scene, out: Path, *, num_ues: int = 500, seed: int = 0) -> None:
     """Draw the plan of a scene around its sites, with sampled UEs as LOS, NLOS or outage.
 
@@ -77,7 +93,7 @@ def preview_scene(scene: Scene, out: Path, *, num_ues: int = 500, seed: int = 0)
         DatasetError: If a file cannot be written.
     """
     if not scene.sites:
-        _save(out, scene, height_map(_load(scene), scene.extent_m), [], None)
+        _save(out, scene, height_map(_load(scene)[0], scene.extent_m), [], None)
         return
     sampling = UniformSampling(num_ues=num_ues)
     plan = make_plan(_campaign(scene, sampling, seed))
@@ -94,13 +110,25 @@ def _campaign(scene: Scene, sampling: UniformSampling, seed: int) -> Campaign:
         scenes=(SceneChoice(name=str(scene.folder), params=scene.params),),
         bands=(BAND,),
         sampling=sampling,
-        tracer=TracerSettings(num_rays=NUM_RAYS, diffraction=True),
+        tracer=TracerSettings(diffraction=True, discovery=DISCOVERY_PRESETS["quick"]),
     )
 
 
-def _load(scene: Scene) -> LoadedScene:
+def _load(scene: Scene) -> tuple[LoadedScene, str]:
+    """Return the geometry of a scene and its hash."""
     with tempfile.TemporaryDirectory(prefix="raymark-") as workspace:
-        return LoadedScene(scene.xml_path(Path(workspace)), FrontEnd())
+        xml_path = scene.xml_path(Path(workspace))
+        return LoadedScene(xml_path, FrontEnd()), scene.hash(xml_path)
+
+
+def _find_scene(choice: SceneChoice, scene_hash: str) -> tuple[Scene, LoadedScene] | None:
+    """Return a scene of a campaign if it is here and still the same."""
+    try:
+        scene = get_scene(choice.name, choice.params)
+        loaded, found_hash = _load(scene)
+    except RaymarkError:
+        return None
+    return (scene, loaded) if found_hash == scene_hash else None
 
 
 def _height_above_ground(
@@ -146,26 +174,20 @@ def _labelled_ues(plan: Plan, site: SitePlan) -> pd.DataFrame:
     bs = np.tile(np.asarray(site.site.position_m), (len(position), 1))
     los = np.where(site.loaded.is_visible(bs, position.astype("f8")), LOS, OUTAGE)
     hidden = np.flatnonzero(los != LOS)
-    los[hidden] = np.where(_has_path(plan, site, hidden), NLOS, OUTAGE)
+    los[hidden] = np.where(_has_path(plan, site, position[hidden]), NLOS, OUTAGE)
     x, y, z = position.T
     columns = {"site": site.site.name, "x_m": x, "y_m": y, "z_m": z, "los": los}
     return pd.DataFrame(columns)
 
 
-def _has_path(plan: Plan, site: SitePlan, rows: Int[np.ndarray, "ue"]) -> Bool[np.ndarray, "ue"]:
-    """Trace the given UEs of a site and tell which of them are reached at all."""
-    ues = SampledUEs(
-        position_m=site.ues.position_m[rows],
-        track_id=site.ues.track_id[rows],
-        track_step=site.ues.track_step[rows],
-    )
-    chosen = dataclasses.replace(site, ues=ues)
-    reached = np.zeros(len(rows), dtype=bool)
-    block = plan.campaign.tracer.block_size
-    for first in range(0, len(rows), block):
-        paths = trace_block(plan, chosen, first, min(block, len(rows) - first))
-        reached[first + np.unique(paths.ue_index)] = True
-    return reached
+def _has_path(
+    plan: Plan, site: SitePlan, position_m: Float[np.ndarray, "ue 3"]
+) -> Bool[np.ndarray, "ue"]:
+    """Trace UEs of a site and tell which of them a path reaches that a dataset would keep."""
+    paths = plan.search(site).trace(position_m, plan.campaign.bands)
+    longest_s = plan.campaign.tracer.max_path_length_m / SPEED_OF_LIGHT_M_S
+    kept = paths.ue_index[paths.delay_s <= longest_s]
+    return np.bincount(kept, minlength=len(position_m)) > 0
 
 
 @plots.house_style()

@@ -307,10 +307,10 @@ def _given_positions(sampling: PositionsSampling, caster: RayCaster, scene: str)
     position, outdoors = place_outdoors(
         caster, given[:, :2], height_m=sampling.height_m, wall_margin_m=0.0
     )
-    if given.shape[1] == 3:
-        position[:, 2] = given[:, 2]
-        outdoors &= sees_sky(caster, position)
-        outdoors &= given[:, 2] > ground_height(caster, given[:, :2])
+    if given.shape[1] == 3:  # the point itself decides, which may well be above a roof
+        position = given
+        ground = ground_height(caster, given[:, :2])
+        outdoors = np.isfinite(ground) & (given[:, 2] > ground) & sees_sky(caster, given)
     inside = np.flatnonzero(~outdoors)
     if inside.size:
         x, y = given[inside[0], :2]

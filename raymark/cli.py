@@ -354,6 +354,8 @@ def _print_summary(folder: Path) -> None:
     for row in frame.itertuples(index=False):
         table.add_row(*[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row])
     _out.print(table)
+    for key, value in dataset.manifest.completeness.items():
+        _out.print(f"{key}: about {value.missed_power_share:.2%} of the power missed by the search")
     _out.print(f"content hash {dataset.manifest.content_hash}")
 
 

@@ -16,11 +16,9 @@ from raymark import plots
 from raymark.campaign import SectorSampling
 from raymark.dataset import Dataset, Selection
 from raymark.errors import DatasetError
-from raymark.frames import rotation_matrix, unit_vector
-from raymark.link_statistics import link_gain, link_table, path_power, to_db
+from raymark.link_statistics import link_gain, link_table, to_db, visible_paths
 from raymark.manifest import SiteRecord
 from raymark.plots import AngleDelayProfile, HeightMap, SiteMark
-from raymark.radio import SPEED_OF_LIGHT_M_S
 from raymark.schema import LOS, NLOS, OUTAGE
 from raymark.seeding import child_generator
 from raymark.shard import writable
@@ -117,15 +115,15 @@ def _summary(links: pd.DataFrame) -> dict[str, object]:
         "los_share": float((los == LOS).mean()),
         "nlos_share": float((los == NLOS).mean()),
         "outage_share": float((los == OUTAGE).mean()),
-        "median_gain_los_db": _median(links.loc[los == LOS, "gain_db"]),
-        "median_gain_nlos_db": _median(links.loc[los == NLOS, "gain_db"]),
-        "median_num_paths": _median(covered["num_paths"]),
-        "median_delay_spread_ns": _median(covered["delay_spread_ns"]),
+        "median_gain_los_db": _median(links.loc[los == LOS, "gain_db"].to_numpy()),
+        "median_gain_nlos_db": _median(links.loc[los == NLOS, "gain_db"].to_numpy()),
+        "median_num_paths": _median(covered["num_paths"].to_numpy()),
+        "median_delay_spread_ns": _median(covered["delay_spread_ns"].to_numpy()),
     }
 
 
-def _median(values: "pd.Series[float]") -> object:
-    return float(values.median()) if len(values) else pd.NA
+def _median(values: np.ndarray) -> object:
+    return float(np.median(values)) if len(values) else pd.NA
 
 
 def _draw_scene(
@@ -238,7 +236,7 @@ def _typical_link(selection: Selection, links: pd.DataFrame) -> int | None:
 
 
 def _has_several_paths(selection: Selection, link: int) -> bool:
-    power_db = true_paths(selection, link)["power_db"]
+    power_db = visible_paths(selection, link)["power_db"]
     return int((power_db > power_db.max() - _STRONG_PATH_DB).sum()) >= _SEVERAL_PATHS
 
 
@@ -248,12 +246,13 @@ def _draw_link(scene: str, selection: Selection, link: int, seed: int) -> _Drawi
     front_end = selection.dataset.manifest.campaign.front_end
     csi = _measured_csi(selection, link, seed)
     profile = plots.angle_delay_profile(csi, front_end.panel, band)
-    paths = true_paths(selection, link)
+    paths = visible_paths(selection, link)
     figure, axes = plots.new_figure(1, 2, panel_inches=(5.2, 4.2))
-    gain = link_gain(selection.path_table(link, link + 1))[0]
-    snr_db = to_db(gain / front_end.noise_variance(band))
+    gain = link_gain(selection.path_table(link, link + 1))
+    snr_db = to_db(gain / front_end.noise_variance(band))[0]
+    label = plots.LABEL_STYLES[int(selection.los[link])].name
     plots.plot_csi_magnitude(csi, band, ax=axes[0])
-    axes[0].set_title(f"{scene} at {band.name}: CSI of a NLOS link, SNR {snr_db:.0f} dB")
+    axes[0].set_title(f"{scene} at {band.name}: CSI, {label}, SNR {snr_db:.0f} dB")
     plots.plot_angle_delay_profile(profile, paths=paths, ax=axes[1])
     site = selection.sites[int(selection.site_index[link])].site
     axes[1].set_title(f"{site}, UE {selection.ue_index[link]}")
@@ -270,26 +269,6 @@ def _measured_csi(
     values = selection.fingerprints(link, link + 1, kind="measured", generator=generator)
     csi: Complex[np.ndarray, "ant subcarrier"] = values.csi[0].numpy()
     return csi
-
-
-def true_paths(selection: Selection, link: int) -> pd.DataFrame:
-    """Return the paths of one link that arrive before the panel, strongest first.
-
-    Columns: azimuth_deg (from boresight, in the panel's frame), length_m (delay times c),
-    power_db.
-    """
-    table = selection.path_table(link, link + 1)
-    site = selection.sites[int(selection.site_index[link])]
-    world = unit_vector(table.zenith_bs_rad.astype("f8"), table.azimuth_bs_rad.astype("f8"))
-    local = world @ rotation_matrix(np.asarray(site.orientation_rad))
-    paths = pd.DataFrame(
-        {
-            "azimuth_deg": np.degrees(np.arctan2(local[:, 1], local[:, 0])),
-            "length_m": table.delay_s.astype("f8") * SPEED_OF_LIGHT_M_S,
-            "power_db": to_db(path_power(table)),
-        }
-    )
-    return paths[paths["azimuth_deg"].abs() <= 90].reset_index(drop=True)
 
 
 def _link_arrays(

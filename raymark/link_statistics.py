@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 
 from raymark.dataset import DEFAULT_BATCH_SIZE, PathTable, Selection
 from raymark.fingerprints import FLOOR_DB
+from raymark.frames import rotation_matrix, unit_vector
+from raymark.radio import SPEED_OF_LIGHT_M_S
 
 PerLink = Float[np.ndarray, "link"]
 PerPath = Float[np.ndarray, "path"]
@@ -92,6 +94,26 @@ def link_table(selection: Selection) -> pd.DataFrame:
     table.insert(0, "scene", selection.sites[0].scene)
     table.insert(2, "band", selection.band.name)
     return table
+
+
+def visible_paths(selection: Selection, link: int) -> pd.DataFrame:
+    """Return the paths of one link that arrive before the panel, strongest first.
+
+    Columns: azimuth_deg (from boresight, in the panel's frame), length_m (delay times c),
+    power_db.
+    """
+    table = selection.path_table(link, link + 1)
+    site = selection.sites[int(selection.site_index[link])]
+    world = unit_vector(table.zenith_bs_rad.astype("f8"), table.azimuth_bs_rad.astype("f8"))
+    local = world @ rotation_matrix(np.asarray(site.orientation_rad))
+    paths = pd.DataFrame(
+        {
+            "azimuth_deg": np.degrees(np.arctan2(local[:, 1], local[:, 0])),
+            "length_m": table.delay_s.astype("f8") * SPEED_OF_LIGHT_M_S,
+            "power_db": to_db(path_power(table)),
+        }
+    )
+    return paths[paths["azimuth_deg"].abs() <= 90].reset_index(drop=True)
 
 
 def _statistics(table: PathTable) -> pd.DataFrame:

@@ -61,6 +61,14 @@ class ShardRecord(Strict):
         return self.paths_sha256 if kind == "paths" else self.detail_sha256
 
 
+class Completeness(Strict):
+    """What a site's paths lack, estimated by a second, independent discovery."""
+
+    num_ues: int = Field(description="UEs that were traced twice")
+    missed_paths_share: float = Field(description="Share of the distinct paths")
+    missed_power_share: float = Field(description="Share of their power at the first band")
+
+
 class Manifest(Strict):
     """The whole of `dataset.json`."""
 
@@ -73,6 +81,9 @@ class Manifest(Strict):
     sites: tuple[SiteRecord, ...]
     software: dict[str, str]
     notes: tuple[str, ...] = Field(default=(), description="What a reader must know of the tracing")
+    completeness: dict[str, Completeness] = Field(
+        default_factory=dict, description="By site; none where Sionna's own search was used"
+    )
     generation: dict[str, float | int | str] = Field(default_factory=dict)
     content_hash: str | None = None
     arrays: dict[str, dict[str, str]] = Field(

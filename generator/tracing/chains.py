@@ -1,6 +1,7 @@
 """Discovery: which chains of planes a bundle of rays meets, independently of any receiver."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -44,6 +45,7 @@ class Bounce:
     triangle: Int[np.ndarray, "pair"]
 
 
+@lru_cache(maxsize=2)
 def sphere_directions(num_rays: int, *, turn: float = 0.0) -> Float[np.ndarray, "ray 3"]:
     """Return a Fibonacci lattice over the sphere (Gonzalez, Math. Geosci. 42, 2010)."""
     index = np.arange(num_rays) + 0.5

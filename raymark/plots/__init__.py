@@ -23,9 +23,10 @@ from raymark.plots.maps import (
     plot_los_map,
     plot_scene_plan,
 )
-from raymark.plots.style import house_style, new_figure, save_figure
+from raymark.plots.style import LABEL_STYLES, house_style, new_figure, save_figure
 
 __all__ = [
+    "LABEL_STYLES",
     "AngleDelayProfile",
     "HeightMap",
     "SiteMark",

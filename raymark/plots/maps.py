@@ -1,5 +1,6 @@
 """Maps seen from above: coverage, line of sight, and the plan of a scene."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,23 +27,20 @@ from raymark.schema import OUTAGE
 BUILDING_HEIGHT_M = 2.0
 """Surfaces lower than this above ground are drawn as ground: kerbs, rounding on slopes."""
 
-_GREY = Normalize(vmin=-30.0, vmax=60.0)
-"""Heights [m] on the light half of a grey scale: UEs must stand out from buildings."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeightMap:
     """Height of the topmost surface above ground, on a raster; 0 where there is no building.
 
     Attributes:
+        height_m: Height above ground [m].
         x_m: Edges of the columns [m].
         y_m: Edges of the rows [m].
-        height_m: Height above ground [m].
     """
 
+    height_m: Float[np.ndarray, "y x"]
     x_m: Float[np.ndarray, "x+1"]
     y_m: Float[np.ndarray, "y+1"]
-    height_m: Float[np.ndarray, "y x"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,13 +150,22 @@ def plot_scene_plan(
 def _new_map(sites: Sequence[SiteMark], height_map: HeightMap | None, ax: Axes | None) -> Axes:
     ax = axes_or_new(ax)
     if height_map is not None:
-        _draw_heights(ax, height_map, cmap="Greys", norm=_GREY)
+        # The light half of the greys only: the UEs must stand out.
+        top_m = _height_scale(height_map).vmax or 1.0
+        clipped = dataclasses.replace(height_map, height_m=np.minimum(height_map.height_m, top_m))
+        _draw_heights(ax, clipped, cmap="Greys", norm=Normalize(-0.5 * top_m, 3 * top_m))
     for site in sites:
         _draw_site(ax, site)
     return ax
 
 
-def _draw_heights(ax: Axes, height_map: HeightMap, *, cmap: str, norm: Normalize | None) -> Any:
+def _height_scale(height_map: HeightMap) -> Normalize:
+    """Return a scale up to the 99th percentile of the buildings: a tower must not rule it."""
+    buildings = height_map.height_m[height_map.height_m >= BUILDING_HEIGHT_M]
+    return Normalize(0.0, float(np.percentile(buildings, 99)) if buildings.size else 1.0)
+
+
+def _draw_heights(ax: Axes, height_map: HeightMap, *, cmap: str, norm: Normalize) -> Any:
     heights = np.ma.masked_less(height_map.height_m, BUILDING_HEIGHT_M)
     return ax.pcolormesh(
         height_map.x_m, height_map.y_m, heights, cmap=cmap, norm=norm, rasterized=True, zorder=0.5
@@ -180,7 +187,10 @@ def _draw_site(ax: Axes, site: SiteMark) -> None:
     ax.add_patch(wedge)
     x, y = site.position_m
     ax.plot(x, y, "*", color=SITE_COLOR, markeredgecolor="black", markersize=13, zorder=5)
-    ax.annotate(site.name, (x, y), (6, 6), textcoords="offset points", fontweight="bold", zorder=6)
+    name = ax.annotate(
+        site.name, (x, y), (6, 6), textcoords="offset points", fontweight="bold", zorder=6
+    )
+    name.set_path_effects([withStroke(linewidth=3, foreground="white")])
 
 
 def _limits(gain_db: Float[np.ndarray, "link"]) -> tuple[float, float]:

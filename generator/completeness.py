@@ -1,0 +1,61 @@
+"""How much the search misses, estimated from a second, independent discovery.
+
+Two discoveries with bundles of rays turned against each other find paths independently. What the
+first misses of the second's power estimates what it misses of all power (capture and recapture:
+Lincoln-Petersen, as in Seber, The Estimation of Animal Abundance, 1982, sec. 3.1).
+"""
+
+import numpy as np
+
+from raymark.generator.assembly import path_groups
+from raymark.generator.plan import Plan, SitePlan
+from raymark.generator.tracing import ChainSearch, TracedPaths
+from raymark.generator.tracing.paths import join_paths
+from raymark.manifest import Completeness
+
+_NUM_UES = 100
+INDEPENDENT_TURN = 1 / 3
+"""Turn of the second bundle [turns]; the lattices of both have no ray in common."""
+
+
+def estimate_completeness(plan: Plan, site: SitePlan) -> Completeness | None:
+    """Trace some UEs of a site with two independent discoveries and compare.
+
+    Returns:
+        The estimate; None where Sionna's own search is used, which has no separate discovery.
+    """
+    if plan.campaign.tracer.needs_solver:
+        return None
+    rows = np.linspace(0, len(site.ues) - 1, min(_NUM_UES, len(site.ues))).astype("i8")
+    position, band = site.ues.position_m[rows], plan.campaign.bands[:1]
+    own, other = (
+        ChainSearch(
+            site.loaded,
+            np.asarray(site.site.position_m),
+            np.asarray(site.site.orientation_rad),
+            plan.campaign.tracer,
+            turn=turn,
+        ).trace(position, band)
+        for turn in (0.0, INDEPENDENT_TURN)
+    )
+    missed_paths, missed_power = missed_shares(own, other)
+    return Completeness(
+        num_ues=len(rows),
+        missed_paths_share=round(missed_paths, 6),
+        missed_power_share=round(missed_power, 6),
+    )
+
+
+def missed_shares(own: TracedPaths, other: TracedPaths) -> tuple[float, float]:
+    """Return the shares of the other's distinct paths, and of their power, that `own` lacks."""
+    together = join_paths([own, other], [0, 0])
+    group = path_groups(together)
+    is_own = np.arange(len(group)) < len(own.delay_s)
+    found = np.isin(group, group[is_own])
+    _, first = np.unique(np.where(is_own, -1, group), return_index=True)
+    first = first[~is_own[first]]  # one row for each distinct path of the other
+    power = np.abs(together.amplitude[0, first].astype("c16")) ** 2
+    missed = ~found[first]
+    if len(first) == 0:
+        return 0.0, 0.0
+    return float(missed.mean()), float(power[missed].sum() / power.sum())
