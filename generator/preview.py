@@ -90,6 +90,7 @@ def preview_scene(scene: Scene, out: Path, *, num_ues: int = 500, seed: int = 0)
 
     Raises:
         SceneError: If a site lies in a building, or a sector has no outdoor point.
+        ConfigError: If the ending of `out` is another.
         DatasetError: If a file cannot be written.
     """
     if not scene.sites:

@@ -1,6 +1,6 @@
 """Ray tracing with Sionna RT; the only package that imports sionna, mitsuba and drjit."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from raymark.radio import Band
 __all__ = ["ChainSearch", "LoadedScene", "SiteSearch", "SolverSearch", "TracedPaths", "make_search"]
 
 
+@runtime_checkable
 class SiteSearch(Protocol):
     """A search for the paths between one BS and any UEs."""
 

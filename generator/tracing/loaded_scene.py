@@ -27,6 +27,7 @@ class LoadedScene:
     Attributes:
         object_names: Names of the meshes.
         object_materials: ITU name of each mesh's material.
+        triangles: All triangles.
     """
 
     def __init__(self, xml_path: Path, front_end: FrontEnd, *, weld_edges: bool = False) -> None:
@@ -46,27 +47,19 @@ class LoadedScene:
         self.sionna.tx_array = _single_antenna(panel.element_pattern, panel.polarization)
         self.sionna.rx_array = _single_antenna(ue.element_pattern, ue.polarization)
         self._weld_edges = weld_edges
-        # Mitsuba loads meshes in parallel: their order is another one in every process.
-        objects = dict(sorted(self.sionna.objects.items()))
-        self.object_names: tuple[str, ...] = tuple(objects)
-        self.object_materials: tuple[str, ...] = tuple(
-            objects[name].radio_material.itu_type for name in objects
-        )
-        ids = adapter.shape_ids(self.sionna)
-        self._object_of_shape = np.full(max(ids.values()) + 1, -1, dtype="i4")
-        for index, name in enumerate(self.object_names):
-            self._object_of_shape[ids[name]] = index
+        meshes = adapter.read_meshes(self.sionna)
+        self.triangles: Triangles = adapter.read_triangles(meshes)
+        self.object_names = tuple(mesh.name for mesh in meshes)
+        self.object_materials = tuple(mesh.material for mesh in meshes)
+        ids = [mesh.shape_id for mesh in meshes]
+        self._object_of_shape = np.full(max(ids) + 1, -1, dtype="i4")
+        self._object_of_shape[ids] = np.arange(len(ids))
 
     @property
     def box_m(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
         """Lowest and highest corner of the scene [m]."""
         box = self.sionna.mi_scene.bbox()
         return np.array(box.min, dtype="f8").ravel(), np.array(box.max, dtype="f8").ravel()
-
-    @cached_property
-    def triangles(self) -> Triangles:
-        """All triangles."""
-        return adapter.read_triangles(self.sionna)
 
     @cached_property
     def planes(self) -> Planes:

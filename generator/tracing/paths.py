@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Complex, Float, Int, UInt8
 
 NO_SLOT, EDGE_SLOT = -1, -2
 
@@ -69,7 +69,7 @@ class TracedPaths:
     delay_s: Float[np.ndarray, "path"]
     direction_bs: Float[np.ndarray, "path 3"]
     direction_ue: Float[np.ndarray, "path 3"]
-    interaction: Int[np.ndarray, "path depth"]
+    interaction: UInt8[np.ndarray, "path depth"]
     vertex_m: Float[np.ndarray, "path depth 3"]
     object_index: Int[np.ndarray, "path depth"]
     primitive: Int[np.ndarray, "path depth"]

@@ -6,6 +6,7 @@ registers meshes. `tests/contract/test_sionna_internals.py` fails with a sentenc
 changes them.
 """
 
+import hashlib
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -93,31 +94,55 @@ def make_endpoints(
     return Endpoints(source=source, targets=targets, source_orientation=orientation)
 
 
-def shape_ids(scene: rt.Scene) -> dict[str, int]:
-    """Return the number by which the ray tracer knows each object's mesh."""
-    return {
-        name: int(dr.reinterpret_array(mi.UInt, mi.ShapePtr(item.mi_mesh))[0])
-        for name, item in sorted(scene.objects.items())
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshRecord:
+    """One mesh of a scene.
+
+    Attributes:
+        name: Name in the scene's file; `merged-<material>` where Sionna has merged several.
+        material: ITU name of its material.
+        shape_id: The ray tracer's number of it, which changes from load to load.
+        corner_m: Corners of its triangles [m].
+    """
+
+    name: str
+    material: str
+    shape_id: int
+    corner_m: Float[np.ndarray, "tri 3 3"]
 
 
-def read_triangles(scene: rt.Scene) -> Triangles:
-    """Collect the triangles of all meshes."""
-    ids = shape_ids(scene)
-    first = np.zeros(max(ids.values()) + 1, dtype="i8")
-    corners, shapes, primitives = [], [], []
-    for name, item in sorted(scene.objects.items()):
+def read_meshes(scene: rt.Scene) -> list[MeshRecord]:
+    """Return the meshes of a scene in an order that depends on their content alone.
+
+    Sionna sorts them by name, and merged meshes by a counter that grows with every scene loaded
+    ("no-name-10" comes before "no-name-9"), so its own order is not reproducible.
+    """
+    records = []
+    for name, item in scene.objects.items():
         params = mi.traverse(item.mi_mesh)
         vertex = np.array(params["vertex_positions"], dtype="f8").reshape(-1, 3)
-        face = np.array(params["faces"]).reshape(-1, 3)
-        first[ids[name]] = sum(len(part) for part in corners)
-        corners.append(vertex[face])
-        shapes.append(np.full(len(face), ids[name]))
-        primitives.append(np.arange(len(face)))
+        material = item.radio_material.itu_type
+        records.append(
+            MeshRecord(
+                name=f"merged-{material}" if name.startswith("no-name") else name,
+                material=material,
+                shape_id=int(dr.reinterpret_array(mi.UInt, mi.ShapePtr(item.mi_mesh))[0]),
+                corner_m=vertex[np.array(params["faces"]).reshape(-1, 3)],
+            )
+        )
+    return sorted(records, key=lambda r: (r.name, hashlib.sha256(r.corner_m.tobytes()).digest()))
+
+
+def read_triangles(meshes: list[MeshRecord]) -> Triangles:
+    """Collect the triangles of all meshes."""
+    counts = [len(mesh.corner_m) for mesh in meshes]
+    ids = np.array([mesh.shape_id for mesh in meshes])
+    first = np.zeros(ids.max() + 1, dtype="i8")
+    first[ids] = np.cumsum([0, *counts[:-1]])
     return Triangles(
-        corner_m=np.concatenate(corners),
-        shape_id=np.concatenate(shapes),
-        primitive=np.concatenate(primitives),
+        corner_m=np.concatenate([mesh.corner_m for mesh in meshes]),
+        shape_id=np.repeat(ids, counts),
+        primitive=np.concatenate([np.arange(count) for count in counts]),
         first_of_shape=first,
     )
 

@@ -107,5 +107,5 @@ def _plot_spread(links: pd.DataFrame, column: str, label: str, ax: Axes | None) 
                 ax.ecdf(values, color=f"C{i}", linestyle=linestyle, label=name)
     ax.set(xlabel=label, ylabel="Share of links below [1]", ylim=(0, 1))
     ax.set_xlim(left=0)
-    legend_below(ax, 3)
+    legend_below(ax, max(1, covered["band"].nunique()))
     return ax

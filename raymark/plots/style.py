@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
+from raymark.errors import ConfigError
 from raymark.schema import LOS, NLOS, OUTAGE
 from raymark.shard import writable
 
+_FORMATS = (".png", ".pdf", ".svg")
 _STYLE_FILE = Path(__file__).with_name("raymark.mplstyle")
 
 
@@ -89,8 +91,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure; its format follows from the name.
 
     Raises:
+        ConfigError: If the name's ending is no format of a figure.
         DatasetError: If the file cannot be written.
     """
+    if path.suffix not in _FORMATS:
+        raise ConfigError(f"{path}: a figure's name must end in {', '.join(_FORMATS)}")
     # The version of matplotlib in the file's text would make the same figure differ by machine.
     metadata = {"Software": None} if path.suffix == ".png" else None
     with writable(path):
