@@ -12,7 +12,7 @@ from raymark.generator.sampling import SampledUEs
 from raymark.generator.tracing import TracedPaths
 from raymark.radio import SPEED_OF_LIGHT_M_S
 from raymark.scenes import Site
-from raymark.schema import LOS, NLOS, NOTHING_TRUNCATED_DB, OUTAGE
+from raymark.schema import LOS, NLOS, NO_INTERACTION, NOTHING_TRUNCATED_DB, OUTAGE
 
 Arrays = dict[str, np.ndarray]
 
@@ -137,10 +137,14 @@ def _select(
     ue, power = paths.ue_index[rows], np.abs(paths.amplitude[:, rows].astype("c16")) ** 2
     length_m = paths.delay_s[rows].astype("f8") * SPEED_OF_LIGHT_M_S
     short = length_m <= settings.max_path_length_m
-    order = np.lexsort((paths.direction_bs[rows, 0], paths.delay_s[rows], -power[0], ~short, ue))
+    direct = paths.interaction[rows, 0] == NO_INTERACTION
+    strongest = (paths.direction_bs[rows, 0], paths.delay_s[rows], -power[0])
+    # The line of sight is always kept, since the label hangs on it.
+    order = np.lexsort((*strongest, ~direct, ~short, ue))
     rank = np.arange(len(rows)) - np.searchsorted(ue[order], ue[order], side="left")
     kept = np.zeros(len(rows), dtype=bool)
     kept[order] = short[order] & (rank < settings.max_num_paths)
+    order = np.lexsort((*strongest, ue))
     found = np.bincount(ue[short], minlength=num_ues)
     truncated_db = _truncated_db(power, ue, kept, num_ues)
     return rows[order[kept[order]]], truncated_db, found > settings.max_num_paths

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from raymark.generator.plan import Plan
+from raymark.link_statistics import to_db
 from raymark.manifest import (
     INDEX_NAME,
     JOURNAL_NAME,
@@ -82,8 +83,7 @@ def _index_rows(folder: Path, record: ShardRecord, bands: list[str]) -> pd.DataF
     for i, band in enumerate(bands):
         power = np.abs(arrays["path/amplitude"][i].astype("c16")) ** 2
         gain = np.bincount(link, power, record.num_ues)
-        gain_db = 10 * np.log10(np.maximum(gain, 1e-30))
-        columns[f"gain_db_{band}"] = np.where(gain > 0, gain_db, -300.0).astype("f4")
+        columns[f"gain_db_{band}"] = to_db(gain).astype("f4")
     return pd.DataFrame(columns)
 
 

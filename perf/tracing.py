@@ -25,11 +25,11 @@ from raymark.campaign import TracerSettings, UniformSampling
 from raymark.generator.assembly import path_groups
 from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing import LoadedScene, TracedPaths, make_search
+from raymark.generator.tracing.backend import rt
 from raymark.generator.tracing.paths import join_paths
 from raymark.generator.tracing.sionna_adapter import (
     SolverSettings,
     make_endpoints,
-    rt,
     solver_candidates,
     validate,
 )

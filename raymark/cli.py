@@ -77,18 +77,12 @@ def quickstart(
     overwrite: Overwrite = False,
 ) -> None:
     """Make the `mini` dataset, look into it, and say what to do next."""
-    from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
-    from raymark.inspection import inspect_dataset  # noqa: PLC0415
 
     dataset_dir, figures_dir = out / "dataset", out / "figures"
     _say("Loading three city layouts and drawing UEs (the first run compiles kernels) ...")
     _generate(make_plan(load_campaign("mini")), dataset_dir, overwrite=overwrite)
-    dataset = open_dataset(dataset_dir)
-    with _progress("figures", None, "figures") as advance:
-        figures = inspect_dataset(
-            dataset, figures_dir, overwrite=True, progress=lambda _path: advance(1)
-        )
+    figures = _inspect(dataset_dir, figures_dir, overwrite=True)
     _print_summary(dataset_dir)
     _out.print(f"\nDataset: {dataset_dir}\nFigures: {figures_dir} ({len(figures)} files)")
     _out.print(
@@ -315,16 +309,26 @@ def inspect(
     seed: Seed = 0,
 ) -> None:
     """Draw maps, gains, spreads and example links, with their data beside them."""
-    from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.inspection import inspect_dataset  # noqa: PLC0415
-
-    dataset = open_dataset(folder)
-    with _progress("figures", None, "figures") as advance:
-        figures = inspect_dataset(
-            dataset, out, seed=seed, overwrite=overwrite, progress=lambda _path: advance(1)
-        )
+    figures = _inspect(folder, out, seed=seed, overwrite=overwrite)
     _print_summary(folder)
     _out.print(f"\nwrote {len(figures)} figures to {out}")
+
+
+def _inspect(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> list[Path]:
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
+    from raymark.inspection import inspect_dataset, num_figures  # noqa: PLC0415
+
+    dataset = open_dataset(folder)
+    with _progress("figures", num_figures(dataset), "figures") as advance:
+        return inspect_dataset(
+            dataset,
+            out,
+            seed=seed,
+            overwrite=overwrite,
+            height_maps=dataset_height_maps(dataset),
+            progress=lambda _path: advance(1),
+        )
 
 
 def _generate(made: Any, out: Path, *, shard_size: int = 1000, overwrite: bool) -> None:

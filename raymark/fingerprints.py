@@ -191,7 +191,7 @@ def estimate_aoa_profile(
     else:
         covariance = csi @ csi.mH / csi.shape[2]
         power = _capon(covariance, flat) if method == "capon" else _music(covariance, flat)
-        power = power.unflatten(1, beams.shape[:2])
+        power = power.reshape(-1, *beams.shape[:2])
     profile = _to_db(power.amax(dim=1))
     return profile - profile.amax(dim=1, keepdim=True) if method == "music" else profile
 
@@ -222,8 +222,8 @@ def _beam_power(
     panel: Panel,
 ) -> Float[Tensor, "link zenith azimuth"]:
     """Return a^H R a / N^2, first over the rows and then over the columns, which is separable."""
-    grid = csi.unflatten(1, (panel.num_cols, panel.num_rows))
-    steering = beams.unflatten(2, (panel.num_cols, panel.num_rows))
+    grid = csi.reshape(len(csi), panel.num_cols, panel.num_rows, -1)
+    steering = beams.reshape(*beams.shape[:2], panel.num_cols, panel.num_rows)
     centre = panel.num_cols // 2
     vertical = steering[:, 0, centre] / steering[:, 0, centre, :1]
     horizontal = steering[..., 0]

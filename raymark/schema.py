@@ -66,7 +66,7 @@ FIELDS: tuple[FieldSpec, ...] = (
         "i8",
         "link+1",
         "",
-        "Paths of link i are rows path_offset[i]:path_offset[i+1], strongest first",
+        "Paths of link i are rows path_offset[i]:path_offset[i+1], by falling power at band 0",
     ),
     _spec("paths", "link/los", "i1", "link", "", "1 LOS, 0 NLOS, -1 outage (no path)"),
     _spec(
@@ -139,7 +139,7 @@ FIELDS: tuple[FieldSpec, ...] = (
         "?",
         "link",
         "",
-        "False where there is nothing to estimate: distance_m and gain_db are then fill values",
+        "False where no first path was found: distance_m is then 0, gain_db a bound or -200",
     ),
 )
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from raymark.generator.tracing.sionna_adapter import dr, mi, point
+from raymark.generator.tracing.backend import dr, mi
+from raymark.generator.tracing.sionna_adapter import point
 from raymark.generator.tracing.tables import Planes
 
 _SLACK_M = 1e-3

@@ -6,8 +6,9 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, Int
 
+from raymark.generator.tracing.backend import dr, mi
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.generator.tracing.sionna_adapter import dr, mi, point, unsigned
+from raymark.generator.tracing.sionna_adapter import point, unsigned
 
 _RAYS_PER_LAUNCH = 4_000_000
 _GOLDEN = (np.sqrt(5) - 1) / 2

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from raymark.campaign import TracerSettings
 from raymark.generator.tracing import sionna_adapter as adapter
+from raymark.generator.tracing.backend import dr, mi
 from raymark.generator.tracing.backtracking import (
     Ball,
     DevicePlanes,
@@ -24,7 +25,7 @@ from raymark.generator.tracing.backtracking import (
 from raymark.generator.tracing.chains import Bounce, ChainTable, discover
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.paths import EDGE_SLOT, NO_SLOT, Candidates
-from raymark.generator.tracing.sionna_adapter import dr, mi, point, unsigned
+from raymark.generator.tracing.sionna_adapter import point, unsigned
 from raymark.generator.tracing.tables import Wedges
 from raymark.generator.tracing.targets import TargetTree, find_pairs
 
@@ -56,7 +57,7 @@ class Prefixes:
     image_m: Float[np.ndarray, "prefix length1 3"]
     sees: Bool[np.ndarray, "prefix sample"]
 
-    def take(self, rows: np.ndarray) -> "Prefixes":
+    def take(self, rows: Bool[np.ndarray, "prefix"]) -> "Prefixes":
         """Return some of the prefixes."""
         return Prefixes(
             plane=self.plane[rows],
@@ -271,7 +272,7 @@ def _find_prefixes(
         flip=before_0 <= threshold,
         image_m=images,
         sees=np.zeros((len(wedge), num_samples), dtype=bool),
-    ).take((before_0 > threshold) | (before_n > threshold))
+    ).take(np.logical_or(before_0 > threshold, before_n > threshold))
     sees = _sees(scene, bs_position_m, prefixes, num_samples)
     return Prefixes(
         plane=prefixes.plane,

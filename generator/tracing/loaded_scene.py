@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
 from raymark.generator.tracing import sionna_adapter as adapter
+from raymark.generator.tracing.backend import dr, mi, rt
 from raymark.generator.tracing.paths import TracedPaths, no_paths
-from raymark.generator.tracing.sionna_adapter import Endpoints, PathsBuffer, dr, mi, rt
+from raymark.generator.tracing.sionna_adapter import Endpoints, PathsBuffer
 from raymark.generator.tracing.tables import (
     Planes,
     Triangles,

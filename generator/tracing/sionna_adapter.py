@@ -14,23 +14,36 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
 from raymark.errors import RuntimeUnavailableError
+from raymark.generator.tracing.backend import dr, mi, rt
 from raymark.generator.tracing.paths import EDGE_SLOT, Candidates
-from raymark.generator.tracing.runtime import activate_runtime
 from raymark.generator.tracing.tables import HalfEdges, Planes, Triangles, Wedges
 
-activate_runtime()
+# isort: split
+from sionna.rt.path_solvers.field_calculator import FieldCalculator
+from sionna.rt.path_solvers.image_method import ImageMethod
+from sionna.rt.path_solvers.paths_buffer import PathsBuffer
+from sionna.rt.path_solvers.sb_deterministic import SBDeterministicCandidateGenerator
+from sionna.rt.utils import WedgeGeometry
+from sionna.rt.utils.wedges import wedge_geometry
 
-import drjit as dr  # noqa: E402
-import mitsuba as mi  # noqa: E402
-from sionna import rt  # noqa: E402
-from sionna.rt.path_solvers.field_calculator import FieldCalculator  # noqa: E402
-from sionna.rt.path_solvers.image_method import ImageMethod  # noqa: E402
-from sionna.rt.path_solvers.paths_buffer import PathsBuffer  # noqa: E402
-from sionna.rt.path_solvers.sb_deterministic import (  # noqa: E402
-    SBDeterministicCandidateGenerator,
-)
-from sionna.rt.utils import WedgeGeometry  # noqa: E402
-from sionna.rt.utils.wedges import wedge_geometry  # noqa: E402
+__all__ = [
+    "Endpoints",
+    "MeshRecord",
+    "PathsBuffer",
+    "SolverSettings",
+    "candidate_buffer",
+    "compute_fields",
+    "make_endpoints",
+    "point",
+    "read_half_edges",
+    "read_meshes",
+    "read_triangles",
+    "require_supported_version",
+    "solver_candidates",
+    "unsigned",
+    "validate",
+    "wedge_rows",
+]
 
 SUPPORTED_SIONNA_RT = "2.2.0"
 

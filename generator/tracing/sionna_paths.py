@@ -3,8 +3,8 @@
 import numpy as np
 
 from raymark.frames import unit_vector
+from raymark.generator.tracing.backend import rt
 from raymark.generator.tracing.paths import TracedPaths
-from raymark.generator.tracing.sionna_adapter import rt
 
 
 def read_sionna_paths(paths: rt.Paths) -> TracedPaths:

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from raymark.generator.tracing.backend import dr, mi
 from raymark.generator.tracing.backtracking import (
     Ball,
     cross_plane,
@@ -12,7 +13,7 @@ from raymark.generator.tracing.backtracking import (
 from raymark.generator.tracing.chains import Bounce
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.paths import NO_SLOT, Candidates
-from raymark.generator.tracing.sionna_adapter import dr, mi, point, unsigned
+from raymark.generator.tracing.sionna_adapter import point, unsigned
 from raymark.generator.tracing.targets import TargetTree, find_pairs
 
 

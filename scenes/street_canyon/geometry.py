@@ -127,7 +127,7 @@ def _ground(box: tuple[float, float, float, float]) -> trimesh.Trimesh:
     return trimesh.Trimesh(vertices=vertices, faces=[[0, 1, 2], [0, 2, 3]], process=False)
 
 
-def _write(folder: Path, meshes: dict[str, trimesh.Trimesh]) -> None:
+def _write(folder: Path, meshes: dict[str, trimesh.Geometry]) -> None:
     (folder / "meshes").mkdir(parents=True, exist_ok=True)
     root = ET.Element("scene", version="2.1.0")
     materials = {

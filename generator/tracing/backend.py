@@ -1,0 +1,11 @@
+"""Dr.Jit, Mitsuba and Sionna RT, imported once their library was chosen and checked."""
+
+from raymark.generator.tracing.runtime import activate_runtime
+
+activate_runtime()
+
+import drjit as dr  # noqa: E402
+import mitsuba as mi  # noqa: E402
+from sionna import rt  # noqa: E402
+
+__all__ = ["dr", "mi", "rt"]

@@ -1,0 +1,40 @@
+"""The routine checks, one session each, run with the tools of the environment that nox is in."""
+
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "tests"]
+
+FOLDERS = ("raymark", "scenes", "generator", "benchmark", "models", "tests", "perf", "docs")
+ROOT = Path(__file__).parent
+
+
+@nox.session
+def format(session: nox.Session) -> None:  # noqa: A001 - the name of the command
+    session.run("ruff", "format", *FOLDERS, "noxfile.py")
+    session.run("ruff", "check", "--fix", *FOLDERS, "noxfile.py")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    session.run("ruff", "format", "--check", *FOLDERS, "noxfile.py")
+    session.run("ruff", "check", *FOLDERS, "noxfile.py")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types and layers on an installed copy: both tools miss `package-dir` in a checkout."""
+    config = str(ROOT / "pyproject.toml")
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("python", "-m", "pip", "install", "-q", "--no-deps", "--target", folder, ".")
+        with session.chdir(folder):
+            session.run("mypy", "--config-file", config, "-p", "raymark", env={"MYPYPATH": folder})
+            session.run("lint-imports", "--config", config, env={"PYTHONPATH": folder})
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    session.run("pytest", *session.posargs)
