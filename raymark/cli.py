@@ -353,14 +353,32 @@ def _print_summary(folder: Path) -> None:
     from raymark.inspection import summarize  # noqa: PLC0415
 
     dataset = open_dataset(folder)
-    frame = summarize(dataset)
-    table = Table(*[str(column) for column in frame.columns], box=None)
-    for row in frame.itertuples(index=False):
-        table.add_row(*[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row])
+    table = Table(*_SUMMARY_COLUMNS, box=None)
+    for row in summarize(dataset).itertuples(index=False):
+        table.add_row(*[_cell(value) for value in row])
     _out.print(table)
     for key, value in dataset.manifest.completeness.items():
         _out.print(f"{key}: about {value.missed_power_share:.2%} of the power missed by the search")
     _out.print(f"content hash {dataset.manifest.content_hash}")
+
+
+_SUMMARY_COLUMNS = (
+    "scene",
+    "band",
+    "links",
+    "LOS",
+    "NLOS",
+    "outage",
+    "LOS gain\n[dB]",
+    "NLOS gain\n[dB]",
+    "paths",
+    "delay spread\n[ns]",
+)
+"""Headings of `raymark.inspection.summarize`: shares, and medians of what has a unit."""
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _say(text: str) -> None:

@@ -236,8 +236,8 @@ def _check_labels(arrays: Arrays, link: np.ndarray, *, where: str) -> None:
         )
 
 
-MAX_ELEMENT_GAIN_DB = 8.0 + 2.15
-"""Largest product of both element gains that the front-end offers: TR 38.901 (8 dBi), dipole."""
+MAX_ELEMENT_GAIN_DB = 8.0 + 8.0
+"""Largest product of both element gains that the front-end offers: TR 38.901 (8 dBi) twice."""
 
 
 def _check_gains(arrays: Arrays, link: np.ndarray, carriers_hz: list[float], *, where: str) -> None:

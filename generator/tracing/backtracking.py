@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from raymark.generator.tracing.backend import dr, mi
-from raymark.generator.tracing.sionna_adapter import point
+from raymark.generator.tracing.sionna_adapter import point, real
 from raymark.generator.tracing.tables import Planes
 
 _SLACK_M = 1e-3
@@ -41,7 +41,7 @@ def device_planes(planes: Planes) -> DevicePlanes:
     """Hand the planes to the ray tracer."""
     return DevicePlanes(
         normal=point(planes.normal),
-        offset_m=mi.Float(planes.offset_m.astype("f4")),
+        offset_m=real(planes.offset_m),
         low_m=point(planes.low_m),
         high_m=point(planes.high_m),
     )

@@ -25,7 +25,7 @@ from raymark.generator.tracing.backtracking import (
 from raymark.generator.tracing.chains import Bounce, ChainTable, discover
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.paths import EDGE_SLOT, NO_SLOT, Candidates
-from raymark.generator.tracing.sionna_adapter import point, unsigned
+from raymark.generator.tracing.sionna_adapter import point, real, unsigned
 from raymark.generator.tracing.tables import Wedges
 from raymark.generator.tracing.targets import TargetTree, find_pairs
 
@@ -34,6 +34,7 @@ _OFF_EDGE_M = 1e-3
 
 _EDGE_SLACK_M = 0.02
 _FACE_SLACK_M = 1e-3
+_OUTSIDE_M = 1e-4
 _SHADOW_SLACK_M = 0.05
 _LEAST_LEG_M = 0.12
 _GOLDEN = (np.sqrt(5) - 1) / 2
@@ -57,7 +58,7 @@ class Prefixes:
     image_m: Float[np.ndarray, "prefix length1 3"]
     sees: Bool[np.ndarray, "prefix sample"]
 
-    def take(self, rows: Bool[np.ndarray, "prefix"]) -> "Prefixes":
+    def take(self, rows: Int[np.ndarray, "row"]) -> "Prefixes":
         """Return some of the prefixes."""
         return Prefixes(
             plane=self.plane[rows],
@@ -128,7 +129,7 @@ class _Group:
         centre_m: Float[np.ndarray, "pair 3"],
         radius_m: Float[np.ndarray, "pair"],
     ) -> Bool[np.ndarray, "pair"]:
-        target = Ball(centre_m=point(centre_m), radius_m=mi.Float(radius_m.astype("f4")))
+        target = Ball(centre_m=point(centre_m), radius_m=real(radius_m))
         _, possible = self._walk(unsigned(chain), target)
         return np.array(possible)
 
@@ -208,11 +209,11 @@ class _DeviceEdges:
         along = np.einsum("ij,ij->i", offset, direction)
         across = np.linalg.norm(offset - along[:, None] * direction, axis=1)
         self._origin, self._direction = point(origin), point(direction)
-        self._length_m = mi.Float(wedges.length_m[wedge].astype("f4"))
+        self._length_m = real(wedges.length_m[wedge])
         self._normal_0 = point(wedges.normal_0[wedge])
         self._normal_n = point(wedges.normal_n[wedge])
-        self._source_along_m = mi.Float(along.astype("f4"))
-        self._source_across_m = mi.Float(across.astype("f4"))
+        self._source_along_m = real(along)
+        self._source_across_m = real(across)
 
     def diffract(self, prefix: mi.UInt, target: Ball) -> tuple[Ball, mi.Bool]:
         """Return the diffraction points towards a (ball of) targets, and whether they can exist.
@@ -265,14 +266,13 @@ def _find_prefixes(
     offset = images[:, -1] - wedges.origin_m[wedge]
     before_0 = np.einsum("ij,ij->i", offset, wedges.normal_0[wedge])
     before_n = np.einsum("ij,ij->i", offset, wedges.normal_n[wedge])
-    threshold = 1e-4
     prefixes = Prefixes(
         plane=plane,
         wedge=wedge,
-        flip=before_0 <= threshold,
+        flip=before_0 <= _OUTSIDE_M,
         image_m=images,
         sees=np.zeros((len(wedge), num_samples), dtype=bool),
-    ).take(np.logical_or(before_0 > threshold, before_n > threshold))
+    ).take(np.flatnonzero(np.maximum(before_0, before_n) > _OUTSIDE_M))
     sees = _sees(scene, bs_position_m, prefixes, num_samples)
     return Prefixes(
         plane=prefixes.plane,
@@ -280,7 +280,7 @@ def _find_prefixes(
         flip=prefixes.flip,
         image_m=prefixes.image_m,
         sees=sees,
-    ).take(sees.any(axis=1))
+    ).take(np.flatnonzero(sees.any(axis=1)))
 
 
 def _samples(

@@ -31,6 +31,7 @@ __all__ = [
     "MeshRecord",
     "PathsBuffer",
     "SolverSettings",
+    "aligned",
     "candidate_buffer",
     "compute_fields",
     "make_endpoints",
@@ -38,6 +39,7 @@ __all__ = [
     "read_half_edges",
     "read_meshes",
     "read_triangles",
+    "real",
     "require_supported_version",
     "solver_candidates",
     "unsigned",
@@ -84,15 +86,32 @@ def require_supported_version() -> None:
         )
 
 
+def aligned(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Return a contiguous copy that starts at a multiple of 64 bytes.
+
+    Dr.Jit uses numpy's memory where it lies and compiles a kernel anew when its alignment changes.
+    """
+    size = values.size * np.dtype(dtype).itemsize
+    memory = np.empty(size + 64, dtype="u1")
+    start = -memory.ctypes.data % 64
+    copy = memory[start : start + size].view(dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
+
+
 def point(points: Float[np.ndarray, "n 3"]) -> mi.Point3f:
     """Return points as a Dr.Jit array."""
-    columns = [mi.Float(np.ascontiguousarray(points[:, i], dtype="f4")) for i in range(3)]
-    return mi.Point3f(*columns)
+    return mi.Point3f(*(real(points[:, i]) for i in range(3)))
+
+
+def real(values: Float[np.ndarray, "n"]) -> mi.Float:
+    """Return real numbers as a Dr.Jit array."""
+    return mi.Float(aligned(values, "f4"))
 
 
 def unsigned(values: Int[np.ndarray, "n"]) -> mi.UInt:
     """Return non-negative numbers as a Dr.Jit array."""
-    return mi.UInt(np.ascontiguousarray(values, dtype="u4"))
+    return mi.UInt(aligned(values, "u4"))
 
 
 def make_endpoints(
@@ -228,15 +247,15 @@ def candidate_buffer(
     code = reflects * int(rt.InteractionType.SPECULAR)
     code = code + diffracts * int(rt.InteractionType.DIFFRACTION)
     present = reflects | diffracts
-    buffer._interaction_types = mi.TensorXu(code.astype("u4"))
-    buffer._shapes = mi.TensorXu(np.where(present, triangles.shape_id[triangle], 0).astype("u4"))
+    buffer._interaction_types = mi.TensorXu(aligned(code, "u4"))
+    buffer._shapes = mi.TensorXu(aligned(np.where(present, triangles.shape_id[triangle], 0), "u4"))
     buffer._primitives = mi.TensorXu(
-        np.where(present, triangles.primitive[triangle], 0).astype("u4")
+        aligned(np.where(present, triangles.primitive[triangle], 0), "u4")
     )
     for axis, name in enumerate(("_vertices_x", "_vertices_y", "_vertices_z")):
-        setattr(buffer, name, mi.TensorXf(np.ascontiguousarray(vertex[..., axis], dtype="f4")))
+        setattr(buffer, name, mi.TensorXf(aligned(vertex[..., axis], "f4")))
     buffer._tgt_indices = unsigned(candidates.ue_index)
-    buffer._probs = mi.TensorXf(np.ones((size, depth), dtype="f4"))
+    buffer._probs = mi.TensorXf(aligned(np.ones((size, depth)), "f4"))
     buffer._tensor_width_lit = size * depth
     buffer._tensor_width = dr.opaque(mi.UInt32, size * depth)
     if wedges is not None:
@@ -323,7 +342,7 @@ def _wedge_geometry(candidates: Candidates, triangles: Triangles, wedges: Wedges
         unsigned(wedges.local_edge[index]),
         point(np.where(turn, end, wedges.origin_m[index])),
         mi.Vector3f(point(direction)),
-        mi.Float(wedges.length_m[index].astype("f4")),
+        real(wedges.length_m[index]),
         mi.Normal3f(point(normal_0)),
         mi.Normal3f(point(normal_n)),
     )

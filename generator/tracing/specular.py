@@ -13,7 +13,7 @@ from raymark.generator.tracing.backtracking import (
 from raymark.generator.tracing.chains import Bounce
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.paths import NO_SLOT, Candidates
-from raymark.generator.tracing.sionna_adapter import point, unsigned
+from raymark.generator.tracing.sionna_adapter import point, real, unsigned
 from raymark.generator.tracing.targets import TargetTree, find_pairs
 
 
@@ -49,7 +49,7 @@ class SpecularSearch:
     ) -> Bool[np.ndarray, "pair"]:
         """Walk back from each ball through the planes of its chain."""
         row = unsigned(chain)
-        target = Ball(centre_m=point(centre_m), radius_m=mi.Float(radius_m.astype("f4")))
+        target = Ball(centre_m=point(centre_m), radius_m=real(radius_m))
         possible = mi.Bool(True)
         for k in reversed(range(self._length)):
             image = dr.gather(mi.Point3f, self._images[k], row)

@@ -64,11 +64,7 @@ def build(params: Params, folder: Path) -> None:
         material = _WALL_MATERIALS[int(rng.integers(len(_WALL_MATERIALS)))]
         houses[material].append(trimesh.creation.box(bounds=[[*low, 0.0], [*high, top]]))
     # Sionna wants meshes and materials to have different names.
-    meshes = {
-        f"{name}{_HOUSES}": trimesh.util.concatenate(boxes)
-        for name, boxes in houses.items()
-        if boxes
-    }
+    meshes = {f"{name}{_HOUSES}": _join(boxes) for name, boxes in houses.items() if boxes}
     _write(folder, {**meshes, "ground": _ground(extent(params))})
 
 
@@ -121,13 +117,21 @@ def _lots(values: dict[str, float]) -> list[tuple[tuple[float, float], tuple[flo
     return corners
 
 
+def _join(boxes: list[trimesh.Trimesh]) -> trimesh.Trimesh:
+    """Put boxes into one mesh without merging their corners."""
+    first = np.cumsum([0] + [len(box.vertices) for box in boxes[:-1]])
+    faces = [box.faces + start for box, start in zip(boxes, first, strict=True)]
+    vertices = np.concatenate([box.vertices for box in boxes])
+    return trimesh.Trimesh(vertices=vertices, faces=np.concatenate(faces), process=False)
+
+
 def _ground(box: tuple[float, float, float, float]) -> trimesh.Trimesh:
     x0, y0, x1, y1 = box
     vertices = [[x0, y0, 0], [x1, y0, 0], [x1, y1, 0], [x0, y1, 0]]
     return trimesh.Trimesh(vertices=vertices, faces=[[0, 1, 2], [0, 2, 3]], process=False)
 
 
-def _write(folder: Path, meshes: dict[str, trimesh.Geometry]) -> None:
+def _write(folder: Path, meshes: dict[str, trimesh.Trimesh]) -> None:
     (folder / "meshes").mkdir(parents=True, exist_ok=True)
     root = ET.Element("scene", version="2.1.0")
     materials = {
