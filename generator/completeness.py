@@ -1,8 +1,8 @@
 """How much the search misses, estimated from a second, independent discovery.
 
-Two discoveries with bundles of rays turned against each other find paths independently. What the
-first misses of the second's power estimates what it misses of all power (capture and recapture:
-Lincoln-Petersen, as in Seber, The Estimation of Animal Abundance, 1982, sec. 3.1).
+Two discoveries with bundles of rays turned against each other find paths independently. The share
+of the second's power that the first misses estimates the share that it misses of all (capture and
+recapture: Lincoln-Petersen, as in Seber, The Estimation of Animal Abundance, 1982, sec. 3.1).
 """
 
 import numpy as np
@@ -47,15 +47,16 @@ def estimate_completeness(plan: Plan, site: SitePlan) -> Completeness | None:
 
 
 def missed_shares(own: TracedPaths, other: TracedPaths) -> tuple[float, float]:
-    """Return the shares of the other's distinct paths, and of their power, that `own` lacks."""
+    """Return what `own` lacks of the other's distinct paths, and of a UE's power in the mean."""
     together = join_paths([own, other], [0, 0])
     group = path_groups(together)
     is_own = np.arange(len(group)) < len(own.delay_s)
-    found = np.isin(group, group[is_own])
     _, first = np.unique(np.where(is_own, -1, group), return_index=True)
     first = first[~is_own[first]]  # one row for each distinct path of the other
-    power = np.abs(together.amplitude[0, first].astype("c16")) ** 2
-    missed = ~found[first]
     if len(first) == 0:
         return 0.0, 0.0
-    return float(missed.mean()), float(power[missed].sum() / power.sum())
+    missed = ~np.isin(group[first], group[is_own])
+    ue = together.ue_index[first]
+    power = np.abs(together.amplitude[0, first].astype("c16")) ** 2
+    total, lost = np.bincount(ue, power), np.bincount(ue, power * missed)
+    return float(missed.mean()), float((lost[total > 0] / total[total > 0]).mean())

@@ -101,9 +101,9 @@ def _card(manifest: Manifest) -> str:
     notes = [
         *manifest.notes,
         *(
-            f"{key}: about {value.missed_power_share:.2%} of the power and "
-            f"{value.missed_paths_share:.1%} of the paths missed (estimate from {value.num_ues} "
-            "UEs and a second discovery)"
+            f"{key}: about {value.missed_power_share:.2%} of a UE's power and "
+            f"{value.missed_paths_share:.1%} of the paths are missed (estimated on "
+            f"{value.num_ues} UEs by a second discovery)"
             for key, value in manifest.completeness.items()
         ),
     ]

@@ -358,7 +358,7 @@ def _print_summary(folder: Path) -> None:
         table.add_row(*[_cell(value) for value in row])
     _out.print(table)
     for key, value in dataset.manifest.completeness.items():
-        _out.print(f"{key}: about {value.missed_power_share:.2%} of the power missed by the search")
+        _out.print(f"{key}: the search misses about {value.missed_power_share:.2%} of a UE's power")
     _out.print(f"content hash {dataset.manifest.content_hash}")
 
 

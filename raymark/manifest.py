@@ -66,7 +66,9 @@ class Completeness(Strict):
 
     num_ues: int = Field(description="UEs that were traced twice")
     missed_paths_share: float = Field(description="Share of the distinct paths")
-    missed_power_share: float = Field(description="Share of their power at the first band")
+    missed_power_share: float = Field(
+        description="Share of a UE's power at the first band, mean over UEs"
+    )
 
 
 class Manifest(Strict):
@@ -91,6 +93,7 @@ class Manifest(Strict):
     )
     shards: tuple[ShardRecord, ...] = ()
     index_sha256: str | None = None
+    seal: str | None = Field(default=None, description="SHA-256 over all the rest of this file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,17 +141,27 @@ def read_manifest(folder: Path) -> Manifest:
     return validate(Manifest, read_yaml(path), where=str(path))
 
 
+def seal_of(manifest: Manifest) -> str:
+    """Return the hash over everything in a manifest but its seal."""
+    return config_hash(manifest.model_dump(mode="json", exclude={"seal"}))
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace `dataset.json` at once."""
-    text = json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
+    """Seal the manifest and replace `dataset.json` at once."""
+    sealed = manifest.model_copy(update={"seal": seal_of(manifest)})
+    text = json.dumps(sealed.model_dump(mode="json"), indent=1) + "\n"
     write_text(folder / MANIFEST_NAME, text)
 
 
 def append_journal(folder: Path, record: ShardRecord) -> None:
     """Note a finished shard, so that an interrupted run knows it after a crash."""
     path = folder / JOURNAL_NAME
-    with writable(path), path.open("a", encoding="utf-8") as file:
-        file.write(record.model_dump_json() + "\n")
+    with writable(path), path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":  # a crash cut the last note off: it must not spoil this one
+                file.write(b"\n")
+        file.write(record.model_dump_json().encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 

@@ -82,9 +82,10 @@ def _batches(
     selection: Selection, kind: FingerprintKind, method: ProfileMethod, seed: int
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
     generator = torch.Generator()
-    for batch, (start, stop) in enumerate(selection.ranges(BATCH_SIZE)):
+    for start, stop in selection.ranges(BATCH_SIZE):
         site = selection.sites[int(selection.site_index[start])]
-        rng = child_generator(seed, site.key, selection.band.name, "noise", batch)
+        first_ue = int(selection.ue_index[start])
+        rng = child_generator(seed, site.key, selection.band.name, "noise", first_ue)
         generator.manual_seed(int(rng.integers(2**62)))
         values = selection.fingerprints(start, stop, kind=kind, generator=generator, method=method)
         rows = slice(start, stop)

@@ -122,6 +122,7 @@ def writable(path: Path) -> Iterator[None]:
             errno.EACCES: "permission denied; choose a folder that you may write to",
             errno.EPERM: "permission denied; choose a folder that you may write to",
             errno.ENOTDIR: "a part of the path is a file, not a folder",
+            errno.EEXIST: "a part of the path is a file, not a folder",
         }
         text = " ".join(str(error).split())
         # HDF5 reports the system's error number only inside its message.

@@ -6,10 +6,12 @@ from pathlib import Path
 from raymark.errors import DatasetError, RaymarkError, SchemaError
 from raymark.manifest import (
     INDEX_NAME,
+    MANIFEST_NAME,
     Manifest,
     ShardRecord,
     content_hash,
     read_manifest,
+    seal_of,
     site_hashes,
 )
 from raymark.schema import FileKind, check_arrays, check_path_physics
@@ -37,6 +39,8 @@ def verify_dataset(
     if manifest.state != "complete":
         raise DatasetError(f"the dataset in {folder} is not finished; run `raymark generate` again")
     faults = []
+    if manifest.seal != seal_of(manifest):
+        faults.append(f"{folder / MANIFEST_NAME}: the file was edited, its seal does not fit")
     for record in manifest.shards:
         for kind in _KINDS:
             progress(record.file(kind))
