@@ -332,11 +332,15 @@ def read_positions(path: Path) -> Float[np.ndarray, "n dim"]:
             table = np.load(path, allow_pickle=False)
         elif path.suffix == ".csv":
             frame = pd.read_csv(path)
+            if not {"x_m", "y_m"} <= set(frame):
+                raise ConfigError(
+                    f"{path}: expected columns x_m, y_m and optionally z_m, got {list(frame)}"
+                )
             names = ["x_m", "y_m", *(["z_m"] if "z_m" in frame else [])]
             table = frame[names].to_numpy(dtype="f8")
         else:
             raise ConfigError(f"{path}: positions must be a .csv or .npy file")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read positions from {path}: {error}") from error
     if table.ndim != 2 or table.shape[1] not in (2, 3) or len(table) == 0:
         raise ConfigError(f"{path}: expected shape [n, 2] or [n, 3], got {list(table.shape)}")

@@ -46,7 +46,9 @@ def validate(model: type[_ModelT], data: dict[str, Any], *, where: str) -> _Mode
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("; ".join(_describe(dict(e), where) for e in error.errors())) from error
+        raise ConfigError(
+            "; ".join(_describe(dict(e), data, where) for e in error.errors())
+        ) from error
 
 
 def canonical_json(value: Any) -> str:
@@ -67,8 +69,8 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; did you mean '{matches[0]}'?" if matches else ""
 
 
-def _describe(error: dict[str, Any], where: str) -> str:
-    place = f"{where}: {_location(error['loc'])}"
+def _describe(error: dict[str, Any], data: dict[str, Any], where: str) -> str:
+    place = f"{where}: {_location(error['loc'], data)}"
     if error["type"] == "extra_forbidden":
         return f"unknown key at {place}{nearest(str(error['loc'][-1]), _known_keys())}"
     if error["type"] == "missing":
@@ -80,10 +82,17 @@ def _describe(error: dict[str, Any], where: str) -> str:
     return f"{message}{shown} at {place}"
 
 
-def _location(parts: tuple[int | str, ...]) -> str:
+def _location(parts: tuple[int | str, ...], data: Any) -> str:
+    """Write a place as in the file; the name of a union's member, which is no key, is left out."""
     text = ""
-    for part in parts:
+    for i, part in enumerate(parts):
+        if isinstance(data, dict) and part not in data and i < len(parts) - 1:
+            continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            data = None
     return text.lstrip(".") or "top level"
 
 
