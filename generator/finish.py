@@ -82,7 +82,8 @@ def _index_rows(folder: Path, record: ShardRecord, bands: list[str]) -> pd.DataF
     }
     for i, band in enumerate(bands):
         power = np.abs(arrays["path/amplitude"][i].astype("c16")) ** 2
-        gain = np.bincount(link, power, record.num_ues)
+        # Of no paths at all, numpy would make integers.
+        gain = np.bincount(link, power, record.num_ues).astype("f8")
         columns[f"gain_db_{band}"] = to_db(gain).astype("f4")
     return pd.DataFrame(columns)
 

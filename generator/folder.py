@@ -78,7 +78,7 @@ def prepare_folder(plan: Plan, folder: Path, shard_size: int, *, overwrite: bool
                 "folder or add --overwrite"
             )
         _clear(folder, manifest)
-    elif any(folder.iterdir()):
+    elif any(path.name != f"{MANIFEST_NAME}.partial" for path in folder.iterdir()):
         raise DatasetError(f"{folder} is not empty and holds no dataset; choose another folder")
     manifest = _new_manifest(plan, shard_size)
     write_manifest(folder, manifest)

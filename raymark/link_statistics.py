@@ -133,7 +133,8 @@ def _link_of_path(table: PathTable) -> Int[np.ndarray, "path"]:
 
 def _sum_by_link(table: PathTable, values: PerPath) -> PerLink:
     num_links = len(table.path_offset) - 1
-    return np.bincount(_link_of_path(table), values, minlength=num_links)
+    # Of no paths at all, numpy would make integers.
+    return np.bincount(_link_of_path(table), values, minlength=num_links).astype("f8")
 
 
 def _mean_by_link(table: PathTable, values: PerPath) -> PerLink:

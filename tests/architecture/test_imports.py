@@ -1,0 +1,112 @@
+"""Who may import whom: seen in fresh processes, and in the sources."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TRACER = {"sionna", "mitsuba", "drjit"}
+
+PACKAGES = {
+    "raymark": ROOT / "raymark",
+    "raymark.scenes": ROOT / "scenes",
+    "raymark.generator": ROOT / "generator",
+    "raymark.benchmark": ROOT / "benchmark",
+    "raymark.models": ROOT / "models",
+}
+
+MAY_IMPORT = {
+    "raymark": set(),
+    "raymark.scenes": {"raymark.scenes"},
+    "raymark.generator": {"raymark.scenes", "raymark.generator"},
+    "raymark.benchmark": {"raymark.benchmark"},
+    "raymark.models": {"raymark.benchmark", "raymark.models"},
+}
+"""Beside the kernel, which all may import."""
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules that a fresh process has loaded after running `code`."""
+    report = "import json, sys; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    child = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert child.returncode == 0, child.stderr
+    return set(json.loads(child.stdout.splitlines()[-1]))
+
+
+def test_reading_and_learning_load_no_ray_tracer_when_imported() -> None:
+    loaded = modules_after("import raymark.benchmark, raymark.models, raymark.dataset")
+
+    assert not loaded & TRACER
+    assert "torch" in loaded
+
+
+def test_generating_loads_the_ray_tracer_when_imported() -> None:
+    """The test above can fail: it sees the ray tracer where there is one."""
+    assert modules_after("import raymark.generator.generate") >= TRACER
+
+
+def test_command_line_loads_neither_torch_nor_the_ray_tracer_when_imported() -> None:
+    loaded = modules_after("import raymark.cli")
+
+    assert not loaded & {*TRACER, "torch", "pandas", "matplotlib"}
+    assert "typer" in loaded
+
+
+def sources() -> Iterator[tuple[str, Path]]:
+    for package, folder in PACKAGES.items():
+        for path in sorted(folder.rglob("*.py")):
+            yield package, path
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of all modules that a source imports anywhere, in functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def package_of(module: str) -> str:
+    return next((p for p in sorted(PACKAGES, reverse=True) if f"{module}.".startswith(f"{p}.")), "")
+
+
+@pytest.mark.parametrize(("package", "path"), list(sources()), ids=lambda x: str(x)[-40:])
+def test_source_imports_only_what_lies_below_it(package: str, path: Path) -> None:
+    if path.name == "cli.py":  # the one module that may import all
+        return
+    found = {package_of(name) for name in imported(path)} - {"", "raymark"}
+
+    assert found <= MAY_IMPORT[package] | ({package} if package != "raymark" else set())
+
+
+@pytest.mark.parametrize(("package", "path"), list(sources()), ids=lambda x: str(x)[-40:])
+def test_source_imports_the_ray_tracer_only_in_the_tracing_package(
+    package: str, path: Path
+) -> None:
+    found = {name.split(".")[0] for name in imported(path)} & TRACER
+
+    assert not found or path.parent == ROOT / "generator" / "tracing"
+
+
+def test_import_rules_see_the_ray_tracer_when_it_is_imported() -> None:
+    """Another canary: the sources do import it somewhere."""
+    tracing = (ROOT / "generator" / "tracing").glob("*.py")
+
+    assert {"sionna", "mitsuba", "drjit"} <= {
+        name.split(".")[0] for path in tracing for name in imported(path)
+    }

@@ -1,0 +1,247 @@
+"""Shared scenes and datasets, made by scripts through the real schema; nothing is checked in."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+import trimesh
+import yaml
+from hypothesis import settings
+
+from raymark.campaign import Campaign
+from raymark.config import validate
+from raymark.dataset import Dataset, open_dataset
+from raymark.generator.generate import generate
+from raymark.generator.plan import make_plan
+
+settings.register_profile("raymark", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("raymark")
+
+WriteScene = Callable[..., Path]
+TracePoints = Callable[..., Dataset]
+
+FEW_RAYS = {"discovery_rays": 30_000, "edge_points": 2, "cone_rays": 16}
+"""Enough for scenes of a few planes, and for tests that do not ask for every path."""
+
+SMALL_CAMPAIGN: dict[str, Any] = {
+    "name": "small-canyon",
+    "seed": 7,
+    "scenes": [
+        {"name": "street_canyon", "params": {"num_blocks_x": 4, "num_blocks_y": 4, "seed": 3}}
+    ],
+    "bands": ["2.6GHz", "6GHz", "28GHz"],
+    "sampling": {"kind": "tracks", "num_ues": 50, "steps_per_track": 5, "max_range_m": 120.0},
+    "tracer": {"max_depth": 3, "diffraction": True, "discovery": FEW_RAYS},
+}
+
+
+def rectangle(corner: Any, edge_1: Any, edge_2: Any) -> trimesh.Trimesh:
+    """Two triangles; the normal is edge_1 x edge_2."""
+    a, u, v = (np.asarray(x, dtype=float) for x in (corner, edge_1, edge_2))
+    return trimesh.Trimesh(
+        vertices=[a, a + u, a + u + v, a + v], faces=[[0, 1, 2], [0, 2, 3]], process=False
+    )
+
+
+def ground(height_m: float, half_width_m: float = 2000.0) -> trimesh.Trimesh:
+    """A horizontal square around the origin."""
+    side = 2 * half_width_m
+    return rectangle((-half_width_m, -half_width_m, height_m), (side, 0, 0), (0, side, 0))
+
+
+@pytest.fixture(scope="session")
+def valid_arrays() -> Callable[[], dict[str, np.ndarray]]:
+    """Make all arrays of a `paths` file: three links, LOS, NLOS and outage, of two bands."""
+
+    def make() -> dict[str, np.ndarray]:
+        distance_m = np.array([100.0, 120.0, 60.0])
+        wavelength_m = 299_792_458.0 / np.array([[2.6e9], [28e9]])
+        return {
+            "bs/position_m": np.array([0, 0, 10], dtype="f4"),
+            "bs/orientation_rad": np.array([0.5, 0.1, 0], dtype="f4"),
+            "ue/position_m": np.array([[100, 0, 10], [0, 50, 10], [30, 30, 10]], dtype="f4"),
+            "ue/ue_index": np.arange(3, dtype="i8"),
+            "ue/track_id": np.full(3, -1, dtype="i4"),
+            "ue/track_step": np.full(3, -1, dtype="i4"),
+            "link/path_offset": np.array([0, 2, 3, 3], dtype="i8"),
+            "link/los": np.array([1, 0, -1], dtype="i1"),
+            "link/truncated_power_db": np.full((2, 3), -200, dtype="f4"),
+            "link/saturated": np.zeros(3, dtype=bool),
+            "path/delay_s": (distance_m / 299_792_458.0).astype("f4"),
+            "path/zenith_bs_rad": np.full(3, 1.5, dtype="f4"),
+            "path/azimuth_bs_rad": np.array([0, 0.3, 1.6], dtype="f4"),
+            "path/zenith_ue_rad": np.full(3, 1.6, dtype="f4"),
+            "path/azimuth_ue_rad": np.array([3.1, 2.8, -1.5], dtype="f4"),
+            "path/interaction": np.array([[0, 0], [1, 0], [1, 1]], dtype="u1"),
+            "path/num_interactions": np.array([0, 1, 2], dtype="u1"),
+            "path/amplitude": (0.9 * wavelength_m / (4 * np.pi * distance_m)).astype("c8"),
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_scene(tmp_path_factory: pytest.TempPathFactory) -> WriteScene:
+    """Write a scene folder of `files` geometry: meshes by name, each with its ITU material."""
+
+    def write(
+        name: str,
+        meshes: dict[str, tuple[trimesh.Trimesh, str]],
+        sites: list[dict[str, Any]],
+        *,
+        thickness_m: float = 3.0,
+    ) -> Path:
+        folder = tmp_path_factory.mktemp("scene") / name
+        (folder / "meshes").mkdir(parents=True)
+        root = ET.Element("scene", version="2.1.0")
+        materials = sorted({material for _, material in meshes.values()})
+        for material in materials:
+            bsdf = ET.SubElement(root, "bsdf", type="itu-radio-material", id=f"mat-{material}")
+            ET.SubElement(bsdf, "string", name="type", value=material)
+            ET.SubElement(bsdf, "float", name="thickness", value=str(thickness_m))
+        for mesh_name, (mesh, material) in meshes.items():
+            mesh.export(folder / "meshes" / f"{mesh_name}.ply")
+            shape = ET.SubElement(root, "shape", type="ply", id=f"mesh-{mesh_name}")
+            ET.SubElement(shape, "string", name="filename", value=f"meshes/{mesh_name}.ply")
+            ET.SubElement(shape, "boolean", name="face_normals", value="true")
+            ET.SubElement(shape, "ref", id=f"mat-{material}", name="bsdf")
+        ET.ElementTree(root).write(folder / "scene.xml", encoding="unicode")
+        settings_ = {
+            "title": name,
+            "geometry": "files",
+            "source": "made by a test",
+            "licence": "CC0-1.0",
+            "attribution": "none",
+            "materials": materials,
+            "extent_m": [-100.0, -100.0, 100.0, 100.0],
+            "sites": sites,
+        }
+        (folder / "scene.yaml").write_text(yaml.safe_dump(settings_), encoding="utf-8")
+        (folder / "card.md").write_text(f"# {name}\n", encoding="utf-8")
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def make_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Dataset]:
+    """Generate a campaign, given as plain data, into a fresh folder."""
+
+    def make(data: dict[str, Any], *, shard_size: int = 1000) -> Dataset:
+        folder = tmp_path_factory.mktemp("dataset") / "data"
+        plan = make_plan(validate(Campaign, data, where="test"))
+        generate(plan, folder, shard_size=shard_size)
+        return open_dataset(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trace_points(
+    tmp_path_factory: pytest.TempPathFactory, make_dataset: Callable[..., Dataset]
+) -> TracePoints:
+    """Generate the dataset of given UE positions [m] in a scene folder.
+
+    One isotropic element and long unambiguous range, so that closed forms apply directly.
+    """
+    count = itertools.count()
+
+    def trace(
+        scene: Path,
+        position_m: Any,
+        *,
+        bands: Any = ("2.6GHz", "6GHz", "28GHz"),
+        front_end: dict[str, Any] | None = None,
+        **tracer: Any,
+    ) -> Dataset:
+        points = tmp_path_factory.mktemp("points") / "ue.npy"
+        np.save(points, np.asarray(position_m, dtype="f8"))
+        iso = {"num_rows": 1, "num_cols": 1, "element_pattern": "iso"}
+        return make_dataset(
+            {
+                "name": f"points-{next(count)}",
+                "scenes": [{"name": str(scene)}],
+                "bands": [wide(band) if isinstance(band, str) else band for band in bands],
+                "front_end": {"panel": iso} if front_end is None else front_end,
+                "sampling": {"kind": "positions", "files": {scene.name: str(points)}},
+                "tracer": {
+                    "discovery": FEW_RAYS,
+                    "max_depth": 2,
+                    "max_num_paths": 1000,
+                    "max_path_length_m": 3000.0,
+                    **tracer,
+                },
+            }
+        )
+
+    return trace
+
+
+def wide(name: str) -> dict[str, Any]:
+    """A preset's carrier with tones so dense that 3 km are unambiguous."""
+    carrier_hz = float(name.removesuffix("GHz")) * 1e9
+    return {"name": name, "carrier_hz": carrier_hz, "bandwidth_hz": 5e6, "num_subcarriers": 64}
+
+
+@pytest.fixture(scope="session")
+def far_ground(write_scene: WriteScene) -> Path:
+    """An empty scene but for a ground 500 m below the site at the origin."""
+    site = {"name": "bs0", "position_m": [0.0, 0.0, 0.0], "azimuth_deg": 0.0}
+    return write_scene("far_ground", {"ground": (ground(-500.0), "concrete")}, [site])
+
+
+@pytest.fixture(scope="session")
+def flat_ground(write_scene: WriteScene) -> Path:
+    """A concrete half space with one site 10 m above it."""
+    site = {"name": "bs0", "position_m": [0.0, 0.0, 10.0], "azimuth_deg": 0.0}
+    return write_scene("flat_ground", {"ground": (ground(0.0), "concrete")}, [site])
+
+
+@pytest.fixture(scope="session")
+def ground_and_wall(write_scene: WriteScene) -> Path:
+    """Ground at z = 0, a wall in the plane y = 30 m, and a tilted, turned site."""
+    wall = rectangle((-300, 30, 0), (600, 0, 0), (0, 0, 60))
+    site = {
+        "name": "bs0",
+        "position_m": [0.0, 0.0, 10.0],
+        "azimuth_deg": 25.0,
+        "downtilt_deg": 8.0,
+    }
+    meshes = {"ground": (ground(0.0), "concrete"), "wall": (wall, "brick")}
+    return write_scene("ground_and_wall", meshes, [site])
+
+
+@pytest.fixture(scope="session")
+def small_dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
+    """50 UEs in a street canyon, three bands, five shards; read it, never write to it."""
+    return make_dataset(SMALL_CAMPAIGN, shard_size=10)
+
+
+@pytest.fixture(scope="session")
+def small_campaign() -> dict[str, Any]:
+    """The campaign of `small_dataset` as plain data."""
+    return SMALL_CAMPAIGN
+
+
+@pytest.fixture(scope="session")
+def two_site_dataset(write_scene: WriteScene, make_dataset: Callable[..., Dataset]) -> Dataset:
+    """Two sites that look at each other over flat ground, 7 UEs each."""
+    sites = [
+        {"name": "west", "position_m": [-50.0, 0.0, 10.0], "azimuth_deg": 0.0},
+        {"name": "east", "position_m": [50.0, 0.0, 10.0], "azimuth_deg": 180.0},
+    ]
+    scene = write_scene("two_sites", {"ground": (ground(0.0), "concrete")}, sites)
+    return make_dataset(
+        {
+            "name": "two-sites",
+            "scenes": [{"name": str(scene)}],
+            "bands": ["2.6GHz", "6GHz"],
+            "sampling": {"kind": "uniform", "num_ues": 7, "max_range_m": 90.0},
+            "tracer": {"max_depth": 1, "discovery": FEW_RAYS},
+        },
+        shard_size=5,
+    )

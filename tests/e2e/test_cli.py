@@ -1,0 +1,153 @@
+"""The command line as a user meets it: right answers, and one clear sentence for wrong input."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+import yaml
+
+from raymark.dataset import Dataset, open_dataset
+
+FINISHED, BAD_INPUT = 0, 2
+
+
+def raymark(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from raymark.cli import main; main()"]
+    return subprocess.run(
+        [*command, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=300
+    )
+
+
+def write_campaign(path: Path, campaign: dict[str, Any], **changes: Any) -> Path:
+    path.write_text(yaml.safe_dump({**campaign, **changes}), encoding="utf-8")
+    return path
+
+
+def test_commands_work_in_a_row_when_a_campaign_is_made(
+    small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
+) -> None:
+    campaign = write_campaign(tmp_path / "campaign.yaml", small_campaign)
+    out = tmp_path / "data"
+
+    planned = raymark("plan", campaign)
+    made = raymark("generate", campaign, "--out", out)
+    again = raymark("generate", campaign, "--out", out)
+    shown = raymark("status", out)
+    verified = raymark("verify", out)
+    options = ["--scene", "street_canyon", "--band", "28GHz", "--out", tmp_path / "f.h5"]
+    written = raymark("fingerprints", out, *options)
+
+    for result in (planned, made, again, shown, verified, written):
+        assert result.returncode == FINISHED, result.stderr
+    assert "links" in planned.stdout
+    assert "complete" in shown.stdout
+    assert open_dataset(out).manifest.content_hash == small_dataset.manifest.content_hash
+    with h5py.File(tmp_path / "f.h5") as file:
+        assert file["csi"].shape == (50, 64, 64)
+
+
+def test_refraction_and_scattering_go_through_sionnas_search_when_asked_for(
+    small_campaign: dict[str, Any], tmp_path: Path
+) -> None:
+    tracer = {
+        "max_depth": 2,
+        "refraction": True,
+        "diffuse_reflection": True,
+        "solver_rays": 20_000,
+        "solver_block_size": 25,
+    }
+    campaign = write_campaign(tmp_path / "campaign.yaml", small_campaign, tracer=tracer)
+
+    planned = raymark("plan", campaign)
+    hashes = []
+    for name, shard_size in (("one", 25), ("two", 50)):
+        made = raymark("generate", campaign, "--out", tmp_path / name, "--shard-size", shard_size)
+        assert made.returncode == FINISHED, made.stderr
+        hashes.append(open_dataset(tmp_path / name).manifest.content_hash)
+    refused = raymark("generate", campaign, "--out", tmp_path / "three", "--shard-size", 30)
+
+    assert "Sionna's own search" in planned.stdout
+    manifest = open_dataset(tmp_path / "one").manifest
+    assert any("Sionna's own search" in note for note in manifest.notes)
+    assert hashes[0] == hashes[1]
+    assert refused.returncode == BAD_INPUT
+    assert "multiple of tracer.solver_block_size (25 UEs)" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["plan", "smal"], "unknown preset 'smal'; did you mean 'small'?"),
+        (["plan", "missing.yaml"], "campaign file missing.yaml does not exist"),
+        (["scenes", "show", "munch"], "unknown scene 'munch'; did you mean 'munich'?"),
+        (["presets", "show", "minni"], "unknown preset 'minni'; did you mean 'mini'?"),
+        (["verify", "nowhere"], "nowhere holds no dataset"),
+        (["status", "nowhere"], "nowhere holds no dataset"),
+        (["scenes", "preview", "etoile", "--out", "x.bmp"], "must end in .png, .pdf, .svg"),
+    ],
+)
+def test_one_sentence_and_exit_code_2_when_input_is_wrong(
+    arguments: list[str], sentence: str
+) -> None:
+    result = raymark(*arguments)
+
+    assert result.returncode == BAD_INPUT
+    assert sentence in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"bandz": []}, "unknown key at {file}: bandz; did you mean 'bands'?"),
+        ({"bands": ["28Ghz"]}, "unknown band '28Ghz'; did you mean '28GHz'?"),
+        (
+            {"bands": [{"name": "70GHz", "carrier_hz": 70e9}]},
+            "material 'brick' is defined for 1-40 GHz and 110-330 GHz, got 70 GHz",
+        ),
+        (
+            {"sampling": {"kind": "uniform", "num_ues": -1}},
+            "greater than or equal to 1, got -1 at {file}: sampling.num_ues",
+        ),
+        (
+            {"bands": [{"name": "a", "carrier_hz": 6e9, "bandwidth_hz": 4e8}]},
+            "unambiguous up to 48 m",
+        ),
+        (
+            {"front_end": {"panel": {"element_pattern": "iso"}}},
+            "front/back ambiguity",
+        ),
+    ],
+)
+def test_campaign_is_refused_with_its_place_when_a_value_is_wrong(
+    small_campaign: dict[str, Any], tmp_path: Path, change: dict[str, Any], sentence: str
+) -> None:
+    campaign = write_campaign(tmp_path / "campaign.yaml", small_campaign, **change)
+
+    result = raymark("plan", campaign)
+
+    assert result.returncode == BAD_INPUT
+    assert sentence.format(file=campaign) in " ".join(result.stderr.split())
+
+
+def test_doctor_reports_backend_and_scenes_when_all_is_well() -> None:
+    result = raymark("doctor")
+
+    assert result.returncode == FINISHED, result.stdout
+    assert "a test kernel ran" in result.stdout
+    assert "munich" in result.stdout
+
+
+def test_another_campaigns_folder_is_left_alone_when_it_is_named(
+    small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
+) -> None:
+    campaign = write_campaign(tmp_path / "campaign.yaml", small_campaign, seed=99)
+
+    result = raymark("generate", campaign, "--out", small_dataset.folder)
+
+    assert result.returncode == BAD_INPUT
+    assert "holds another campaign ('small-canyon'" in " ".join(result.stderr.split())
+    assert raymark("verify", small_dataset.folder).returncode == FINISHED

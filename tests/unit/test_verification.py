@@ -1,0 +1,177 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import pytest
+
+from raymark.dataset import Dataset
+from raymark.errors import DatasetError
+from raymark.manifest import MANIFEST_NAME, read_manifest, write_manifest
+from raymark.shard import file_sha256
+from raymark.verification import verify_dataset
+
+PATHS = "paths/street_canyon/bs0/part-0001.h5"
+DETAIL = "detail/street_canyon/bs0/part-0003.h5"
+
+
+@pytest.fixture
+def copy(small_dataset: Dataset, tmp_path: Path) -> Path:
+    """A copy of the dataset that may be spoilt."""
+    return Path(shutil.copytree(small_dataset.folder, tmp_path / "copy"))
+
+
+def flip_byte(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def admit(folder: Path, name: str) -> None:
+    """Write the present hash of a `paths` file into the manifest, as a forger would."""
+    manifest = read_manifest(folder)
+    sha256 = file_sha256(folder / name)
+    shards = tuple(
+        r.model_copy(update={"paths_sha256": sha256}) if r.file("paths") == name else r
+        for r in manifest.shards
+    )
+    write_manifest(folder, manifest.model_copy(update={"shards": shards}))
+
+
+def edit_manifest(folder: Path, edit: Callable[[dict], None]) -> None:
+    data = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    edit(data)
+    (folder / MANIFEST_NAME).write_text(json.dumps(data), encoding="utf-8")
+
+
+def test_verify_finds_no_fault_when_dataset_is_whole(small_dataset: Dataset) -> None:
+    files: list[str] = []
+
+    faults = verify_dataset(small_dataset.folder, progress=files.append)
+
+    assert faults == []
+    assert len(files) == 2 * 5 + 1
+    assert {PATHS, DETAIL, "index.parquet"} <= set(files)
+
+
+@pytest.mark.parametrize("name", [PATHS, DETAIL, "index.parquet"])
+@pytest.mark.parametrize("place", [0, 1500, -1])
+def test_verify_names_the_file_when_one_byte_is_flipped(copy: Path, name: str, place: int) -> None:
+    flip_byte(copy / name, place)
+
+    faults = verify_dataset(copy)
+
+    assert len(faults) == 1
+    assert f"{copy / name}: the file differs from the manifest (SHA-256)" in faults[0]
+
+
+@pytest.mark.parametrize("name", [PATHS, DETAIL, "index.parquet"])
+def test_verify_names_the_file_when_it_is_missing(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+
+    assert verify_dataset(copy) == [f"{copy / name}: the file is missing"]
+
+
+def test_verify_names_every_file_when_several_are_damaged(copy: Path) -> None:
+    for name in (PATHS, DETAIL, "index.parquet"):
+        flip_byte(copy / name, 700)
+
+    faults = verify_dataset(copy)
+
+    assert [name in fault for name, fault in zip((PATHS, DETAIL, "index"), faults, strict=True)]
+    assert len(faults) == 3
+
+
+def test_verify_finds_the_physics_when_a_forger_shortens_a_delay(copy: Path) -> None:
+    with h5py.File(copy / PATHS, "r+") as file:
+        file["path/delay_s"][3] *= 0.5
+    admit(copy, PATHS)
+
+    (fault,) = verify_dataset(copy)
+    assert PATHS in fault
+    assert "shorter than the straight line" in fault
+
+
+def test_verify_finds_the_label_when_a_forger_turns_it(copy: Path) -> None:
+    with h5py.File(copy / PATHS, "r+") as file:
+        file["link/los"][0] = -1
+    admit(copy, PATHS)
+
+    (fault,) = verify_dataset(copy)
+    assert PATHS in fault
+    assert "is labelled -1, but its paths say" in fault
+
+
+def test_verify_finds_the_array_when_a_forger_moves_a_ue(copy: Path) -> None:
+    """Physically possible, and the file's hash is right: the hash of the array tells."""
+    with h5py.File(copy / PATHS, "r+") as file:
+        file["path/azimuth_bs_rad"][0] += 0.01
+    admit(copy, PATHS)
+
+    assert verify_dataset(copy) == [
+        f"{copy}: array paths/path/azimuth_bs_rad of street_canyon/bs0 differs from the manifest"
+    ]
+
+
+def test_verify_finds_the_numbers_when_shards_are_swapped(copy: Path) -> None:
+    first, second = (copy / f"paths/street_canyon/bs0/part-000{i}.h5" for i in (0, 1))
+    spare = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(spare)
+    for path in (first, second):
+        admit(copy, path.relative_to(copy).as_posix())
+
+    faults = verify_dataset(copy)
+
+    assert faults
+    assert all("part-000" in fault or "array paths/" in fault for fault in faults)
+
+
+@pytest.mark.parametrize("value", ["0" * 64, None])
+def test_verify_finds_the_content_hash_when_it_is_edited(copy: Path, value: str | None) -> None:
+    manifest = read_manifest(copy)
+    write_manifest(copy, manifest.model_copy(update={"content_hash": value}))
+
+    assert verify_dataset(copy) == [
+        f"{copy}: the content hash in the manifest is not that of its arrays"
+    ]
+
+
+def test_verify_finds_the_shard_when_the_manifest_forgets_one(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    write_manifest(copy, manifest.model_copy(update={"shards": manifest.shards[:-1]}))
+
+    assert any("differs from the manifest" in fault for fault in verify_dataset(copy))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda data: data["sites"][0].update(orientation_rad=[1.0, 0.0, 0.0]),
+        lambda data: data["sites"][0].update(position_m=[1.0, 2.0, 3.0]),
+        lambda data: data["campaign"]["front_end"]["ue"].update(tx_power_dbm=10.0),
+        lambda data: data["campaign"]["bands"][1].update(bandwidth_hz=20e6),
+        lambda data: data["campaign"].update(seed=99),
+    ],
+    ids=["orientation", "position", "power", "bandwidth", "seed"],
+)
+def test_verify_finds_the_manifest_when_what_decides_fingerprints_is_edited(
+    copy: Path, edit: Callable[[dict], None]
+) -> None:
+    edit_manifest(copy, edit)
+
+    faults = verify_dataset(copy)
+    assert f"{copy}/dataset.json: the file was edited, its seal does not fit" in faults
+
+
+def test_verify_raises_when_the_dataset_is_not_finished(copy: Path) -> None:
+    edit_manifest(copy, lambda data: data.update(state="incomplete"))
+
+    with pytest.raises(DatasetError, match="is not finished; run `raymark generate` again"):
+        verify_dataset(copy)
+
+
+def test_verify_raises_when_the_folder_holds_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holds no dataset"):
+        verify_dataset(tmp_path)
