@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from raymark.campaign import TracerSettings
 from raymark.frames import angles
 from raymark.generator.sampling import SampledUEs
-from raymark.generator.tracing import TracedPaths
+from raymark.generator.tracing.paths import TracedPaths
 from raymark.radio import SPEED_OF_LIGHT_M_S
 from raymark.scenes import Site
 from raymark.schema import LOS, NLOS, NO_INTERACTION, NOTHING_TRUNCATED_DB, OUTAGE

@@ -9,8 +9,8 @@ import numpy as np
 
 from raymark.generator.assembly import path_groups
 from raymark.generator.plan import Plan, SitePlan
-from raymark.generator.tracing import ChainSearch, TracedPaths
-from raymark.generator.tracing.paths import join_paths
+from raymark.generator.tracing.chain_search import ChainSearch
+from raymark.generator.tracing.paths import TracedPaths, join_paths
 from raymark.manifest import Completeness
 
 _NUM_UES = 100

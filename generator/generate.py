@@ -13,7 +13,7 @@ from raymark.generator.finish import finish_dataset
 from raymark.generator.folder import finished_shards, locked, prepare_folder
 from raymark.generator.plan import DEFAULT_SHARD_SIZE, Plan, ShardPlan, SitePlan
 from raymark.generator.sampling import SampledUEs
-from raymark.generator.tracing import SiteSearch
+from raymark.generator.tracing.search import SiteSearch
 from raymark.manifest import Manifest, ShardRecord, append_journal
 from raymark.schema import check_path_physics
 from raymark.shard import write_shard

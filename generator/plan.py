@@ -10,9 +10,10 @@ import numpy as np
 
 from raymark.campaign import Campaign, PositionsSampling, SceneChoice, read_campaign
 from raymark.config import config_hash, nearest
-from raymark.errors import ConfigError
+from raymark.errors import ConfigError, SceneError
 from raymark.generator.sampling import SampledUEs, check_site, sample_ues
-from raymark.generator.tracing import LoadedScene, SiteSearch, make_search
+from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.generator.tracing.search import SiteSearch, make_search
 from raymark.scenes import Scene, Site, check_material, get_scene
 from raymark.seeding import child_generator
 from raymark.shard import file_sha256
@@ -176,6 +177,8 @@ def make_plan(campaign: Campaign) -> Plan:
 
 def _sites_of(scene: Scene, choice: SceneChoice) -> tuple[Site, ...]:
     if choice.sites is None:
+        if not scene.sites:
+            raise SceneError(f"scene '{scene.name}' has no site; add one to its scene.yaml")
         return scene.sites
     return tuple(scene.site(name) for name in choice.sites)
 
@@ -185,6 +188,12 @@ def _plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> It
         xml_path = scene.xml_path(Path(workspace))
         scene_hash = scene.hash(xml_path)
         loaded = LoadedScene(xml_path, campaign.front_end, weld_edges=campaign.tracer.weld_edges)
+    unlisted = sorted(set(loaded.object_materials) - set(scene.settings.materials))
+    if unlisted:
+        raise SceneError(
+            f"scene '{scene.name}': its meshes are of {', '.join(unlisted)}, which scene.yaml does "
+            "not list; add them to its materials"
+        )
     for site in sites:
         check_site(loaded, site, scene=scene.name)
         ues = sample_ues(campaign.sampling, loaded, site, seed=campaign.seed, scene=scene.name)

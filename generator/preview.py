@@ -21,7 +21,7 @@ from raymark.dataset import Dataset
 from raymark.errors import RaymarkError
 from raymark.generator.plan import Plan, SitePlan, make_plan
 from raymark.generator.sampling import RayCaster, ground_height
-from raymark.generator.tracing import LoadedScene
+from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.inspection import site_mark
 from raymark.plots import HeightMap, SiteMark
 from raymark.radio import BAND_PRESETS, SPEED_OF_LIGHT_M_S, FrontEnd

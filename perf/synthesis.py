@@ -19,8 +19,8 @@ import torch
 
 from raymark.campaign import UniformSampling
 from raymark.generator.sampling import sample_ues
-from raymark.generator.tracing import LoadedScene
 from raymark.generator.tracing.backend import rt
+from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.radio import BAND_PRESETS, FrontEnd
 from raymark.scenes import get_scene
 from raymark.synthesis import PathBatch, subcarrier_frequencies, synthesize_csi

@@ -24,9 +24,10 @@ import numpy as np
 from raymark.campaign import TracerSettings, UniformSampling
 from raymark.generator.assembly import path_groups
 from raymark.generator.sampling import sample_ues
-from raymark.generator.tracing import LoadedScene, TracedPaths, make_search
 from raymark.generator.tracing.backend import rt
-from raymark.generator.tracing.paths import join_paths
+from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.generator.tracing.paths import TracedPaths, join_paths
+from raymark.generator.tracing.search import make_search
 from raymark.generator.tracing.sionna_adapter import (
     SolverSettings,
     make_endpoints,

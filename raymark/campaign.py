@@ -13,10 +13,18 @@ class SceneChoice(Strict):
     """A scene of the campaign, and which of its sites to use."""
 
     name: str = Field(description="Name of a built-in scene, or path of a scene folder")
-    sites: tuple[str, ...] | None = Field(default=None, description="Site names; all if not given")
+    sites: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="Site names; all if not given"
+    )
     params: dict[str, float | int | str] = Field(
         default_factory=dict, description="Parameters of a procedural scene"
     )
+
+    @field_validator("sites")
+    @classmethod
+    def _sites_are_unique(cls, sites: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        _require_unique(list(sites or ()), "site")
+        return sites
 
 
 class SectorSampling(Strict):

@@ -1,39 +1,4 @@
-"""Ray tracing with Sionna RT; the only package that imports sionna, mitsuba and drjit."""
+"""Ray tracing with Sionna RT; the only package that imports sionna, mitsuba and drjit.
 
-from typing import Protocol, runtime_checkable
-
-import numpy as np
-from jaxtyping import Float
-
-from raymark.campaign import TracerSettings
-from raymark.generator.tracing.chain_search import ChainSearch
-from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.generator.tracing.paths import TracedPaths
-from raymark.generator.tracing.solver_search import SolverSearch
-from raymark.radio import Band
-
-__all__ = ["ChainSearch", "LoadedScene", "SiteSearch", "SolverSearch", "TracedPaths", "make_search"]
-
-
-@runtime_checkable
-class SiteSearch(Protocol):
-    """A search for the paths between one BS and any UEs."""
-
-    def trace(
-        self, ue_position_m: Float[np.ndarray, "ue 3"], bands: tuple[Band, ...]
-    ) -> TracedPaths:
-        """Return all paths to some UEs, with their fields at every band."""
-
-
-def make_search(
-    scene: LoadedScene,
-    bs_position_m: Float[np.ndarray, "3"],
-    bs_orientation_rad: Float[np.ndarray, "3"],
-    settings: TracerSettings,
-    *,
-    seed: int,
-) -> SiteSearch:
-    """Return the search that the settings need: chains, or Sionna's where these cannot do."""
-    if settings.needs_solver:
-        return SolverSearch(scene, bs_position_m, bs_orientation_rad, settings, seed=seed)
-    return ChainSearch(scene, bs_position_m, bs_orientation_rad, settings)
+Nothing is imported here, so that `runtime` can be asked before the ray tracer is loaded.
+"""

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
+from raymark.errors import SceneError
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.backend import dr, mi, rt
 from raymark.generator.tracing.paths import TracedPaths, no_paths
@@ -41,9 +42,10 @@ class LoadedScene:
 
         Raises:
             RuntimeUnavailableError: If another version of sionna-rt is installed.
+            SceneError: If the geometry cannot be read.
         """
         adapter.require_supported_version()
-        self.sionna = rt.load_scene(str(xml_path), merge_shapes=True)
+        self.sionna = _load(xml_path)
         panel, ue = front_end.panel, front_end.ue
         self.sionna.tx_array = _single_antenna(panel.element_pattern, panel.polarization)
         self.sionna.rx_array = _single_antenna(ue.element_pattern, ue.polarization)
@@ -173,3 +175,20 @@ def _last(
     count = present.sum(axis=1)
     last = vertex[np.arange(len(vertex)), np.maximum(count - 1, 0)]
     return np.where(count[:, None] > 0, last, bs)
+
+
+def _load(xml_path: Path) -> rt.Scene:
+    try:
+        scene = rt.load_scene(str(xml_path), merge_shapes=True)
+    except (RuntimeError, ValueError, SyntaxError) as error:  # a syntax error is one of the XML
+        reason = " ".join(str(error).split())
+        raise SceneError(f"cannot load the geometry of {xml_path}: {reason}") from error
+    if not scene.objects:
+        raise SceneError(f"{xml_path} holds no mesh")
+    for name, item in scene.objects.items():
+        if not hasattr(item.radio_material, "itu_type"):
+            raise SceneError(
+                f"{xml_path}: mesh '{name}' is of no ITU-R P.2040 material; give its bsdf the "
+                "type 'itu-radio-material'"
+            )
+    return scene

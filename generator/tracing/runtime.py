@@ -114,7 +114,7 @@ def activate_runtime() -> TracingRuntime:
 
     Raises:
         RuntimeUnavailableError: No back-end passes the check, or Dr.Jit was imported earlier and
-            has loaded one that does not.
+            has loaded one that does not, or TensorFlow was imported earlier.
     """
     runtime = _process_runtime()
     mitsuba = importlib.import_module("mitsuba")
@@ -128,6 +128,12 @@ def _process_runtime() -> TracingRuntime:
     if "drjit" in sys.modules:  # someone else imported it: the library cannot be chosen any more
         return _adopt_loaded()
     runtime = find_runtime()
+    if runtime.llvm_path is not None and "tensorflow" in sys.modules:
+        # Both bring an LLVM; loaded second, Dr.Jit's ends the process at the first kernel.
+        raise RuntimeUnavailableError(
+            "TensorFlow was imported before the ray tracer, whose LLVM it breaks; import "
+            "raymark.generator.plan before tensorflow, or trace in a process of its own"
+        )
     if runtime.llvm_path is not None:
         os.environ[LLVM_VARIABLE] = str(runtime.llvm_path)
     return runtime

@@ -1,6 +1,7 @@
 """Every scene of the registry keeps the promises of its folder."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,18 @@ def test_street_canyon_has_the_same_hash_when_built_twice(tmp_path: Path) -> Non
     assert first == second
     other = get_scene("street_canyon", {"num_blocks_x": 2, "num_blocks_y": 2, "seed": 1})
     assert other.hash(other.xml_path(tmp_path / "c")) != first
+
+
+def test_scene_has_another_hash_when_one_vertex_moves(
+    write_scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    def hash_of(height_m: float) -> str:
+        house = trimesh.creation.box(bounds=[[0, 0, 0], [9, 9, height_m]])
+        scene = get_scene(str(write_scene("house", {"house": (house, "brick")}, [])))
+        return scene.hash(scene.xml_path(tmp_path))
+
+    assert hash_of(5.0) == hash_of(5.0)
+    assert hash_of(5.0) != hash_of(5.001)
 
 
 def test_street_canyon_houses_leave_the_streets_free_when_built(tmp_path: Path) -> None:

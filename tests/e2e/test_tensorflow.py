@@ -6,25 +6,53 @@ import sys
 
 import pytest
 
-BOTH = """
+TRACER_FIRST = """
+from raymark.generator.tracing.backend import mi
 import tensorflow as tf
 import numpy as np
-from raymark.generator.tracing.backend import mi
 values = np.arange(4, dtype="f4")
-assert (np.array(mi.Float(values) * 2) == tf.constant(values).numpy() * 2).all()
+assert (np.array(mi.Float(values) * 2 + 1) == tf.constant(values).numpy() * 2 + 1).all()
 print("both work")
 """
 
+TENSORFLOW_FIRST = """
+import tensorflow
+from raymark.errors import RuntimeUnavailableError
+try:
+    import raymark.generator.tracing.backend
+except RuntimeUnavailableError as error:
+    print(error)
+"""
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is None,
-    reason="the extra 'tensorflow' is not installed",
-)
-def test_both_work_in_one_process_when_tensorflow_is_installed() -> None:
+READER_FIRST = """
+import raymark.dataset, raymark.fingerprints
+import tensorflow as tf
+import torch
+assert float(tf.reduce_sum(tf.ones(3))) == float(torch.ones(3).sum())
+print("both work")
+"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("tensorflow") is None,
+        reason="the extra 'tensorflow' is not installed",
+    ),
+]
+
+
+def run(code: str) -> str:
     result = subprocess.run(
-        [sys.executable, "-c", BOTH], check=False, capture_output=True, text=True
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
     )
-
     assert result.returncode == 0, result.stderr[-2000:]
-    assert "both work" in result.stdout
+    return result.stdout
+
+
+@pytest.mark.parametrize("code", [TRACER_FIRST, READER_FIRST])
+def test_both_work_in_one_process_when_tensorflow_comes_second(code: str) -> None:
+    assert "both work" in run(code)
+
+
+def test_one_sentence_instead_of_an_abort_when_tensorflow_comes_first() -> None:
+    assert "TensorFlow was imported before the ray tracer" in run(TENSORFLOW_FIRST)

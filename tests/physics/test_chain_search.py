@@ -10,8 +10,10 @@ import trimesh
 from raymark.campaign import DISCOVERY_PRESETS, TracerSettings, UniformSampling
 from raymark.generator.assembly import path_groups
 from raymark.generator.sampling import sample_ues
-from raymark.generator.tracing import ChainSearch, LoadedScene, SolverSearch, TracedPaths
-from raymark.generator.tracing.paths import join_paths
+from raymark.generator.tracing.chain_search import ChainSearch
+from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.generator.tracing.paths import TracedPaths, join_paths
+from raymark.generator.tracing.solver_search import SolverSearch
 from raymark.radio import BAND_PRESETS, FrontEnd
 from raymark.scenes import get_scene, scene_names
 from raymark.schema import DIFFRACTION, SPECULAR

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import trimesh
 
+from raymark.campaign import Campaign
+from raymark.config import validate
 from raymark.dataset import Dataset
+from raymark.generator.plan import make_plan
 from raymark.scenes import get_scene
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
@@ -17,8 +20,8 @@ LENGTH_M = 1e-3
 """Half a millimetre for Sionna's ray offsets and as much for float32 at a few hundred metres."""
 
 
-def is_blocked(start_m: np.ndarray, end_m: np.ndarray, triangles: np.ndarray) -> bool:
-    """Moeller and Trumbore 1997: does the segment cross any triangle?"""
+def first_hit(start_m: np.ndarray, end_m: np.ndarray, triangles: np.ndarray) -> float:
+    """Moeller and Trumbore 1997: share of the way to the first triangle; inf if all is free."""
     direction = end_m - start_m
     edge_1, edge_2 = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
     normal = np.cross(direction, edge_2)
@@ -28,7 +31,13 @@ def is_blocked(start_m: np.ndarray, end_m: np.ndarray, triangles: np.ndarray) ->
         u = inverse * np.einsum("ij,ij->i", offset, normal)
         across = np.cross(offset, edge_1)
         v, t = inverse * (across @ direction), inverse * np.einsum("ij,ij->i", edge_2, across)
-    return bool(((u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0) & (t < 1)).any())
+    hit = (u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0)
+    return float(t[hit].min(initial=np.inf))
+
+
+def is_blocked(start_m: np.ndarray, end_m: np.ndarray, triangles: np.ndarray) -> bool:
+    """Does the segment between two points cross any triangle?"""
+    return first_hit(start_m, end_m, triangles) < 1
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +60,27 @@ def canyon_triangles(
     xml = scene.xml_path(tmp_path_factory.mktemp("canyon"))
     meshes = [trimesh.load_mesh(path) for path in sorted((xml.parent / "meshes").glob("*.ply"))]
     return np.concatenate([mesh.triangles for mesh in meshes])
+
+
+def test_ray_queries_agree_with_own_ray_caster_when_rays_are_random(
+    small_campaign: dict[str, Any], canyon_triangles: np.ndarray
+) -> None:
+    plan = make_plan(validate(Campaign, small_campaign, where="test"))
+    loaded, rng = plan.sites[0].loaded, np.random.default_rng(5)
+    # Above the ground, in streets and in houses: the last wall may stand close to the end.
+    start, end = rng.uniform((-120, -120, 0.5), (120, 120, 40), (2, 400, 3))
+    reach_m = np.linalg.norm(end - start, axis=1)
+    share = np.array([first_hit(a, b, canyon_triangles) for a, b in zip(start, end, strict=True)])
+
+    distance_m, mesh = loaded.hit_distance(start, (end - start) / reach_m[:, None])
+    visible = loaded.is_visible(start, end)
+
+    np.testing.assert_allclose(distance_m, share * reach_m, rtol=1e-5, atol=LENGTH_M)
+    np.testing.assert_array_equal(mesh >= 0, np.isfinite(share))
+    near = np.abs(share - 1) < 1e-3  # whoever ends on a wall is neither here nor there
+    np.testing.assert_array_equal(visible[~near], share[~near] > 1)
+    assert ((share > 0.9) & (share < 1)).sum() > 5
+    assert 20 < visible.sum() < 380
 
 
 def test_los_label_agrees_with_own_ray_caster_when_link_is_not_grazing(

@@ -14,7 +14,9 @@ CAMPAIGN: dict[str, Any] = {
     "schema_version": 1,
     "name": "hash",
     "seed": 5,
-    "scenes": [{"name": "street_canyon", "sites": ["bs0"], "params": {"seed": 2}}],
+    "scenes": [
+        {"name": "street_canyon", "sites": ["bs0"], "params": {"seed": 2, "num_blocks_x": 4}}
+    ],
     "bands": [
         {
             "name": "a",

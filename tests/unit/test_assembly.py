@@ -8,7 +8,7 @@ import pytest
 from raymark.campaign import TracerSettings
 from raymark.generator.assembly import assemble_shard, merge_duplicates
 from raymark.generator.sampling import SampledUEs
-from raymark.generator.tracing import TracedPaths
+from raymark.generator.tracing.paths import TracedPaths
 from raymark.scenes import Site
 from raymark.schema import check_arrays
 
