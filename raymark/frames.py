@@ -46,8 +46,3 @@ def rotation_matrix(orientation_rad: Float[Array, "3"]) -> Float[Array, "3 3"]:
             [-sb, cb * sc, cb * cc],
         ]
     )
-
-
-def wrap_angle(angle_rad: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Wrap angles into [-pi, pi) [rad]."""
-    return (angle_rad + np.pi) % (2 * np.pi) - np.pi

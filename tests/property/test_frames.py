@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from raymark.frames import angles, rotation_matrix, unit_vector, wrap_angle
+from raymark.frames import angles, rotation_matrix, unit_vector
 
 FLOAT64_ABS = 1e-14
 """A handful of float64 roundings of numbers up to 1."""
@@ -70,11 +70,3 @@ def test_unit_vector_returns_the_vector_when_given_its_angles(vector: np.ndarray
     np.testing.assert_allclose(
         unit_vector(zenith, azimuth)[0], vector / np.linalg.norm(vector), atol=FLOAT64_ABS
     )
-
-
-@given(st.floats(-50, 50))
-def test_wrap_angle_is_the_same_direction_within_half_a_turn(angle_rad: float) -> None:
-    wrapped = wrap_angle(np.array([angle_rad]))[0]
-
-    assert -np.pi <= wrapped < np.pi
-    assert np.exp(1j * wrapped) == pytest.approx(np.exp(1j * angle_rad), abs=1e-13)
