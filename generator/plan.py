@@ -72,16 +72,21 @@ class Plan:
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of how the paths are found."""
         tracer, first = self.campaign.tracer, self.campaign.bands[0].name
-        ranking = f"paths are ranked and cut off by their power at {first}"
+        notes = [f"paths are ranked and cut off by their power at {first}"]
+        if tracer.diffraction:
+            notes.append(
+                "diffracted fields are those of Sionna RT, whose terms for reflection differ from "
+                "the uniform theory (docs/tracing.md)"
+            )
         if not tracer.needs_solver:
             rays = tracer.discovery.discovery_rays
-            return (f"paths found by the chain search, {rays} discovery rays per site", ranking)
+            return (f"paths found by the chain search, {rays} discovery rays per site", *notes)
         return (
             f"refraction or diffuse reflection: paths found by Sionna's own search, "
             f"{tracer.solver_rays} rays, in blocks of {tracer.solver_block_size} UEs; the paths "
             "of a UE depend on its block",
             f"interactions were sampled with the materials at {first} for all bands",
-            ranking,
+            *notes,
         )
 
     def search(self, site: "SitePlan") -> SiteSearch:

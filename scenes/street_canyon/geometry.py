@@ -40,7 +40,7 @@ def default_params() -> Params:
         "num_blocks_y": 6,
         "block_size_m": 50.0,
         "street_width_m": 18.0,
-        "lots_per_side": 2,
+        "lots_per_side": 1,
         "mean_height_m": 20.0,
         "std_height_m": 5.0,
         "bs_height_m": 10.0,
