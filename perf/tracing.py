@@ -142,8 +142,11 @@ class Bench:
             call(self.ues[:5], BANDS)
         if method == OURS:
             call(self.ues, BANDS)
-        one_band_s, _ = timed(lambda: call(self.ues, BANDS[:1]))
         three_bands_s, paths = timed(lambda: call(self.ues, BANDS))
+        if method == PER_BAND:  # three equal calls: one band is their mean
+            one_band_s = three_bands_s / len(BANDS)
+        else:
+            one_band_s, _ = timed(lambda: call(self.ues, BANDS[:1]))
         timing = Timing(
             method=method,
             scene=self.case.scene,
@@ -288,8 +291,8 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw the scaling")
     arguments = parser.parse_args()
     if arguments.quick:
-        specular = compare(Case("munich", 600, False), [PER_BAND, OURS], with_thorough=True)
-        diffraction = compare(Case("munich", 60, True), [PER_BAND, OURS], with_thorough=True)
+        specular = compare(Case("munich", 1000, False), [PER_BAND, OURS], with_thorough=True)
+        diffraction = compare(Case("munich", 40, True), [PER_BAND, OURS], with_thorough=True)
         results = [specular, diffraction]
     else:
         results = [in_child(case, methods) for case, methods in full_cases()]
