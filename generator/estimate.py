@@ -9,7 +9,7 @@ from raymark.generator.plan import Plan, SitePlan
 
 _NUM_PROBED = 200
 _BYTES_PER_LINK = 60
-_BYTES_PER_PATH = 75
+_BYTES_PER_PATH = 55
 _BYTES_PER_PATH_AND_BAND = 8
 """Sizes in the shards (both files, compressed), rounded up from the `small` preset."""
 

@@ -1,26 +1,15 @@
 """The `raymark` command: parse, call one library function, print."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
+from raymark.console import cell, duration, err, print_error, progress_bar
+from raymark.console import out as console_out
 from raymark.errors import RaymarkError
 from raymark.schema import FingerprintKind, ProfileMethod
 
@@ -34,9 +23,6 @@ scenes_app = typer.Typer(help="The scenes that datasets are made of.", no_args_i
 presets_app = typer.Typer(help="The campaigns that ship with raymark.", no_args_is_help=True)
 app.add_typer(scenes_app, name="scenes")
 app.add_typer(presets_app, name="presets")
-
-_out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
 
 CampaignArgument = Annotated[
     str, typer.Argument(metavar="CAMPAIGN", help="Name of a preset, or a YAML file")
@@ -54,7 +40,7 @@ def main() -> None:
     try:
         app()
     except RaymarkError as error:
-        _err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
+        print_error(str(error))
         sys.exit(2)
 
 
@@ -65,7 +51,7 @@ def _root(
     if version:
         from raymark import __version__  # noqa: PLC0415
 
-        _out.print(f"raymark {__version__}")
+        console_out.print(f"raymark {__version__}")
         raise typer.Exit
 
 
@@ -80,12 +66,12 @@ def quickstart(
     from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
 
     dataset_dir, figures_dir = out / "dataset", out / "figures"
-    _say("Loading three city layouts and drawing UEs (the first run compiles kernels) ...")
+    err.print("Loading three city layouts and drawing UEs (the first run compiles kernels) ...")
     _generate(make_plan(load_campaign("mini")), dataset_dir, overwrite=overwrite)
     figures = _inspect(dataset_dir, figures_dir, overwrite=True)
     _print_summary(dataset_dir)
-    _out.print(f"\nDataset: {dataset_dir}\nFigures: {figures_dir} ({len(figures)} files)")
-    _out.print(
+    console_out.print(f"\nDataset: {dataset_dir}\nFigures: {figures_dir} ({len(figures)} files)")
+    console_out.print(
         "\nWhat next:\n"
         f"  look at the figures            {figures_dir}\n"
         f"  check every hash               raymark verify {dataset_dir}\n"
@@ -93,7 +79,8 @@ def quickstart(
         "--band 28GHz --out munich.h5\n"
         "  a campaign of your own         raymark presets show mini > my.yaml, edit, "
         "raymark generate my.yaml --out DIR\n"
-        f"  in Python                      raymark.open_dataset('{dataset_dir}')"
+        f"  in Python                      raymark.open_dataset('{dataset_dir}')",
+        soft_wrap=True,
     )
 
 
@@ -107,7 +94,7 @@ def doctor() -> None:
     for finding in findings:
         mark = "[green]ok[/]" if finding.is_good else "[red]FAIL[/]"
         table.add_row(mark, finding.subject, Text(finding.text))
-    _out.print(table)
+    console_out.print(table)
     if not all(finding.is_good for finding in findings):
         raise typer.Exit(1)
 
@@ -120,7 +107,7 @@ def presets_list() -> None:
     table = Table("preset", "description", box=None)
     for name in preset_names():
         table.add_row(name, load_campaign(name).description)
-    _out.print(table)
+    console_out.print(table)
 
 
 @presets_app.command("show")
@@ -141,7 +128,7 @@ def scenes_list() -> None:
         scene = get_scene(name)
         sites = ", ".join(site.name for site in scene.sites)
         table.add_row(name, scene.settings.title, sites, scene.settings.licence)
-    _out.print(table)
+    console_out.print(table)
 
 
 @scenes_app.command("show")
@@ -153,18 +140,18 @@ def scenes_show(name: Annotated[str, typer.Argument(help="Scene name or folder")
 
     scene = get_scene(name)
     settings = scene.settings
-    _out.print(Markdown(scene.card))
+    console_out.print(Markdown(scene.card))
     x0, y0, x1, y1 = scene.extent_m
-    _out.print(f"\nsource       {settings.source}\nlicence      {settings.licence}")
-    _out.print(f"attribution  {settings.attribution}", soft_wrap=True)
-    _out.print(f"extent       {x1 - x0:.0f} x {y1 - y0:.0f} m")
-    _out.print(f"materials    {', '.join(settings.materials)}")
+    console_out.print(f"\nsource       {settings.source}\nlicence      {settings.licence}")
+    console_out.print(f"attribution  {settings.attribution}", soft_wrap=True)
+    console_out.print(f"extent       {x1 - x0:.0f} x {y1 - y0:.0f} m")
+    console_out.print(f"materials    {', '.join(settings.materials)}")
     for key, value in scene.params.items():
-        _out.print(f"parameter    {key} = {value}")
+        console_out.print(f"parameter    {key} = {value}")
     for site in scene.sites:
         share = settings.los_share.get(site.name)
         los = f", LOS share {share:.0%}" if share is not None else ""
-        _out.print(
+        console_out.print(
             f"site {site.name}     at {site.position_m} m, azimuth {site.azimuth_deg:g} deg, "
             f"downtilt {site.downtilt_deg:g} deg{los}; {site.note}",
             soft_wrap=True,
@@ -183,7 +170,7 @@ def scenes_preview(
     from raymark.scenes import get_scene  # noqa: PLC0415
 
     preview_scene(get_scene(name), out, num_ues=num_ues, seed=seed)
-    _out.print(f"wrote {out}")
+    console_out.print(f"wrote {out}")
 
 
 @app.command()
@@ -202,14 +189,17 @@ def plan(
     for site in made.sites:
         shards = sum(1 for _ in site.shards(shard_size))
         table.add_row(site.scene.name, site.site.name, str(len(site.ues)), str(shards))
-    _out.print(table)
-    _out.print(
-        f"\nbands     {bands}\nlinks     {made.num_links} at {len(made.campaign.bands)} bands"
-    )
-    _out.print(f"config    {made.config_hash[:12]}\nsize      about {cost.size_bytes / 1e6:.1f} MB")
-    _out.print(f"time      about {_duration(cost.seconds)} on this machine ({cost.basis})")
-    for note in made.notes:
-        _out.print(f"note      {note}")
+    console_out.print(table)
+    facts = [
+        ("bands", bands),
+        ("links", f"{made.num_links}, each at {len(made.campaign.bands)} bands"),
+        ("config", made.config_hash[:12]),
+        ("size", f"about {cost.size_bytes / 1e6:.1f} MB"),
+        ("time", f"about {duration(cost.seconds)} on this machine ({cost.basis})"),
+        *(("note", note) for note in made.notes),
+    ]
+    for key, value in facts:
+        console_out.print(f"{key:<9} {value}", soft_wrap=True)
 
 
 @app.command()
@@ -226,10 +216,10 @@ def generate(
     from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
 
     loaded = load_campaign(campaign)
-    _say("Loading scenes and drawing UEs ...")
+    err.print("Loading scenes and drawing UEs ...")
     made = make_plan(loaded)
     if dry_run:
-        _out.print(f"{made.num_links} links would be traced into {out}; nothing was written")
+        console_out.print(f"{made.num_links} links would be traced into {out}; nothing was written")
         return
     _generate(made, out, shard_size=shard_size, overwrite=overwrite)
     _print_summary(out)
@@ -241,12 +231,12 @@ def status(folder: DatasetArgument) -> None:
     from raymark.manifest import dataset_status  # noqa: PLC0415
 
     state = dataset_status(folder)
-    _out.print(f"{state.id}: {state.state}")
-    _out.print(f"UEs     {state.num_ues_done} of {state.num_ues}")
-    _out.print(f"shards  {state.num_shards_done}")
-    _out.print(f"size    {state.size_bytes / 1e6:.1f} MB")
+    console_out.print(f"{state.id}: {state.state}")
+    console_out.print(f"UEs     {state.num_ues_done} of {state.num_ues}")
+    console_out.print(f"shards  {state.num_shards_done}")
+    console_out.print(f"size    {state.size_bytes / 1e6:.1f} MB")
     if state.state != "complete":
-        _out.print("run the same `raymark generate` command to go on")
+        console_out.print("run the same `raymark generate` command to go on")
 
 
 @app.command()
@@ -256,13 +246,13 @@ def verify(folder: DatasetArgument) -> None:
     from raymark.verification import verify_dataset  # noqa: PLC0415
 
     total = 2 * len(read_manifest(folder).shards) + 1
-    with _progress("verify", total, "files") as advance:
+    with progress_bar("verify", total, "files") as advance:
         faults = verify_dataset(folder, progress=lambda _file: advance(1))
     for fault in faults:
-        _err.print(Text(f"error: {fault}", style="red"), soft_wrap=True)
+        print_error(fault)
     if faults:
         raise typer.Exit(2)
-    _out.print(f"{folder}: {total} files checked, hashes, schema and physics are right")
+    console_out.print(f"{folder}: {total} files checked, hashes, schema and physics are right")
 
 
 @app.command()
@@ -285,7 +275,7 @@ def fingerprints(
 
     dataset = open_dataset(folder)
     total = len(dataset.select(scene=scene, band=band, site=site))
-    with _progress(f"{scene} {band}", total, "links") as advance:
+    with progress_bar(f"{scene} {band}", total, "links") as advance:
         sha256 = materialize(
             dataset,
             out,
@@ -298,7 +288,9 @@ def fingerprints(
             overwrite=overwrite,
             progress=advance,
         )
-    _out.print(f"wrote {out} ({total} links, {out.stat().st_size / 1e6:.1f} MB, {sha256[:12]})")
+    console_out.print(
+        f"wrote {out} ({total} links, {out.stat().st_size / 1e6:.1f} MB, {sha256[:12]})"
+    )
 
 
 @app.command()
@@ -311,7 +303,7 @@ def inspect(
     """Draw maps, gains, spreads and example links, with their data beside them."""
     figures = _inspect(folder, out, seed=seed, overwrite=overwrite)
     _print_summary(folder)
-    _out.print(f"\nwrote {len(figures)} figures to {out}")
+    console_out.print(f"\nwrote {len(figures)} figures to {out}")
 
 
 def _inspect(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> list[Path]:
@@ -320,7 +312,7 @@ def _inspect(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> list
     from raymark.inspection import inspect_dataset, num_figures  # noqa: PLC0415
 
     dataset = open_dataset(folder)
-    with _progress("figures", num_figures(dataset), "figures") as advance:
+    with progress_bar("figures", num_figures(dataset), "figures") as advance:
         return inspect_dataset(
             dataset,
             out,
@@ -335,7 +327,7 @@ def _generate(made: Any, out: Path, *, shard_size: int = 1000, overwrite: bool) 
     from raymark.generator.generate import generate as run  # noqa: PLC0415
 
     try:
-        with _progress("tracing", made.num_links, "UEs") as advance:
+        with progress_bar("tracing", made.num_links, "UEs") as advance:
             run(
                 made,
                 out,
@@ -344,7 +336,7 @@ def _generate(made: Any, out: Path, *, shard_size: int = 1000, overwrite: bool) 
                 progress=lambda _site, count: advance(count),
             )
     except KeyboardInterrupt:
-        _err.print(f"interrupted; nothing is lost: run the same command to go on in {out}")
+        err.print(f"interrupted; nothing is lost: run the same command to go on in {out}")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -355,11 +347,13 @@ def _print_summary(folder: Path) -> None:
     dataset = open_dataset(folder)
     table = Table(*_SUMMARY_COLUMNS, box=None)
     for row in summarize(dataset).itertuples(index=False):
-        table.add_row(*[_cell(value) for value in row])
-    _out.print(table)
+        table.add_row(*[cell(value) for value in row])
+    console_out.print(table)
     for key, value in dataset.manifest.completeness.items():
-        _out.print(f"{key}: the search misses about {value.missed_power_share:.2%} of a UE's power")
-    _out.print(f"content hash {dataset.manifest.content_hash}")
+        console_out.print(
+            f"{key}: the search misses about {value.missed_power_share:.2%} of a UE's power"
+        )
+    console_out.print(f"content hash {dataset.manifest.content_hash}")
 
 
 _SUMMARY_COLUMNS = (
@@ -375,45 +369,3 @@ _SUMMARY_COLUMNS = (
     "delay spread\n[ns]",
 )
 """Headings of `raymark.inspection.summarize`: shares, and medians of what has a unit."""
-
-
-def _cell(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _say(text: str) -> None:
-    _err.print(text)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-class _RateColumn(ProgressColumn):
-    """Finished units per second."""
-
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.0f} {self._unit}/s" if speed else f"- {self._unit}/s")
-
-
-@contextmanager
-def _progress(title: str, total: int | None, unit: str) -> Iterator[Any]:
-    """Show a bar with rate and time left on stderr; yields a function that advances it."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(unit),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=_err) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda count: progress.advance(task, count)

@@ -1,0 +1,65 @@
+"""What the command line prints with: results to stdout, progress and messages to stderr."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class _RateColumn(ProgressColumn):
+    """Finished units per second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.0f} {self._unit}/s" if speed else f"- {self._unit}/s")
+
+
+@contextmanager
+def progress_bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show a bar with rate and time left on stderr; yields a function that advances it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(unit),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def print_error(text: str) -> None:
+    """Print one red sentence to stderr, without breaking its line."""
+    err.print(Text(f"error: {text}", style="red"), soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """Write a time as people do."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def cell(value: object) -> str:
+    """Write a value for a table: three digits of a number."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
