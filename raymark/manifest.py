@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import Field
 
 from raymark.campaign import Campaign
-from raymark.config import Strict, config_hash, read_yaml, validate
-from raymark.errors import DatasetError
+from raymark.config import Strict, config_hash, validate
+from raymark.errors import ConfigError, DatasetError
 from raymark.schema import FileKind, fields_of
 from raymark.shard import read_shard, writable, write_text
 
@@ -138,7 +138,11 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     if not path.is_file():
         raise DatasetError(f"{folder} holds no dataset ({MANIFEST_NAME} is missing)")
-    return validate(Manifest, read_yaml(path), where=str(path))
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is no valid JSON: {error}") from error
+    return validate(Manifest, data, where=str(path))
 
 
 def seal_of(manifest: Manifest) -> str:
