@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from raymark.console import cell, duration, err, print_error, progress_bar
+from raymark.console import cell, deferred_interrupt, duration, err, print_error, progress_bar
 from raymark.console import out as console_out
 from raymark.errors import RaymarkError
 from raymark.schema import FingerprintKind, ProfileMethod
@@ -327,14 +327,16 @@ def _generate(made: Any, out: Path, *, shard_size: int = 1000, overwrite: bool) 
     from raymark.generator.generate import generate as run  # noqa: PLC0415
 
     try:
-        with progress_bar("tracing", made.num_links, "UEs") as advance:
-            run(
-                made,
-                out,
-                shard_size=shard_size,
-                overwrite=overwrite,
-                progress=lambda _site, count: advance(count),
-            )
+        with (
+            deferred_interrupt() as stop_if_asked,
+            progress_bar("tracing", made.num_links, "UEs") as advance,
+        ):
+
+            def on_shard(_site: str, count: int) -> None:
+                advance(count)
+                stop_if_asked()
+
+            run(made, out, shard_size=shard_size, overwrite=overwrite, progress=on_shard)
     except KeyboardInterrupt:
         err.print(f"interrupted; nothing is lost: run the same command to go on in {out}")
         raise typer.Exit(INTERRUPTED) from None

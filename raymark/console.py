@@ -1,7 +1,9 @@
 """What the command line prints with: results to stdout, progress and messages to stderr."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from rich.console import Console
 from rich.progress import (
@@ -46,6 +48,32 @@ def progress_bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], 
     with Progress(*columns, console=err) as progress:
         task = progress.add_task(title, total=total)
         yield lambda count: progress.advance(task, count)
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], None]]:
+    """Hold a first Ctrl-C back until the yielded function is called; a second one acts at once.
+
+    Inside a kernel of the ray tracer an interrupt would surface as an error of the tracer's own.
+    """
+    requested = False
+    previous = signal.getsignal(signal.SIGINT)
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        nonlocal requested
+        requested = True
+        signal.signal(signal.SIGINT, previous)
+        err.print("stopping after this shard; Ctrl-C again stops at once")
+
+    def raise_if_requested() -> None:
+        if requested:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield raise_if_requested
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def print_error(text: str) -> None:

@@ -1,7 +1,9 @@
 """The command line as a user meets it: right answers, and one clear sentence for wrong input."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import yaml
 
 from raymark.dataset import Dataset, open_dataset
 
-FINISHED, BAD_INPUT = 0, 2
+FINISHED, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 
 def raymark(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -131,6 +133,30 @@ def test_campaign_is_refused_with_its_place_when_a_value_is_wrong(
 
     assert result.returncode == BAD_INPUT
     assert sentence.format(file=campaign) in " ".join(result.stderr.split())
+
+
+def test_generate_goes_on_with_the_same_content_when_interrupted_by_ctrl_c(
+    small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
+) -> None:
+    campaign = write_campaign(tmp_path / "campaign.yaml", small_campaign)
+    out = tmp_path / "data"
+    arguments = ["generate", str(campaign), "--out", str(out), "--shard-size", "2"]
+    command = [sys.executable, "-c", "from raymark.cli import main; main()", *arguments]
+
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (out / "journal.jsonl").exists() and child.poll() is None:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    messages = child.communicate(timeout=120)[1]
+    state = raymark("status", out).stdout
+    finished = raymark(*arguments)
+
+    assert child.returncode == INTERRUPTED
+    assert "nothing is lost: run the same command" in " ".join(messages.split())
+    assert "Traceback" not in messages
+    assert "incomplete" in state
+    assert finished.returncode == FINISHED
+    assert open_dataset(out).manifest.content_hash == small_dataset.manifest.content_hash
 
 
 def test_doctor_reports_backend_and_scenes_when_all_is_well() -> None:
