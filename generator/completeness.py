@@ -11,6 +11,7 @@ from raymark.generator.assembly import path_groups
 from raymark.generator.plan import Plan, SitePlan
 from raymark.generator.tracing.chain_search import ChainSearch
 from raymark.generator.tracing.paths import TracedPaths, join_paths
+from raymark.generator.tracing.search import SiteSearch
 from raymark.manifest import Completeness
 
 _NUM_UES = 100
@@ -18,8 +19,8 @@ INDEPENDENT_TURN = 1 / 3
 """Turn of the second bundle [turns]; the lattices of both have no ray in common."""
 
 
-def estimate_completeness(plan: Plan, site: SitePlan) -> Completeness | None:
-    """Trace some UEs of a site with two independent discoveries and compare.
+def estimate_completeness(plan: Plan, site: SitePlan, search: SiteSearch) -> Completeness | None:
+    """Trace some UEs of a site by its own search and by one of another discovery, and compare.
 
     Returns:
         The estimate; None where Sionna's own search is used, which has no separate discovery.
@@ -28,16 +29,14 @@ def estimate_completeness(plan: Plan, site: SitePlan) -> Completeness | None:
         return None
     rows = np.linspace(0, len(site.ues) - 1, min(_NUM_UES, len(site.ues))).astype("i8")
     position, band = site.ues.position_m[rows], plan.campaign.bands[:1]
-    own, other = (
-        ChainSearch(
-            site.loaded,
-            np.asarray(site.site.position_m),
-            np.asarray(site.site.orientation_rad),
-            plan.campaign.tracer,
-            turn=turn,
-        ).trace(position, band)
-        for turn in (0.0, INDEPENDENT_TURN)
+    independent = ChainSearch(
+        site.loaded,
+        np.asarray(site.site.position_m),
+        np.asarray(site.site.orientation_rad),
+        plan.campaign.tracer,
+        turn=INDEPENDENT_TURN,
     )
+    own, other = search.trace(position, band), independent.trace(position, band)
     missed_paths, missed_power = missed_shares(own, other)
     return Completeness(
         num_ues=len(rows),

@@ -60,20 +60,20 @@ def _run(plan: Plan, folder: Path, manifest: Manifest, progress: Progress) -> Ma
     started = time.monotonic()
     done = finished_shards(folder)
     records = []
+    completeness = {}
     for site in plan.sites:
-        search: SiteSearch | None = None
+        search = plan.search(site)
         for shard in site.shards(manifest.shard_size):
             record = done.get((site.scene.name, site.site.name, shard.part))
             if record is None:
-                search = search or plan.search(site)
                 record = _trace_shard(plan, folder, site, shard, search)
                 append_journal(folder, record)
             progress(site.key, shard.num_ues)
             records.append(record)
-    estimates = {site.key: estimate_completeness(plan, site) for site in plan.sites}
-    manifest = manifest.model_copy(
-        update={"completeness": {key: value for key, value in estimates.items() if value}}
-    )
+        estimate = estimate_completeness(plan, site, search)
+        if estimate is not None:
+            completeness[site.key] = estimate
+    manifest = manifest.model_copy(update={"completeness": completeness})
     return finish_dataset(plan, folder, manifest, records, time.monotonic() - started)
 
 
