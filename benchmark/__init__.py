@@ -1,1 +1,18 @@
-"""Tasks, splits, metrics, baselines' scores and the board; it knows datasets only by schema."""
+"""The benchmark: tasks, splits, the contract of a model, metrics, runs and the board."""
+
+from raymark.benchmark.localizer import Localizer, Prediction, tune
+from raymark.benchmark.measurements import Labelled, Measurements
+from raymark.benchmark.task import Suite, Task, find_task, load_suite, suite_names
+
+__all__ = [
+    "Labelled",
+    "Localizer",
+    "Measurements",
+    "Prediction",
+    "Suite",
+    "Task",
+    "find_task",
+    "load_suite",
+    "suite_names",
+    "tune",
+]

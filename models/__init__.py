@@ -1,1 +1,33 @@
-"""Localization models, one folder each, under the benchmark's contract."""
+"""Localization models: every folder with a `model.yaml` is one, found by name."""
+
+from pathlib import Path
+
+from raymark.benchmark.localizer import INFO_NAME, ModelFolder, read_model_folder
+from raymark.registry import Registry
+
+_REGISTRY = Registry(
+    "model",
+    Path(__file__).parent,
+    INFO_NAME,
+    lambda folder: read_model_folder(folder, package="raymark.models"),
+)
+
+
+def model_names() -> list[str]:
+    """Return the names of the models that ship with raymark, sorted."""
+    return _REGISTRY.names()
+
+
+def get_model(name: str) -> ModelFolder:
+    """Return a model by its name, or by the path of its folder.
+
+    Raises:
+        ConfigError: If there is none (the nearest is offered) or its folder cannot be read.
+    """
+    folder = Path(name)
+    if name not in model_names() and (folder.is_dir() or len(folder.parts) > 1):
+        return read_model_folder(folder)
+    return _REGISTRY.get(name)
+
+
+__all__ = ["get_model", "model_names"]

@@ -12,6 +12,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -37,6 +38,26 @@ class _RateColumn(ProgressColumn):
 @contextmanager
 def progress_bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Show a bar with rate and time left on stderr; yields a function that advances it."""
+    with _progress(unit) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+@contextmanager
+def stage_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar for each stage on stderr; yields a function told stage, done and total."""
+    with _progress("items") as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=total)
+            progress.update(tasks[stage], completed=done, total=total)
+
+        yield update
+
+
+def _progress(unit: str) -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -45,9 +66,7 @@ def progress_bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], 
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda count: progress.advance(task, count)
+    return Progress(*columns, console=err)
 
 
 @contextmanager

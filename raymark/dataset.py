@@ -4,17 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Complex, Float, Int, UInt8
 
 from raymark.config import nearest
 from raymark.errors import DatasetError, SchemaError
 from raymark.fingerprints import Fingerprints, measured_fingerprints, oracle_fingerprints
 from raymark.manifest import INDEX_NAME, Manifest, ShardRecord, SiteRecord, read_manifest
-from raymark.radio import Band
+from raymark.radio import Band, FrontEnd
 from raymark.schema import NO_INTERACTION, FingerprintKind, ProfileMethod
 from raymark.seeding import child_generator
 from raymark.shard import file_sha256, read_shard
@@ -87,13 +88,15 @@ class Dataset:
             dataset=self, band=self.band(band), band_index=self.bands.index(band), sites=sites
         )
 
-    def load_shard(self, record: ShardRecord) -> dict[str, np.ndarray]:
-        """Read the arrays of one `paths` file; the last four are kept in memory.
+    def load_shard(
+        self, record: ShardRecord, kind: Literal["paths", "detail"] = "paths"
+    ) -> dict[str, np.ndarray]:
+        """Read the arrays of one file of a shard; the last four files are kept in memory.
 
         Raises:
             SchemaError: If the file is missing or differs from the manifest.
         """
-        return _load_checked(self.folder / record.file("paths"), record.paths_sha256)
+        return _load_checked(self.folder / record.file(kind), record.sha256(kind), kind)
 
     def _require(self, noun: str, name: str, known: Sequence[str]) -> None:
         if name not in known:
@@ -128,6 +131,17 @@ class PathTable:
     azimuth_ue_rad: Float[np.ndarray, "path"]
     interaction: UInt8[np.ndarray, "path depth"]
     amplitude: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailTable:
+    """Interaction points and diffracting edges of a range of links, row by row of its paths.
+
+    The rows are those of the `PathTable` of the same links.
+    """
+
+    vertex_m: Float[np.ndarray, "path depth 3"]
+    wedge: Float[np.ndarray, "path 13"]
 
 
 @dataclass(frozen=True)
@@ -186,9 +200,10 @@ class Selection:
         Raises:
             IndexError: If the range is not within the selection.
         """
-        if not 0 <= start <= stop <= len(self):
-            raise IndexError(f"links {start}:{stop} are not within 0:{len(self)}")
-        pieces = list(self._pieces(start, stop))
+        pieces = [
+            (self.dataset.load_shard(record), rows, paths)
+            for record, rows, paths in self._pieces(start, stop)
+        ]
         counts = [np.diff(arrays["link/path_offset"])[rows] for arrays, rows, _ in pieces]
         offset = np.concatenate([[0], *counts]).cumsum()
         names = [
@@ -203,16 +218,31 @@ class Selection:
         )
         return PathTable(path_offset=offset, amplitude=amplitude, **columns)
 
-    def _pieces(
-        self, start: int, stop: int
-    ) -> Iterator[tuple[dict[str, np.ndarray], slice, slice]]:
-        """Yield (arrays, links, paths) of every shard that overlaps the range, at least one."""
+    def detail_table(self, start: int, stop: int) -> DetailTable:
+        """Return points and edges of the paths of links `start:stop`, as they are stored.
+
+        Raises:
+            IndexError: If the range is not within the selection.
+        """
+        pieces = [
+            (self.dataset.load_shard(record, "detail"), paths)
+            for record, _, paths in self._pieces(start, stop)
+        ]
+        columns = {
+            name: np.concatenate([arrays[f"path/{name}"][paths] for arrays, paths in pieces])
+            for name in DetailTable.__slots__
+        }
+        return DetailTable(**columns)
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[ShardRecord, slice, slice]]:
+        """Yield (shard, links, paths) of every shard that overlaps the range, at least one."""
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"links {start}:{stop} are not within 0:{len(self)}")
         for first, record in zip(self._first_row[:-1], self._shards, strict=True):
             low, high = max(start - first, 0), min(stop - first, record.num_ues)
             if low < high or (start == stop and first <= start < first + record.num_ues):
-                arrays = self.dataset.load_shard(record)
-                offset = arrays["link/path_offset"]
-                yield arrays, slice(low, high), slice(offset[low], offset[high])
+                offset = self.dataset.load_shard(record)["link/path_offset"]
+                yield record, slice(low, high), slice(offset[low], offset[high])
 
     def path_batch(self, start: int, stop: int) -> PathBatch:
         """Return the paths of links `start:stop`, padded, in torch; they must share a site.
@@ -276,24 +306,37 @@ class Selection:
             return oracle_fingerprints(paths, front_end)
         if generator is None:
             raise DatasetError("measured fingerprints need a torch.Generator for their noise")
-        site = self.sites[int(self.site_index[start])]
-        rng = child_generator(self.dataset.manifest.campaign.seed, site.key, "calibration")
         return measured_fingerprints(
             paths,
             front_end,
             generator=generator,
-            calibration=calibration_error(front_end, rng).to(device),
+            calibration=self.calibration(start, front_end).to(device),
             method=method,
         )
 
+    def calibration(self, link: int, front_end: FrontEnd) -> Complex[torch.Tensor, "ant"]:
+        """Return the fixed gain of each antenna of a link's site, under a front-end's errors."""
+        site = self.sites[int(self.site_index[link])]
+        rng = child_generator(self.dataset.manifest.campaign.seed, site.key, "calibration")
+        return calibration_error(front_end, rng)
+
+    def noise_generator(self, start: int, seed: int) -> torch.Generator:
+        """Return the source of noise of a batch that starts at link `start`."""
+        site = self.sites[int(self.site_index[start])]
+        first_ue = int(self.ue_index[start])
+        rng = child_generator(seed, site.key, self.band.name, "noise", first_ue)
+        return torch.Generator().manual_seed(int(rng.integers(2**62)))
+
 
 @lru_cache(maxsize=4)
-def _load_checked(path: Path, sha256: str) -> dict[str, np.ndarray]:
+def _load_checked(
+    path: Path, sha256: str, kind: Literal["paths", "detail"]
+) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise SchemaError(f"{path}: the file is missing")
     if file_sha256(path) != sha256:
         raise SchemaError(f"{path}: the file differs from the manifest; run `raymark verify`")
-    return read_shard(path, "paths")
+    return read_shard(path, kind)
 
 
 def _pad(values: np.ndarray, mask: Bool[np.ndarray, "link path"]) -> torch.Tensor:

@@ -27,3 +27,11 @@ class PhysicsError(RaymarkError):
 
 class RuntimeUnavailableError(RaymarkError):
     """No usable ray-tracing back-end (LLVM library or GPU) was found on this machine."""
+
+
+class SplitError(RaymarkError):
+    """A split leaks, differs from the one that was published, or cannot be made."""
+
+
+class ScoringError(RaymarkError):
+    """Predictions, truth or results do not fit together."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import torch
 
 from raymark.dataset import Dataset, Selection
 from raymark.errors import DatasetError
@@ -19,7 +18,6 @@ from raymark.schema import (
     check_arrays,
     fields_of,
 )
-from raymark.seeding import child_generator
 from raymark.shard import file_sha256, publish, writable
 
 BATCH_SIZE = 256
@@ -81,12 +79,8 @@ def materialize(  # noqa: PLR0913 - the choices of the command line
 def _batches(
     selection: Selection, kind: FingerprintKind, method: ProfileMethod, seed: int
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
-    generator = torch.Generator()
     for start, stop in selection.ranges(BATCH_SIZE):
-        site = selection.sites[int(selection.site_index[start])]
-        first_ue = int(selection.ue_index[start])
-        rng = child_generator(seed, site.key, selection.band.name, "noise", first_ue)
-        generator.manual_seed(int(rng.integers(2**62)))
+        generator = selection.noise_generator(start, seed)
         values = selection.fingerprints(start, stop, kind=kind, generator=generator, method=method)
         rows = slice(start, stop)
         arrays = _as_arrays(selection, values, rows)

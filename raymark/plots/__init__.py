@@ -22,6 +22,7 @@ from raymark.plots.maps import (
     plot_coverage_map,
     plot_los_map,
     plot_scene_plan,
+    plot_split_map,
 )
 from raymark.plots.style import LABEL_STYLES, house_style, new_figure, save_figure
 
@@ -42,5 +43,6 @@ __all__ = [
     "plot_gain_vs_distance",
     "plot_los_map",
     "plot_scene_plan",
+    "plot_split_map",
     "save_figure",
 ]

@@ -116,6 +116,39 @@ def plot_los_map(
 
 
 @house_style()
+def plot_split_map(
+    links: pd.DataFrame,
+    *,
+    height_map: HeightMap | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the UEs by the part of a split that they are in, with the number of each.
+
+    Args:
+        links: Columns x_m, y_m and part (a name: unused, train, validation or test).
+        height_map: Buildings to draw below.
+        ax: Where to draw; a new figure if not given.
+    """
+    ax = _new_map((), height_map, ax)
+    for part, (color, marker) in _PART_STYLES.items():
+        rows = links[links["part"] == part]
+        look = _dots(links) | {"c": color, "marker": marker, "label": f"{part} ({len(rows)})"}
+        ax.scatter(rows["x_m"], rows["y_m"], **look)
+    _finish_map(ax, None)
+    legend_below(ax, 2)
+    return ax
+
+
+_PART_STYLES = {
+    "unused": ("#999999", "."),
+    "train": ("#56B4E9", "o"),
+    "validation": ("#E69F00", "s"),
+    "test": ("#D55E00", "^"),
+}
+"""Colour (Okabe and Ito) and marker of each part, in the order of drawing."""
+
+
+@house_style()
 def plot_scene_plan(
     height_map: HeightMap,
     sites: Sequence[SiteMark],

@@ -14,6 +14,7 @@ import raymark
 from raymark.dataset import Dataset, Selection, open_dataset
 from raymark.errors import DatasetError, SchemaError
 from raymark.manifest import write_manifest
+from raymark.shard import read_shard
 
 PHASE_REL = 1e-5
 """One batch or several: the same float32 operations in another order of summation."""
@@ -109,6 +110,17 @@ def test_path_table_equals_the_files_when_range_crosses_shards(
     which = small_dataset.bands.index(band)
     amplitude = np.concatenate([a[which] for a in raw(small_dataset, "path/amplitude")])
     np.testing.assert_array_equal(table.amplitude, amplitude[rows])
+
+
+def test_detail_table_equals_the_files_when_range_crosses_shards(small_dataset: Dataset) -> None:
+    detail = select(small_dataset).detail_table(7, 33)
+
+    counts = np.concatenate([np.diff(o) for o in raw(small_dataset, "link/path_offset")])
+    rows = slice(counts[:7].sum(), counts[:33].sum())
+    for name in ("vertex_m", "wedge"):
+        files = sorted((small_dataset.folder / "detail" / "street_canyon" / "bs0").iterdir())
+        expected = np.concatenate([read_shard(file, "detail")[f"path/{name}"] for file in files])
+        np.testing.assert_array_equal(getattr(detail, name), expected[rows])
 
 
 @pytest.mark.parametrize("edges", [[0, 50], [0, 10, 20, 50], [0, 1, 13, 14, 37, 50]])

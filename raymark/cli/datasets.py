@@ -1,6 +1,5 @@
-"""The `raymark` command: parse, call one library function, print."""
+"""Commands that make datasets and read them."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,17 +7,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from raymark.cli.options import INTERRUPTED, Overwrite, Seed
 from raymark.console import cell, deferred_interrupt, duration, err, print_error, progress_bar
 from raymark.console import out as console_out
-from raymark.errors import RaymarkError
 from raymark.schema import FingerprintKind, ProfileMethod
 
-app = typer.Typer(
-    help="Ray-traced radio datasets for localization, and a benchmark on them.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+app = typer.Typer()
 scenes_app = typer.Typer(help="The scenes that datasets are made of.", no_args_is_help=True)
 presets_app = typer.Typer(help="The campaigns that ship with raymark.", no_args_is_help=True)
 app.add_typer(scenes_app, name="scenes")
@@ -28,60 +22,7 @@ CampaignArgument = Annotated[
     str, typer.Argument(metavar="CAMPAIGN", help="Name of a preset, or a YAML file")
 ]
 DatasetArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a dataset")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there")]
-Seed = Annotated[int, typer.Option(help="Seed of the drawn UEs, links or noise")]
 ShardSize = Annotated[int, typer.Option(min=1, help="UEs per file; the content stays the same")]
-
-INTERRUPTED = 130
-
-
-def main() -> None:
-    """Run the command line; a wrong input ends with one sentence and exit code 2."""
-    try:
-        app()
-    except RaymarkError as error:
-        print_error(str(error))
-        sys.exit(2)
-
-
-@app.callback(invoke_without_command=True)
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version")] = False,
-) -> None:
-    if version:
-        from raymark import __version__  # noqa: PLC0415
-
-        console_out.print(f"raymark {__version__}")
-        raise typer.Exit
-
-
-@app.command()
-def quickstart(
-    out: Annotated[Path, typer.Option(help="Folder for dataset and figures")] = Path(
-        "raymark-quickstart"
-    ),
-    overwrite: Overwrite = False,
-) -> None:
-    """Make the `mini` dataset, look into it, and say what to do next."""
-    from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
-
-    dataset_dir, figures_dir = out / "dataset", out / "figures"
-    err.print("Loading three city layouts and drawing UEs (the first run compiles kernels) ...")
-    _generate(make_plan(load_campaign("mini")), dataset_dir, overwrite=overwrite)
-    figures = _inspect(dataset_dir, figures_dir, overwrite=True)
-    _print_summary(dataset_dir)
-    console_out.print(f"\nDataset: {dataset_dir}\nFigures: {figures_dir} ({len(figures)} files)")
-    console_out.print(
-        "\nWhat next:\n"
-        f"  look at the figures            {figures_dir}\n"
-        f"  check every hash               raymark verify {dataset_dir}\n"
-        f"  fingerprints as HDF5           raymark fingerprints {dataset_dir} --scene munich "
-        "--band 28GHz --out munich.h5\n"
-        "  a campaign of your own         raymark presets show mini > my.yaml, edit, "
-        "raymark generate my.yaml --out DIR\n"
-        f"  in Python                      raymark.open_dataset('{dataset_dir}')",
-        soft_wrap=True,
-    )
 
 
 @app.command()
@@ -221,8 +162,8 @@ def generate(
     if dry_run:
         console_out.print(f"{made.num_links} links would be traced into {out}; nothing was written")
         return
-    _generate(made, out, shard_size=shard_size, overwrite=overwrite)
-    _print_summary(out)
+    make_dataset(made, out, shard_size=shard_size, overwrite=overwrite)
+    print_summary(out)
 
 
 @app.command()
@@ -301,12 +242,13 @@ def inspect(
     seed: Seed = 0,
 ) -> None:
     """Draw maps, gains, spreads and example links, with their data beside them."""
-    figures = _inspect(folder, out, seed=seed, overwrite=overwrite)
-    _print_summary(folder)
+    figures = draw_figures(folder, out, seed=seed, overwrite=overwrite)
+    print_summary(folder)
     console_out.print(f"\nwrote {len(figures)} figures to {out}")
 
 
-def _inspect(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> list[Path]:
+def draw_figures(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> list[Path]:
+    """Draw all figures of a dataset with a progress bar."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
     from raymark.inspection import inspect_dataset, num_figures  # noqa: PLC0415
@@ -323,7 +265,8 @@ def _inspect(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> list
         )
 
 
-def _generate(made: Any, out: Path, *, shard_size: int = 1000, overwrite: bool) -> None:
+def make_dataset(made: Any, out: Path, *, shard_size: int = 1000, overwrite: bool) -> None:
+    """Generate with a progress bar; Ctrl-C stops after a shard."""
     from raymark.generator.generate import generate as run  # noqa: PLC0415
 
     try:
@@ -342,7 +285,8 @@ def _generate(made: Any, out: Path, *, shard_size: int = 1000, overwrite: bool) 
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _print_summary(folder: Path) -> None:
+def print_summary(folder: Path) -> None:
+    """Print what a dataset holds, and its content hash."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.inspection import summarize  # noqa: PLC0415
 

@@ -1,0 +1,88 @@
+"""The cell that a board is ranked by, and the order of its models there."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from raymark.benchmark.board.content import (
+    EVERY,
+    HEADLINE_LABEL,
+    HEADLINE_METRIC,
+    HEADLINE_TRACK,
+    Board,
+    ModelInfo,
+)
+from raymark.benchmark.metrics import METRICS, Metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """Where the models are ranked: track, shots, label and metric."""
+
+    track: str
+    shots: int | None
+    label: str
+    metric: str
+
+
+def headline(board: Board) -> Headline:
+    """Return the headline cell, or the nearest one to it that the board has.
+
+    A board without the track `unseen-nlos` is shown at its first ranked track, else its first.
+    """
+    names = [track.name for track in sorted(board.tracks, key=lambda track: not track.is_ranked)]
+    track = HEADLINE_TRACK if HEADLINE_TRACK in names else next(iter(names), HEADLINE_TRACK)
+    shots = next((t.shots[0] for t in board.tracks if t.name == track and t.shots), None)
+    labels = set(board.summary.loc[board.summary["track"] == track, "label"])
+    label = HEADLINE_LABEL if HEADLINE_LABEL in labels or not labels else EVERY
+    return Headline(track=track, shots=shots, label=label, metric=HEADLINE_METRIC)
+
+
+def present_metrics(board: Board) -> list[str]:
+    """Return the metrics that the summary has, in the order of the registry."""
+    return [name for name in METRICS if name in board.summary]
+
+
+def cell(
+    board: Board, *, track: str, shots: int | None, label: str, scene: str = EVERY, band: str = EVERY
+) -> pd.DataFrame:
+    """Return the summary rows of one cell, indexed by model."""
+    table = board.summary
+    same_shots = table["shots"].isna() if shots is None else (table["shots"] == shots).fillna(False)
+    chosen = (
+        (table["track"] == track)
+        & same_shots.astype(bool)
+        & (table["label"] == label)
+        & (table["scene"] == scene)
+        & (table["band"] == band)
+    )
+    return table[chosen].set_index("model")
+
+
+def ranked(board: Board, values: pd.Series, metric: Metric) -> list[str]:
+    """Return all models of the board, best value first; references and bounds stand last."""
+    kinds = ("model", "reference", "bound")
+
+    def key(model: ModelInfo) -> tuple[int, bool, float]:
+        value = number(values.get(model.name))
+        return kinds.index(model.kind), value is None, 0.0 if value is None else cost(metric, value)
+
+    return [model.name for model in sorted(board.models, key=key)]
+
+
+def cost(metric: Metric, value: float) -> float:
+    """Return a number that is smaller for a better value of the metric.
+
+    >>> from raymark.benchmark.metrics import METRICS
+    >>> round(cost(METRICS["coverage_90"], 0.95), 2), cost(METRICS["share_under_1m"], 0.25)
+    (0.05, -0.25)
+    """
+    if metric.target is not None:
+        return abs(value - metric.target)
+    return -value if metric.higher_is_better else value
+
+
+def number(value: object) -> float | None:
+    """Return a table's value as a float, or None where it has none."""
+    missing = value is None or value is pd.NA or value != value  # noqa: PLR0124 - true of NaN
+    return None if missing else float(str(value))

@@ -1,0 +1,214 @@
+// The tables: standings, scene x band matrix, paired differences, audit of the splits.
+
+const COSTS = [
+  { key: "num_parameters", title: "Parameters", format: formatSize },
+  { key: "fit_s", title: "Fit", unit: "time", format: formatSeconds },
+  { key: "predict_ms_per_point", title: "Predict", unit: "ms/point", format: formatNumber },
+  { key: "peak_memory_mb", title: "Memory", unit: "MB", format: formatNumber },
+];
+const GROUPS = [
+  { kind: "model", title: null },
+  { kind: "reference", title: "References: they use what no model may see, and get no rank" },
+  { kind: "bound", title: "Physical limit" },
+];
+
+function compareValues(a, b, descending) {
+  if (!isKnown(a) || !isKnown(b)) return isKnown(b) - isKnown(a);
+  const order = typeof a === "string" ? a.localeCompare(b) : a - b;
+  return descending ? -order : order;
+}
+
+/** Models of the cell with their values, ranked by the chosen metric among those of kind model. */
+function standingsOf(state) {
+  const metric = METRICS.get(state.metric);
+  const rows = summaryOf(state, state.label);
+  const entries = DATA.models.filter((model) => rows.has(model.name)).map((model) => ({ model, row: rows.get(model.name) }));
+  const ranking = entries
+    .filter((entry) => entry.model.kind === "model" && isKnown(entry.row[state.metric]))
+    .sort((a, b) => costOf(metric, a.row[state.metric]) - costOf(metric, b.row[state.metric]));
+  ranking.forEach((entry, index) => { entry.rank = index + 1; });
+  const best = ranking.length ? ranking[0].row[state.metric] : null;
+  for (const entry of entries) entry.ratio = ratioToBest(metric, entry.row[state.metric], best);
+  return entries;
+}
+
+function columnsOf(state) {
+  const chosen = METRICS.get(state.metric);
+  const metricColumn = (metric) => ({
+    key: metric.name,
+    title: metric.title,
+    unit: unitOf(metric),
+    about: metric.about,
+    descending: metric.higher && !hasTarget(metric),
+    value: (entry) => entry.row[metric.name],
+    order: (entry) => (hasTarget(metric) ? costOf(metric, entry.row[metric.name]) : entry.row[metric.name]),
+    cell: (entry, context) => metricCell(entry, metric, context),
+    chosen: metric === chosen,
+  });
+  return [
+    { key: "rank", title: "#", about: "Rank by the chosen metric", value: (e) => e.rank, cell: (e) => el("td", { class: "rank" }, e.rank ? String(e.rank) : ""), css: "rank" },
+    { key: "model", title: "Model", value: (e) => e.model.title, cell: modelCell, css: "text" },
+    metricColumn(chosen),
+    { key: "ratio", title: "Ratio", unit: "to best", about: "Ratio to the best model in the chosen metric", value: (e) => e.ratio, cell: (e) => el("td", {}, e.ratio ? `×${formatNumber(e.ratio)}` : MISSING) },
+    ...DATA.metrics.filter((metric) => metric !== chosen).map(metricColumn),
+    ...COSTS.map((cost) => ({ ...cost, value: (e) => e.model[cost.key], cell: (e) => el("td", {}, cost.format(e.model[cost.key])) })),
+  ];
+}
+
+function modelCell({ model }) {
+  const index = DATA.models.indexOf(model);
+  const badges = [
+    model.trajectory ? el("span", { class: "badge", title: "Sees a window of consecutive measurements" }, "trajectory") : null,
+    model.verified ? null : el("span", { class: "badge warn", title: "Handed-in predictions, not made again yet" }, "not verified"),
+  ].filter(Boolean);
+  const link = el("a", { href: `#card-${index}`, onclick: (event) => { event.preventDefault(); openCard(index); } }, model.title);
+  return el("th", { scope: "row" }, link, badges.length ? el("div", {}, badges) : null);
+}
+
+function openCard(index) {
+  const card = byId(`card-${index}`);
+  card.open = true;
+  card.scrollIntoView({ block: "center" });
+  card.querySelector("summary").focus({ preventScroll: true });
+}
+
+function metricCell({ model, row, ratio }, metric, { best, chosen, largestRatio }) {
+  const value = row[metric.name];
+  const low = row[`${metric.name}_low`];
+  const high = row[`${metric.name}_high`];
+  const spread = row[`${metric.name}_std`];
+  const text = (x) => formatMetric(metric, x);
+  const lines = [text(value)];
+  if (isKnown(low) && isKnown(high)) lines.push(el("span", { class: "fine" }, `${text(low)}–${text(high)}`));
+  if (isKnown(spread) && isKnown(value)) lines.push(el("span", { class: "fine" }, `±${text(spread)}`));
+  if (metric === chosen && ratio) {
+    const width = (100 * ratio) / largestRatio;
+    lines.push(el("span", { class: "bar", "aria-hidden": "true" }, el("i", { style: `width:${Math.min(100, width).toFixed(1)}%` })));
+  }
+  const classes = [metric === chosen ? "chosen" : "", model.kind === "model" && isKnown(value) && costOf(metric, value) === best.get(metric.name) ? "best" : ""];
+  return el("td", { class: classes.join(" ").trim() || null }, lines);
+}
+
+/** Least cost of each metric among the models. */
+function bestCosts(entries) {
+  const models = entries.filter((entry) => entry.model.kind === "model");
+  return new Map(DATA.metrics.map((metric) => {
+    const costs = models.map((entry) => costOf(metric, entry.row[metric.name])).filter(isKnown);
+    return [metric.name, costs.length > 1 ? Math.min(...costs) : null];
+  }));
+}
+
+function renderStandings(state, setState) {
+  const track = TRACKS.get(state.track);
+  const metric = METRICS.get(state.metric);
+  const entries = standingsOf(state);
+  const columns = columnsOf(state);
+  const sorted = columns.find((column) => column.key === state.sort) ?? columns.find((column) => column.chosen);
+  const isDescending = state.sort ? state.desc : sorted.descending;
+  const ratios = entries.filter((e) => e.model.kind === "model").map((e) => e.ratio ?? 0);
+  const context = { best: bestCosts(entries), chosen: metric, largestRatio: Math.max(...ratios, 1) };
+
+  const head = columns.map((column) => {
+    const order = column === sorted ? (isDescending ? "descending" : "ascending") : null;
+    const sort = () => setState({ sort: column.key, desc: column === sorted ? !isDescending : Boolean(column.descending) });
+    const unit = column.unit ? el("span", { class: "unit" }, column.title === "Fit" ? column.unit : `[${column.unit}]`.replace("[to best]", "to best")) : null;
+    return el("th", { scope: "col", class: [column.css, column.chosen ? "chosen" : ""].filter(Boolean).join(" ") || null, "aria-sort": order, "data-key": column.key, title: column.about ?? null },
+      el("button", { type: "button", onclick: sort, "data-focus": `sort-${column.key}` }, column.title), unit);
+  });
+  const table = byId("standings-table");
+  table.tHead.replaceChildren(el("tr", {}, head));
+  for (const body of [...table.tBodies]) body.remove();
+  for (const { kind, title } of GROUPS) {
+    const members = entries.filter((entry) => entry.model.kind === kind)
+      .sort((a, b) => compareValues((sorted.order ?? sorted.value)(a), (sorted.order ?? sorted.value)(b), isDescending));
+    if (!members.length) continue;
+    const heading = title ? el("tr", { class: "group" }, el("th", { colspan: columns.length, scope: "rowgroup" }, el("span", {}, title))) : null;
+    table.append(el("tbody", { class: kind === "model" ? null : "aside", "data-kind": kind }, heading,
+      members.map((entry) => el("tr", { "data-model": entry.model.name }, columns.map((column) => column.cell(entry, context))))));
+  }
+  if (!entries.length) table.append(el("tbody", {}, el("tr", {}, el("td", { class: "text", colspan: columns.length }, "No model has points here. Choose other points, or another cell."))));
+  const counts = entries.map((entry) => entry.row.num_points).filter(Boolean);
+  const blocks = entries.map((entry) => entry.row.num_blocks).filter(Boolean);
+  const points = counts.length ? ` · ${Math.max(...counts).toLocaleString("en")} test points${blocks.length ? ` in ${Math.max(...blocks).toLocaleString("en")} blocks` : ""}` : "";
+  byId("standings-where").textContent = `${describeCell(state)} · ${LABEL_TITLES[state.label]}${points}${state.scene === EVERY ? ` · independent scenes: ${DATA.num_scenes}` : ""}`;
+  byId("standings-note").textContent = `Ranked by ${metric.title}${track.ranked ? "" : " for orientation only, as this track is a diagnostic"}. Small print: 95 % interval of the block bootstrap, and ± the deviation over seeds. The bar shows the ratio to the best model. Choose a heading to sort, a name for the model's card.`;
+}
+
+function renderMatrix(state, setState) {
+  const metric = METRICS.get(state.metric);
+  const scenes = DATA.names.scene;
+  const bands = DATA.names.band;
+  const value = (scene, band) => summaryOf({ ...state, scene, band }, state.label).get(state.model)?.[state.metric];
+  const known = scenes.flatMap((scene) => bands.map((band) => value(scene, band))).filter((v) => v > 0);
+  const low = Math.log(Math.min(...known));
+  const high = Math.log(Math.max(...known));
+  const depth = (v) => {
+    if (!v || v <= 0) return "0%";
+    const share = high > low ? (Math.log(v) - low) / (high - low) : 0.5;
+    return `${(6 + 52 * (metric.higher ? 1 - share : share)).toFixed(0)}%`;
+  };
+  const button = (scene, band) => {
+    const v = value(scene, band);
+    const text = formatMetric(metric, v);
+    const chosen = scene === state.scene && band === state.band;
+    return el("td", { class: scene === EVERY || band === EVERY ? "aggregate" : null },
+      el("button", { type: "button", style: `--depth:${depth(v)}`, "aria-pressed": String(chosen), "data-focus": `cell-${scene}-${band}`,
+        "aria-label": `${titleOf(scene)} scene, ${titleOf(band)} band: ${text} ${unitOf(metric)}`, onclick: () => setState({ scene, band }) }, text));
+  };
+  byId("matrix").replaceChildren(
+    el("thead", {}, el("tr", {}, el("td"), bands.map((band) => el("th", { scope: "col" }, titleOf(band))))),
+    el("tbody", {}, scenes.map((scene) => el("tr", {}, el("th", { scope: "row", title: titleOf(scene) }, titleOf(scene)), bands.map((band) => button(scene, band))))));
+  byId("matrix-where").textContent = `${TRACKS.get(state.track).title} · ${LABEL_TITLES[state.label]} · ${metric.title} [${unitOf(metric)}]`;
+}
+
+function renderDifferences(state) {
+  const metric = METRICS.get(state.metric);
+  const rows = (COMPARISONS.get(cellKey(state, state.label, state.metric)) ?? []).slice().sort((a, b) => Math.abs(a.difference) - Math.abs(b.difference));
+  const table = byId("differences");
+  byId("differences-where").textContent = `${describeCell(state)} · ${LABEL_TITLES[state.label]} · ${metric.title} [${unitOf(metric)}]`;
+  if (!rows.length) {
+    table.replaceChildren(el("tbody", {}, el("tr", {}, el("td", { class: "text" }, "No paired differences were computed for this cell and metric."))));
+    byId("differences-note").textContent = "";
+    return;
+  }
+  const reach = Math.max(...rows.flatMap((row) => [row.low, row.high, row.difference]).map((v) => Math.abs(v ?? 0))) || 1;
+  const x = (v) => 104 + (100 * v) / reach;
+  const plot = (row) => svg("svg", { viewBox: "0 0 208 20", "aria-hidden": "true" },
+    svg("line", { class: "zero", x1: 104, x2: 104, y1: 0, y2: 20 }),
+    svg("line", { class: "span", x1: x(row.low ?? row.difference), x2: x(row.high ?? row.difference), y1: 10, y2: 10 }),
+    svg("circle", { class: "dot", cx: x(row.difference), cy: 10, r: 3.5 }));
+  const signed = (v) => (v > 0 ? `+${formatMetric(metric, v)}` : formatMetric(metric, v));
+  const titleFor = (name) => MODELS.get(name)?.title ?? name;
+  const isClear = (row) => isKnown(row.p_holm) && row.p_holm < 0.05;
+  table.replaceChildren(
+    el("thead", {}, el("tr", {}, ["Model", "Best model", `Difference [${unitOf(metric)}]`, "95 % interval", "", "p (Holm)", "Verdict"].map((text, i) => el("th", { scope: "col", class: i < 2 || i === 6 ? "text" : null }, text)))),
+    el("tbody", {}, rows.map((row) => el("tr", { class: isClear(row) ? null : "unclear" },
+      el("th", { scope: "row" }, titleFor(row.model)),
+      el("td", { class: "text" }, titleFor(row.rival)),
+      el("td", {}, signed(row.difference)),
+      el("td", {}, !isKnown(row.low) ? MISSING : `${signed(row.low)} to ${signed(row.high)}`),
+      el("td", {}, plot(row)),
+      el("td", {}, !isKnown(row.p_holm) ? MISSING : row.p_holm < 0.001 ? "<0.001" : row.p_holm.toFixed(3)),
+      el("td", { class: "text" }, isClear(row) ? "differs" : "not told apart")))));
+  byId("differences-note").textContent = `Each line is a model's value less that of the best model, ${metric.higher ? "below" : "above"} zero where it is worse. "Not told apart" means that these scenes do not separate the two, not that they are equal.`;
+}
+
+const AUDIT_TITLES = [
+  ["scene", "Scene"], ["fold", "Fold"], ["num_train", "Train"], ["num_validation", "Validation"], ["num_test", "Test"],
+  ["distance_q10_m", "Distance q10"], ["distance_q50_m", "q50"], ["distance_q90_m", "q90"],
+  ["oracle_nn_median_m", "Oracle NN median"], ["oracle_nn_p90_m", "P90"], ["centroid_median_m", "Centroid median"],
+  ["buffer_m", "Buffer"], ["variogram_m", "Variogram range"],
+];
+
+function renderAudit(state) {
+  const rows = (AUDITS.get(state.track) ?? []).filter((row) => state.scene === EVERY || row.scene === state.scene);
+  byId("audit-where").textContent = `${TRACKS.get(state.track).title} · ${state.scene === EVERY ? "all scenes" : state.scene}`;
+  if (!rows.length) {
+    byId("audit").replaceChildren(el("tbody", {}, el("tr", {}, el("td", { class: "text" }, "No split of this track has an audit here."))));
+    return;
+  }
+  const text = (key, value) => (key === "scene" ? value : key.startsWith("num_") || key === "fold" ? (value ?? MISSING).toLocaleString("en") : formatNumber(value));
+  byId("audit").replaceChildren(
+    el("thead", {}, el("tr", {}, AUDIT_TITLES.map(([key, title]) => el("th", { scope: "col", class: key === "scene" ? "text" : null }, title, key.endsWith("_m") ? el("span", { class: "unit" }, "[m]") : null)))),
+    el("tbody", {}, rows.map((row) => el("tr", {}, AUDIT_TITLES.map(([key]) => el(key === "scene" ? "th" : "td", key === "scene" ? { scope: "row" } : {}, text(key, row[key])))))));
+}

@@ -1,0 +1,202 @@
+"""What a model may see of a link: everything is estimated from its noisy CSI, nothing else."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Complex, Float, Int
+
+from raymark.radio import Band, Panel
+
+PerLink = Float[np.ndarray, "link"]
+PerPath = Float[np.ndarray, "link path"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteContext:
+    """What an operator knows of a base station.
+
+    Attributes:
+        name: `<scene>/<site>`.
+        panel: Its antenna array.
+        height_m: Height of the panel above the UEs' antennas [m].
+    """
+
+    name: str
+    panel: Panel
+    height_m: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsiFiles:
+    """Where the CSI of links lies; it is read from disk row by row.
+
+    Attributes:
+        files: `.npy` files of shape [link, ant, subcarrier].
+        file_index: File of each link.
+        row: Row of each link in its file.
+    """
+
+    files: tuple[Path, ...]
+    file_index: Int[np.ndarray, "link"]
+    row: Int[np.ndarray, "link"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurements:
+    """Measurements of links, in the site's frame: origin at the BS, x along its azimuth, z up.
+
+    Attributes:
+        sites: Base stations.
+        bands: Bands.
+        site_index: Base station of each link.
+        band_index: Band of each link.
+        window: Links with the same number were measured one after the other on one track.
+        window_step: Place of each link in its window.
+        path_range_m: Delay times c of each estimated path, strongest first; 0 where padded [m].
+        path_azimuth_rad: Direction from the BS in the site's frame [rad].
+        path_zenith_rad: The same, from the zenith [rad].
+        path_power_db: Power of each path as a channel gain [dB].
+        path_mask: True where there is a path.
+        aoa_profile_db: Power over the azimuth from boresight (`raymark.azimuth_bins`) [dB].
+        distance_m: First-path time of arrival times c; 0 without signal [m].
+        gain_db: Mean channel gain [dB].
+        has_signal: False where no first path was found.
+        delay_spread_s: R.m.s. delay spread of the estimated paths [s].
+        azimuth_spread_rad: Their circular azimuth spread [rad].
+        csi_files: Where the CSI lies, for models that ask for it.
+    """
+
+    sites: tuple[SiteContext, ...]
+    bands: tuple[Band, ...]
+    site_index: Int[np.ndarray, "link"]
+    band_index: Int[np.ndarray, "link"]
+    window: Int[np.ndarray, "link"]
+    window_step: Int[np.ndarray, "link"]
+    path_range_m: PerPath
+    path_azimuth_rad: PerPath
+    path_zenith_rad: PerPath
+    path_power_db: PerPath
+    path_mask: Bool[np.ndarray, "link path"]
+    aoa_profile_db: Float[np.ndarray, "link azimuth"]
+    distance_m: PerLink
+    gain_db: PerLink
+    has_signal: Bool[np.ndarray, "link"]
+    delay_spread_s: PerLink
+    azimuth_spread_rad: PerLink
+    csi_files: CsiFiles | None = None
+
+    def __len__(self) -> int:
+        """Return the number of links."""
+        return len(self.site_index)
+
+    def take(self, rows: Int[np.ndarray, "row"]) -> "Measurements":
+        """Return the links at `rows`, in that order."""
+        values = {name: getattr(self, name)[rows] for name in _ARRAYS}
+        csi = self.csi_files
+        if csi is not None:
+            csi = CsiFiles(files=csi.files, file_index=csi.file_index[rows], row=csi.row[rows])
+        return dataclasses.replace(self, **values, csi_files=csi)
+
+    def csi(self, rows: Int[np.ndarray, "row"]) -> Complex[np.ndarray, "row ant subcarrier"]:
+        """Read the noisy CSI of the links at `rows`.
+
+        Raises:
+            ValueError: If the model did not name `csi` among its inputs.
+        """
+        if self.csi_files is None:
+            raise ValueError("this model gets no CSI; add 'csi' to `inputs` in its model.yaml")
+        file_index, row = self.csi_files.file_index[rows], self.csi_files.row[rows]
+        maps = [np.load(file, mmap_mode="r") for file in self.csi_files.files]
+        csi = np.empty((len(rows), *maps[0].shape[1:]), dtype="c8")
+        for i, array in enumerate(maps):
+            csi[file_index == i] = array[row[file_index == i]]
+        return csi
+
+    @property
+    def height_m(self) -> PerLink:
+        """Height of each link's panel above the UE [m]."""
+        return np.array([site.height_m for site in self.sites])[self.site_index]
+
+    @property
+    def carrier_hz(self) -> PerLink:
+        """Carrier of each link [Hz]."""
+        return np.array([band.carrier_hz for band in self.bands])[self.band_index]
+
+
+_ARRAYS = tuple(
+    field.name
+    for field in dataclasses.fields(Measurements)
+    if field.name not in {"sites", "bands", "csi_files"}
+)
+
+
+def concatenate(parts: Sequence[Measurements]) -> Measurements:
+    """Join measurements of several scenes and bands; windows stay apart."""
+    sites = tuple(dict.fromkeys(site for part in parts for site in part.sites))
+    bands = tuple(dict.fromkeys(band for part in parts for band in part.bands))
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in _ARRAYS}
+    next_window = 0
+    for part in parts:
+        values = {name: getattr(part, name) for name in _ARRAYS}
+        values["site_index"] = np.array([sites.index(s) for s in part.sites])[part.site_index]
+        values["band_index"] = np.array([bands.index(b) for b in part.bands])[part.band_index]
+        values["window"] = part.window + next_window
+        next_window += int(part.window.max(initial=-1)) + 1
+        for name, value in values.items():
+            columns[name].append(value)
+    joined = {name: np.concatenate(values) for name, values in columns.items()}
+    return Measurements(
+        sites=sites, bands=bands, csi_files=_join_csi([p.csi_files for p in parts]), **joined
+    )
+
+
+def _join_csi(parts: Sequence[CsiFiles | None]) -> CsiFiles | None:
+    present = [part for part in parts if part is not None]
+    if len(present) < len(parts):
+        return None
+    files = tuple(dict.fromkeys(file for part in present for file in part.files))
+    file_index = [np.array([files.index(f) for f in p.files])[p.file_index] for p in present]
+    return CsiFiles(
+        files=files,
+        file_index=np.concatenate(file_index),
+        row=np.concatenate([part.row for part in present]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """Measurements with their true positions: what a model learns from.
+
+    Attributes:
+        measurements: What was measured.
+        position_m: True x and y of the UE in the frame of its site [m].
+        los: Labels: 1 LOS, 0 NLOS, -1 outage.
+    """
+
+    measurements: Measurements
+    position_m: Float[np.ndarray, "link 2"]
+    los: Int[np.ndarray, "link"]
+
+    def __len__(self) -> int:
+        """Return the number of links."""
+        return len(self.measurements)
+
+    def take(self, rows: Int[np.ndarray, "row"]) -> "Labelled":
+        """Return the links at `rows`, in that order."""
+        return Labelled(
+            measurements=self.measurements.take(rows),
+            position_m=self.position_m[rows],
+            los=self.los[rows],
+        )
+
+
+def concatenate_labelled(parts: Sequence[Labelled]) -> Labelled:
+    """Join labelled measurements."""
+    return Labelled(
+        measurements=concatenate([part.measurements for part in parts]),
+        position_m=np.concatenate([part.position_m for part in parts]),
+        los=np.concatenate([part.los for part in parts]),
+    )

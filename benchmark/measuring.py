@@ -1,0 +1,223 @@
+"""Measure the links of a dataset: synthesise noisy CSI, estimate everything from it, keep it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from raymark.benchmark.measurements import CsiFiles, Measurements, SiteContext
+from raymark.benchmark.splits import TEST, Split
+from raymark.benchmark.task import Conditions
+from raymark.config import config_hash
+from raymark.dataset import Dataset, Selection
+from raymark.fingerprints import measured_fingerprints
+from raymark.materialization import BATCH_SIZE
+from raymark.path_estimation import estimate_paths
+from raymark.radio import SPEED_OF_LIGHT_M_S, FrontEnd
+from raymark.seeding import child_generator
+from raymark.shard import publish, writable
+from raymark.synthesis import PathBatch
+
+MEASURING_VERSION = 1
+"""Raised when the estimates or the features change, so that everything is run anew."""
+
+_LEAST_COHERENCE = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """The measurements of all links of one scene at one band under one draw of noise.
+
+    Attributes:
+        scene: Name of the scene.
+        band: Name of the band.
+        seed: Of the noise; `raymark fingerprints --seed` gives the same CSI for clean conditions.
+        conditions: How the front-end and the paths differ from the dataset's.
+    """
+
+    scene: str
+    band: str
+    seed: int
+    conditions: Conditions | None = None
+
+    def file(self, dataset: Dataset, folder: Path) -> Path:
+        """Return where the estimates are kept."""
+        conditions = self.conditions.model_dump(mode="json") if self.conditions else None
+        key = [dataset.manifest.content_hash, self.scene, self.band, self.seed, conditions]
+        return folder / f"{config_hash([MEASURING_VERSION, *key])[:32]}.npz"
+
+
+def measure(survey: Survey, dataset: Dataset, folder: Path, *, with_csi: bool) -> Path:
+    """Estimate the measurements of a survey, unless `folder` has them already.
+
+    Args:
+        survey: What to measure.
+        dataset: Holds the paths.
+        folder: Where the estimates are kept.
+        with_csi: Keep the noisy CSI too (32 kB a link for 64 antennas and 64 tones).
+
+    Returns:
+        The `.npz` file; the CSI stands beside it as `.csi.npy`.
+    """
+    path = survey.file(dataset, folder)
+    csi_path = path.with_suffix(".csi.npy")
+    if path.is_file() and (csi_path.is_file() or not with_csi):
+        return path
+    selection = dataset.select(scene=survey.scene, band=survey.band)
+    folder.mkdir(parents=True, exist_ok=True)
+    columns: dict[str, list[np.ndarray]] = {}
+    for arrays in _batches(selection, survey.conditions, survey.seed):
+        for name, array in arrays.items():
+            if name != "csi" or with_csi:
+                columns.setdefault(name, []).append(array)
+    joined = {name: np.concatenate(arrays) for name, arrays in columns.items()}
+    if with_csi:
+        _publish_csi(csi_path, joined.pop("csi"))
+    partial = path.with_name(path.name + ".partial")
+    with writable(path):
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **joined)
+        publish(partial, path)
+    return path
+
+
+def _publish_csi(path: Path, csi: np.ndarray) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with writable(path):
+        with partial.open("wb") as file:
+            np.save(file, csi)
+        publish(partial, path)
+
+
+def load_survey(
+    survey: Survey, dataset: Dataset, folder: Path, split: Split, *, with_csi: bool
+) -> Measurements:
+    """Load the measurements of a survey, in the order of the dataset, with the split's windows.
+
+    The height of a panel above its UEs is taken from links that are not tested.
+    """
+    path = survey.file(dataset, folder)
+    selection = dataset.select(scene=survey.scene, band=survey.band)
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    num_links = len(selection)
+    csi_files = CsiFiles(
+        files=(path.with_suffix(".csi.npy"),),
+        file_index=np.zeros(num_links, dtype="i8"),
+        row=np.arange(num_links),
+    )
+    return Measurements(
+        sites=_site_contexts(selection, split),
+        bands=(selection.band,),
+        site_index=selection.site_index,
+        band_index=np.zeros(num_links, dtype="i8"),
+        window=split.table["window"].to_numpy(),
+        window_step=split.table["window_step"].to_numpy(),
+        csi_files=csi_files if with_csi else None,
+        **arrays,
+    )
+
+
+def _site_contexts(selection: Selection, split: Split) -> tuple[SiteContext, ...]:
+    panel = selection.dataset.manifest.campaign.front_end.panel
+    is_known = split.table["part"].to_numpy() != TEST
+    contexts = []
+    for i, site in enumerate(selection.sites):
+        height_m = selection.position_m[is_known & (selection.site_index == i), 2]
+        level_m = float(np.median(height_m)) if len(height_m) else 0.0
+        contexts.append(
+            SiteContext(name=site.key, panel=panel, height_m=site.position_m[2] - level_m)
+        )
+    return tuple(contexts)
+
+
+def _batches(
+    selection: Selection, conditions: Conditions | None, seed: int
+) -> Iterator[dict[str, np.ndarray]]:
+    front_end = selection.dataset.manifest.campaign.front_end
+    if conditions is not None:
+        front_end = _worse_front_end(front_end, conditions)
+    for start, stop in selection.ranges(BATCH_SIZE):
+        paths = selection.path_batch(start, stop)
+        if conditions is not None:
+            names = (selection.sites[0].scene, selection.band.name, "blockage", start)
+            paths = _block_paths(paths, conditions, child_generator(seed, *names))
+        yield _estimates(selection, paths, front_end, start, seed)
+
+
+def _estimates(
+    selection: Selection, paths: PathBatch, front_end: FrontEnd, start: int, seed: int
+) -> dict[str, np.ndarray]:
+    prints = measured_fingerprints(
+        paths,
+        front_end,
+        generator=selection.noise_generator(start, seed),
+        calibration=selection.calibration(start, front_end),
+    )
+    estimated = estimate_paths(
+        prints.csi,
+        front_end.panel,
+        paths.band,
+        noise_variance=front_end.noise_variance(paths.band),
+        orientation_rad=paths.orientation_rad,
+    )
+    yaw_rad = float(paths.orientation_rad[0])
+    delay_s, mask = estimated.delay_s.numpy(), estimated.mask.numpy()
+    azimuth_rad = _wrap(estimated.azimuth_bs_rad.numpy() - yaw_rad)
+    power = np.where(mask, 10 ** (estimated.power_db.numpy().astype("f8") / 10), 0.0)
+    delay_spread_s, azimuth_spread_rad = _spreads(delay_s, azimuth_rad, power)
+    return {
+        "path_range_m": (delay_s * SPEED_OF_LIGHT_M_S).astype("f4"),
+        "path_azimuth_rad": np.where(mask, azimuth_rad, 0.0).astype("f4"),
+        "path_zenith_rad": estimated.zenith_bs_rad.numpy(),
+        "path_power_db": estimated.power_db.numpy(),
+        "path_mask": mask,
+        "aoa_profile_db": prints.aoa_profile.numpy(),
+        "distance_m": prints.distance_m.numpy(),
+        "gain_db": prints.gain_db.numpy(),
+        "has_signal": prints.has_signal.numpy(),
+        "delay_spread_s": delay_spread_s.astype("f4"),
+        "azimuth_spread_rad": azimuth_spread_rad.astype("f4"),
+        "csi": prints.csi.numpy(),
+    }
+
+
+def _worse_front_end(front_end: FrontEnd, conditions: Conditions) -> FrontEnd:
+    power_dbm = front_end.ue.tx_power_dbm + conditions.power_change_db
+    ue = front_end.ue.model_copy(update={"tx_power_dbm": power_dbm})
+    return front_end.model_copy(update={"ue": ue, "impairments": conditions.impairments})
+
+
+def _block_paths(paths: PathBatch, conditions: Conditions, rng: np.random.Generator) -> PathBatch:
+    """Weaken each path at random, as clutter that has moved since the survey would."""
+    is_blocked = rng.random(paths.amplitude.shape) < conditions.blockage_probability
+    factor = np.where(is_blocked, 10 ** (-conditions.blockage_loss_db / 20), 1.0)
+    tensors = {name: getattr(paths, name) for name in PathBatch.__slots__}
+    tensors["amplitude"] = paths.amplitude * torch.from_numpy(factor.astype("f4"))
+    return PathBatch(**tensors)
+
+
+def _wrap(angle_rad: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    return (angle_rad + np.pi) % (2 * np.pi) - np.pi
+
+
+def _spreads(
+    delay_s: Float[np.ndarray, "link path"],
+    azimuth_rad: Float[np.ndarray, "link path"],
+    power: Float[np.ndarray, "link path"],
+) -> tuple[Float[np.ndarray, "link"], Float[np.ndarray, "link"]]:
+    """Return r.m.s. delay spread [s] and circular azimuth spread [rad]; 0 without paths.
+
+    ITU-R P.1407, sec. 2.2.3, and 3GPP TR 38.901, eq. A-1, as `raymark.link_statistics` has them
+    for true paths.
+    """
+    total = power.sum(axis=1)
+    weight = power / np.where(total > 0, total, 1.0)[:, None]
+    mean_s = (weight * delay_s).sum(axis=1, keepdims=True)
+    delay_spread_s = np.sqrt((weight * (delay_s - mean_s) ** 2).sum(axis=1))
+    resultant = np.abs((weight * np.exp(1j * azimuth_rad)).sum(axis=1))
+    coherence = np.where(total > 0, resultant, 1.0).clip(_LEAST_COHERENCE, 1.0)
+    return delay_spread_s, np.sqrt(-2 * np.log(coherence))

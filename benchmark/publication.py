@@ -1,0 +1,133 @@
+"""From the folder of a run to the values of a board."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib import image
+
+from raymark.benchmark.audit import TABLE_NAME
+from raymark.benchmark.board import Board, Layout, ModelInfo, SuiteInfo, TrackInfo
+from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score_run
+from raymark.benchmark.store import Cell, ModelRecord, RunFolder
+from raymark.benchmark.summary import cdfs_of, compare, maps_of, summarize
+from raymark.benchmark.task import TRACKS, Suite
+from raymark.plots import HeightMap
+from raymark.plots.maps import BUILDING_HEIGHT_M
+
+_TITLES = {name: name.replace("-", " ").capitalize().replace("nlos", "NLOS") for name in TRACKS}
+_BUILDING_GREY = 0.55
+
+
+def build_board(
+    folder: RunFolder,
+    submissions: Sequence[tuple[ModelRecord, list[Cell]]] = (),
+    *,
+    height_maps: Mapping[str, HeightMap] | None = None,
+    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+) -> Board:
+    """Recompute every number of a board from the predictions of a run and of submissions.
+
+    Args:
+        folder: The run.
+        submissions: Models that were run elsewhere, with their checked predictions.
+        height_maps: Buildings of each scene, drawn below the error maps.
+        progress: Told how far each stage is.
+
+    Raises:
+        ScoringError: If predictions do not fit the truth or were changed.
+    """
+    suite = folder.info().suite
+    progress("score", 0, 1)
+    cells = score_run(folder, [cell for _, own in submissions for cell in own])
+    progress("score", 1, 1)
+    records = folder.models() | {record.name: record for record, _ in submissions}
+    groups = group_cells(cells)
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("intervals", done, len(groups))
+
+    summary = summarize(groups, progress=advance)
+    audit = folder.root / "audit" / TABLE_NAME
+    return Board(
+        suite=_suite_info(folder),
+        tracks=_track_infos(suite, {group.key[0] for group in groups}),
+        models=tuple(
+            _model_info(records[name], [c for c in cells if c.result.model == name])
+            for name in dict.fromkeys(cell.result.model for cell in cells)
+        ),
+        rows=score_rows(cells),
+        summary=summary,
+        comparisons=compare(groups, [r.name for r in records.values() if r.kind == "model"]),
+        audits=pd.read_parquet(audit).drop(columns="hash") if audit.is_file() else pd.DataFrame(),
+        cdfs=cdfs_of(groups),
+        maps=maps_of(groups),
+        layouts={name: layout_of(heights) for name, heights in (height_maps or {}).items()},
+    )
+
+
+def layout_of(height_map: HeightMap) -> Layout:
+    """Return the buildings of a scene as a transparent grey picture, north up."""
+    is_building = height_map.height_m[::-1] >= BUILDING_HEIGHT_M
+    pixels = np.full((*is_building.shape, 4), _BUILDING_GREY)
+    pixels[..., 3] = 0.6 * is_building
+    file = io.BytesIO()
+    image.imsave(file, pixels, format="png")
+    x_m, y_m = height_map.x_m, height_map.y_m
+    extent_m = (float(x_m[0]), float(y_m[0]), float(x_m[-1]), float(y_m[-1]))
+    return Layout(extent_m=extent_m, png=file.getvalue())
+
+
+def _suite_info(folder: RunFolder) -> SuiteInfo:
+    info = folder.info()
+    return SuiteInfo(
+        name=info.suite.name,
+        version=info.suite.version,
+        hash=info.suite.hash,
+        description=info.suite.description,
+        dataset_id=info.dataset_id,
+        content_hash=info.content_hash,
+        seeds=info.suite.seeds,
+        num_scenes=len(info.suite.scenes),
+    )
+
+
+def _track_infos(suite: Suite, present: set[str]) -> tuple[TrackInfo, ...]:
+    return tuple(
+        TrackInfo(
+            name=settings.track,
+            title=_TITLES[settings.track],
+            description=TRACKS[settings.track],
+            is_ranked=settings.track != "interpolation",
+            shots=settings.shots,
+        )
+        for settings in suite.tracks
+        if settings.track in present
+    )
+
+
+def _model_info(record: ModelRecord, cells: list[ScoredCell]) -> ModelInfo:
+    def reduced(name: str, how: Literal["median", "max"]) -> float | None:
+        values = [getattr(cell.result, name) for cell in cells]
+        present = [float(value) for value in values if value is not None]
+        return float(getattr(np, how)(present)) if present else None
+
+    parameters = reduced("num_parameters", "median")
+    return ModelInfo(
+        name=record.name,
+        title=record.title,
+        kind=record.kind,
+        is_trajectory=record.is_trajectory,
+        summary=record.summary,
+        card_markdown=f"{record.card}\nTuning: {record.tuning}.\n",
+        num_parameters=None if parameters is None else int(parameters),
+        fit_s=reduced("fit_s", "median"),
+        predict_ms_per_point=reduced("predict_ms_per_point", "median"),
+        peak_memory_mb=reduced("peak_memory_mb", "max"),
+        verified=record.verified,
+    )

@@ -1,0 +1,121 @@
+"""Reference rows: what an oracle that knows test positions, or physics itself, would reach."""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.spatial import cKDTree
+
+from raymark.benchmark.bounds import position_error_bound
+from raymark.benchmark.store import ModelRecord, prediction_table
+from raymark.benchmark.task import Task
+from raymark.benchmark.task_data import (
+    Splits,
+    TaskData,
+    site_frame_positions,
+    world_frame_positions,
+)
+from raymark.dataset import Dataset
+
+NEAREST, MATES, BOUND = "oracle_nearest", "mates_mean", "error_bound"
+
+REFERENCES = {
+    NEAREST: ModelRecord(
+        name=NEAREST,
+        title="Oracle nearest neighbour",
+        kind="reference",
+        is_trajectory=False,
+        summary="The training position nearest to the true one: the floor of fingerprint matching.",
+        card=(
+            "# Oracle nearest neighbour\n\nKnows the true test position and answers with the "
+            "nearest training position. It shows how far a split is from its training data; a "
+            "fingerprint matcher with k = 1 cannot do better.\n"
+        ),
+        tuning="nothing to tune",
+    ),
+    MATES: ModelRecord(
+        name=MATES,
+        title="Mean of mates",
+        kind="reference",
+        is_trajectory=True,
+        summary="The mean true position of the other links of the window; no radio at all.",
+        card=(
+            "# Mean of mates\n\nKnows the true positions of the other links of the same window and "
+            "answers with their mean. A trajectory model whose windows held known points would "
+            "reach it without any radio; here every point of a test window is unknown. Links alone "
+            "in their window get the mean training position.\n"
+        ),
+        tuning="nothing to tune",
+    ),
+    BOUND: ModelRecord(
+        name=BOUND,
+        title="Position error bound",
+        kind="bound",
+        is_trajectory=False,
+        summary="Cramer-Rao bound of each link: its direct path, or all paths with known walls.",
+        card=(
+            "# Position error bound\n\nThe least root mean square error of an unbiased estimator "
+            "that sees one noisy CSI matrix. In line of sight it uses the direct path alone; "
+            "otherwise all paths, as if their walls and edges were known and matched without "
+            "error, with unknown amplitudes. Its values stand where the errors of a model stand. "
+            "Links in outage or without a bound are left out.\n"
+        ),
+        tuning="nothing to tune",
+    ),
+}
+
+
+class References:
+    """Computes the reference rows of tasks; bounds of a scene and band are computed once."""
+
+    def __init__(self, dataset: Dataset, splits: Splits) -> None:
+        """Remember where the truth lies."""
+        self._dataset, self._splits = dataset, splits
+        self._bounds: dict[tuple[str, str], pd.DataFrame] = {}
+
+    def names(self, task: Task) -> list[str]:
+        """Return the references that apply to a task; the bound knows no impairments."""
+        return [NEAREST, MATES] + ([BOUND] if task.conditions is None else [])
+
+    def predict(self, name: str, task: Task, truth: pd.DataFrame, data: TaskData) -> pd.DataFrame:
+        """Return the stored form of a reference's predictions."""
+        if name == BOUND:
+            keys = truth[["site", "ue_index"]]
+            bound = keys.merge(self._bound_of(task), on=["site", "ue_index"], how="left")
+            return bound[bound["error_m"].notna()].reset_index(drop=True)
+        sites = self._dataset.select(scene=task.scene, band=task.band).sites
+        site_index = np.array([[s.site for s in sites].index(x) for x in truth["site"]])
+        true_m = site_frame_positions(truth[["x_m", "y_m"]].to_numpy("f8"), site_index, sites)
+        train_m = data.train.position_m
+        if name == NEAREST:
+            predicted_m = train_m[cKDTree(train_m).query(true_m)[1]]
+        else:
+            predicted_m = _mean_of_mates(true_m, truth["window"].to_numpy(), train_m.mean(axis=0))
+        return prediction_table(truth, world_frame_positions(predicted_m, site_index, sites), None)
+
+    def _bound_of(self, task: Task) -> pd.DataFrame:
+        key = (task.scene, task.band)
+        if key not in self._bounds:
+            selection = self._dataset.select(scene=task.scene, band=task.band)
+            bound = position_error_bound(selection)
+            names = np.array([site.site for site in selection.sites])
+            table = pd.DataFrame(
+                {
+                    "site": names[selection.site_index],
+                    "ue_index": selection.ue_index,
+                    "error_m": bound.peb_m,
+                }
+            )
+            self._bounds[key] = table[bound.is_bounded]
+        return self._bounds[key]
+
+
+def _mean_of_mates(
+    true_m: Float[np.ndarray, "link 2"],
+    window: np.ndarray,
+    fallback_m: Float[np.ndarray, "2"],
+) -> Float[np.ndarray, "link 2"]:
+    number = np.unique(window, return_inverse=True)[1]
+    size = np.bincount(number)[number]
+    total = np.stack([np.bincount(number, weights=x)[number] for x in true_m.T], axis=1)
+    mean_m = (total - true_m) / np.maximum(size - 1, 1)[:, None]
+    return np.where(size[:, None] > 1, mean_m, fallback_m)

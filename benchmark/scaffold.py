@@ -1,0 +1,32 @@
+"""`raymark bench new-model`: a working model folder to start from."""
+
+from pathlib import Path
+
+from raymark.errors import ConfigError
+from raymark.shard import write_text
+
+_TEMPLATE = Path(__file__).with_name("model_template")
+
+
+def new_model(name: str, parent: Path) -> Path:
+    """Write the folder of a new model.
+
+    Args:
+        name: Name of the model and of its folder.
+        parent: Where the folder goes.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: If the name is no Python identifier, or the folder exists.
+    """
+    folder = parent / name
+    if not name.isidentifier():
+        raise ConfigError(f"a model must be named as Python names (letters, digits, _), got {name}")
+    if folder.exists():
+        raise ConfigError(f"{folder} exists; choose another name")
+    for path in sorted(_TEMPLATE.iterdir()):
+        if path.is_file():
+            write_text(folder / path.name, path.read_text(encoding="utf-8").replace("NAME", name))
+    return folder

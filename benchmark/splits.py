@@ -1,0 +1,249 @@
+"""Splits: which UEs of a scene train, validate and test; the same ones at every band."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
+
+from raymark.benchmark.task import CrossingTracks, NlosBlocks, RandomTracks, SplitSettings
+from raymark.dataset import Dataset
+from raymark.errors import SplitError
+from raymark.schema import NLOS
+from raymark.seeding import child_generator
+
+UNUSED, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
+PART_NAMES = {UNUSED: "unused", TRAIN: "train", VALIDATION: "validation", TEST: "test"}
+
+BOOTSTRAP_BLOCK_M = 20.0
+"""Side of the blocks that confidence intervals draw, where the split itself has none [m]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The part, block and window of every UE of one scene.
+
+    Attributes:
+        scene: Name of the scene.
+        settings: How it was made.
+        table: One row per UE, in the order of `Dataset.select(scene=...)`: site, ue_index, part,
+            block (number of its square on the map), window (-1 where unused) and window_step.
+    """
+
+    scene: str
+    settings: SplitSettings
+    table: pd.DataFrame
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) over all rows."""
+        digest = hashlib.sha256(f"{self.scene}\n".encode())
+        for site in self.table["site"]:
+            digest.update(f"{site}\n".encode())
+        for column in ("ue_index", "part", "block", "window", "window_step"):
+            digest.update(np.ascontiguousarray(self.table[column], dtype="<i8").tobytes())
+        return digest.hexdigest()
+
+    def rows(self, part: int) -> Int[np.ndarray, "link"]:
+        """Return the positions in `table` of one part, in order."""
+        return np.flatnonzero(self.table["part"].to_numpy() == part)
+
+
+def make_split(dataset: Dataset, scene: str, settings: SplitSettings, *, window_size: int) -> Split:
+    """Divide the UEs of a scene; the same arguments always give the same split.
+
+    Raises:
+        SplitError: If the scene has too few UEs for it, or the result leaks.
+    """
+    links = links_of(dataset, scene)
+    rng = child_generator(settings.seed, "split", settings.kind, scene)
+    if isinstance(settings, NlosBlocks):
+        block = block_numbers(links, settings.block_m, rng)
+        part = _nlos_blocks(links, block, settings, rng)
+    else:
+        block = block_numbers(links, BOOTSTRAP_BLOCK_M, rng)
+        part = _tracks(links, settings, rng)
+    _require_all_parts(part, scene, settings)
+    window, window_step = _windows(links, part, window_size)
+    table = links[["site", "ue_index"]].assign(
+        part=part, block=block, window=window, window_step=window_step
+    )
+    split = Split(scene=scene, settings=settings, table=table)
+    check_split(split, links)
+    return split
+
+
+def links_of(dataset: Dataset, scene: str) -> pd.DataFrame:
+    """Return site, UE, position, label and track of every UE of a scene, in stored order."""
+    columns = ["site", "ue_index", "x_m", "y_m", "los", "track_id", "track_step"]
+    index = dataset.index
+    return index.loc[index["scene"] == scene, columns].reset_index(drop=True)
+
+
+def positions_of(links: pd.DataFrame) -> Float[np.ndarray, "link 2"]:
+    """Return x and y of the links [m]."""
+    return links[["x_m", "y_m"]].to_numpy(dtype="f8")
+
+
+def check_split(split: Split, links: pd.DataFrame) -> None:
+    """Check that nothing of the test can be learnt from training or validation data.
+
+    Raises:
+        SplitError: If a UE stands in two rows, a track or block that must be whole is divided, a
+            window mixes parts, or a training point lies within the buffer.
+    """
+    table, settings = split.table, split.settings
+    if table.duplicated(["site", "ue_index"]).any():
+        raise SplitError(f"split of {split.scene}: a UE stands in two rows")
+    used = table["part"].to_numpy() != UNUSED
+    whole = table["block"] if isinstance(settings, NlosBlocks) else track_keys(links)
+    groups = {"window": table["window"], "block" if whole is table["block"] else "track": whole}
+    for noun, group in groups.items():
+        num_parts = table["part"][used].groupby(group[used].to_numpy()).nunique()
+        if (num_parts > 1).any():
+            name = num_parts.index[num_parts > 1][0]
+            raise SplitError(f"split of {split.scene}: {noun} {name} lies in two parts")
+    buffer_m = 0.0 if isinstance(settings, RandomTracks) else settings.buffer_m
+    position_m, part = positions_of(links), table["part"].to_numpy()
+    gap_m = distance_to_nearest(position_m[part == TEST], position_m[part == TRAIN]).min()
+    if gap_m < buffer_m:
+        raise SplitError(
+            f"split of {split.scene}: a training point lies {gap_m:.2f} m from a test point, "
+            f"closer than the buffer of {buffer_m:g} m"
+        )
+
+
+def distance_to_nearest(
+    points_m: Float[np.ndarray, "point 2"], others_m: Float[np.ndarray, "other 2"]
+) -> Float[np.ndarray, "point"]:
+    """Return the distance of each point to the nearest of the others [m]."""
+    return cKDTree(others_m).query(points_m)[0]
+
+
+def track_keys(links: pd.DataFrame) -> pd.Series:
+    """Return a name for the track of every UE; a UE that is on no track is one of its own."""
+    is_alone = links["track_id"] < 0
+    number = links["track_id"].where(~is_alone, links["ue_index"]).astype(str)
+    return links["site"] + np.where(is_alone, "/ue-", "/track-") + number
+
+
+def block_numbers(
+    links: pd.DataFrame, block_m: float, rng: np.random.Generator
+) -> Int[np.ndarray, "link"]:
+    """Number the squares of a randomly placed grid, as they lie on the map."""
+    shift_m = rng.uniform(0, block_m, size=2)
+    cell = np.floor((positions_of(links) + shift_m) / block_m).astype("i8")
+    return np.unique(cell, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _nlos_blocks(
+    links: pd.DataFrame,
+    block: Int[np.ndarray, "link"],
+    settings: NlosBlocks,
+    rng: np.random.Generator,
+) -> Int[np.ndarray, "link"]:
+    is_nlos = links["los"].to_numpy() == NLOS
+    fold = _deal_blocks(block, is_nlos, settings.num_folds, rng)[block]
+    is_test = fold == settings.fold
+    is_validation = fold == (settings.fold + 1) % settings.num_folds
+    part = np.full(len(links), TRAIN)
+    part[is_test | is_validation] = UNUSED
+    part[is_validation & is_nlos] = VALIDATION
+    part[is_test & is_nlos] = TEST
+    return _with_buffer(positions_of(links), part, settings.buffer_m)
+
+
+def _deal_blocks(
+    block: Int[np.ndarray, "link"],
+    is_nlos: Bool[np.ndarray, "link"],
+    num_folds: int,
+    rng: np.random.Generator,
+) -> Int[np.ndarray, "block"]:
+    """Return the fold of every block: in random order, each to the fold with fewest NLOS links.
+
+    Blocks without NLOS are never held out.
+    """
+    size = np.bincount(block, weights=is_nlos)
+    fold, load = np.full(len(size), -1), np.zeros(num_folds)
+    for i in rng.permutation(np.flatnonzero(size)):
+        fold[i] = int(load.argmin())
+        load[fold[i]] += size[i]
+    return fold
+
+
+def _tracks(
+    links: pd.DataFrame, settings: RandomTracks | CrossingTracks, rng: np.random.Generator
+) -> Int[np.ndarray, "link"]:
+    track, names = pd.factorize(track_keys(links))
+    can_test = np.ones(len(names), dtype=bool)
+    if isinstance(settings, CrossingTracks):
+        near = _has_other_track_near(positions_of(links), track, settings.reach_m)
+        can_test = np.bincount(track, weights=near) >= 0.5 * np.bincount(track)
+    order = rng.permutation(len(names))
+    order = order[can_test[order]]
+    num_test = max(1, round(settings.test_share * len(names)))
+    num_validation = max(1, round(settings.validation_share * len(names)))
+    of_track = np.full(len(names), TRAIN)
+    of_track[order[:num_test]] = TEST
+    of_track[order[num_test : num_test + num_validation]] = VALIDATION
+    part = of_track[track]
+    if isinstance(settings, CrossingTracks):
+        return _with_buffer(positions_of(links), part, settings.buffer_m)
+    return part
+
+
+def _has_other_track_near(
+    position_m: Float[np.ndarray, "link 2"], track: Int[np.ndarray, "link"], reach_m: float
+) -> Bool[np.ndarray, "link"]:
+    pairs = cKDTree(position_m).query_pairs(reach_m, output_type="ndarray")
+    pairs = pairs[track[pairs[:, 0]] != track[pairs[:, 1]]]
+    near = np.zeros(len(position_m), dtype=bool)
+    near[pairs.ravel()] = True
+    return near
+
+
+def _with_buffer(
+    position_m: Float[np.ndarray, "link 2"], part: Int[np.ndarray, "link"], buffer_m: float
+) -> Int[np.ndarray, "link"]:
+    """Drop validation points near the test, then training points near either."""
+    part = part.copy()
+    for kept, dropped in ((TEST, VALIDATION), (TEST, TRAIN), (VALIDATION, TRAIN)):
+        if (part == kept).any():
+            rows = np.flatnonzero(part == dropped)
+            near = distance_to_nearest(position_m[rows], position_m[part == kept]) < buffer_m
+            part[rows[near]] = UNUSED
+    return part
+
+
+def _require_all_parts(part: Int[np.ndarray, "link"], scene: str, settings: SplitSettings) -> None:
+    for number, name in PART_NAMES.items():
+        if number != UNUSED and not (part == number).any():
+            raise SplitError(
+                f"the split '{settings.kind}' of {scene} has no {name} links among "
+                f"{len(part)} UEs; use more UEs, smaller blocks or a smaller buffer"
+            )
+
+
+def _windows(
+    links: pd.DataFrame, part: Int[np.ndarray, "link"], window_size: int
+) -> tuple[Int[np.ndarray, "link"], Int[np.ndarray, "link"]]:
+    """Cut each track's consecutive steps of one part into windows; the last may be shorter."""
+    track = pd.factorize(track_keys(links))[0]
+    step = links["track_step"].to_numpy()
+    order = np.lexsort((step, track))
+    of = part[order]
+    goes_on = (
+        (np.diff(track[order], prepend=-1) == 0)
+        & (np.diff(step[order], prepend=-1) == 1)
+        & (np.diff(of, prepend=-1) == 0)
+    )
+    run = np.cumsum(~goes_on)
+    start = np.maximum.accumulate(np.where(goes_on, 0, np.arange(len(order))))
+    in_run = np.arange(len(order)) - start
+    number = pd.factorize(run * (len(order) + 1) + in_run // window_size)[0]
+    window, window_step = np.full(len(order), -1), np.zeros(len(order), dtype="i8")
+    window[order], window_step[order] = number, in_run % window_size
+    window[part == UNUSED], window_step[part == UNUSED] = -1, 0
+    return window, window_step

@@ -1,0 +1,268 @@
+"""The folder of a run: what was asked, the truth, and every prediction with how it was made."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from pydantic import Field
+
+from raymark.benchmark.localizer import ModelFolder
+from raymark.benchmark.task import Suite, Task
+from raymark.config import Strict, config_hash, validate
+from raymark.errors import ConfigError, ScoringError
+from raymark.shard import file_sha256, publish, writable, write_text
+
+RUN_NAME = "run.json"
+Kind = Literal["model", "reference", "bound"]
+COVARIANCE_COLUMNS = ("var_x_m2", "var_y_m2", "cov_xy_m2")
+
+
+class RunInfo(Strict):
+    """`run.json`: the suite whose tasks were run, and on which dataset."""
+
+    suite: Suite
+    dataset_id: str
+    content_hash: str
+
+
+class ModelRecord(Strict):
+    """`models/<name>.json`: what the board says of a model."""
+
+    name: str
+    title: str
+    kind: Kind
+    is_trajectory: bool
+    summary: str
+    card: str
+    tuning: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    verified: bool = True
+
+
+class CellResult(Strict):
+    """`result.json` of one task, model and seed."""
+
+    task: str
+    model: str
+    seed: int
+    cell_hash: str = Field(description="Changes with the task, the model's files or the estimates")
+    predictions_sha256: str
+    num_points: int
+    choices: dict[str, Any] = Field(default_factory=dict)
+    num_parameters: int | None = None
+    fit_s: float | None = None
+    predict_ms_per_point: float | None = None
+    peak_memory_mb: float | None = None
+    hardware: str = ""
+    software: dict[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One finished task, model and seed with its predictions."""
+
+    task: Task
+    result: CellResult
+    predictions: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Reads and writes the folder of a run."""
+
+    root: Path
+
+    @property
+    def measurements(self) -> Path:
+        """Where measurements are kept; it may be deleted, they are made again."""
+        return self.root / "measurements"
+
+    def info(self) -> RunInfo:
+        """Read what was run.
+
+        Raises:
+            ConfigError: If the folder holds no run.
+        """
+        path = self.root / RUN_NAME
+        if not path.is_file():
+            raise ConfigError(f"{self.root} holds no benchmark run ({RUN_NAME} is missing)")
+        return validate(RunInfo, _read_json(path), where=str(path))
+
+    def start(self, info: RunInfo) -> None:
+        """Make the folder, or go on in it.
+
+        Raises:
+            ConfigError: If it holds a run of another suite or dataset, or something else.
+        """
+        path = self.root / RUN_NAME
+        if path.is_file():
+            if self.info() != info:
+                raise ConfigError(
+                    f"{self.root} holds a run of another suite, version or dataset "
+                    f"('{self.info().suite.name}'); choose another folder"
+                )
+            return
+        if self.root.exists() and any(self.root.iterdir()):
+            raise ConfigError(f"{self.root} is not empty and holds no run; choose another folder")
+        _write_json(path, info.model_dump(mode="json"))
+
+    def write_truth(self, task: Task, truth: pd.DataFrame) -> None:
+        """Keep what only the scorer knows of a task."""
+        write_table(self.root / "truth" / f"{task.slug}.parquet", truth)
+
+    def truth(self, task: Task) -> pd.DataFrame:
+        """Read the test links of a task.
+
+        Raises:
+            ScoringError: If the run has none.
+        """
+        path = self.root / "truth" / f"{task.slug}.parquet"
+        if not path.is_file():
+            raise ScoringError(f"{path}: the file is missing; run the suite again")
+        return pd.read_parquet(path)
+
+    def write_model(self, record: ModelRecord) -> None:
+        """Keep what the board says of a model."""
+        _write_json(self.root / "models" / f"{record.name}.json", record.model_dump(mode="json"))
+
+    def models(self) -> dict[str, ModelRecord]:
+        """Read all models of the run."""
+        return {
+            path.stem: validate(ModelRecord, _read_json(path), where=str(path))
+            for path in sorted((self.root / "models").glob("*.json"))
+        }
+
+    def cell(self, task: Task, model: str, seed: int) -> Path:
+        """Return the folder of one task, model and seed."""
+        return self.root / "cells" / task.slug / model / f"seed-{seed}"
+
+    def is_finished(self, task: Task, model: str, seed: int, cell_hash: str) -> bool:
+        """Return whether a cell's predictions are there, whole, and made from the same inputs."""
+        folder = self.cell(task, model, seed)
+        path, predictions = folder / "result.json", folder / "predictions.parquet"
+        if not (path.is_file() and predictions.is_file()):
+            return False
+        result = validate(CellResult, _read_json(path), where=str(path))
+        whole = file_sha256(predictions) == result.predictions_sha256
+        return whole and result.cell_hash == cell_hash
+
+    def write_cell(self, task: Task, predictions: pd.DataFrame, **result: Any) -> CellResult:
+        """Write the predictions of a cell, then its result; an earlier failure is removed.
+
+        Args:
+            task: The task.
+            predictions: One row per test link.
+            **result: Fields of `CellResult`.
+        """
+        folder = self.cell(task, result["model"], result["seed"])
+        path = folder / "predictions.parquet"
+        write_table(path, predictions)
+        made = validate(
+            CellResult,
+            {
+                "task": task.id,
+                "num_points": len(predictions),
+                "predictions_sha256": file_sha256(path),
+                **result,
+            },
+            where=str(folder),
+        )
+        _write_json(folder / "result.json", made.model_dump(mode="json"))
+        (folder / "failure.txt").unlink(missing_ok=True)
+        return made
+
+    def write_failure(self, task: Task, model: str, seed: int, text: str) -> None:
+        """Note why a cell has no predictions; those of an earlier run are removed."""
+        folder = self.cell(task, model, seed)
+        write_text(folder / "failure.txt", text + "\n")
+        (folder / "result.json").unlink(missing_ok=True)
+        (folder / "predictions.parquet").unlink(missing_ok=True)
+
+    def failures(self) -> list[tuple[str, str]]:
+        """Return place and reason of every failed cell."""
+        paths = sorted((self.root / "cells").glob("*/*/*/failure.txt"))
+        return [
+            ("/".join(p.parent.parts[-3:]), p.read_text(encoding="utf-8").strip()) for p in paths
+        ]
+
+    def cells(self) -> Iterator[Cell]:
+        """Read every finished cell, in the order of the suite's tasks.
+
+        Raises:
+            ScoringError: If a predictions file differs from what its result says.
+        """
+        for task in self.info().suite.tasks():
+            for path in sorted((self.root / "cells" / task.slug).glob("*/*/result.json")):
+                result = validate(CellResult, _read_json(path), where=str(path))
+                predictions = path.with_name("predictions.parquet")
+                if (
+                    not predictions.is_file()
+                    or file_sha256(predictions) != result.predictions_sha256
+                ):
+                    raise ScoringError(
+                        f"{predictions}: the file is missing or was changed after the run"
+                    )
+                yield Cell(task=task, result=result, predictions=pd.read_parquet(predictions))
+
+
+def prediction_table(
+    truth: pd.DataFrame,
+    position_m: Float[np.ndarray, "link 2"],
+    covariance_m2: Float[np.ndarray, "link 2 2"] | None,
+) -> pd.DataFrame:
+    """Return predictions as they are stored: site, ue_index, x_m, y_m and the covariance [m^2]."""
+    table = truth[["site", "ue_index"]].assign(x_m=position_m[:, 0], y_m=position_m[:, 1])
+    if covariance_m2 is not None:
+        entries = (covariance_m2[:, 0, 0], covariance_m2[:, 1, 1], covariance_m2[:, 0, 1])
+        table = table.assign(**dict(zip(COVARIANCE_COLUMNS, entries, strict=True)))
+    return table
+
+
+def covariance_of(predictions: pd.DataFrame) -> Float[np.ndarray, "link 2 2"] | None:
+    """Return the stored covariances [m^2], if there are any."""
+    if not set(COVARIANCE_COLUMNS) <= set(predictions.columns):
+        return None
+    var_x, var_y, cov_xy = (predictions[name].to_numpy("f8") for name in COVARIANCE_COLUMNS)
+    return np.stack([var_x, cov_xy, cov_xy, var_y], axis=-1).reshape(-1, 2, 2)
+
+
+def model_hash(model: ModelFolder) -> str:
+    """Return a hash over the files of a model's folder that decide its predictions."""
+    digest = hashlib.sha256()
+    for path in sorted(model.folder.rglob("*")):
+        if path.suffix in {".py", ".yaml"}:
+            digest.update(f"{path.relative_to(model.folder)}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def cell_hash_of(task: Task, parts: list[Any]) -> str:
+    """Return the hash that tells whether a cell must be run again."""
+    return config_hash([task.model_dump(mode="json"), *parts])
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a Parquet file at once."""
+    partial = path.with_name(path.name + ".partial")
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_parquet(partial, index=False)
+        publish(partial, path)
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is no valid JSON: {error}") from error
+    return dict(value)

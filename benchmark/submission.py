@@ -1,0 +1,175 @@
+"""Predictions of a model that was written anywhere: read, checked, and scored like all others."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from raymark.benchmark.metrics import point_errors
+from raymark.benchmark.scoring import KEYS, align
+from raymark.benchmark.store import (
+    COVARIANCE_COLUMNS,
+    Cell,
+    CellResult,
+    ModelRecord,
+    covariance_of,
+)
+from raymark.benchmark.task import Suite, Task
+from raymark.config import Strict, config_hash, nearest, read_yaml, validate
+from raymark.errors import ConfigError, ScoringError
+from raymark.shard import file_sha256
+
+INFO_NAME = "submission.yaml"
+
+
+class SubmissionInfo(Strict):
+    """The whole of a submission's `submission.yaml`."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    title: str = Field(min_length=1)
+    summary: str = Field(min_length=1)
+    is_trajectory: bool
+    suite: str
+    suite_hash: str = Field(description="As `raymark bench tasks --suite` prints it")
+    content_hash: str = Field(description="Content hash of the dataset it was trained on")
+    tuning: str = Field(min_length=1, description="What was chosen, on what, in how many tries")
+    pretraining_data: str = Field(min_length=1, description="'none', or what it was trained on")
+    num_parameters: int | None = Field(default=None, ge=0)
+    hardware: str = ""
+    software: dict[str, str] = Field(default_factory=dict)
+
+
+def submitted_suite(folder: Path) -> str:
+    """Return the name of the suite that a submission is for.
+
+    Raises:
+        ConfigError: If the folder holds no submission or its description is wrong.
+    """
+    return _read_info(folder).suite
+
+
+def read_submission(
+    folder: Path, suite: Suite, truth_of: Callable[[Task], pd.DataFrame]
+) -> tuple[ModelRecord, list[Cell]]:
+    """Read a submission and check it against a suite, offline.
+
+    The folder holds `submission.yaml`, `card.md` and `predictions/<task>/seed-<s>.parquet` or
+    `.csv` with the columns site, ue_index, x_m, y_m (world frame [m]) and, if the model states its
+    uncertainty, var_x_m2, var_y_m2 and cov_xy_m2. It may hold some of the tasks only.
+
+    Args:
+        folder: The submission.
+        suite: The suite that it names.
+        truth_of: Returns the test links of a task.
+
+    Raises:
+        ConfigError: If a file is missing, a key is wrong, or a task or seed is unknown.
+        ScoringError: If it is for another dataset or suite, or a point is missing, repeated,
+            unknown or not finite.
+    """
+    info = _read_info(folder)
+    _check_hashes(info, suite, folder)
+    tasks = {task.slug: task for task in suite.tasks()}
+    files = sorted(p for p in (folder / "predictions").glob("*/*") if p.is_file())
+    if not files:
+        raise ConfigError(f"{folder / 'predictions'} holds no predictions/<task>/seed-<s> file")
+    cells = [_read_cell(path, info, tasks, truth_of) for path in files]
+    record = ModelRecord(
+        name=info.name,
+        title=info.title,
+        kind="model",
+        is_trajectory=info.is_trajectory,
+        summary=info.summary,
+        card=(folder / "card.md").read_text(encoding="utf-8")
+        + f"\nPretraining data: {info.pretraining_data}.\n",
+        tuning=info.tuning,
+        verified=False,
+    )
+    return record, cells
+
+
+def _read_info(folder: Path) -> SubmissionInfo:
+    for name in (INFO_NAME, "card.md", "predictions"):
+        if not (folder / name).exists():
+            raise ConfigError(f"{folder} is no submission: {name} is missing")
+    return validate(SubmissionInfo, read_yaml(folder / INFO_NAME), where=str(folder / INFO_NAME))
+
+
+def _check_hashes(info: SubmissionInfo, suite: Suite, folder: Path) -> None:
+    facts = {
+        "suite": (info.suite, suite.name),
+        "suite_hash": (info.suite_hash, suite.hash),
+        "content_hash": (info.content_hash, suite.content_hash),
+    }
+    for key, (found, expected) in facts.items():
+        if found != expected:
+            raise ScoringError(
+                f"{folder / INFO_NAME}: {key} is {found[:12]}, expected {expected[:12]}: the "
+                "submission is for another suite, version or dataset"
+            )
+
+
+def _read_cell(
+    path: Path,
+    info: SubmissionInfo,
+    tasks: dict[str, Task],
+    truth_of: Callable[[Task], pd.DataFrame],
+) -> Cell:
+    slug = path.parent.name
+    if slug not in tasks:
+        raise ConfigError(f"{path}: unknown task '{slug}'{nearest(slug, list(tasks))}")
+    task = tasks[slug]
+    seeds = {f"seed-{seed}": seed for seed in task.seeds}
+    if path.stem not in seeds or path.suffix not in {".parquet", ".csv"}:
+        raise ConfigError(
+            f"{path}: the file must be named seed-<s>.parquet or .csv with s one of "
+            f"{', '.join(map(str, task.seeds))}"
+        )
+    table = read_predictions(path)
+    truth = truth_of(task)
+    table = table.iloc[align(table, truth, where=str(path))].reset_index(drop=True)
+    try:
+        point_errors(
+            table[["x_m", "y_m"]].to_numpy("f8"),
+            np.zeros((len(table), 2)),
+            covariance_of(table),
+        )
+    except ScoringError as error:
+        raise ScoringError(f"{path}: {error}") from error
+    result = CellResult(
+        task=task.id,
+        model=info.name,
+        seed=seeds[path.stem],
+        cell_hash=config_hash(info.model_dump(mode="json")),
+        predictions_sha256=file_sha256(path),
+        num_points=len(table),
+        num_parameters=info.num_parameters,
+        hardware=info.hardware,
+        software=info.software,
+    )
+    return Cell(task=task, result=result, predictions=table)
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a predictions file and check its columns.
+
+    Raises:
+        ScoringError: If it cannot be read, or a column is missing, unknown or of the wrong type.
+    """
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise ScoringError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    needed = {*KEYS, "x_m", "y_m"}
+    given = {str(name) for name in table.columns}
+    missing, extra = needed - given, given - needed - set(COVARIANCE_COLUMNS)
+    if missing or extra:
+        raise ScoringError(f"{path}: missing columns {sorted(missing)}, unknown {sorted(extra)}")
+    if 0 < len(set(COVARIANCE_COLUMNS) & given) < len(COVARIANCE_COLUMNS):
+        raise ScoringError(f"{path}: a covariance needs all of {', '.join(COVARIANCE_COLUMNS)}")
+    for name in given - {"site"}:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            raise ScoringError(f"{path}: column '{name}' must hold numbers")
+    return table.astype({"site": str})

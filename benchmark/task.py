@@ -1,0 +1,297 @@
+"""Tasks and suites: immutable values that say what is trained on, what is tested and how."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from raymark.config import Strict, config_hash, nearest, read_yaml, validate
+from raymark.errors import ConfigError
+from raymark.radio import Impairments
+
+Track = Literal[
+    "interpolation", "unseen-nlos", "unseen-track", "cross-band", "cross-scene", "impaired"
+]
+TRACKS: dict[Track, str] = {
+    "interpolation": "Random tracks of the same area; a diagnostic, not ranked",
+    "unseen-nlos": "Whole blocks of NLOS, with a buffer to every training point",
+    "unseen-track": "New tracks through the trained area, with a buffer around each point",
+    "cross-band": "Trained on the other bands, tested on this one",
+    "cross-scene": "Trained on the other scenes, and on a few labelled links (shots) of this one",
+    "impaired": "Trained on clean measurements; tested with hardware errors, less power, blockage",
+}
+"""Every track and what it asks."""
+
+Input = Literal["paths", "aoa_profile", "scalars", "csi"]
+INPUTS: tuple[Input, ...] = ("paths", "aoa_profile", "scalars", "csi")
+
+SUITES_FOLDER = Path(__file__).with_name("suites")
+
+
+class RandomTracks(Strict):
+    """Whole tracks are drawn for validation and test; nothing lies between them and training."""
+
+    kind: Literal["random-tracks"] = "random-tracks"
+    validation_share: float = Field(default=0.1, gt=0, lt=0.5)
+    test_share: float = Field(default=0.2, gt=0, lt=0.5)
+    seed: int = Field(default=0, ge=0)
+
+
+class CrossingTracks(Strict):
+    """Whole tracks that pass near training tracks; training points too close to them are dropped.
+
+    A track can be drawn for test when at least half of its points have a point of another track
+    within `reach_m`: it crosses an area that training covers.
+    """
+
+    kind: Literal["crossing-tracks"] = "crossing-tracks"
+    validation_share: float = Field(default=0.1, gt=0, lt=0.5)
+    test_share: float = Field(default=0.2, gt=0, lt=0.5)
+    buffer_m: float = Field(default=2.0, gt=0, description="Least distance train to test [m]")
+    reach_m: float = Field(default=15.0, gt=0)
+    seed: int = Field(default=0, ge=0)
+
+
+class NlosBlocks(Strict):
+    """The NLOS links of whole square blocks are tested; folds hold different blocks.
+
+    Blocks are dealt to `num_folds` groups of like size; fold f tests group f and validates on the
+    next one. Nothing else inside those blocks is used, nor anything within `buffer_m` of them that
+    could train.
+    """
+
+    kind: Literal["nlos-blocks"] = "nlos-blocks"
+    block_m: float = Field(default=20.0, gt=0, description="Side of a block [m]")
+    buffer_m: float = Field(default=5.0, gt=0, description="Least distance train to test [m]")
+    num_folds: int = Field(default=5, ge=3, le=20)
+    fold: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "NlosBlocks":
+        if self.fold >= self.num_folds:
+            raise ValueError(f"fold must be below num_folds ({self.num_folds}), got {self.fold}")
+        return self
+
+
+SplitSettings = Annotated[RandomTracks | CrossingTracks | NlosBlocks, Field(discriminator="kind")]
+
+
+class Conditions(Strict):
+    """How the measurements of a test differ from those of the dataset's own front-end."""
+
+    impairments: Impairments = Impairments()
+    power_change_db: float = Field(default=0.0, ge=-60, le=0, description="UE power, added [dB]")
+    blockage_probability: float = Field(
+        default=0.0, ge=0, le=1, description="Chance of each path to be blocked by moved clutter"
+    )
+    blockage_loss_db: float = Field(default=20.0, ge=0, description="Loss of a blocked path [dB]")
+
+
+class Links(Strict):
+    """The links of one scene at one band."""
+
+    scene: str
+    band: str
+
+
+class TrackSettings(Strict):
+    """One track of a suite; it becomes a task for every scene, band, fold and number of shots."""
+
+    track: Track
+    split: SplitSettings
+    folds: tuple[int, ...] = Field(default=(), description="Folds of `nlos-blocks` to run")
+    shots: tuple[int, ...] = Field(default=(), description="Labelled links of the new scene")
+    conditions: Conditions | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_track(self) -> "TrackSettings":
+        rules = {
+            "folds": (bool(self.folds), self.split.kind == "nlos-blocks"),
+            "shots": (bool(self.shots), self.track == "cross-scene"),
+            "conditions": (self.conditions is not None, self.track == "impaired"),
+        }
+        for key, (is_given, is_needed) in rules.items():
+            if is_given != is_needed:
+                verb = "needs" if is_needed else "has no use for"
+                raise ValueError(f"track '{self.track}' with this split {verb} '{key}'")
+        return self
+
+
+class Task(Strict):
+    """One question to a model: train on these links, locate those."""
+
+    suite: str
+    version: int
+    track: Track
+    scene: str
+    band: str
+    fold: int | None
+    shots: int | None
+    content_hash: str = Field(description="Content hash of the dataset")
+    train: tuple[Links, ...]
+    split: SplitSettings
+    split_hashes: dict[str, str] = Field(description="By scene; of every split that is used")
+    window_size: int
+    conditions: Conditions | None
+    inputs: tuple[Input, ...] = INPUTS
+    seeds: tuple[int, ...]
+
+    @property
+    def id(self) -> str:
+        """Name of the task, with its version."""
+        parts = [self.suite, self.track, self.scene, self.band]
+        parts += [f"fold-{self.fold}"] if self.fold is not None else []
+        parts += [f"shots-{self.shots}"] if self.shots is not None else []
+        return "/".join(parts) + f"@{self.version}"
+
+    @property
+    def slug(self) -> str:
+        """The name as a folder's."""
+        return self.id.split("@", maxsplit=1)[0].replace("/", "__")
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether models are compared by it."""
+        return self.track != "interpolation"
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """Every scene whose split is used."""
+        return tuple(dict.fromkeys([links.scene for links in self.train] + [self.scene]))
+
+
+class Suite(Strict):
+    """A list of tasks on one dataset, written as tracks over scenes and bands."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    version: int = Field(ge=1)
+    description: str = ""
+    superseded_by: str | None = None
+    preset: str = Field(description="Campaign that makes the dataset")
+    content_hash: str = Field(description="Content hash of that dataset")
+    scenes: tuple[str, ...] = Field(min_length=1)
+    bands: tuple[str, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1, description="Of noise and of models")
+    window_size: int = Field(default=5, ge=1, description="Consecutive measurements in a window")
+    tracks: tuple[TrackSettings, ...] = Field(min_length=1)
+    split_hashes: dict[str, str] = Field(
+        default_factory=dict, description="By `track/scene` or `track/fold-f/scene`"
+    )
+
+    def tasks(self) -> tuple[Task, ...]:
+        """Return all tasks, track by track."""
+        return tuple(
+            self._task(settings, scene, band, fold, shots)
+            for settings in self.tracks
+            for scene in self.scenes
+            for band in self.bands
+            for fold in settings.folds or (None,)
+            for shots in settings.shots or (None,)
+        )
+
+    def _task(
+        self,
+        settings: TrackSettings,
+        scene: str,
+        band: str,
+        fold: int | None,
+        shots: int | None,
+    ) -> Task:
+        split = settings.split
+        if isinstance(split, NlosBlocks) and fold is not None:
+            split = validate(
+                NlosBlocks, {**split.model_dump(), "fold": fold}, where=f"suite {self.name}"
+            )
+        train = _train_links(settings.track, scene, band, self.scenes, self.bands)
+        scenes = dict.fromkeys([links.scene for links in train] + [scene])
+        keys = {name: split_key(settings.track, name, fold) for name in scenes}
+        return Task(
+            suite=self.name,
+            version=self.version,
+            track=settings.track,
+            scene=scene,
+            band=band,
+            fold=fold,
+            shots=shots,
+            content_hash=self.content_hash,
+            train=train,
+            split=split,
+            split_hashes={
+                name: self.split_hashes[key]
+                for name, key in keys.items()
+                if key in self.split_hashes
+            },
+            window_size=self.window_size,
+            conditions=settings.conditions,
+            seeds=self.seeds,
+        )
+
+    def rebound(self, content_hash: str) -> "Suite":
+        """Return the same suite on another dataset; its hash differs, so boards are told apart."""
+        note = f"{self.description} (not on the published dataset: compare with no other board)"
+        update = {"content_hash": content_hash, "split_hashes": {}, "description": note}
+        return self.model_copy(update=update)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the whole suite."""
+        return config_hash(self)
+
+
+def split_key(track: Track, scene: str, fold: int | None) -> str:
+    """Return the name of a split in `Suite.split_hashes`."""
+    return f"{track}/{scene}" if fold is None else f"{track}/fold-{fold}/{scene}"
+
+
+def suite_names() -> list[str]:
+    """Return the suites that ship with raymark."""
+    return sorted(path.stem for path in SUITES_FOLDER.glob("*.yaml"))
+
+
+def load_suite(name: str) -> Suite:
+    """Load a suite by its name, or from a YAML file.
+
+    Raises:
+        ConfigError: If it is unknown (the nearest is offered) or holds a wrong key or value.
+    """
+    path = Path(name)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = SUITES_FOLDER / f"{name}.yaml"
+        if name not in suite_names():
+            raise ConfigError(
+                f"unknown suite '{name}'{nearest(name, suite_names())} "
+                f"(there are: {', '.join(suite_names())}; or name a .yaml file)"
+            )
+    return validate(Suite, read_yaml(path), where=str(path))
+
+
+def find_task(name: str) -> Task:
+    """Return a task of a suite that ships with raymark by its id, with or without `@version`.
+
+    Raises:
+        ConfigError: If there is none (the nearest is offered).
+    """
+    wanted = name.split("@", maxsplit=1)[0]
+    suite = wanted.split("/", maxsplit=1)[0]
+    tasks = {task.id: task for task in load_suite(suite).tasks()}
+    for task_id, task in tasks.items():
+        if name in {task_id, task_id.split("@", maxsplit=1)[0]}:
+            return task
+    known = list(tasks)
+    raise ConfigError(
+        f"unknown task '{name}'{nearest(name, known)}; `raymark bench tasks --suite {suite}` "
+        f"lists all {len(known)}"
+    )
+
+
+def _train_links(
+    track: Track, scene: str, band: str, scenes: tuple[str, ...], bands: tuple[str, ...]
+) -> tuple[Links, ...]:
+    """Return what a track trains on; the shots of a new scene come beside it."""
+    if track == "cross-band":
+        return tuple(Links(scene=scene, band=other) for other in bands if other != band)
+    if track == "cross-scene":
+        return tuple(Links(scene=other, band=band) for other in scenes if other != scene)
+    return (Links(scene=scene, band=band),)

@@ -1,0 +1,214 @@
+"""Put a task together: what its model receives, and apart from it, what only the scorer knows."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from raymark.benchmark.measurements import (
+    Labelled,
+    Measurements,
+    concatenate_labelled,
+)
+from raymark.benchmark.measuring import Survey, load_survey
+from raymark.benchmark.splits import TEST, TRAIN, VALIDATION, Split, links_of, make_split
+from raymark.benchmark.task import Links, SplitSettings, Task
+from raymark.dataset import Dataset
+from raymark.errors import SplitError
+from raymark.manifest import SiteRecord
+from raymark.seeding import child_generator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskData:
+    """All that a model's process receives; it holds no position of a test link.
+
+    Attributes:
+        train: Labelled links to learn from.
+        validation: Labelled links to choose by.
+        test: Links to locate, window by window in random order.
+    """
+
+    train: Labelled
+    validation: Labelled
+    test: Measurements
+
+
+@dataclass(slots=True)
+class Splits:
+    """The splits of a dataset, made once and checked against their published hashes."""
+
+    dataset: Dataset
+    window_size: int
+    _made: dict[tuple[str, SplitSettings], Split] = field(default_factory=dict)
+
+    def get(self, task: Task, scene: str) -> Split:
+        """Return the split of one scene under a task's settings.
+
+        Raises:
+            SplitError: If it leaks, or its hash differs from the published one.
+        """
+        key = (scene, task.split)
+        if key not in self._made:
+            self._made[key] = make_split(
+                self.dataset, scene, task.split, window_size=self.window_size
+            )
+        made, expected = self._made[key], task.split_hashes.get(scene)
+        if expected is not None and made.hash != expected:
+            raise SplitError(
+                f"the split of {scene} in task {task.id} has hash {made.hash[:12]}, the suite says "
+                f"{expected[:12]}: its settings or hash were edited; a changed split is a new "
+                "version of the suite"
+            )
+        return made
+
+
+def surveys_of(task: Task, seed: int) -> list[Survey]:
+    """Return every survey that a task reads."""
+    surveys = [Survey(scene=x.scene, band=x.band, seed=seed) for x in task.train]
+    if task.shots is not None:
+        surveys.append(Survey(scene=task.scene, band=task.band, seed=seed))
+    test = _test_survey(task, seed)
+    return [*surveys, *([] if test in surveys else [test])]
+
+
+def load_task(
+    task: Task, seed: int, dataset: Dataset, splits: Splits, folder: Path, *, with_csi: bool
+) -> TaskData:
+    """Return what a model receives for one task and seed.
+
+    Args:
+        task: The task.
+        seed: Of the noise, and of the draw of shots.
+        dataset: The dataset of the task.
+        splits: Its splits.
+        folder: Where the measurements lie.
+        with_csi: Whether the model may read CSI.
+    """
+    loader = _Loader(task, seed, dataset, splits, folder, with_csi)
+    train = [loader.labelled(links, TRAIN) for links in task.train]
+    validation = [loader.labelled(links, VALIDATION) for links in task.train]
+    if task.shots:
+        train.append(loader.shots(task.shots))
+    split = splits.get(task, task.scene)
+    test = load_survey(_test_survey(task, seed), dataset, folder, split, with_csi=with_csi)
+    return TaskData(
+        train=concatenate_labelled(train),
+        validation=concatenate_labelled(validation),
+        test=test.take(test_rows(task, split)),
+    )
+
+
+def test_rows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
+    """Return the rows of the test links: windows in random order, each in order of time."""
+    rows = split.rows(TEST)
+    window = split.table["window"].to_numpy()[rows]
+    step = split.table["window_step"].to_numpy()[rows]
+    number = np.unique(window, return_inverse=True)[1]
+    rng = child_generator(task.split.seed, "test order", task.scene)
+    place = rng.permutation(number.max() + 1)[number]
+    return rows[np.lexsort((step, place))]
+
+
+def truth_of(task: Task, dataset: Dataset, splits: Splits) -> pd.DataFrame:
+    """Return one row per test link, in the order that models see: identity, label, position.
+
+    Columns: site, ue_index, block, window, los, x_m and y_m (world frame [m]).
+    """
+    split = splits.get(task, task.scene)
+    rows = test_rows(task, split)
+    links = links_of(dataset, task.scene).iloc[rows]
+    table = split.table.iloc[rows]
+    return pd.DataFrame(
+        {
+            "site": links["site"].to_numpy(),
+            "ue_index": links["ue_index"].to_numpy(),
+            "block": table["block"].to_numpy(),
+            "window": table["window"].to_numpy(),
+            "los": links["los"].to_numpy(),
+            "x_m": links["x_m"].to_numpy(dtype="f8"),
+            "y_m": links["y_m"].to_numpy(dtype="f8"),
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    task: Task
+    seed: int
+    dataset: Dataset
+    splits: Splits
+    folder: Path
+    with_csi: bool
+
+    def labelled(self, links: Links, part: int) -> Labelled:
+        split = self.splits.get(self.task, links.scene)
+        survey = Survey(scene=links.scene, band=links.band, seed=self.seed)
+        measurements = load_survey(survey, self.dataset, self.folder, split, with_csi=self.with_csi)
+        selection = self.dataset.select(scene=links.scene, band=links.band)
+        rows = split.rows(part)
+        return Labelled(
+            measurements=measurements.take(rows),
+            position_m=site_frame_positions(
+                selection.position_m[rows, :2], selection.site_index[rows], selection.sites
+            ),
+            los=selection.los[rows],
+        )
+
+    def shots(self, count: int) -> Labelled:
+        """Draw labelled links of the new scene; more shots hold the fewer ones."""
+        available = self.labelled(Links(scene=self.task.scene, band=self.task.band), TRAIN)
+        if count > len(available):
+            raise SplitError(
+                f"task {self.task.id} asks for {count} shots, but {self.task.scene} has "
+                f"{len(available)} training links"
+            )
+        rng = child_generator(self.seed, "shots", self.task.scene)
+        return available.take(np.sort(rng.permutation(len(available))[:count]))
+
+
+def _test_survey(task: Task, seed: int) -> Survey:
+    return Survey(scene=task.scene, band=task.band, seed=seed, conditions=task.conditions)
+
+
+def site_frame_positions(
+    position_m: Float[np.ndarray, "link 2"],
+    site_index: Int[np.ndarray, "link"],
+    sites: tuple[SiteRecord, ...],
+) -> Float[np.ndarray, "link 2"]:
+    """Turn world into site coordinates: origin at the BS, x along its azimuth [m]."""
+    origin_m, rotation = _site_frames(sites)
+    offset_m = position_m.astype("f8") - origin_m[site_index]
+    return np.einsum("lji,lj->li", rotation[site_index], offset_m)
+
+
+def world_frame_positions(
+    position_m: Float[np.ndarray, "link 2"],
+    site_index: Int[np.ndarray, "link"],
+    sites: tuple[SiteRecord, ...],
+) -> Float[np.ndarray, "link 2"]:
+    """Turn site into world coordinates [m]."""
+    origin_m, rotation = _site_frames(sites)
+    return np.einsum("lij,lj->li", rotation[site_index], position_m) + origin_m[site_index]
+
+
+def world_frame_covariances(
+    covariance_m2: Float[np.ndarray, "link 2 2"],
+    site_index: Int[np.ndarray, "link"],
+    sites: tuple[SiteRecord, ...],
+) -> Float[np.ndarray, "link 2 2"]:
+    """Turn covariances of site coordinates into those of world coordinates [m^2]."""
+    rotation = _site_frames(sites)[1][site_index]
+    return rotation @ covariance_m2 @ rotation.transpose(0, 2, 1)
+
+
+def _site_frames(
+    sites: tuple[SiteRecord, ...],
+) -> tuple[Float[np.ndarray, "site 2"], Float[np.ndarray, "site 2 2"]]:
+    """Return origin and rotation (site to world) of every site's frame."""
+    origin_m = np.array([site.position_m[:2] for site in sites], dtype="f8")
+    yaw = np.array([site.orientation_rad[0] for site in sites])
+    rotation = np.stack([np.cos(yaw), -np.sin(yaw), np.sin(yaw), np.cos(yaw)], axis=-1)
+    return origin_m, rotation.reshape(-1, 2, 2)

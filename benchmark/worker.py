@@ -1,0 +1,101 @@
+"""What happens in a model's process: fit, predict, measure. No test position ever enters it."""
+
+import contextlib
+import platform
+import resource
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from raymark.benchmark.localizer import ModelFolder, Prediction
+from raymark.benchmark.task_data import TaskData
+from raymark.errors import ScoringError
+
+_CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a model's process gives back.
+
+    Attributes:
+        prediction: Positions in the sites' frames.
+        record: Times, memory, parameters and choices, named as in `CellResult`.
+    """
+
+    prediction: Prediction
+    record: dict[str, Any]
+
+
+def start_worker() -> None:
+    """Prepare a process: one thread, so that results do not depend on the machine's cores."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:
+    """Fit a fresh model and locate the test links.
+
+    Raises:
+        ScoringError: If the prediction has the wrong shape or holds values that are not finite.
+    """
+    _reset_peak_memory()
+    localizer = model.create(seed)
+    torch.manual_seed(seed)
+    start = time.perf_counter()
+    localizer.fit(data.train, data.validation)
+    fitted = time.perf_counter()
+    prediction = localizer.predict(data.test)
+    predicted = time.perf_counter()
+    check_prediction(prediction, len(data.test))
+    return Outcome(
+        prediction=prediction,
+        record={
+            "fit_s": fitted - start,
+            "predict_ms_per_point": 1e3 * (predicted - fitted) / len(data.test),
+            "peak_memory_mb": _peak_memory_mb(),
+            "num_parameters": localizer.num_parameters,
+            "choices": localizer.choices,
+            "hardware": f"{platform.machine()}, 1 CPU core",
+        },
+    )
+
+
+def check_prediction(prediction: Prediction, num_links: int) -> None:
+    """Check shape and finiteness of what a model returned.
+
+    Raises:
+        ScoringError: If something is wrong; the first bad link is named.
+    """
+    arrays: dict[str, tuple[np.ndarray, tuple[int, ...]]] = {
+        "position_m": (prediction.position_m, (num_links, 2))
+    }
+    if prediction.covariance_m2 is not None:
+        arrays["covariance_m2"] = (prediction.covariance_m2, (num_links, 2, 2))
+    for name, (array, shape) in arrays.items():
+        if np.shape(array) != shape:
+            raise ScoringError(f"{name} must have shape {shape}, got {np.shape(array)}")
+        bad = np.flatnonzero(~np.isfinite(array).reshape(num_links, -1).all(axis=1))
+        if bad.size:
+            raise ScoringError(f"{name} of test link {bad[0]} is not finite ({bad.size} links)")
+
+
+def _reset_peak_memory() -> None:
+    with contextlib.suppress(OSError):
+        _CLEAR_REFS.write_text("5", encoding="ascii")
+
+
+def _peak_memory_mb() -> float:
+    """Return the largest resident memory since the reset; where Linux's files lack, since start."""
+    with contextlib.suppress(OSError):
+        for line in _STATUS.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

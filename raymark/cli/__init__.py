@@ -1,0 +1,84 @@
+"""The `raymark` command: parse, call one library function, print."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raymark.cli.bench import app as bench_app
+from raymark.cli.bench import run_and_show
+from raymark.cli.datasets import app as datasets_app
+from raymark.cli.datasets import draw_figures, make_dataset, print_summary
+from raymark.cli.options import Overwrite
+from raymark.console import err, out, print_error
+from raymark.errors import RaymarkError
+
+app = typer.Typer(
+    help="Ray-traced radio datasets for localization, and a benchmark on them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+QUICKSTART_TRACKS = ("interpolation", "unseen-nlos")
+
+
+def main() -> None:
+    """Run the command line; a wrong input ends with one sentence and exit code 2."""
+    try:
+        app()
+    except RaymarkError as error:
+        print_error(str(error))
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version")] = False,
+) -> None:
+    if version:
+        from raymark import __version__  # noqa: PLC0415
+
+        out.print(f"raymark {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def quickstart(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for everything it makes")] = Path(
+        "raymark-quickstart"
+    ),
+    overwrite: Overwrite = False,
+) -> None:
+    """Make the `mini` dataset, look into it, compare models on it, and say what to do next."""
+    from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
+
+    dataset, figures = folder / "dataset", folder / "figures"
+    err.print("Loading three city layouts and drawing UEs (the first run compiles kernels) ...")
+    make_dataset(make_plan(load_campaign("mini")), dataset, overwrite=overwrite)
+    drawn = draw_figures(dataset, figures, overwrite=True)
+    print_summary(dataset)
+    out.print()
+    run_and_show("mini", dataset, folder / "runs", folder / "board", tracks=QUICKSTART_TRACKS)
+    out.print(
+        f"\nDataset: {dataset}\nFigures: {figures} ({len(drawn)} files)\n"
+        f"Board:   {folder / 'board' / 'index.html'} (open it in a browser; 200 UEs a scene are "
+        "too few to compare models by)",
+        soft_wrap=True,
+    )
+    out.print(
+        "\nWhat next:\n"
+        f"  check every hash               raymark verify {dataset}\n"
+        f"  fingerprints as HDF5           raymark fingerprints {dataset} --scene munich "
+        "--band 28GHz --out munich.h5\n"
+        "  a campaign of your own         raymark presets show mini > my.yaml, edit, "
+        "raymark generate my.yaml --out DIR\n"
+        "  a model of your own            raymark bench new-model my_model\n"
+        f"  in Python                      raymark.open_dataset('{dataset}')",
+        soft_wrap=True,
+    )
+
+
+app.add_typer(datasets_app)
+app.add_typer(bench_app, name="bench")

@@ -1,0 +1,321 @@
+"""Commands of the benchmark."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from raymark.cli.options import INTERRUPTED, Overwrite
+from raymark.console import cell, err, out, print_error, progress_bar, stage_bars
+
+app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
+
+SuiteOption = Annotated[str, typer.Option(help="Name of a suite (mini, small, v1), or a YAML file")]
+DataOption = Annotated[Path, typer.Option(metavar="DIR", help="Dataset of the suite")]
+RunsArgument = Annotated[Path, typer.Argument(metavar="RUNS", help="Folder of a run")]
+TracksOption = Annotated[str, typer.Option(help="Only these tracks, separated by commas")]
+
+
+@app.command()
+def tasks(suite: SuiteOption = "small") -> None:
+    """List the tasks of a suite."""
+    from raymark.benchmark import load_suite  # noqa: PLC0415
+
+    loaded = load_suite(suite)
+    table = Table("task", "trained on", "ranked", box=None)
+    for task in loaded.tasks():
+        trained = ", ".join(f"{links.scene} {links.band}" for links in task.train)
+        shots = f" + {task.shots} links of {task.scene}" if task.shots else ""
+        table.add_row(task.id, trained + shots, "yes" if task.is_ranked else "no")
+    out.print(table)
+    out.print(f"suite {loaded.name}@{loaded.version}, {len(loaded.tasks())} tasks")
+    out.print(f"suite hash    {loaded.hash}", soft_wrap=True)
+    out.print(f"dataset hash  {loaded.content_hash}", soft_wrap=True)
+
+
+@app.command()
+def show(task: Annotated[str, typer.Argument(metavar="TASK", help="Id of a task")]) -> None:
+    """Print a task as YAML."""
+    import yaml  # noqa: PLC0415
+
+    from raymark.benchmark import find_task  # noqa: PLC0415
+
+    found = find_task(task)
+    text = yaml.safe_dump(found.model_dump(mode="json"), sort_keys=False)
+    typer.echo(f"# {found.id}\n{text}", nl=False)
+
+
+@app.command()
+def models() -> None:
+    """List the models."""
+    from raymark.models import get_model, model_names  # noqa: PLC0415
+
+    table = Table("model", "summary", "tuning", box=None)
+    for name in model_names():
+        info = get_model(name).info
+        table.add_row(name, info.summary, info.tuning)
+    out.print(table)
+
+
+@app.command()
+def audit(
+    data: DataOption,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Gets table and maps")],
+    suite: SuiteOption = "small",
+) -> None:
+    """Audit every split for leakage: distances, oracles, variogram, maps; print the hashes."""
+    from raymark.benchmark import load_suite  # noqa: PLC0415
+    from raymark.benchmark.run import require_dataset  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+
+    loaded, dataset = load_suite(suite), open_dataset(data)
+    require_dataset(loaded, dataset)
+    table = _audit(loaded, dataset, folder)
+    shown = Table(
+        "track", "scene", "fold", "train", "val.", "test", "nearest [m]", "hash", box=None
+    )
+    for row in table.itertuples(index=False):
+        shown.add_row(
+            row.track,
+            row.scene,
+            str(row.fold),
+            str(row.num_train),
+            str(row.num_validation),
+            str(row.num_test),
+            f"{row.distance_q10_m:.1f} / {row.distance_q50_m:.1f} / {row.distance_q90_m:.1f}",
+            row.hash[:12],
+        )
+    out.print(shown)
+    out.print("nearest: distance from test to training points, 10 %, 50 % and 90 % quantiles")
+    out.print(f"wrote {folder}")
+
+
+@app.command()
+def run(
+    data: DataOption,
+    folder: Annotated[Path, typer.Option("--out", metavar="RUNS", help="Folder of the run")],
+    suite: SuiteOption = "small",
+    models: Annotated[
+        str, typer.Option(help="Names or folders of models, separated by commas; all if not given")
+    ] = "",
+    tracks: TracksOption = "",
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; as many as cores if 0")] = 0,
+    any_data: Annotated[
+        bool, typer.Option("--any-data", help="Use a dataset that is not the suite's published one")
+    ] = False,
+) -> None:
+    """Run models on a suite; the same command goes on where it stopped."""
+    from raymark.benchmark import load_suite  # noqa: PLC0415
+
+    loaded = load_suite(suite)
+    if any_data:
+        loaded = _rebound(loaded, data)
+    report = _run(loaded, data, folder, models=_listed(models), tracks=_listed(tracks), jobs=jobs)
+    out.print(f"{report.num_run} cells run, {report.num_kept} kept, in {folder}")
+    for place, reason in report.failures:
+        print_error(f"{place}: {reason}")
+    if report.failures:
+        raise typer.Exit(1)
+    out.print(f"next: raymark bench board {folder} --data {data} --out DIR")
+
+
+@app.command()
+def score(
+    runs: RunsArgument,
+    csv: Annotated[Path | None, typer.Option(help="Write all rows to a CSV file")] = None,
+) -> None:
+    """Recompute every metric from the stored predictions."""
+    from raymark.benchmark.scoring import score_rows, score_run  # noqa: PLC0415
+    from raymark.benchmark.store import RunFolder  # noqa: PLC0415
+    from raymark.shard import write_text  # noqa: PLC0415
+
+    rows = score_rows(score_run(RunFolder(runs)))
+    keys = ["track", "label", "model"]
+    names = ["median_m", "p90_m", "mse_m2"]
+    mean = rows.groupby(keys, sort=False)[names].mean().reset_index()
+    table = Table("track", "label", "model", "median [m]", "P90 [m]", "MSE [m²]", box=None)
+    for row in mean.itertuples(index=False):
+        table.add_row(*(cell(value) for value in row))
+    out.print(table)
+    out.print(f"{len(rows)} rows; means over scenes, bands, folds and seeds")
+    if csv is not None:
+        write_text(csv, rows.to_csv(index=False))
+        out.print(f"wrote {csv}")
+
+
+@app.command()
+def board(
+    runs: RunsArgument,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the board")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Dataset, for the buildings below the maps")
+    ] = None,
+    submission: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a submission; may be given several times")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the board: HTML page, Markdown, CSV and JSON, all from stored predictions."""
+    _board(runs, folder, data=data, submissions=submission or [], overwrite=overwrite)
+
+
+@app.command("new-model")
+def new_model(
+    name: Annotated[str, typer.Argument(help="Name of the model and its folder")],
+    folder: Annotated[Path, typer.Option("--out", help="Where the folder goes")] = Path(),
+) -> None:
+    """Make a working model folder to start from."""
+    from raymark.benchmark.scaffold import new_model as make  # noqa: PLC0415
+
+    made = make(name, folder)
+    out.print(f"wrote {made}: edit model.py, then")
+    out.print(f"  raymark bench run --suite mini --data DIR --models {made} --out runs")
+
+
+@app.command()
+def check(
+    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="Its folder")],
+    data: DataOption,
+) -> None:
+    """Check the predictions of a model that was run elsewhere; needs no network."""
+    from raymark.benchmark import load_suite  # noqa: PLC0415
+    from raymark.benchmark.run import require_dataset  # noqa: PLC0415
+    from raymark.benchmark.submission import (  # noqa: PLC0415
+        read_submission,
+        submitted_suite,
+    )
+    from raymark.benchmark.task_data import Splits, truth_of  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+
+    suite, dataset = load_suite(submitted_suite(submission)), open_dataset(data)
+    require_dataset(suite, dataset)
+    splits = Splits(dataset, suite.window_size)
+    record, cells = read_submission(submission, suite, lambda task: truth_of(task, dataset, splits))
+    num_tasks = len({found.task.id for found in cells})
+    out.print(
+        f"{submission}: '{record.name}' predicts {num_tasks} of {len(suite.tasks())} tasks of "
+        f"{suite.name}@{suite.version} ({len(cells)} files); every point once, all finite"
+    )
+
+
+@app.command()
+def export(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Id of a task")],
+    data: DataOption,
+    file: Annotated[Path, typer.Option("--out", help="HDF5 file to write")],
+    seed: Annotated[int, typer.Option(help="Seed of the task")] = 0,
+    csi: Annotated[bool, typer.Option("--csi", help="Add the noisy CSI")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write what a model receives for a task, for use in any framework."""
+    from raymark.benchmark import find_task, load_suite  # noqa: PLC0415
+    from raymark.benchmark.export import export_task  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+
+    found = find_task(task)
+    export_task(
+        load_suite(found.suite),
+        found,
+        open_dataset(data),
+        file,
+        seed=seed,
+        with_csi=csi,
+        overwrite=overwrite,
+    )
+    out.print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+def run_and_show(
+    suite: str, data: Path, runs: Path, folder: Path, *, tracks: Sequence[str]
+) -> None:
+    """Run all models on some tracks of a suite and write their board.
+
+    A processor that rounds otherwise makes another dataset than the published one; the run goes on
+    with what is there, and says so.
+    """
+    from raymark.benchmark import load_suite  # noqa: PLC0415
+
+    loaded = _rebound(load_suite(suite), data)
+    report = _run(loaded, data, runs, models=[], tracks=tracks, jobs=0)
+    for place, reason in report.failures:
+        print_error(f"{place}: {reason}")
+    _board(runs, folder, data=data, submissions=[], overwrite=True)
+
+
+def _rebound(suite: Any, data: Path) -> Any:
+    """Return the suite itself on its own dataset, else the suite bound to the one that is there."""
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+
+    found = open_dataset(data).manifest.content_hash or ""
+    if found == suite.content_hash:
+        return suite
+    err.print(f"{data} is not the published dataset of '{suite.name}': compare with no other board")
+    return suite.rebound(found)
+
+
+def _run(
+    suite: Any,
+    data: Path,
+    folder: Path,
+    *,
+    models: Sequence[str],
+    tracks: Sequence[str],
+    jobs: int,
+) -> Any:
+    from raymark.benchmark.run import Runner  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.models import get_model, model_names  # noqa: PLC0415
+
+    dataset = open_dataset(data)
+    chosen = [get_model(name) for name in models or model_names()]
+    runner = Runner(suite, dataset, folder, num_jobs=jobs)
+    try:
+        if not (folder / "audit").is_dir():
+            _audit(suite, dataset, folder / "audit")
+        with stage_bars() as progress:
+            return runner.run(chosen, tracks=tracks, progress=progress)
+    except KeyboardInterrupt:
+        err.print(f"interrupted; nothing is lost: run the same command to go on in {folder}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _audit(suite: Any, dataset: Any, folder: Path) -> Any:
+    from raymark.benchmark.audit import audit_suite, splits_of  # noqa: PLC0415
+    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
+
+    total = sum(1 for _ in splits_of(suite))
+    with progress_bar("audit", total, "splits") as advance:
+        return audit_suite(
+            suite,
+            dataset,
+            folder,
+            height_maps=dataset_height_maps(dataset),
+            progress=lambda _key: advance(1),
+        )
+
+
+def _board(
+    runs: Path, folder: Path, *, data: Path | None, submissions: Sequence[Path], overwrite: bool
+) -> None:
+    from raymark.benchmark.board import terminal_table, write_board  # noqa: PLC0415
+    from raymark.benchmark.publication import build_board  # noqa: PLC0415
+    from raymark.benchmark.store import RunFolder  # noqa: PLC0415
+    from raymark.benchmark.submission import read_submission  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
+
+    source = RunFolder(runs)
+    suite = source.info().suite
+    read = [read_submission(path, suite, source.truth) for path in submissions]
+    height_maps = dataset_height_maps(open_dataset(data)) if data is not None else None
+    with stage_bars() as progress:
+        made = build_board(source, read, height_maps=height_maps, progress=progress)
+    written = write_board(made, folder, overwrite=overwrite)
+    out.print(terminal_table(made))
+    out.print(f"wrote {', '.join(path.name for path in written)} to {folder}")
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
