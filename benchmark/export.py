@@ -9,9 +9,14 @@ import numpy as np
 from raymark.benchmark.features import feature_matrix
 from raymark.benchmark.measurements import Labelled, Measurements
 from raymark.benchmark.measuring import measure
-from raymark.benchmark.run import require_dataset
 from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.task_data import Splits, load_task, surveys_of, truth_of
+from raymark.benchmark.task_data import (
+    Splits,
+    load_task,
+    require_dataset,
+    surveys_of,
+    truth_of,
+)
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError, DatasetError
 from raymark.shard import publish, writable

@@ -24,6 +24,9 @@ from raymark.synthesis import PathBatch
 MEASURING_VERSION = 1
 """Raised when the estimates or the features change, so that everything is run anew."""
 
+NUM_EXTRACTED_PATHS, NUM_KEPT_PATHS = 24, 8
+"""Weak paths are estimated too, since those that are not bias the strong ones; 8 are handed on."""
+
 _LEAST_COHERENCE = 1e-12
 
 
@@ -163,7 +166,8 @@ def _estimates(
         paths.band,
         noise_variance=front_end.noise_variance(paths.band),
         orientation_rad=paths.orientation_rad,
-    )
+        max_num_paths=NUM_EXTRACTED_PATHS,
+    ).strongest(NUM_KEPT_PATHS)
     yaw_rad = float(paths.orientation_rad[0])
     delay_s, mask = estimated.delay_s.numpy(), estimated.mask.numpy()
     azimuth_rad = _wrap(estimated.azimuth_bs_rad.numpy() - yaw_rad)

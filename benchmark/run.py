@@ -1,12 +1,9 @@
 """Run models on a suite: cell by cell over the cores, resumable, with every failure on record."""
 
-import contextlib
 import importlib.metadata
-import multiprocessing
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ import numpy as np
 
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import MEASURING_VERSION, Survey, measure
+from raymark.benchmark.processes import run_jobs
 from raymark.benchmark.references import REFERENCES, References
 from raymark.benchmark.store import (
     ModelRecord,
@@ -28,13 +26,15 @@ from raymark.benchmark.store import (
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import (
     Splits,
+    TaskData,
     load_task,
+    require_dataset,
     surveys_of,
     truth_of,
     world_frame_covariances,
     world_frame_positions,
 )
-from raymark.benchmark.worker import Outcome, fit_and_predict, start_worker
+from raymark.benchmark.worker import Outcome, fit_and_predict
 from raymark.config import config_hash, nearest
 from raymark.dataset import Dataset, open_dataset
 from raymark.errors import ConfigError, RaymarkError
@@ -64,6 +64,10 @@ class _Cell:
     model: ModelFolder
     seed: int
     hash: str
+
+    @property
+    def needs_csi(self) -> bool:
+        return "csi" in self.model.info.inputs
 
 
 class Runner:
@@ -117,11 +121,12 @@ class Runner:
             for seed in task.seeds
             for model in models
         ]
-        pending = [c for c in cells if not self._is_finished(c.task, c.model.name, c.seed, c.hash)]
+        pending = [
+            c for c in cells if not self.folder.is_finished(c.task, c.model.name, c.seed, c.hash)
+        ]
         for model in models:
             self.folder.write_model(_record_of(model))
-        with _pool(self.num_jobs) as pool:
-            self._measure(pool, tasks, pending, progress)
+        self._measure(tasks, pending, progress)
         self._references(tasks, progress)
         self._run_cells(pending, progress)
         return RunReport(
@@ -135,34 +140,30 @@ class Runner:
         for track in tracks:
             if track not in known:
                 raise ConfigError(
-                    f"suite '{self.suite.name}' has no track '{track}'{nearest(track, list(known))} "
+                    f"suite '{self.suite.name}' has no track '{track}'"
+                    f"{nearest(track, list(known))} "
                     f"(it has: {', '.join(known)})"
                 )
         return [task for task in self.suite.tasks() if not tracks or task.track in tracks]
 
-    def _is_finished(self, task: Task, model: str, seed: int, cell_hash: str) -> bool:
-        return self.folder.is_finished(task, model, seed, cell_hash)
-
-    def _measure(
-        self, pool: ProcessPoolExecutor, tasks: list[Task], cells: list[_Cell], progress: Progress
-    ) -> None:
+    def _measure(self, tasks: list[Task], cells: list[_Cell], progress: Progress) -> None:
         """Estimate what the open cells and the references need."""
         wanted: dict[Survey, bool] = {}
         for cell in cells:
-            with_csi = "csi" in cell.model.info.inputs
             for survey in surveys_of(cell.task, cell.seed):
-                wanted[survey] = wanted.get(survey, False) or with_csi
+                wanted[survey] = wanted.get(survey, False) or cell.needs_csi
         for task in tasks:
             for survey in surveys_of(task, task.seeds[0]):
                 wanted.setdefault(survey, False)
-        futures = [
-            pool.submit(_measure_in_worker, survey, self.dataset.folder, self.folder.root, csi)
-            for survey, csi in wanted.items()
-        ]
-        for i, future in enumerate(futures):
-            progress("measure", i, len(futures))
-            future.result()
-        progress("measure", len(futures), len(futures))
+        folders = (self.dataset.folder, self.folder.measurements)
+        done = run_jobs(
+            _measure_in_worker, wanted, lambda s: (s, *folders, wanted[s]), self.num_jobs
+        )
+        progress("measure", 0, len(wanted))
+        for i, (_, result) in enumerate(done, start=1):
+            if isinstance(result, Exception):
+                raise result
+            progress("measure", i, len(wanted))
 
     def _references(self, tasks: list[Task], progress: Progress) -> None:
         """Keep the truth of each task and what the oracles and the bound make of it."""
@@ -171,7 +172,7 @@ class Runner:
             progress("references", i, len(tasks))
             seed, cell_hash = task.seeds[0], _reference_hash(task)
             names = references.names(task)
-            if all(self._is_finished(task, name, seed, cell_hash) for name in names):
+            if all(self.folder.is_finished(task, name, seed, cell_hash) for name in names):
                 continue
             truth = truth_of(task, self.dataset, self.splits)
             self.folder.write_truth(task, truth)
@@ -190,68 +191,25 @@ class Runner:
         progress("references", len(tasks), len(tasks))
 
     def _run_cells(self, cells: list[_Cell], progress: Progress) -> None:
-        """Keep all processes busy; data is loaded here, so that no process opens the dataset."""
-        queue, done = list(reversed(cells)), 0
-        running: dict[Future[Outcome], _Cell] = {}
-        suspects: list[_Cell] = []
-        with contextlib.ExitStack() as stack:
-            pool = stack.enter_context(_pool(self.num_jobs))
-            while queue or running:
-                while queue and len(running) < 2 * self.num_jobs:
-                    cell = queue.pop()
-                    running[self._submit(pool, cell)] = cell
-                progress("models", done, len(cells))
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    cell = running.pop(future)
-                    if isinstance(future.exception(), BrokenProcessPool):
-                        suspects.append(cell)
-                        continue
-                    self._finish(cell, future)
-                    done += 1
-                if suspects and not running:
-                    pool = stack.enter_context(_pool(self.num_jobs))
-                    self._run_alone(suspects)
-                    done += len(suspects)
-                    suspects = []
-        progress("models", done, len(cells))
+        progress("models", 0, len(cells))
+        done = run_jobs(fit_and_predict, cells, self._arguments, self.num_jobs)
+        for i, (cell, result) in enumerate(done, start=1):
+            if isinstance(result, Outcome):
+                self._keep(cell, result)
+            else:
+                self.folder.write_failure(cell.task, cell.model.name, cell.seed, _reason(result))
+            progress("models", i, len(cells))
 
-    def _run_alone(self, cells: list[_Cell]) -> None:
-        """Find out which of several cells killed their common pool of processes."""
-        for cell in cells:
-            with _pool(1) as pool:
-                future = self._submit(pool, cell)
-                wait([future])
-                self._finish(cell, future)
-
-    def _submit(self, pool: ProcessPoolExecutor, cell: _Cell) -> Future[Outcome]:
+    def _arguments(self, cell: _Cell) -> tuple[ModelFolder, int, TaskData]:
+        """Load the data here, so that no model's process opens the dataset."""
+        folder = self.folder.measurements
         data = load_task(
-            cell.task,
-            cell.seed,
-            self.dataset,
-            self.splits,
-            self.folder.measurements,
-            with_csi="csi" in cell.model.info.inputs,
+            cell.task, cell.seed, self.dataset, self.splits, folder, with_csi=cell.needs_csi
         )
-        try:
-            return pool.submit(fit_and_predict, cell.model, cell.seed, data)
-        except BrokenProcessPool as error:
-            failed: Future[Outcome] = Future()
-            failed.set_exception(error)
-            return failed
+        return cell.model, cell.seed, data
 
-    def _finish(self, cell: _Cell, future: Future[Outcome]) -> None:
-        error = future.exception()
-        if error is not None:
-            text = (
-                str(error)
-                if isinstance(error, RaymarkError)
-                else f"{type(error).__name__}: {error}"
-            )
-            if isinstance(error, BrokenProcessPool):
-                text = "the model's process died (out of memory, or a crash of a library)"
-            self.folder.write_failure(cell.task, cell.model.name, cell.seed, text)
-            return
-        outcome = future.result()
+    def _keep(self, cell: _Cell, outcome: Outcome) -> None:
+        """Write predictions in world coordinates."""
         truth = self.folder.truth(cell.task)
         sites = self.dataset.select(scene=cell.task.scene, band=cell.task.band).sites
         site_index = np.array([[s.site for s in sites].index(x) for x in truth["site"]])
@@ -270,22 +228,6 @@ class Runner:
         )
 
 
-def require_dataset(suite: Suite, dataset: Dataset) -> None:
-    """Check that a dataset is the one of a suite.
-
-    Raises:
-        ConfigError: If its content hash differs.
-    """
-    found = dataset.manifest.content_hash or ""
-    if found != suite.content_hash:
-        raise ConfigError(
-            f"suite '{suite.name}' is for the dataset with content hash "
-            f"{suite.content_hash[:12]}, {dataset.folder} has {found[:12]}; make the right one "
-            f"with `raymark generate {suite.preset} --out DIR`, or add "
-            "--any-data for a run that compares with no other"
-        )
-
-
 def software_versions() -> dict[str, str]:
     """Return the versions that predictions depend on, and the commit where there is one."""
     names = ("raymark", "numpy", "scipy", "torch", "scikit-learn")
@@ -300,37 +242,14 @@ def software_versions() -> dict[str, str]:
     return versions | ({"commit": commit.stdout.strip()} if commit.returncode == 0 else {})
 
 
-@contextlib.contextmanager
-def _pool(num_jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Make processes that start afresh and compute with one thread each."""
-    with _one_thread_environment():
-        pool = ProcessPoolExecutor(
-            num_jobs, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker
-        )
-        try:
-            yield pool
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+def _measure_in_worker(survey: Survey, dataset: Path, folder: Path, with_csi: bool) -> None:
+    measure(survey, open_dataset(dataset), folder, with_csi=with_csi)
 
 
-@contextlib.contextmanager
-def _one_thread_environment() -> Iterator[None]:
-    """Libraries read these when they are loaded, which is before any code of ours runs."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _measure_in_worker(survey: Survey, dataset_folder: Path, root: Path, with_csi: bool) -> None:
-    measure(survey, open_dataset(dataset_folder), RunFolder(root).measurements, with_csi=with_csi)
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BrokenProcessPool):
+        return "the model's process died (out of memory, or a crash of a library)"
+    return str(error) if isinstance(error, RaymarkError) else f"{type(error).__name__}: {error}"
 
 
 def _cell_hash(task: Task, model: ModelFolder, seed: int) -> str:

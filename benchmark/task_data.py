@@ -14,9 +14,9 @@ from raymark.benchmark.measurements import (
 )
 from raymark.benchmark.measuring import Survey, load_survey
 from raymark.benchmark.splits import TEST, TRAIN, VALIDATION, Split, links_of, make_split
-from raymark.benchmark.task import Links, SplitSettings, Task
+from raymark.benchmark.task import Links, SplitSettings, Suite, Task
 from raymark.dataset import Dataset
-from raymark.errors import SplitError
+from raymark.errors import ConfigError, SplitError
 from raymark.manifest import SiteRecord
 from raymark.seeding import child_generator
 
@@ -63,6 +63,22 @@ class Splits:
                 "version of the suite"
             )
         return made
+
+
+def require_dataset(suite: Suite, dataset: Dataset) -> None:
+    """Check that a dataset is the one of a suite.
+
+    Raises:
+        ConfigError: If its content hash differs.
+    """
+    found = dataset.manifest.content_hash or ""
+    if found != suite.content_hash:
+        raise ConfigError(
+            f"suite '{suite.name}' is for the dataset with content hash "
+            f"{suite.content_hash[:12]}, {dataset.folder} has {found[:12]}; make the right one "
+            f"with `raymark generate {suite.preset} --out DIR`, or add "
+            "--any-data for a run that compares with no other"
+        )
 
 
 def surveys_of(task: Task, seed: int) -> list[Survey]:

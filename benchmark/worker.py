@@ -3,7 +3,6 @@
 import contextlib
 import platform
 import resource
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -31,12 +30,6 @@ class Outcome:
 
     prediction: Prediction
     record: dict[str, Any]
-
-
-def start_worker() -> None:
-    """Prepare a process: one thread, so that results do not depend on the machine's cores."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
 
 
 def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:

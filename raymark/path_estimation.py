@@ -25,10 +25,10 @@ FALSE_ALARM_PROBABILITY = 0.01
 DYNAMIC_RANGE_DB = 60.0
 """Weaker paths than this below a link's first one are not searched: float32 ends near there."""
 
-_CHUNK = 64
+_CHUNK = 64  # links at a time: the spectra stay in the cache
 _OVERSAMPLING = 2
 _NUM_STEPS = 3
-_RIDGE = 1e-6
+_RIDGE = 1e-6  # against a norm of 1: keeps the amplitudes of two merged paths finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,12 @@ class EstimatedPaths:
     azimuth_bs_rad: Float[Tensor, "link path"]
     power_db: Float[Tensor, "link path"]
     mask: Bool[Tensor, "link path"]
+
+    def strongest(self, num_paths: int) -> "EstimatedPaths":
+        """Return the first `num_paths` columns."""
+        return EstimatedPaths(
+            **{name: getattr(self, name)[:, :num_paths] for name in EstimatedPaths.__slots__}
+        )
 
 
 class _Fit(NamedTuple):

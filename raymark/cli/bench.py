@@ -67,7 +67,7 @@ def audit(
 ) -> None:
     """Audit every split for leakage: distances, oracles, variogram, maps; print the hashes."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
-    from raymark.benchmark.run import require_dataset  # noqa: PLC0415
+    from raymark.benchmark.task_data import require_dataset  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
 
     loaded, dataset = load_suite(suite), open_dataset(data)
@@ -181,12 +181,15 @@ def check(
 ) -> None:
     """Check the predictions of a model that was run elsewhere; needs no network."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
-    from raymark.benchmark.run import require_dataset  # noqa: PLC0415
     from raymark.benchmark.submission import (  # noqa: PLC0415
         read_submission,
         submitted_suite,
     )
-    from raymark.benchmark.task_data import Splits, truth_of  # noqa: PLC0415
+    from raymark.benchmark.task_data import (  # noqa: PLC0415
+        Splits,
+        require_dataset,
+        truth_of,
+    )
     from raymark.dataset import open_dataset  # noqa: PLC0415
 
     suite, dataset = load_suite(submitted_suite(submission)), open_dataset(data)
