@@ -125,6 +125,8 @@ def variogram(dataset: Dataset, scene: str, band: str) -> pd.DataFrame:
         rows = np.flatnonzero((selection.site_index == site) & (selection.los >= 0))
         rng = child_generator(0, "variogram", scene, site)
         rows = np.sort(rng.permutation(rows)[:_MAX_LINKS])
+        if not len(rows):
+            continue
         position_m = selection.position_m[rows, :2]
         images = _angle_delay_images(selection, rows)
         pairs = cKDTree(position_m).query_pairs(MAX_LAG_M, output_type="ndarray")

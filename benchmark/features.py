@@ -6,6 +6,9 @@ from jaxtyping import Bool, Float
 from raymark.benchmark.measurements import Measurements
 from raymark.frames import unit_vector
 
+FEATURES_VERSION = 1
+"""Raised when the features change, so that models are run anew."""
+
 LEAST_POWER_DB = -180.0
 """Stands for the power of a path that is not there; below every noise floor that is in use [dB]."""
 
@@ -47,8 +50,8 @@ def path_loss_free_power_db(
 ) -> Float[np.ndarray, "link path"]:
     """Return path powers with the carrier's free-space factor taken out, so that bands compare."""
     carrier_db = 20 * np.log10(measurements.carrier_hz / 1e9)
-    power_db = np.where(measurements.path_mask, measurements.path_power_db, LEAST_POWER_DB)
-    return np.maximum(power_db + carrier_db[:, None], LEAST_POWER_DB)
+    power_db = measurements.path_power_db + carrier_db[:, None]
+    return np.where(measurements.path_mask, np.maximum(power_db, LEAST_POWER_DB), LEAST_POWER_DB)
 
 
 def feature_matrix(measurements: Measurements) -> Float[np.ndarray, "link feature"]:

@@ -22,7 +22,7 @@ from raymark.shard import publish, writable
 from raymark.synthesis import PathBatch
 
 MEASURING_VERSION = 1
-"""Raised when the estimates or the features change, so that everything is run anew."""
+"""Raised when the estimates change, so that kept ones are made anew."""
 
 NUM_EXTRACTED_PATHS, NUM_KEPT_PATHS = 24, 8
 """Weak paths are estimated too, since those that are not bias the strong ones; 8 are handed on."""
@@ -146,8 +146,9 @@ def _batches(
     for start, stop in selection.ranges(BATCH_SIZE):
         paths = selection.path_batch(start, stop)
         if conditions is not None:
-            names = (selection.sites[0].scene, selection.band.name, "blockage", start)
-            paths = _block_paths(paths, conditions, child_generator(seed, *names))
+            # The same paths are blocked at every band: no band in the name of the draw.
+            rng = child_generator(seed, selection.sites[0].scene, "blockage", start)
+            paths = _block_paths(paths, conditions, rng)
         yield _estimates(selection, paths, front_end, start, seed)
 
 

@@ -10,6 +10,7 @@ from matplotlib import image
 
 from raymark.benchmark.audit import TABLE_NAME
 from raymark.benchmark.board import Board, Layout, ModelInfo, SuiteInfo, TrackInfo
+from raymark.benchmark.board.content import AUDIT_COLUMNS
 from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score_run
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
 from raymark.benchmark.summary import cdfs_of, compare, maps_of, summarize
@@ -64,7 +65,11 @@ def build_board(
         rows=score_rows(cells),
         summary=summary,
         comparisons=compare(groups, [r.name for r in records.values() if r.kind == "model"]),
-        audits=pd.read_parquet(audit).drop(columns="hash") if audit.is_file() else pd.DataFrame(),
+        audits=(
+            pd.read_parquet(audit).drop(columns="hash")
+            if audit.is_file()
+            else pd.DataFrame(columns=list(AUDIT_COLUMNS))
+        ),
         cdfs=cdfs_of(groups),
         maps=maps_of(groups),
         layouts={name: layout_of(heights) for name, heights in (height_maps or {}).items()},

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from raymark.benchmark.features import FEATURES_VERSION
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import MEASURING_VERSION, Survey, measure
 from raymark.benchmark.processes import run_jobs
@@ -253,7 +254,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _cell_hash(task: Task, model: ModelFolder, seed: int) -> str:
-    return cell_hash_of(task, [MEASURING_VERSION, model.name, model_hash(model), seed])
+    versions = [MEASURING_VERSION, FEATURES_VERSION]
+    return cell_hash_of(task, [*versions, model.name, model_hash(model), seed])
 
 
 def _reference_hash(task: Task) -> str:

@@ -145,14 +145,14 @@ class Group:
         key: (track, shots, scene, band).
         truth: One row per test link of every fold; `block` is unique over folds.
         error_m: By model, the error of every seed at every present point [m].
-        covered: By model that states covariances, the squared Mahalanobis distances.
+        mahalanobis_squared: By model that states covariances, of the same shape.
         present: By model, which rows of `truth` its columns are.
     """
 
     key: tuple[str, int | None, str, str]
     truth: pd.DataFrame
-    error_m: dict[str, Float[np.ndarray, "seed point"]]
-    mahalanobis_squared: dict[str, Float[np.ndarray, "seed point"]]
+    error_m: dict[str, Float[np.ndarray, "_seed _point"]]
+    mahalanobis_squared: dict[str, Float[np.ndarray, "_seed _point"]]
     present: dict[str, Bool[np.ndarray, "link"]]
 
 

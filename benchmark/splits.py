@@ -65,7 +65,6 @@ def make_split(dataset: Dataset, scene: str, settings: SplitSettings, *, window_
     else:
         block = block_numbers(links, BOOTSTRAP_BLOCK_M, rng)
         part = _tracks(links, settings, rng)
-    _require_all_parts(part, scene, settings)
     window, window_step = _windows(links, part, window_size)
     table = links[["site", "ue_index"]].assign(
         part=part, block=block, window=window, window_step=window_step
@@ -98,21 +97,27 @@ def check_split(split: Split, links: pd.DataFrame) -> None:
     if table.duplicated(["site", "ue_index"]).any():
         raise SplitError(f"split of {split.scene}: a UE stands in two rows")
     used = table["part"].to_numpy() != UNUSED
-    whole = table["block"] if isinstance(settings, NlosBlocks) else track_keys(links)
-    groups = {"window": table["window"], "block" if whole is table["block"] else "track": whole}
+    groups = {"window": table["window"]}
+    if isinstance(settings, NlosBlocks):
+        groups["block"] = table["block"]
+    else:
+        groups["track"] = track_keys(links)
     for noun, group in groups.items():
         num_parts = table["part"][used].groupby(group[used].to_numpy()).nunique()
         if (num_parts > 1).any():
             name = num_parts.index[num_parts > 1][0]
             raise SplitError(f"split of {split.scene}: {noun} {name} lies in two parts")
     buffer_m = 0.0 if isinstance(settings, RandomTracks) else settings.buffer_m
-    position_m, part = positions_of(links), table["part"].to_numpy()
-    gap_m = distance_to_nearest(position_m[part == TEST], position_m[part == TRAIN]).min()
-    if gap_m < buffer_m:
-        raise SplitError(
-            f"split of {split.scene}: a training point lies {gap_m:.2f} m from a test point, "
-            f"closer than the buffer of {buffer_m:g} m"
-        )
+    _require_all_parts(table["part"].to_numpy(), split.scene, settings)
+    position_m = positions_of(links)
+    for noun, part in {"training": TRAIN, "validation": VALIDATION}.items():
+        others_m = position_m[split.rows(part)]
+        gap_m = distance_to_nearest(position_m[split.rows(TEST)], others_m).min()
+        if gap_m < buffer_m:
+            raise SplitError(
+                f"split of {split.scene}: a {noun} point lies {gap_m:.2f} m from a "
+                f"test point, closer than the buffer of {buffer_m:g} m"
+            )
 
 
 def distance_to_nearest(

@@ -22,6 +22,8 @@ TRACKS: dict[Track, str] = {
 }
 """Every track and what it asks."""
 
+Count = Annotated[int, Field(ge=0)]
+
 Input = Literal["paths", "aoa_profile", "scalars", "csi"]
 INPUTS: tuple[Input, ...] = ("paths", "aoa_profile", "scalars", "csi")
 
@@ -100,12 +102,19 @@ class TrackSettings(Strict):
 
     track: Track
     split: SplitSettings
-    folds: tuple[int, ...] = Field(default=(), description="Folds of `nlos-blocks` to run")
-    shots: tuple[int, ...] = Field(default=(), description="Labelled links of the new scene")
+    folds: tuple[Count, ...] = Field(default=(), description="Folds of `nlos-blocks` to run")
+    shots: tuple[Count, ...] = Field(default=(), description="Labelled links of the new scene")
     conditions: Conditions | None = None
 
     @model_validator(mode="after")
     def _fits_its_track(self) -> "TrackSettings":
+        if (self.track == "unseen-nlos") != (self.split.kind == "nlos-blocks"):
+            raise ValueError("track 'unseen-nlos', and it alone, is split by 'nlos-blocks'")
+        if (
+            isinstance(self.split, NlosBlocks)
+            and max(self.folds, default=0) >= self.split.num_folds
+        ):
+            raise ValueError(f"folds must be below num_folds ({self.split.num_folds})")
         rules = {
             "folds": (bool(self.folds), self.split.kind == "nlos-blocks"),
             "shots": (bool(self.shots), self.track == "cross-scene"),
@@ -173,12 +182,34 @@ class Suite(Strict):
     content_hash: str = Field(description="Content hash of that dataset")
     scenes: tuple[str, ...] = Field(min_length=1)
     bands: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1, description="Of noise and of models")
+    seeds: tuple[Count, ...] = Field(min_length=1, description="Of noise and of models")
     window_size: int = Field(default=5, ge=1, description="Consecutive measurements in a window")
     tracks: tuple[TrackSettings, ...] = Field(min_length=1)
     split_hashes: dict[str, str] = Field(
         default_factory=dict, description="By `track/scene` or `track/fold-f/scene`"
     )
+
+    @model_validator(mode="after")
+    def _has_no_gaps_or_repeats(self) -> "Suite":
+        tracks = [settings.track for settings in self.tracks]
+        lists = {"scenes": self.scenes, "bands": self.bands, "seeds": self.seeds, "tracks": tracks}
+        for key, values in lists.items():
+            if len(set(values)) < len(values):
+                raise ValueError(f"'{key}' lists something twice")
+        if "cross-scene" in tracks and len(self.scenes) < 2:
+            raise ValueError("track 'cross-scene' needs at least two scenes")
+        if "cross-band" in tracks and len(self.bands) < 2:
+            raise ValueError("track 'cross-band' needs at least two bands")
+        known = {
+            split_key(settings.track, scene, fold)
+            for settings in self.tracks
+            for scene in self.scenes
+            for fold in settings.folds or (None,)
+        }
+        for key in self.split_hashes:
+            if key not in known:
+                raise ValueError(f"split_hashes has an unknown split '{key}'")
+        return self
 
     def tasks(self) -> tuple[Task, ...]:
         """Return all tasks, track by track."""

@@ -113,11 +113,11 @@ def load_task(
     return TaskData(
         train=concatenate_labelled(train),
         validation=concatenate_labelled(validation),
-        test=test.take(test_rows(task, split)),
+        test=test.take(ordered_test_rows(task, split)),
     )
 
 
-def test_rows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
+def ordered_test_rows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
     """Return the rows of the test links: windows in random order, each in order of time."""
     rows = split.rows(TEST)
     window = split.table["window"].to_numpy()[rows]
@@ -134,7 +134,7 @@ def truth_of(task: Task, dataset: Dataset, splits: Splits) -> pd.DataFrame:
     Columns: site, ue_index, block, window, los, x_m and y_m (world frame [m]).
     """
     split = splits.get(task, task.scene)
-    rows = test_rows(task, split)
+    rows = ordered_test_rows(task, split)
     links = links_of(dataset, task.scene).iloc[rows]
     table = split.table.iloc[rows]
     return pd.DataFrame(

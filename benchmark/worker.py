@@ -1,6 +1,7 @@
 """What happens in a model's process: fit, predict, measure. No test position ever enters it."""
 
 import contextlib
+import json
 import platform
 import resource
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from raymark.benchmark.localizer import ModelFolder, Prediction
+from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.task_data import TaskData
 from raymark.errors import ScoringError
 
@@ -36,7 +38,8 @@ def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:
     """Fit a fresh model and locate the test links.
 
     Raises:
-        ScoringError: If the prediction has the wrong shape or holds values that are not finite.
+        ScoringError: If the prediction has the wrong shape or holds values that are not finite, or
+            the model's choices cannot be stored.
     """
     _reset_peak_memory()
     localizer = model.create(seed)
@@ -54,14 +57,14 @@ def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:
             "predict_ms_per_point": 1e3 * (predicted - fitted) / len(data.test),
             "peak_memory_mb": _peak_memory_mb(),
             "num_parameters": localizer.num_parameters,
-            "choices": localizer.choices,
+            "choices": _plain(localizer.choices),
             "hardware": f"{platform.machine()}, 1 CPU core",
         },
     )
 
 
 def check_prediction(prediction: Prediction, num_links: int) -> None:
-    """Check shape and finiteness of what a model returned.
+    """Check shape, finiteness and covariances of what a model returned.
 
     Raises:
         ScoringError: If something is wrong; the first bad link is named.
@@ -77,6 +80,15 @@ def check_prediction(prediction: Prediction, num_links: int) -> None:
         bad = np.flatnonzero(~np.isfinite(array).reshape(num_links, -1).all(axis=1))
         if bad.size:
             raise ScoringError(f"{name} of test link {bad[0]} is not finite ({bad.size} links)")
+    # Scored against itself: what scoring would refuse is refused before it is stored.
+    point_errors(prediction.position_m, prediction.position_m, prediction.covariance_m2)
+
+
+def _plain(choices: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(json.dumps(choices)))
+    except (TypeError, ValueError) as error:
+        raise ScoringError(f"choices must hold plain numbers and texts: {error}") from error
 
 
 def _reset_peak_memory() -> None:

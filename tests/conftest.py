@@ -8,21 +8,30 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 import yaml
 from hypothesis import settings
 
+from raymark.benchmark.measuring import measure
+from raymark.benchmark.run import Runner
+from raymark.benchmark.store import RunFolder
+from raymark.benchmark.task import Suite, Task
+from raymark.benchmark.task_data import Splits, TaskData, load_task, surveys_of
 from raymark.campaign import Campaign
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.generator.generate import generate
 from raymark.generator.plan import make_plan
+from raymark.models import get_model
 
 settings.register_profile("raymark", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("raymark")
 
 WriteScene = Callable[..., Path]
 TracePoints = Callable[..., Dataset]
+FindTask = Callable[..., Task]
+LoadTask = Callable[[Task], TaskData]
 
 FEW_RAYS = {"discovery_rays": 30_000, "edge_points": 2, "cone_rays": 16}
 """Enough for scenes of a few planes, and for tests that do not ask for every path."""
@@ -245,3 +254,135 @@ def two_site_dataset(write_scene: WriteScene, make_dataset: Callable[..., Datase
         },
         shard_size=5,
     )
+
+
+@pytest.fixture(scope="session")
+def benchmark_dataset(write_scene: WriteScene, make_dataset: Callable[..., Dataset]) -> Dataset:
+    """Tracks in a canyon (one site) and in a yard of three walls (two sites), at three bands."""
+    walls = {
+        f"wall_{i}": (trimesh.creation.box(bounds=[[x, y, 0], [x + 2, y + 30, 25]]), "concrete")
+        for i, (x, y) in enumerate([(-20.0, -20.0), (0.0, -15.0), (20.0, -10.0)])
+    }
+    sites = [
+        {"name": "west", "position_m": [-60.0, 3.0, 10.0], "azimuth_deg": 5.0, "downtilt_deg": 4.0},
+        {"name": "east", "position_m": [60.0, -3.0, 10.0], "azimuth_deg": 170.0},
+    ]
+    yard = write_scene("yard", {"ground": (ground(0.0), "concrete"), **walls}, sites)
+    canyon = {"name": "street_canyon", "params": SMALL_CAMPAIGN["scenes"][0]["params"]}
+    return make_dataset(
+        {
+            **SMALL_CAMPAIGN,
+            "name": "benchmark",
+            "scenes": [canyon, {"name": str(yard)}],
+            "front_end": {"panel": {"num_rows": 4, "num_cols": 4}},
+            "sampling": {
+                "kind": "tracks",
+                "num_ues": 80,
+                "steps_per_track": 5,
+                "max_range_m": 110.0,
+            },
+            "tracer": {**SMALL_CAMPAIGN["tracer"], "max_depth": 2},
+        },
+        shard_size=40,
+    )
+
+
+BENCHMARK_SUITE: dict[str, Any] = {
+    "name": "tests",
+    "version": 1,
+    "preset": "none",
+    "scenes": ["street_canyon", "yard"],
+    "bands": ["2.6GHz", "6GHz", "28GHz"],
+    "seeds": [0],
+    "window_size": 4,
+    "tracks": [
+        {"track": "interpolation", "split": {"kind": "random-tracks"}},
+        {
+            "track": "unseen-nlos",
+            "split": {"kind": "nlos-blocks", "buffer_m": 4.0, "num_folds": 3},
+            "folds": [0, 1, 2],
+        },
+        {"track": "unseen-track", "split": {"kind": "crossing-tracks"}},
+        {"track": "cross-band", "split": {"kind": "random-tracks"}},
+        {"track": "cross-scene", "split": {"kind": "random-tracks"}, "shots": [0, 5, 20]},
+        {
+            "track": "impaired",
+            "split": {"kind": "random-tracks"},
+            "conditions": {
+                "impairments": {"clock_offset_std_s": 1e-8, "random_phase": True},
+                "power_change_db": -10.0,
+                "blockage_probability": 0.3,
+            },
+        },
+    ],
+}
+
+
+@pytest.fixture(scope="session")
+def benchmark_suite(benchmark_dataset: Dataset) -> Suite:
+    """Every track of the benchmark, three folds and three numbers of shots, on that dataset."""
+    content_hash = benchmark_dataset.manifest.content_hash
+    return validate(Suite, {**BENCHMARK_SUITE, "content_hash": content_hash}, where="test")
+
+
+@pytest.fixture(scope="session")
+def benchmark_task(benchmark_suite: Suite) -> FindTask:
+    """Return the task of a track, scene, band, and any other fields, of that suite."""
+
+    def find(track: str, scene: str, band: str = "6GHz", **fields: Any) -> Task:
+        wanted = {"track": track, "scene": scene, "band": band, **fields}
+        return next(
+            task
+            for task in benchmark_suite.tasks()
+            if all(getattr(task, name) == value for name, value in wanted.items())
+        )
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def benchmark_splits(benchmark_dataset: Dataset, benchmark_suite: Suite) -> Splits:
+    """Make the splits of that suite when they are asked for."""
+    return Splits(benchmark_dataset, benchmark_suite.window_size)
+
+
+@pytest.fixture(scope="session")
+def benchmark_measurements(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `load_benchmark_task` keeps measurements."""
+    # The matrices are small: more threads only wait for each other.
+    torch.set_num_threads(1)
+    return tmp_path_factory.mktemp("measurements")
+
+
+@pytest.fixture(scope="session")
+def load_benchmark_task(
+    benchmark_dataset: Dataset, benchmark_splits: Splits, benchmark_measurements: Path
+) -> LoadTask:
+    """Measure what a task needs, once a session and with CSI, and load it with seed 0."""
+
+    def load(task: Task) -> TaskData:
+        folder = benchmark_measurements
+        for survey in surveys_of(task, 0):
+            measure(survey, benchmark_dataset, folder, with_csi=True)
+        return load_task(task, 0, benchmark_dataset, benchmark_splits, folder, with_csi=True)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def yard_suite(benchmark_suite: Suite) -> Suite:
+    """Two seeds of two tracks in one scene at one band: a task, and three folds of another."""
+    update = {"scenes": ("yard",), "bands": ("6GHz",), "seeds": (0, 1)}
+    return benchmark_suite.model_copy(update={**update, "tracks": benchmark_suite.tracks[:2]})
+
+
+@pytest.fixture(scope="session")
+def benchmark_run(
+    tmp_path_factory: pytest.TempPathFactory, benchmark_dataset: Dataset, yard_suite: Suite
+) -> RunFolder:
+    """The folder of a run of two models on `yard_suite`; read it, never write to it."""
+    folder = tmp_path_factory.mktemp("benchmark") / "runs"
+    models = [get_model(name) for name in ("train_centroid", "wknn")]
+    report = Runner(yard_suite, benchmark_dataset, folder, num_jobs=1).run(models)
+    assert (report.num_run, report.failures) == (2 * 4 * 2, ())
+    return RunFolder(folder)

@@ -1,0 +1,112 @@
+"""The tables and figures of docs/results.md, from the predictions of a run.
+
+    python docs/figures/results.py RUNS DATASET
+
+Prints where the errors of `unseen-nlos` sit, and draws docs/figures/results.png: P90 by scene, band
+and model with its interval.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from raymark.benchmark.measuring import Survey, load_survey
+from raymark.benchmark.scoring import Group, group_cells, score_run
+from raymark.benchmark.splits import TRAIN, distance_to_nearest, links_of, positions_of
+from raymark.benchmark.store import RunFolder
+from raymark.benchmark.summary import summarize
+from raymark.benchmark.task_data import Splits
+from raymark.dataset import Dataset, open_dataset
+from raymark.plots import house_style, new_figure, save_figure
+from raymark.schema import NLOS
+
+TRACK = "unseen-nlos"
+OUT = Path(__file__).with_name("results.png")
+NUM_PATHS_EDGES = (0, 1, 2, 4, 8, 9)
+DISTANCE_EDGES_M = (10, 12, 15, 20, 30, np.inf)
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def main() -> None:
+    """Read the command line, print the tables, draw the figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("dataset", type=Path)
+    arguments = parser.parse_args()
+    run, dataset = RunFolder(arguments.runs), open_dataset(arguments.dataset)
+    cells = [cell for cell in score_run(run) if cell.task.track == TRACK]
+    groups = group_cells(cells)
+    names = [name for name, record in run.models().items() if record.kind == "model"]
+    points = pd.concat([_points(group, names, run, dataset) for group in groups])
+    points = points[points["los"] == NLOS]
+    for title, column, edges in (
+        ("estimated paths", "num_paths", NUM_PATHS_EDGES),
+        ("distance to the nearest training point [m]", "distance_m", DISTANCE_EDGES_M),
+    ):
+        print(f"\nBy {title}: share of the points, then median / P90 [m] of each model")
+        bins = pd.cut(points[column], edges, right=False)
+        for interval, inside in points.groupby(bins, observed=True):
+            cells_text = ", ".join(
+                f"{name} {inside[name].median():.1f} / {inside[name].quantile(0.9):.0f}"
+                for name in names
+            )
+            print(f"  {interval!s:<14}{len(inside) / len(points):6.1%}  {cells_text}")
+    print("\nShare of the squared error in the worst 5 % of the points")
+    for name in names:
+        squared = np.sort(np.square(points[name].to_numpy()))
+        print(f"  {name:<20}{squared[int(0.95 * len(squared)) :].sum() / squared.sum():.0%}")
+    _draw(summarize(groups), names)
+
+
+def _points(group: Group, names: list[str], run: RunFolder, dataset: Dataset) -> pd.DataFrame:
+    """Return the errors of every model at each point (first seed), with what may explain them."""
+    _, _, scene, band = group.key
+    suite = run.info().suite
+    splits = Splits(dataset, suite.window_size)
+    table = group.truth.assign(**{name: group.error_m[name][0] for name in names})
+    links = links_of(dataset, scene)
+    tasks = {task.id: task for task in suite.tasks()}
+    survey = Survey(scene=scene, band=band, seed=suite.seeds[0])
+    parts = []
+    for task_id, inside in table.groupby("fold", sort=False):
+        split = splits.get(tasks[str(task_id)], scene)
+        measured = load_survey(survey, dataset, run.measurements, split, with_csi=False)
+        rows = pd.MultiIndex.from_frame(links[["site", "ue_index"]]).get_indexer(
+            pd.MultiIndex.from_frame(inside[["site", "ue_index"]])
+        )
+        train_m = positions_of(links)[split.rows(TRAIN)]
+        parts.append(
+            inside.assign(
+                num_paths=measured.path_mask[rows].sum(axis=1),
+                distance_m=distance_to_nearest(inside[["x_m", "y_m"]].to_numpy(), train_m),
+            )
+        )
+    return pd.concat(parts)
+
+
+@house_style()
+def _draw(summary: pd.DataFrame, names: list[str]) -> None:
+    chosen = summary[(summary["label"] == "nlos") & (summary["scene"] != "all")]
+    scenes = list(dict.fromkeys(chosen["scene"]))
+    figure, axes = new_figure(1, len(scenes), panel_inches=(4.0, 4.2))
+    for ax, scene in zip(axes, scenes, strict=True):
+        here = chosen[(chosen["scene"] == scene) & (chosen["band"] != "all")]
+        bands = list(dict.fromkeys(here["band"]))
+        for i, name in enumerate([*names, "oracle_nearest"]):
+            rows = here[here["model"] == name].set_index("band").loc[bands]
+            value, low, high = (
+                rows[column].to_numpy("f8") for column in ("p90_m", "p90_m_low", "p90_m_high")
+            )
+            place = np.arange(len(bands)) + 0.11 * (i - len(names) / 2)
+            errors = np.maximum([value - low, high - value], 0)
+            ax.errorbar(place, value, errors, fmt="o", ms=4, color=COLORS[i], label=name, lw=1)
+        ax.set(yscale="log", title=scene, xticks=range(len(bands)), xticklabels=bands)
+    axes[0].set_ylabel("P90 of the horizontal error [m]")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    save_figure(figure, OUT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,315 @@
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raymark.benchmark import task_data
+from raymark.benchmark.features import first_path
+from raymark.benchmark.measurements import Measurements
+from raymark.benchmark.measuring import measure
+from raymark.benchmark.splits import TEST, TRAIN, VALIDATION
+from raymark.benchmark.task import Suite, Task
+from raymark.benchmark.task_data import (
+    Splits,
+    TaskData,
+    load_task,
+    require_dataset,
+    site_frame_positions,
+    surveys_of,
+    truth_of,
+    world_frame_covariances,
+    world_frame_positions,
+)
+from raymark.dataset import Dataset
+from raymark.errors import ConfigError, SplitError
+from raymark.schema import LOS
+
+FindTask = Callable[..., Task]
+LoadTask = Callable[[Task], TaskData]
+
+ROUNDING_M = 1e-9
+"""Float64 of coordinates of some 100 m."""
+
+each_scene = pytest.mark.parametrize("scene", ["street_canyon", "yard"])
+each_track = pytest.mark.parametrize(
+    "track", ["interpolation", "unseen-nlos", "unseen-track", "cross-band", "cross-scene"]
+)
+
+
+def links_seen(measurements: Measurements) -> set[tuple[str, str]]:
+    """Return (scene, band) of all links."""
+    return {
+        (measurements.sites[site].name.split("/")[0], measurements.bands[band].name)
+        for site, band in zip(measurements.site_index, measurements.band_index, strict=True)
+    }
+
+
+@each_scene
+@each_track
+def test_truth_stands_in_the_order_of_the_test_when_measured_independently(
+    benchmark_dataset: Dataset,
+    benchmark_splits: Splits,
+    benchmark_task: FindTask,
+    load_benchmark_task: LoadTask,
+    scene: str,
+    track: str,
+) -> None:
+    """The noisy CSI of a link is like no other: it names the UE."""
+    task = benchmark_task(track, scene)
+    data = load_benchmark_task(task)
+    truth = truth_of(task, benchmark_dataset, benchmark_splits)
+    selection = benchmark_dataset.select(scene=scene, band=task.band)
+    csi = np.concatenate(
+        [
+            selection.fingerprints(*r, generator=selection.noise_generator(r[0], 0)).csi.numpy()
+            for r in selection.ranges()
+        ]
+    )
+    places = {
+        (selection.sites[site].site, int(ue)): row
+        for row, (site, ue) in enumerate(zip(selection.site_index, selection.ue_index, strict=True))
+    }
+    rows = [places[site, ue] for site, ue in zip(truth["site"], truth["ue_index"], strict=True)]
+
+    np.testing.assert_array_equal(data.test.csi(np.arange(len(truth))), csi[rows])
+    np.testing.assert_array_equal(truth["los"], selection.los[rows])
+    np.testing.assert_array_equal(truth[["x_m", "y_m"]], selection.position_m[rows, :2])
+    np.testing.assert_array_equal(truth["window"], data.test.window)
+    blocks = benchmark_splits.get(task, scene).table["block"].to_numpy()
+    np.testing.assert_array_equal(truth["block"], blocks[rows])
+
+
+@each_scene
+@each_track
+def test_test_links_come_window_by_window_in_random_order_when_loaded(
+    benchmark_task: FindTask, load_benchmark_task: LoadTask, scene: str, track: str
+) -> None:
+    test = load_benchmark_task(benchmark_task(track, scene)).test
+    edges = np.flatnonzero(np.diff(test.window)) + 1
+    windows = [int(piece[0]) for piece in np.split(test.window, edges)]
+
+    assert len(set(windows)) == len(windows)
+    assert windows != sorted(windows)
+    for steps in np.split(test.window_step, edges):
+        assert steps.tolist() == list(range(len(steps)))
+
+
+def test_test_order_is_the_same_when_asked_for_again(
+    benchmark_splits: Splits, benchmark_task: FindTask
+) -> None:
+    task = benchmark_task("interpolation", "yard")
+    split = benchmark_splits.get(task, "yard")
+    rows = task_data.ordered_test_rows(task, split)
+
+    np.testing.assert_array_equal(rows, task_data.ordered_test_rows(task, split))
+    assert set(rows) == set(split.rows(TEST))
+
+
+@each_scene
+def test_labels_are_those_of_the_links_when_loaded(
+    benchmark_dataset: Dataset,
+    benchmark_splits: Splits,
+    benchmark_task: FindTask,
+    load_benchmark_task: LoadTask,
+    scene: str,
+) -> None:
+    task = benchmark_task("interpolation", scene)
+    data, split = load_benchmark_task(task), benchmark_splits.get(task, scene)
+    selection = benchmark_dataset.select(scene=scene, band="6GHz")
+    for labelled, part in ((data.train, TRAIN), (data.validation, VALIDATION)):
+        rows = split.rows(part)
+        world_m = world_frame_positions(
+            labelled.position_m, labelled.measurements.site_index, selection.sites
+        )
+        np.testing.assert_allclose(world_m, selection.position_m[rows, :2], atol=ROUNDING_M)
+        np.testing.assert_array_equal(labelled.los, selection.los[rows])
+        np.testing.assert_array_equal(labelled.measurements.site_index, selection.site_index[rows])
+
+
+@each_scene
+def test_site_frame_points_along_the_panel_when_the_ue_is_in_line_of_sight(
+    benchmark_task: FindTask, load_benchmark_task: LoadTask, scene: str
+) -> None:
+    """The first path's azimuth, which is measured, against the true position's."""
+    train = load_benchmark_task(benchmark_task("interpolation", scene)).train
+    column, has_path = first_path(train.measurements)
+    azimuth_rad = train.measurements.path_azimuth_rad[np.arange(len(train)), column]
+    x_m, y_m = train.position_m.T
+    error_rad = np.abs(np.angle(np.exp(1j * (azimuth_rad - np.arctan2(y_m, x_m)))))
+    in_sight = train.los == LOS
+
+    # A 4 x 4 panel resolves 0.5 rad: walls along the canyon disturb some links, not most.
+    assert has_path[in_sight].all()
+    assert np.median(error_rad[in_sight]) < 0.002
+    assert np.quantile(error_rad[in_sight], 0.8) < 0.02
+    # The sector of 60 deg, about the panel's own axis.
+    assert np.abs(np.arctan2(y_m, x_m)).max() < np.radians(60.1)
+
+
+@each_scene
+def test_frames_are_those_of_rotated_axes_when_written_out(
+    benchmark_dataset: Dataset, scene: str
+) -> None:
+    selection = benchmark_dataset.select(scene=scene, band="6GHz")
+    world_m = selection.position_m[:, :2].astype("f8")
+    site_m = site_frame_positions(
+        selection.position_m[:, :2], selection.site_index, selection.sites
+    )
+    for i, index in enumerate(selection.site_index):
+        site = selection.sites[index]
+        yaw = site.orientation_rad[0]
+        dx, dy = world_m[i, 0] - site.position_m[0], world_m[i, 1] - site.position_m[1]
+        along = dx * math.cos(yaw) + dy * math.sin(yaw)
+        left = -dx * math.sin(yaw) + dy * math.cos(yaw)
+        np.testing.assert_allclose(site_m[i], [along, left], atol=ROUNDING_M)
+
+    back_m = world_frame_positions(site_m, selection.site_index, selection.sites)
+    np.testing.assert_allclose(back_m, world_m, atol=ROUNDING_M)
+
+
+def test_covariance_turns_with_its_site_when_written_out(benchmark_dataset: Dataset) -> None:
+    selection = benchmark_dataset.select(scene="yard", band="6GHz")
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(10, 2, 2))
+    covariance_m2 = factor @ factor.transpose(0, 2, 1)
+    site_index = rng.integers(2, size=10)
+    turned_m2 = world_frame_covariances(covariance_m2, site_index, selection.sites)
+
+    for i, index in enumerate(site_index):
+        yaw = selection.sites[index].orientation_rad[0]
+        c, s = math.cos(yaw), math.sin(yaw)
+        (xx, xy), (_, yy) = covariance_m2[i]
+        world_xx = c * c * xx - 2 * c * s * xy + s * s * yy
+        world_yy = s * s * xx + 2 * c * s * xy + c * c * yy
+        world_xy = c * s * (xx - yy) + (c * c - s * s) * xy
+        expected = [[world_xx, world_xy], [world_xy, world_yy]]
+        np.testing.assert_allclose(turned_m2[i], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_training_sees_the_other_bands_only_when_cross_band(
+    benchmark_task: FindTask, load_benchmark_task: LoadTask
+) -> None:
+    data = load_benchmark_task(benchmark_task("cross-band", "yard"))
+    others = {("yard", "2.6GHz"), ("yard", "28GHz")}
+
+    assert links_seen(data.train.measurements) == others
+    assert links_seen(data.validation.measurements) == others
+    assert links_seen(data.test) == {("yard", "6GHz")}
+
+
+@each_scene
+def test_training_sees_the_other_scenes_only_when_cross_scene_without_shots(
+    benchmark_task: FindTask, load_benchmark_task: LoadTask, scene: str
+) -> None:
+    data = load_benchmark_task(benchmark_task("cross-scene", scene, shots=0))
+    (other,) = {"street_canyon", "yard"} - {scene}
+
+    assert links_seen(data.train.measurements) == {(other, "6GHz")}
+    assert links_seen(data.validation.measurements) == {(other, "6GHz")}
+    assert links_seen(data.test) == {(scene, "6GHz")}
+
+
+def test_shots_come_from_the_training_part_of_the_new_scene_and_grow_when_more_are_asked_for(
+    benchmark_dataset: Dataset,
+    benchmark_splits: Splits,
+    benchmark_task: FindTask,
+    load_benchmark_task: LoadTask,
+) -> None:
+    task = benchmark_task("cross-scene", "yard", shots=20)
+    selection = benchmark_dataset.select(scene="yard", band="6GHz")
+    rows = benchmark_splits.get(task, "yard").rows(TRAIN)
+    allowed_m = {tuple(xy) for xy in selection.position_m[rows, :2].round(3).tolist()}
+    few, many = (
+        load_benchmark_task(benchmark_task("cross-scene", "yard", shots=count)) for count in (5, 20)
+    )
+    found = []
+    for data in (few, many):
+        seen = data.train.measurements
+        new = np.array([seen.sites[i].name.startswith("yard/") for i in seen.site_index])
+        index = [
+            [f"yard/{site.site}" for site in selection.sites].index(seen.sites[i].name)
+            for i in seen.site_index[new]
+        ]
+        world_m = world_frame_positions(
+            data.train.position_m[new], np.array(index), selection.sites
+        )
+        found.append({tuple(xy) for xy in world_m.astype("f4").round(3).tolist()})
+        assert links_seen(data.validation.measurements) == {("street_canyon", "6GHz")}
+
+    assert (len(found[0]), len(found[1])) == (5, 20)
+    assert found[0] < found[1] <= allowed_m
+
+
+def test_shots_are_other_links_when_the_seed_is_another(
+    benchmark_dataset: Dataset,
+    benchmark_splits: Splits,
+    benchmark_task: FindTask,
+    benchmark_measurements: Path,
+) -> None:
+    task, folder = benchmark_task("cross-scene", "yard", shots=20), benchmark_measurements
+    positions = []
+    for seed in (0, 1):
+        for survey in surveys_of(task, seed):
+            measure(survey, benchmark_dataset, folder, with_csi=True)
+        data = load_task(task, seed, benchmark_dataset, benchmark_splits, folder, with_csi=False)
+        positions.append(data.train.position_m[-20:])
+        assert data.test.csi_files is None
+
+    assert not np.array_equal(*positions)
+
+
+def test_task_is_refused_when_it_asks_for_more_shots_than_there_are(
+    benchmark_task: FindTask, load_benchmark_task: LoadTask
+) -> None:
+    task = benchmark_task("cross-scene", "yard", shots=20).model_copy(update={"shots": 116})
+
+    with pytest.raises(SplitError, match=r"asks for 116 shots, but yard has 115 training links"):
+        load_benchmark_task(task)
+
+
+@each_scene
+def test_conditions_change_the_test_only_when_impaired(
+    benchmark_task: FindTask, load_benchmark_task: LoadTask, scene: str
+) -> None:
+    clean = load_benchmark_task(benchmark_task("interpolation", scene))
+    worse = load_benchmark_task(benchmark_task("impaired", scene))
+
+    for before, after in ((clean.train, worse.train), (clean.validation, worse.validation)):
+        rows = np.arange(len(before))
+        np.testing.assert_array_equal(before.position_m, after.position_m)
+        np.testing.assert_array_equal(before.measurements.csi(rows), after.measurements.csi(rows))
+        np.testing.assert_array_equal(
+            before.measurements.path_range_m, after.measurements.path_range_m
+        )
+    assert len(clean.test) == len(worse.test)
+    np.testing.assert_array_equal(clean.test.window, worse.test.window)
+    assert (clean.test.gain_db != worse.test.gain_db).all()
+
+
+@each_scene
+def test_surveys_are_what_loading_reads_when_listed(benchmark_suite: Suite, scene: str) -> None:
+    for task in benchmark_suite.tasks():
+        if task.scene == scene and task.band == "28GHz":
+            surveys = surveys_of(task, 7)
+            expected = {(x.scene, x.band, None) for x in task.train}
+            expected |= {(scene, "28GHz", None)} if task.track == "cross-scene" else set()
+            expected |= {(scene, "28GHz", task.conditions)}
+            assert {(x.scene, x.band, x.conditions) for x in surveys} == expected
+            assert len(surveys) == len(expected)
+            assert {survey.seed for survey in surveys} == {7}
+
+
+def test_dataset_is_refused_when_it_is_not_the_one_of_the_suite(
+    benchmark_suite: Suite, benchmark_dataset: Dataset
+) -> None:
+    require_dataset(benchmark_suite, benchmark_dataset)
+
+    with pytest.raises(ConfigError, match="suite 'tests' is for the dataset with content hash ff"):
+        require_dataset(benchmark_suite.rebound("ff"), benchmark_dataset)
+
+
+def test_task_data_has_no_other_field_when_listed() -> None:
+    assert [field.name for field in dataclasses.fields(TaskData)] == ["train", "validation", "test"]
