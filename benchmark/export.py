@@ -55,8 +55,9 @@ def export_task(  # noqa: PLR0913 - the choices of the command line
 
     Each holds the arrays of `Measurements` by their names, with `features` (`feature_matrix`) and,
     if asked for, `csi`. `train` and `validation` have `position_m` in the frame of the link's site
-    and `los`; `test` has `site` and `ue_index`, by which predictions are told apart, and
-    `site_origin_m` and `site_yaw_rad` turn site into world coordinates.
+    and `los`; `site_index` counts the group's `site_name`. `test` has `site` and `ue_index`, by
+    which predictions are told apart; `site_origin_m` and `site_yaw_rad`, taken at its `site_index`,
+    turn site into world coordinates.
 
     Raises:
         ConfigError: If the dataset is another one, or the task has no such seed.
@@ -81,7 +82,7 @@ def export_task(  # noqa: PLR0913 - the choices of the command line
                 {"task": task.id, "slug": task.slug, "suite_hash": suite.hash, "seed": seed}
             )
             file.attrs["content_hash"] = suite.content_hash
-            _write_sites(file, task, dataset, data.test)
+            _write_sites(file, task, dataset)
             _write_labelled(file.create_group("train"), data.train)
             _write_labelled(file.create_group("validation"), data.validation)
             test = file.create_group("test")
@@ -91,9 +92,8 @@ def export_task(  # noqa: PLR0913 - the choices of the command line
         publish(partial, path)
 
 
-def _write_sites(file: h5py.File, task: Task, dataset: Dataset, test: Measurements) -> None:
+def _write_sites(file: h5py.File, task: Task, dataset: Dataset) -> None:
     records = dataset.select(scene=task.scene, band=task.band).sites
-    file["site_name"] = np.array([site.name for site in test.sites], dtype="S")
     file["site_origin_m"] = np.array([record.position_m[:2] for record in records])
     file["site_yaw_rad"] = np.array([record.orientation_rad[0] for record in records])
 
@@ -104,6 +104,7 @@ def _write_labelled(group: h5py.Group, labelled: Labelled) -> None:
 
 
 def _write_measurements(group: h5py.Group, links: Measurements) -> None:
+    group["site_name"] = np.array([site.name for site in links.sites], dtype="S")
     for name in _ARRAYS:
         group[name] = getattr(links, name)
     group["features"] = feature_matrix(links).astype("f4")

@@ -53,6 +53,12 @@ class Survey:
         return folder / f"{config_hash([MEASURING_VERSION, *key])[:32]}.npz"
 
 
+def is_measured(survey: Survey, dataset: Dataset, folder: Path, with_csi: bool) -> bool:
+    """Return whether `folder` has the measurements of a survey, and its CSI if that is needed."""
+    path = survey.file(dataset, folder)
+    return path.is_file() and (path.with_suffix(".csi.npy").is_file() or not with_csi)
+
+
 def measure(survey: Survey, dataset: Dataset, folder: Path, *, with_csi: bool) -> Path:
     """Estimate the measurements of a survey, unless `folder` has them already.
 
@@ -67,7 +73,7 @@ def measure(survey: Survey, dataset: Dataset, folder: Path, *, with_csi: bool) -
     """
     path = survey.file(dataset, folder)
     csi_path = path.with_suffix(".csi.npy")
-    if path.is_file() and (csi_path.is_file() or not with_csi):
+    if is_measured(survey, dataset, folder, with_csi):
         return path
     selection = dataset.select(scene=survey.scene, band=survey.band)
     folder.mkdir(parents=True, exist_ok=True)

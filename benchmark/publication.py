@@ -15,6 +15,7 @@ from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
 from raymark.benchmark.summary import cdfs_of, compare, maps_of, summarize
 from raymark.benchmark.task import TRACKS, Suite
+from raymark.errors import ScoringError
 from raymark.plots import HeightMap
 from raymark.plots.maps import BUILDING_HEIGHT_M
 
@@ -38,13 +39,17 @@ def build_board(
         progress: Told how far each stage is.
 
     Raises:
-        ScoringError: If predictions do not fit the truth or were changed.
+        ScoringError: If predictions do not fit the truth or were changed, or two models have the
+            same name.
     """
-    suite = folder.info().suite
+    suite, records = folder.info().suite, folder.models()
+    for record, _ in submissions:
+        if record.name in records:
+            raise ScoringError(f"two models are called '{record.name}'; rename the submission")
+        records[record.name] = record
     progress("score", 0, 1)
     cells = score_run(folder, [cell for _, own in submissions for cell in own])
     progress("score", 1, 1)
-    records = folder.models() | {record.name: record for record, _ in submissions}
     groups = group_cells(cells)
     done = 0
 

@@ -1,5 +1,6 @@
 """Run models on a suite: cell by cell over the cores, resumable, with every failure on record."""
 
+import functools
 import importlib.metadata
 import os
 import subprocess
@@ -13,7 +14,7 @@ import numpy as np
 
 from raymark.benchmark.features import FEATURES_VERSION
 from raymark.benchmark.localizer import ModelFolder
-from raymark.benchmark.measuring import MEASURING_VERSION, Survey, measure
+from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured, measure
 from raymark.benchmark.processes import run_jobs
 from raymark.benchmark.references import REFERENCES, References
 from raymark.benchmark.store import (
@@ -36,7 +37,7 @@ from raymark.benchmark.task_data import (
     world_frame_positions,
 )
 from raymark.benchmark.worker import Outcome, fit_and_predict
-from raymark.config import config_hash, nearest
+from raymark.config import config_hash
 from raymark.dataset import Dataset, open_dataset
 from raymark.errors import ConfigError, RaymarkError
 
@@ -113,9 +114,14 @@ class Runner:
             progress: Told how far each stage is.
 
         Raises:
-            ConfigError: If the suite has no such track (the nearest is offered).
+            ConfigError: If the suite has no such track (the nearest is offered), or two models
+                have the same name.
         """
-        tasks = self._tasks_of(tracks)
+        names = [model.name for model in models]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"two of the models have the same name: {', '.join(names)}")
+        tasks = self.suite.tasks_of(tracks)
+        self._drop_stale(models)
         cells = [
             _Cell(task=task, model=model, seed=seed, hash=_cell_hash(task, model, seed))
             for task in tasks
@@ -136,16 +142,13 @@ class Runner:
             failures=tuple(self.folder.failures()),
         )
 
-    def _tasks_of(self, tracks: Sequence[str]) -> list[Task]:
-        known = [settings.track for settings in self.suite.tracks]
-        for track in tracks:
-            if track not in known:
-                raise ConfigError(
-                    f"suite '{self.suite.name}' has no track '{track}'"
-                    f"{nearest(track, list(known))} "
-                    f"(it has: {', '.join(known)})"
-                )
-        return [task for task in self.suite.tasks() if not tracks or task.track in tracks]
+    def _drop_stale(self, models: Sequence[ModelFolder]) -> None:
+        """Remove what an earlier version of a model predicted, on all tracks."""
+        for task in self.suite.tasks():
+            for model in models:
+                for seed in task.seeds:
+                    cell_hash = _cell_hash(task, model, seed)
+                    self.folder.drop_stale(task, model.name, seed, cell_hash)
 
     def _measure(self, tasks: list[Task], cells: list[_Cell], progress: Progress) -> None:
         """Estimate what the open cells and the references need."""
@@ -156,15 +159,17 @@ class Runner:
         for task in tasks:
             for survey in surveys_of(task, task.seeds[0]):
                 wanted.setdefault(survey, False)
-        folders = (self.dataset.folder, self.folder.measurements)
+        kept = self.folder.measurements
+        missing = [s for s, csi in wanted.items() if not is_measured(s, self.dataset, kept, csi)]
+        folders = (self.dataset.folder, kept)
         done = run_jobs(
-            _measure_in_worker, wanted, lambda s: (s, *folders, wanted[s]), self.num_jobs
+            _measure_in_worker, missing, lambda s: (s, *folders, wanted[s]), self.num_jobs
         )
-        progress("measure", 0, len(wanted))
+        progress("measure", 0, len(missing))
         for i, (_, result) in enumerate(done, start=1):
             if isinstance(result, Exception):
                 raise result
-            progress("measure", i, len(wanted))
+            progress("measure", i, len(missing))
 
     def _references(self, tasks: list[Task], progress: Progress) -> None:
         """Keep the truth of each task and what the oracles and the bound make of it."""
@@ -173,7 +178,8 @@ class Runner:
             progress("references", i, len(tasks))
             seed, cell_hash = task.seeds[0], _reference_hash(task)
             names = references.names(task)
-            if all(self.folder.is_finished(task, name, seed, cell_hash) for name in names):
+            finished = (self.folder.is_finished(task, name, seed, cell_hash) for name in names)
+            if self.folder.has_truth(task) and all(finished):
                 continue
             truth = truth_of(task, self.dataset, self.splits)
             self.folder.write_truth(task, truth)
@@ -229,6 +235,7 @@ class Runner:
         )
 
 
+@functools.cache
 def software_versions() -> dict[str, str]:
     """Return the versions that predictions depend on, and the commit where there is one."""
     names = ("raymark", "numpy", "scipy", "torch", "scikit-learn")

@@ -113,19 +113,33 @@ class RunFolder:
         _write_json(path, info.model_dump(mode="json"))
 
     def write_truth(self, task: Task, truth: pd.DataFrame) -> None:
-        """Keep what only the scorer knows of a task."""
-        write_table(self.root / "truth" / f"{task.slug}.parquet", truth)
+        """Keep what only the scorer knows of a task, and its hash."""
+        path = self._truth(task)
+        write_table(path, truth)
+        write_text(path.with_suffix(".sha256"), file_sha256(path) + "\n")
 
     def truth(self, task: Task) -> pd.DataFrame:
         """Read the test links of a task.
 
         Raises:
-            ScoringError: If the run has none.
+            ScoringError: If the run has none, or it was changed.
         """
-        path = self.root / "truth" / f"{task.slug}.parquet"
-        if not path.is_file():
-            raise ScoringError(f"{path}: the file is missing; run the suite again")
-        return pd.read_parquet(path)
+        if not self.has_truth(task):
+            raise ScoringError(
+                f"{self._truth(task)}: the file is missing or was changed; run the suite again"
+            )
+        return pd.read_parquet(self._truth(task))
+
+    def has_truth(self, task: Task) -> bool:
+        """Return whether the truth of a task is there, as it was written."""
+        path = self._truth(task)
+        seal = path.with_suffix(".sha256")
+        if not (path.is_file() and seal.is_file()):
+            return False
+        return seal.read_text(encoding="utf-8").strip() == file_sha256(path)
+
+    def _truth(self, task: Task) -> Path:
+        return self.root / "truth" / f"{task.slug}.parquet"
 
     def write_model(self, record: ModelRecord) -> None:
         """Keep what the board says of a model."""
@@ -151,6 +165,16 @@ class RunFolder:
         result = validate(CellResult, _read_json(path), where=str(path))
         whole = file_sha256(predictions) == result.predictions_sha256
         return whole and result.cell_hash == cell_hash
+
+    def drop_stale(self, task: Task, model: str, seed: int, cell_hash: str) -> None:
+        """Remove the predictions of a cell that were made from other inputs than today's."""
+        folder = self.cell(task, model, seed)
+        path = folder / "result.json"
+        if path.is_file():
+            result = validate(CellResult, _read_json(path), where=str(path))
+            if result.cell_hash != cell_hash:
+                path.unlink()
+                (folder / "predictions.parquet").unlink(missing_ok=True)
 
     def write_cell(self, task: Task, predictions: pd.DataFrame, **result: Any) -> CellResult:
         """Write the predictions of a cell, then its result; an earlier failure is removed.

@@ -75,6 +75,10 @@ def read_submission(
     files = sorted(p for p in (folder / "predictions").glob("*/*") if p.is_file())
     if not files:
         raise ConfigError(f"{folder / 'predictions'} holds no predictions/<task>/seed-<s> file")
+    stems = [path.with_suffix("") for path in files]
+    for path, stem in zip(files, stems, strict=True):
+        if stems.count(stem) > 1:
+            raise ConfigError(f"{path}: the same task and seed stand in another file too")
     cells = [_read_cell(path, info, tasks, truth_of) for path in files]
     record = ModelRecord(
         name=info.name,

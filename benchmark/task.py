@@ -1,5 +1,6 @@
 """Tasks and suites: immutable values that say what is trained on, what is tested and how."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -222,6 +223,21 @@ class Suite(Strict):
             for shots in settings.shots or (None,)
         )
 
+    def tasks_of(self, tracks: Sequence[str]) -> tuple[Task, ...]:
+        """Return the tasks of some tracks, of all if none is named.
+
+        Raises:
+            ConfigError: If the suite has no such track (the nearest is offered).
+        """
+        known: list[str] = [settings.track for settings in self.tracks]
+        for track in tracks:
+            if track not in known:
+                raise ConfigError(
+                    f"suite '{self.name}' has no track '{track}'{nearest(track, known)} "
+                    f"(it has: {', '.join(known)})"
+                )
+        return tuple(task for task in self.tasks() if not tracks or task.track in tracks)
+
     def _task(
         self,
         settings: TrackSettings,
@@ -298,21 +314,24 @@ def load_suite(name: str) -> Suite:
     return validate(Suite, read_yaml(path), where=str(path))
 
 
-def find_task(name: str) -> Task:
-    """Return a task of a suite that ships with raymark by its id, with or without `@version`.
+def find_task(name: str, suite: Suite | None = None) -> Task:
+    """Return a task by its id, with or without `@version`.
+
+    Args:
+        name: Id of the task.
+        suite: Where to look; the shipped suite that the id begins with if not given.
 
     Raises:
         ConfigError: If there is none (the nearest is offered).
     """
-    wanted = name.split("@", maxsplit=1)[0]
-    suite = wanted.split("/", maxsplit=1)[0]
-    tasks = {task.id: task for task in load_suite(suite).tasks()}
+    suite = suite or load_suite(name.split("/", maxsplit=1)[0])
+    tasks = {task.id: task for task in suite.tasks()}
     for task_id, task in tasks.items():
         if name in {task_id, task_id.split("@", maxsplit=1)[0]}:
             return task
     known = list(tasks)
     raise ConfigError(
-        f"unknown task '{name}'{nearest(name, known)}; `raymark bench tasks --suite {suite}` "
+        f"unknown task '{name}'{nearest(name, known)}; `raymark bench tasks --suite {suite.name}` "
         f"lists all {len(known)}"
     )
 

@@ -41,7 +41,12 @@ def load_part(
             'TensorFlow is not installed; `pip install "raymark[tensorflow]"` adds it'
         ) from error
     names = [*inputs] + ([] if part == "test" else ["position_m"])
+    if not inputs or not path.is_file():
+        reason = "is no file" if inputs else "was asked for no inputs"
+        raise ConfigError(f"{path} {reason}; `raymark bench export` makes one")
     with h5py.File(path) as file:
+        if part not in file:
+            raise ConfigError(f"{path} has no part '{part}' (it has: train, validation, test)")
         missing = [name for name in names if name not in file[part]]
         if missing:
             raise ConfigError(f"{path}: part '{part}' has no arrays {missing}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import operator
 import platform
 import resource
 import sys
@@ -56,7 +57,7 @@ def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:
             "fit_s": fitted - start,
             "predict_ms_per_point": 1e3 * (predicted - fitted) / len(data.test),
             "peak_memory_mb": _peak_memory_mb(),
-            "num_parameters": localizer.num_parameters,
+            "num_parameters": _count(localizer.num_parameters),
             "choices": _plain(localizer.choices),
             "hardware": f"{platform.machine()}, 1 CPU core",
         },
@@ -82,6 +83,15 @@ def check_prediction(prediction: Prediction, num_links: int) -> None:
             raise ScoringError(f"{name} of test link {bad[0]} is not finite ({bad.size} links)")
     # Scored against itself: what scoring would refuse is refused before it is stored.
     point_errors(prediction.position_m, prediction.position_m, prediction.covariance_m2)
+
+
+def _count(num_parameters: Any) -> int | None:
+    if num_parameters is None:
+        return None
+    try:
+        return operator.index(num_parameters)
+    except TypeError as error:
+        raise ScoringError(f"num_parameters must be an integer, got {num_parameters!r}") from error
 
 
 def _plain(choices: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,9 @@ app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=Tru
 
 SuiteOption = Annotated[str, typer.Option(help="Name of a suite (mini, small, v1), or a YAML file")]
 DataOption = Annotated[Path, typer.Option(metavar="DIR", help="Dataset of the suite")]
+OwnSuiteOption = Annotated[
+    str, typer.Option("--suite", help="A YAML file, for a suite that does not ship with raymark")
+]
 RunsArgument = Annotated[Path, typer.Argument(metavar="RUNS", help="Folder of a run")]
 TracksOption = Annotated[str, typer.Option(help="Only these tracks, separated by commas")]
 
@@ -36,13 +39,16 @@ def tasks(suite: SuiteOption = "small") -> None:
 
 
 @app.command()
-def show(task: Annotated[str, typer.Argument(metavar="TASK", help="Id of a task")]) -> None:
+def show(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Id of a task")],
+    suite: OwnSuiteOption = "",
+) -> None:
     """Print a task as YAML."""
     import yaml  # noqa: PLC0415
 
-    from raymark.benchmark import find_task  # noqa: PLC0415
+    from raymark.benchmark import find_task, load_suite  # noqa: PLC0415
 
-    found = find_task(task)
+    found = find_task(task, load_suite(suite) if suite else None)
     text = yaml.safe_dump(found.model_dump(mode="json"), sort_keys=False)
     typer.echo(f"# {found.id}\n{text}", nl=False)
 
@@ -178,6 +184,7 @@ def new_model(
 def check(
     submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="Its folder")],
     data: DataOption,
+    suite: OwnSuiteOption = "",
 ) -> None:
     """Check the predictions of a model that was run elsewhere; needs no network."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
@@ -192,14 +199,16 @@ def check(
     )
     from raymark.dataset import open_dataset  # noqa: PLC0415
 
-    suite, dataset = load_suite(submitted_suite(submission)), open_dataset(data)
-    require_dataset(suite, dataset)
-    splits = Splits(dataset, suite.window_size)
-    record, cells = read_submission(submission, suite, lambda task: truth_of(task, dataset, splits))
+    loaded, dataset = load_suite(suite or submitted_suite(submission)), open_dataset(data)
+    require_dataset(loaded, dataset)
+    splits = Splits(dataset, loaded.window_size)
+    record, cells = read_submission(
+        submission, loaded, lambda task: truth_of(task, dataset, splits)
+    )
     num_tasks = len({found.task.id for found in cells})
     out.print(
-        f"{submission}: '{record.name}' predicts {num_tasks} of {len(suite.tasks())} tasks of "
-        f"{suite.name}@{suite.version} ({len(cells)} files); every point once, all finite"
+        f"{submission}: '{record.name}' predicts {num_tasks} of {len(loaded.tasks())} tasks of "
+        f"{loaded.name}@{loaded.version} ({len(cells)} files); every point once, all finite"
     )
 
 
@@ -208,6 +217,7 @@ def export(
     task: Annotated[str, typer.Argument(metavar="TASK", help="Id of a task")],
     data: DataOption,
     file: Annotated[Path, typer.Option("--out", help="HDF5 file to write")],
+    suite: OwnSuiteOption = "",
     seed: Annotated[int, typer.Option(help="Seed of the task")] = 0,
     csi: Annotated[bool, typer.Option("--csi", help="Add the noisy CSI")] = False,
     overwrite: Overwrite = False,
@@ -217,10 +227,10 @@ def export(
     from raymark.benchmark.export import export_task  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
 
-    found = find_task(task)
+    loaded = load_suite(suite or task.split("/", maxsplit=1)[0])
     export_task(
-        load_suite(found.suite),
-        found,
+        loaded,
+        find_task(task, loaded),
         open_dataset(data),
         file,
         seed=seed,
@@ -267,15 +277,17 @@ def _run(
     tracks: Sequence[str],
     jobs: int,
 ) -> Any:
+    from raymark.benchmark.audit import TABLE_NAME  # noqa: PLC0415
     from raymark.benchmark.run import Runner  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.models import get_model, model_names  # noqa: PLC0415
 
+    suite.tasks_of(tracks)  # an unknown track is refused before anything is written
     dataset = open_dataset(data)
     chosen = [get_model(name) for name in models or model_names()]
     runner = Runner(suite, dataset, folder, num_jobs=jobs)
     try:
-        if not (folder / "audit").is_dir():
+        if not (folder / "audit" / TABLE_NAME).is_file():
             _audit(suite, dataset, folder / "audit")
         with stage_bars() as progress:
             return runner.run(chosen, tracks=tracks, progress=progress)

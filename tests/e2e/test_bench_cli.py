@@ -1,0 +1,347 @@
+"""`raymark bench` as a user meets it: every command in a row, and one sentence for wrong input."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import pandas as pd
+import pytest
+import yaml
+
+from raymark.benchmark.scoring import score_rows, score_run
+from raymark.benchmark.store import RunFolder
+from raymark.benchmark.task import Suite, load_suite
+from raymark.cli import main
+from raymark.dataset import Dataset
+
+FINISHED, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+PEEKS = """
+from raymark.benchmark import Localizer, Prediction
+
+
+class Model(Localizer):
+    def fit(self, train, validation):
+        pass
+
+    def predict(self, test):
+        return Prediction(position_m=test.position_m)
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+Bench = Callable[..., Result]
+
+
+@pytest.fixture
+def bench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Run a command in this process, whose libraries are loaded already."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["raymark", "bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        text = capsys.readouterr()
+        code = exited.value.code
+        assert isinstance(code, int)
+        return Result(code, " ".join(text.out.split()), " ".join(text.err.split()))
+
+    return run
+
+
+@pytest.fixture
+def suite_file(yard_suite: Suite, tmp_path: Path) -> Path:
+    """Write the suite of one seed as a user would."""
+    path = tmp_path / "suites" / "tests.yaml"
+    path.parent.mkdir()
+    suite = yard_suite.model_copy(update={"seeds": (0,)})
+    path.write_text(yaml.safe_dump(suite.model_dump(mode="json")), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def shipped(suite_file: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
+    """The suite, as if it were one of raymark's own."""
+    monkeypatch.setattr("raymark.benchmark.task.SUITES_FOLDER", suite_file.parent)
+    return load_suite("tests")
+
+
+def test_commands_work_in_a_row_when_models_are_compared(
+    bench: Bench, suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    data, runs, made = benchmark_dataset.folder, tmp_path / "runs", tmp_path / "cli_model"
+    asked = ["--suite", suite_file, "--data", data]
+    names = f"train_centroid,{made}"
+
+    tasks = bench("tasks", "--suite", suite_file)
+    models = bench("models")
+    audit = bench("audit", *asked, "--out", tmp_path / "audit")
+    new = bench("new-model", "cli_model", "--out", tmp_path)
+    run = bench("run", *asked, "--out", runs, "--models", names, "--jobs", 1)
+    again = bench("run", *asked, "--out", runs, "--models", names, "--tracks", "unseen-nlos")
+    score = bench("score", runs, "--csv", tmp_path / "rows.csv")
+    board = bench("board", runs, "--data", data, "--out", tmp_path / "board")
+    refused = bench("board", runs, "--out", tmp_path / "board")
+
+    for result in (tasks, models, audit, new, run, again, score, board):
+        assert result.code == FINISHED, result.err
+    assert "tests/unseen-nlos/yard/6GHz/fold-2@1" in tasks.out
+    assert f"suite hash {load_suite(str(suite_file)).hash}" in tasks.out
+    assert "wknn" in models.out
+    assert (tmp_path / "audit" / "maps" / "interpolation__yard.png").is_file()
+    assert "8 cells run, 0 kept" in run.out
+    assert "0 cells run, 6 kept" in again.out
+    assert "cli_model" in score.out
+    assert len(pd.read_csv(tmp_path / "rows.csv")) == len(score_rows(score_run(RunFolder(runs))))
+    page = (tmp_path / "board" / "index.html").read_text(encoding="utf-8")
+    assert "cli_model" in page
+    assert "wrote index.html, board.md" in board.out
+    assert refused.code == BAD_INPUT
+    assert "board is not empty; choose another folder or add --overwrite" in refused.err
+
+
+def test_task_is_shown_and_exported_when_it_is_named(
+    bench: Bench, shipped: Suite, benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    task, path = "tests/unseen-nlos/yard/6GHz/fold-1", tmp_path / "task.h5"
+
+    shown = bench("show", task)
+    written = bench("export", task, "--data", benchmark_dataset.folder, "--out", path)
+    refused = bench("export", task, "--data", benchmark_dataset.folder, "--out", path)
+
+    assert (shown.code, written.code) == (FINISHED, FINISHED)
+    assert f"# {task}@1" in shown.out
+    assert "track: unseen-nlos" in shown.out
+    with h5py.File(path) as file:
+        assert file.attrs["suite_hash"] == shipped.hash
+        assert "position_m" not in file["test"]
+    assert refused.code == BAD_INPUT
+    assert "task.h5 exists; choose another name or add --overwrite" in refused.err
+
+
+def test_submission_is_checked_and_stands_on_the_board_when_it_is_good(
+    bench: Bench,
+    shipped: Suite,
+    benchmark_run: RunFolder,
+    yard_suite: Suite,
+    benchmark_dataset: Dataset,
+    tmp_path: Path,
+) -> None:
+    folder, task = tmp_path / "submission", yard_suite.tasks()[0]
+    path = folder / "predictions" / task.slug / "seed-0.csv"
+    path.parent.mkdir(parents=True)
+    info = {
+        "name": "theirs",
+        "title": "Model of theirs",
+        "summary": "Made elsewhere.",
+        "is_trajectory": False,
+        "suite": "tests",
+        "suite_hash": shipped.hash,
+        "content_hash": shipped.content_hash,
+        "tuning": "nothing",
+        "pretraining_data": "none",
+    }
+    (folder / "submission.yaml").write_text(yaml.safe_dump(info), encoding="utf-8")
+    (folder / "card.md").write_text("# Theirs\n", encoding="utf-8")
+    table = pd.read_parquet(benchmark_run.cell(task, "wknn", 0) / "predictions.parquet")
+    table.to_csv(path, index=False)
+
+    checked = bench("check", folder, "--data", benchmark_dataset.folder)
+    table.iloc[1:].to_csv(path, index=False)
+    refused = bench("check", folder, "--data", benchmark_dataset.folder)
+    table.to_csv(path, index=False)
+    hashes = {"suite_hash": yard_suite.hash}  # the run is of two seeds
+    (folder / "submission.yaml").write_text(yaml.safe_dump(info | hashes), encoding="utf-8")
+    options = ["--submission", folder, "--out", tmp_path / "board"]
+    board = bench("board", benchmark_run.root, *options)
+
+    assert (checked.code, board.code) == (FINISHED, FINISHED), checked.err + board.err
+    assert "'theirs' predicts 1 of 4 tasks of tests@1 (1 files); every point once" in checked.out
+    assert refused.code == BAD_INPUT
+    assert "is missing (1 links)" in refused.err
+    assert "Model of theirs" in (tmp_path / "board" / "board.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_exit_code_is_1_and_the_model_is_named_when_it_tries_to_read_test_positions(
+    bench: Bench, suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    bench("new-model", "cli_peeks", "--out", tmp_path)
+    (tmp_path / "cli_peeks" / "model.py").write_text(PEEKS, encoding="utf-8")
+    models = f"{tmp_path / 'cli_peeks'},train_centroid"
+    asked = ["--suite", suite_file, "--data", benchmark_dataset.folder, "--models", models]
+
+    result = bench(
+        "run", *asked, "--out", tmp_path / "runs", "--tracks", "interpolation", "--jobs", 1
+    )
+
+    assert result.code == FAILED
+    assert "2 cells run" in result.out
+    assert (
+        "error: tests__interpolation__yard__6GHz/cli_peeks/seed-0: AttributeError: "
+        "'Measurements' object has no attribute 'position_m'"
+    ) in result.err
+    finished = {cell.result.model for cell in RunFolder(tmp_path / "runs").cells()}
+    assert "train_centroid" in finished
+    assert "cli_peeks" not in finished
+
+
+@pytest.mark.slow
+def test_run_on_another_dataset_is_told_apart_when_it_is_asked_for(
+    bench: Bench, suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    text = suite_file.read_text(encoding="utf-8")
+    published = load_suite(str(suite_file))
+    suite_file.write_text(text.replace(published.content_hash, "a" * 64), encoding="utf-8")
+    asked = ["--suite", suite_file, "--data", benchmark_dataset.folder, "--out", tmp_path / "runs"]
+    choice = ["--models", "train_centroid", "--tracks", "interpolation", "--jobs", 1]
+
+    refused = bench("run", *asked, *choice)
+    allowed = bench("run", *asked, *choice, "--any-data")
+
+    assert refused.code == BAD_INPUT
+    assert "make the right one with `raymark generate none --out DIR`" in refused.err
+    assert allowed.code == FINISHED
+    assert "is not the published dataset of 'tests': compare with no other board" in allowed.err
+    stored = RunFolder(tmp_path / "runs").info().suite
+    assert stored.hash not in {published.hash, load_suite(str(suite_file)).hash}
+
+
+@pytest.fixture
+def places(
+    suite_file: Path, benchmark_dataset: Dataset, benchmark_run: RunFolder, tmp_path: Path
+) -> dict[str, Path]:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    return {
+        "tmp": empty,
+        "data": benchmark_dataset.folder,
+        "suite": suite_file,
+        "runs": benchmark_run.root,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["tasks", "--suite", "smal"], "unknown suite 'smal'; did you mean 'small'?"),
+        (["tasks", "--suite", "missing.yaml"], "cannot read missing.yaml: No such file"),
+        (["show", "mini/interpolatoin/munich/6GHz"], "did you mean 'mini/interpolation/munich/6GH"),
+        (["show", "minni/x"], "unknown suite 'minni'; did you mean 'mini'?"),
+        (["score", "{tmp}"], "holds no benchmark run (run.json is missing)"),
+        (["board", "{tmp}", "--out", "{tmp}/b"], "holds no benchmark run (run.json is missing)"),
+        (["new-model", "my-model"], "a model must be named as Python names"),
+        (["check", "{tmp}", "--data", "{data}"], "is no submission: submission.yaml is missing"),
+        (
+            ["run", "--data", "{tmp}", "--out", "{tmp}/r", "--suite", "{suite}"],
+            "holds no dataset",
+        ),
+        (["audit", "--data", "{tmp}", "--out", "{tmp}/a"], "holds no dataset"),
+        (
+            ["audit", "--data", "{data}", "--out", "{tmp}/a", "--suite", "mini"],
+            "make the right one with `raymark generate mini --out DIR`",
+        ),
+        (
+            [
+                "run",
+                "--data",
+                "{data}",
+                "--out",
+                "{tmp}/r",
+                "--suite",
+                "{suite}",
+                "--models",
+                "wnn",
+            ],
+            "unknown model 'wnn'; did you mean 'wknn'?",
+        ),
+        (
+            [
+                "run",
+                "--data",
+                "{data}",
+                "--out",
+                "{tmp}/r",
+                "--suite",
+                "{suite}",
+                "--models",
+                "a/b",
+            ],
+            "a/b is no model folder: model.py is missing",
+        ),
+        (
+            ["run", "--data", "{data}", "--out", "{runs}", "--suite", "{suite}"],
+            "holds a run of another suite, version or dataset",
+        ),
+        (
+            ["export", "mini/interpolation/munich/6GHz", "--data", "{data}", "--out", "{tmp}/x.h5"],
+            "suite 'mini' is for the dataset with content hash",
+        ),
+    ],
+)
+def test_one_sentence_and_exit_code_2_when_input_is_wrong(
+    bench: Bench, places: dict[str, Path], arguments: list[str], sentence: str
+) -> None:
+    result = bench(*(argument.format(**places) for argument in arguments))
+
+    assert result.code == BAD_INPUT
+    assert sentence in result.err
+    assert result.err.count("error: ") == 1
+    assert not list(places["tmp"].iterdir())
+
+
+def test_nearest_track_is_offered_when_one_is_unknown(
+    bench: Bench, yard_suite: Suite, benchmark_run: RunFolder, benchmark_dataset: Dataset,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    runs = Path(shutil.copytree(benchmark_run.root, tmp_path / "runs"))
+    path = tmp_path / "suite.yaml"
+    path.write_text(yaml.safe_dump(yard_suite.model_dump(mode="json")), encoding="utf-8")
+    asked = ["--suite", path, "--data", benchmark_dataset.folder, "--out", runs]
+
+    result = bench("run", *asked, "--tracks", "interpolation,unseen-nlso")
+
+    assert result.code == BAD_INPUT
+    assert "has no track 'unseen-nlso'; did you mean 'unseen-nlos'?" in result.err
+
+
+@pytest.mark.slow
+def test_run_goes_on_when_it_was_interrupted_by_ctrl_c(
+    bench: Bench, suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    arguments = ["bench", "run", "--suite", suite_file, "--data", benchmark_dataset.folder]
+    arguments += ["--out", runs, "--models", "train_centroid,gradient_boosting", "--jobs", "1"]
+    command = [sys.executable, "-c", "from raymark.cli import main; main()", *map(str, arguments)]
+
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not any(runs.glob("cells/*/train_centroid/*/result.json")) and child.poll() is None:
+        time.sleep(0.05)
+    # As a terminal does, to the whole group.
+    os.killpg(child.pid, signal.SIGINT)
+    messages = " ".join(child.communicate(timeout=120)[1].split())
+    num_finished = len(list(RunFolder(runs).cells()))
+    result = bench(*arguments[1:])
+
+    assert child.returncode == INTERRUPTED, messages
+    assert "interrupted; nothing is lost: run the same command to go on in" in messages
+    assert "Traceback" not in messages
+    num_references = 3 * 4
+    assert num_references < num_finished < num_references + 8
+    assert result.code == FINISHED
+    num_kept = num_finished - num_references
+    assert f"{8 - num_kept} cells run, {num_kept} kept" in result.out

@@ -1,0 +1,179 @@
+"""From a real run to a board: every number is recomputed by hand from the stored predictions."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import image
+
+from raymark.benchmark.board import Board, terminal_table, write_board
+from raymark.benchmark.publication import build_board, layout_of
+from raymark.benchmark.scoring import score_rows, score_run
+from raymark.benchmark.store import RunFolder
+from raymark.plots import HeightMap
+
+EXACT = {"rtol": 1e-12}
+"""Both sides work in float64; only the order of sums differs."""
+
+
+@pytest.fixture(scope="module")
+def board(benchmark_run: RunFolder) -> Board:
+    return build_board(benchmark_run)
+
+
+def errors_of(folder: RunFolder, task_slug: str, model: str, seed: int) -> pd.DataFrame:
+    """Read error and label of every test link from the two files, with a plain merge."""
+    truth = pd.read_parquet(folder.root / "truth" / f"{task_slug}.parquet")
+    path = folder.root / "cells" / task_slug / model / f"seed-{seed}" / "predictions.parquet"
+    both = truth.merge(pd.read_parquet(path), on=["site", "ue_index"], suffixes=("", "_given"))
+    error_m = np.hypot(both["x_m_given"] - both["x_m"], both["y_m_given"] - both["y_m"])
+    return pd.DataFrame({"error_m": error_m, "los": both["los"]})
+
+
+def test_rows_are_those_of_the_stored_predictions(board: Board, benchmark_run: RunFolder) -> None:
+    pd.testing.assert_frame_equal(board.rows, score_rows(score_run(benchmark_run)))
+    models = board.rows[board.rows["model"].isin(["train_centroid", "wknn"])]
+    rows = models[models["label"] == "nlos"].to_dict("records")
+
+    assert len(rows) == 2 * 4 * 2
+    for row in rows:
+        slug = row["task"].split("@")[0].replace("/", "__")
+        found = errors_of(benchmark_run, slug, row["model"], row["seed"])
+        error_m = found["error_m"][found["los"] == 0]
+        np.testing.assert_allclose(row["mse_m2"], np.mean(error_m**2) / 2, **EXACT)
+        np.testing.assert_allclose(row["p90_m"], np.percentile(error_m, 90), **EXACT)
+        assert row["num_points"] == len(error_m)
+
+
+def test_summary_pools_the_folds_of_the_stored_predictions(
+    board: Board, benchmark_run: RunFolder
+) -> None:
+    table = board.summary
+    (row,) = table[
+        (table["track"] == "unseen-nlos")
+        & (table["model"] == "wknn")
+        & (table["label"] == "nlos")
+        & (table["scene"] == "yard")
+        & (table["band"] == "6GHz")
+    ].to_dict("records")
+
+    by_seed = []
+    for seed in (0, 1):
+        folds = [
+            errors_of(benchmark_run, f"tests__unseen-nlos__yard__6GHz__fold-{fold}", "wknn", seed)
+            for fold in range(3)
+        ]
+        pooled = pd.concat(folds)
+        by_seed.append(np.percentile(pooled["error_m"][pooled["los"] == 0], 90))
+    np.testing.assert_allclose(row["p90_m"], np.mean(by_seed), **EXACT)
+    np.testing.assert_allclose(row["p90_m_std"], np.std(by_seed, ddof=1), **EXACT)
+
+
+def test_board_says_who_is_a_model_a_reference_and_a_bound(board: Board) -> None:
+    assert {model.name: model.kind for model in board.models} == {
+        "train_centroid": "model",
+        "wknn": "model",
+        "oracle_nearest": "reference",
+        "mates_mean": "reference",
+        "error_bound": "bound",
+    }
+    wknn = next(model for model in board.models if model.name == "wknn")
+    assert wknn.verified
+    assert wknn.fit_s is not None
+    assert wknn.fit_s > 0
+    assert wknn.peak_memory_mb is not None
+    assert "Tuning: " in wknn.card_markdown
+    assert not {"oracle_nearest", "mates_mean", "error_bound"} & set(board.comparisons["model"])
+
+
+def test_board_names_its_suite_and_tracks(board: Board, benchmark_run: RunFolder) -> None:
+    suite = benchmark_run.info().suite
+
+    assert (board.suite.hash, board.suite.content_hash) == (suite.hash, suite.content_hash)
+    assert [(t.name, t.title, t.is_ranked) for t in board.tracks] == [
+        ("interpolation", "Interpolation", False),
+        ("unseen-nlos", "Unseen NLOS", True),
+    ]
+    assert board.audits.empty
+
+
+def test_oracle_is_the_distance_to_the_nearest_training_point(
+    board: Board, benchmark_run: RunFolder
+) -> None:
+    rows = board.rows[board.rows["label"] == "all"].set_index(["task", "model", "seed"])["mean_m"]
+
+    for task in benchmark_run.info().suite.tasks():
+        assert rows[task.id, "oracle_nearest", 0] <= rows[task.id, "train_centroid", 0]
+
+
+def test_board_is_the_same_when_built_twice(board: Board, benchmark_run: RunFolder) -> None:
+    again = build_board(benchmark_run)
+
+    pd.testing.assert_frame_equal(again.summary, board.summary)
+    pd.testing.assert_frame_equal(again.comparisons, board.comparisons)
+
+
+def test_numbers_change_with_the_predictions_when_these_are_written_anew(
+    board: Board, benchmark_run: RunFolder, tmp_path: Path
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(benchmark_run.root, tmp_path / "runs")))
+    task = folder.info().suite.tasks()[0]
+    table = pd.read_parquet(folder.cell(task, "wknn", 0) / "predictions.parquet")
+    folder.write_cell(
+        task, table.assign(x_m=table["x_m"] + 500), model="wknn", seed=0, cell_hash=""
+    )
+
+    rows = build_board(folder).rows
+
+    keys = ["task", "model", "seed", "label"]
+    both = rows.merge(board.rows, on=keys)
+    changed = both[both["mse_m2_x"] != both["mse_m2_y"]]
+    assert set(changed["task"]) == {task.id}
+    assert set(changed["model"]) == {"wknn"}
+    assert set(changed["seed"]) == {0}
+
+
+def test_progress_reaches_the_number_of_groups(benchmark_run: RunFolder) -> None:
+    calls: list[tuple[str, int, int]] = []
+
+    build_board(benchmark_run, progress=lambda *call: calls.append(call))
+
+    assert calls == [
+        ("score", 0, 1),
+        ("score", 1, 1),
+        ("intervals", 1, 2),
+        ("intervals", 2, 2),
+    ]
+
+
+def test_files_hold_the_rows_when_written(board: Board, tmp_path: Path) -> None:
+    paths = {path.name: path for path in write_board(board, tmp_path / "board")}
+
+    rows = json.loads(paths["board.json"].read_text(encoding="utf-8"))
+    assert len(rows) == len(board.rows)
+    csv = pd.read_csv(paths["board.csv"])
+    np.testing.assert_allclose(csv["p90_m"], board.rows["p90_m"].astype("f8"), **EXACT)
+    page = paths["index.html"].read_text(encoding="utf-8")
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    for model in board.models:
+        assert model.title in page
+    assert "WKNN" in paths["board.md"].read_text(encoding="utf-8")
+    assert terminal_table(board).row_count == len(board.models)
+
+
+def test_layout_shows_buildings_grey_and_streets_clear_north_up() -> None:
+    height_m = np.zeros((3, 4))
+    height_m[0, 1] = 20.0  # the southern row
+
+    layout = layout_of(
+        HeightMap(x_m=np.arange(0.0, 5.0), y_m=np.arange(10.0, 14.0), height_m=height_m)
+    )
+
+    pixels = image.imread(io.BytesIO(layout.png), format="png")
+    assert layout.extent_m == (0.0, 10.0, 4.0, 13.0)
+    assert pixels.shape == (3, 4, 4)
+    assert np.argwhere(pixels[..., 3] > 0).tolist() == [[2, 1]]

@@ -1,0 +1,336 @@
+"""Runs with real processes: what they keep, what they run again, and how models fail in them."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from raymark.benchmark.localizer import ModelFolder, tune
+from raymark.benchmark.publication import build_board
+from raymark.benchmark.run import Runner, RunReport
+from raymark.benchmark.store import RunFolder
+from raymark.benchmark.task import Suite, Task
+from raymark.benchmark.task_data import TaskData
+from raymark.benchmark.worker import check_prediction
+from raymark.dataset import Dataset
+from raymark.errors import ConfigError, ScoringError
+from raymark.models import get_model
+
+CENTROID = """
+import os
+import signal
+
+import numpy as np
+
+from raymark.benchmark import Localizer, Prediction
+
+
+def flat(position_m):
+    return Prediction(position_m=position_m, covariance_m2=np.zeros((len(position_m), 2, 2)))
+
+
+class Model(Localizer):
+    def fit(self, train, validation):
+        self.position_m = train.position_m.mean(axis=0)
+        {fit}
+
+    def predict(self, test):
+        position_m = np.tile(self.position_m, (len(test), 1)) + self.config.get("shift_m", 0.0)
+        {predict}
+        return Prediction(position_m=position_m)
+"""
+
+FAULTS = {
+    "peeks": ("predict", "position_m = test.position_m"),
+    "peeks_inside": ("predict", "position_m = test.measurements.position_m"),
+    "raises": ("fit", "raise ValueError('the loss is not finite')"),
+    "gives_nan": ("predict", "position_m[3] = np.nan"),
+    "gives_less": ("predict", "position_m = position_m[1:]"),
+    "gives_nothing": ("predict", "return None"),
+    "gives_flat_ellipses": ("predict", "return flat(position_m)"),
+    "chooses_objects": ("fit", "self.choices = {'net': object()}"),
+    "leaves": ("fit", "raise SystemExit(1)"),
+}
+REASONS = {
+    "peeks": "AttributeError: 'Measurements' object has no attribute 'position_m'",
+    "peeks_inside": "AttributeError: 'Measurements' object has no attribute 'measurements'",
+    "raises": "ValueError: the loss is not finite",
+    "gives_nan": "position_m of test link 3 is not finite (1 links)",
+    "gives_less": "position_m must have shape",
+    "gives_nothing": "AttributeError: 'NoneType'",
+    "gives_flat_ellipses": "row 0: covariance is not symmetric and positive definite",
+    "chooses_objects": "choices must hold plain numbers and texts: Object of type object",
+    "leaves": "SystemExit: 1",
+}
+
+
+@pytest.fixture(autouse=True)
+def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def write_model(parent: Path, name: str, *, fit: str = "pass", predict: str = "pass") -> Path:
+    """Write the three files of a model that answers with the training centroid."""
+    folder = parent / name
+    folder.mkdir(parents=True)
+    info = {
+        "title": name.capitalize(),
+        "summary": "Made by a test.",
+        "is_trajectory": False,
+        "inputs": ["scalars"],
+        "tuning": "nothing",
+        "config": {},
+    }
+    (folder / "model.py").write_text(CENTROID.format(fit=fit, predict=predict), encoding="utf-8")
+    (folder / "model.yaml").write_text(yaml.safe_dump(info), encoding="utf-8")
+    (folder / "card.md").write_text(f"# {name}\n", encoding="utf-8")
+    return folder
+
+
+def models_in(parent: Path) -> list[ModelFolder]:
+    return [get_model(str(folder)) for folder in sorted(parent.iterdir())]
+
+
+@pytest.fixture(scope="module")
+def one_task(yard_suite: Suite) -> Suite:
+    return yard_suite.model_copy(update={"seeds": (0,), "tracks": yard_suite.tracks[:1]})
+
+
+@pytest.fixture(scope="module")
+def faulty(
+    tmp_path_factory: pytest.TempPathFactory, benchmark_dataset: Dataset, one_task: Suite
+) -> tuple[RunFolder, RunReport]:
+    """One task, run by models that fail in all ways that leave their process alive, and by two."""
+    parent = tmp_path_factory.mktemp("faulty")
+    for name, (where, code) in FAULTS.items():
+        write_model(parent / "models", name, **{where: code})
+    write_model(parent / "models", "of_a_user")
+    models = [*models_in(parent / "models"), get_model("train_centroid")]
+    folder = parent / "runs"
+    return RunFolder(folder), Runner(one_task, benchmark_dataset, folder, num_jobs=2).run(models)
+
+
+@pytest.fixture
+def copied(benchmark_run: RunFolder, tmp_path: Path) -> RunFolder:
+    return RunFolder(Path(shutil.copytree(benchmark_run.root, tmp_path / "copied")))
+
+
+def written(folder: RunFolder) -> dict[str, tuple[int, bytes]]:
+    """Return time and bytes of every file of a cell."""
+    return {
+        str(path.relative_to(folder.root)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.root.glob("cells/*/*/*/*"))
+    }
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_failure_is_noted_with_its_reason_when_a_model_misbehaves(
+    faulty: tuple[RunFolder, RunReport], name: str
+) -> None:
+    folder, report = faulty
+    failures = dict(report.failures)
+    place = f"tests__interpolation__yard__6GHz/{name}/seed-0"
+
+    assert REASONS[name] in failures[place]
+    assert {p.name for p in (folder.root / "cells" / place).iterdir()} == {"failure.txt"}
+
+
+def test_other_models_finish_when_some_fail(faulty: tuple[RunFolder, RunReport]) -> None:
+    folder, report = faulty
+
+    assert (report.num_run, report.num_kept) == (len(FAULTS) + 2, 0)
+    assert len(report.failures) == len(FAULTS)
+    models = {cell.result.model for cell in folder.cells()}
+    assert {"of_a_user", "train_centroid"} <= models
+    assert not set(FAULTS) & models
+
+
+def test_folder_of_three_files_appears_on_the_board_when_it_was_run(
+    faulty: tuple[RunFolder, RunReport],
+) -> None:
+    board = build_board(faulty[0])
+
+    (info,) = [model for model in board.models if model.name == "of_a_user"]
+    rows = dict(iter(board.rows.groupby("model")))
+    assert (info.title, info.kind, info.verified) == ("Of_a_user", "model", True)
+    # It computes what `train_centroid` does.
+    pd.testing.assert_series_equal(
+        rows["of_a_user"]["p90_m"].reset_index(drop=True),
+        rows["train_centroid"]["p90_m"].reset_index(drop=True),
+    )
+    assert not set(FAULTS) & {model.name for model in board.models}
+
+
+@pytest.mark.slow
+def test_only_changed_and_failed_cells_run_again_when_a_run_goes_on(
+    faulty: tuple[RunFolder, RunReport],
+    benchmark_dataset: Dataset,
+    one_task: Suite,
+    tmp_path: Path,
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(faulty[0].root, tmp_path / "runs")))
+    changed = write_model(tmp_path / "models", "of_a_user")
+    info = yaml.safe_load((changed / "model.yaml").read_text())
+    text = yaml.safe_dump({**info, "config": {"shift_m": 3.0}})
+    (changed / "model.yaml").write_text(text, encoding="utf-8")
+    write_model(tmp_path / "models", "raises")  # repaired
+    before = written(folder)
+    runner = Runner(one_task, benchmark_dataset, folder.root, num_jobs=1)
+
+    report = runner.run([*models_in(tmp_path / "models"), get_model("train_centroid")])
+
+    assert (report.num_run, report.num_kept) == (2, 1)
+    assert len(report.failures) == len(FAULTS) - 1
+    after = written(folder)
+    touched = {name.split("/")[2] for name in after if after[name] != before.get(name)}
+    assert touched == {"of_a_user", "raises"}
+    tables = {c.result.model: c.predictions for c in folder.cells()}
+    shift_m = tables["of_a_user"][["x_m", "y_m"]] - tables["train_centroid"][["x_m", "y_m"]]
+    np.testing.assert_allclose(np.hypot(*shift_m.to_numpy().T), np.hypot(3, 3), rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_edited_and_removed_predictions_are_made_again_when_a_run_goes_on(
+    copied: RunFolder, benchmark_dataset: Dataset, yard_suite: Suite
+) -> None:
+    before = written(copied)
+    paths = sorted(copied.root.glob("cells/*/wknn/seed-*/predictions.parquet"))
+    pd.read_parquet(paths[0]).assign(x_m=0.0).to_parquet(paths[0], index=False)
+    paths[1].unlink()
+    models = [get_model(name) for name in ("train_centroid", "wknn")]
+
+    report = Runner(yard_suite, benchmark_dataset, copied.root, num_jobs=1).run(models)
+
+    assert (report.num_run, report.num_kept, report.failures) == (2, 14, ())
+    after = written(copied)
+    changed = {str(Path(name).parent) for name in after if after[name][0] != before[name][0]}
+    assert changed == {str(path.parent.relative_to(copied.root)) for path in paths[:2]}
+    for name, (_, content) in after.items():
+        if name.endswith(".parquet"):
+            assert content == before[name][1]
+
+
+@pytest.mark.slow
+def test_predictions_are_the_same_bits_when_two_processes_share_the_work(
+    benchmark_run: RunFolder, benchmark_dataset: Dataset, yard_suite: Suite, tmp_path: Path
+) -> None:
+    models = [get_model(name) for name in ("wknn", "train_centroid")]
+
+    Runner(yard_suite, benchmark_dataset, tmp_path / "runs", num_jobs=2).run(models)
+
+    one, two = written(benchmark_run), written(RunFolder(tmp_path / "runs"))
+    assert set(one) == set(two)
+    tables = [name for name in one if name.endswith(".parquet")]
+    assert all(one[name][1] == two[name][1] for name in tables)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_only_the_models_own_cell_fails_when_it_takes_its_process_down(
+    benchmark_dataset: Dataset, one_task: Suite, tmp_path: Path, code: str
+) -> None:
+    write_model(tmp_path / "models", "dies", fit=code)
+    for name in ("after", "before", "later"):
+        write_model(tmp_path / "models", name)
+    runner = Runner(one_task, benchmark_dataset, tmp_path / "runs", num_jobs=2)
+
+    report = runner.run(models_in(tmp_path / "models"))
+
+    ((place, text),) = report.failures
+    assert place.endswith("/dies/seed-0")
+    assert "the model's process died" in text
+    finished = {cell.result.model for cell in RunFolder(tmp_path / "runs").cells()}
+    assert {"after", "before", "later"} <= finished
+    assert "dies" not in finished
+
+
+def test_another_dataset_is_refused_with_the_command_that_makes_the_right_one(
+    small_dataset: Dataset, yard_suite: Suite, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"make the right one with `raymark generate none --out DIR`, or add --an"
+    ):
+        Runner(yard_suite, small_dataset, tmp_path / "runs")
+
+    assert not (tmp_path / "runs").exists()
+
+
+def test_another_suite_is_refused_when_the_folder_holds_a_run(
+    benchmark_run: RunFolder, benchmark_dataset: Dataset, one_task: Suite
+) -> None:
+    with pytest.raises(ConfigError, match=r"holds a run of another suite, version or dataset \('"):
+        Runner(one_task, benchmark_dataset, benchmark_run.root)
+
+
+def test_suite_has_another_hash_when_it_is_bound_to_another_dataset(
+    small_dataset: Dataset, yard_suite: Suite
+) -> None:
+    content_hash = small_dataset.manifest.content_hash or ""
+
+    bound = yard_suite.rebound(content_hash)
+
+    assert bound.hash != yard_suite.hash
+    assert bound.content_hash == content_hash
+    assert "compare with no other board" in bound.description
+    assert all(task.content_hash == content_hash for task in bound.tasks())
+
+
+def test_nearest_track_is_offered_when_one_is_unknown(
+    benchmark_dataset: Dataset, one_task: Suite, tmp_path: Path
+) -> None:
+    runner = Runner(one_task, benchmark_dataset, tmp_path / "runs")
+
+    with pytest.raises(
+        ConfigError, match=r"no track 'interpolatoin'; did you mean 'interpolation'"
+    ):
+        runner.run([], tracks=["interpolatoin"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"position_m": np.zeros((3, 2))}, r"position_m must have shape \(4, 2\), got \(3, 2\)"),
+        ({"position_m": np.zeros((4, 3))}, r"position_m must have shape \(4, 2\), got \(4, 3\)"),
+        (
+            {"covariance_m2": np.zeros((4, 2))},
+            r"covariance_m2 must have shape \(4, 2, 2\), got \(4, 2\)",
+        ),
+        (
+            {"position_m": np.array([[0, 0], [0, 0], [0, np.inf], [np.nan, 0]])},
+            r"position_m of test link 2 is not finite \(2 links\)",
+        ),
+        (
+            {"covariance_m2": np.full((4, 2, 2), np.nan)},
+            r"covariance_m2 of test link 0 is not finite \(4 links\)",
+        ),
+    ],
+)
+def test_prediction_is_refused_when_it_has_a_wrong_shape_or_value(
+    change: dict[str, Any], message: str
+) -> None:
+    class Given:
+        """As a model that fills in the fields unchecked."""
+
+        position_m = change.get("position_m", np.zeros((4, 2)))
+        covariance_m2 = change.get("covariance_m2")
+
+    with pytest.raises(ScoringError, match=message):
+        check_prediction.__wrapped__(Given(), 4)
+
+
+def test_tuning_takes_the_least_mean_error_and_tells_all(
+    benchmark_task: Callable[..., Task], load_benchmark_task: Callable[[Task], TaskData]
+) -> None:
+    validation = load_benchmark_task(benchmark_task("interpolation", "yard")).validation
+    true_m = validation.position_m
+
+    best, trials = tune([3.0, 1.0, 2.0], lambda x: true_m + np.array([x - 1.5, 0]), validation)
+
+    assert best == 1.0
+    assert trials == pytest.approx({"3.0": 1.5, "1.0": 0.5, "2.0": 0.5})
