@@ -150,7 +150,7 @@ class Runner:
                     cell_hash = _cell_hash(task, model, seed)
                     self.folder.drop_stale(task, model.name, seed, cell_hash)
 
-    def _measure(self, tasks: list[Task], cells: list[_Cell], progress: Progress) -> None:
+    def _measure(self, tasks: Sequence[Task], cells: Sequence[_Cell], progress: Progress) -> None:
         """Estimate what the open cells and the references need."""
         wanted: dict[Survey, bool] = {}
         for cell in cells:
@@ -171,7 +171,7 @@ class Runner:
                 raise result
             progress("measure", i, len(missing))
 
-    def _references(self, tasks: list[Task], progress: Progress) -> None:
+    def _references(self, tasks: Sequence[Task], progress: Progress) -> None:
         """Keep the truth of each task and what the oracles and the bound make of it."""
         references = References(self.dataset, self.splits)
         for i, task in enumerate(tasks):
@@ -197,7 +197,7 @@ class Runner:
                 )
         progress("references", len(tasks), len(tasks))
 
-    def _run_cells(self, cells: list[_Cell], progress: Progress) -> None:
+    def _run_cells(self, cells: Sequence[_Cell], progress: Progress) -> None:
         progress("models", 0, len(cells))
         done = run_jobs(fit_and_predict, cells, self._arguments, self.num_jobs)
         for i, (cell, result) in enumerate(done, start=1):

@@ -12,7 +12,7 @@ from raymark.benchmark.board.content import (
 )
 from raymark.benchmark.board.files import write_board
 from raymark.benchmark.board.headline import Headline, headline
-from raymark.benchmark.board.tables import terminal_table
+from raymark.benchmark.board.terminal import terminal_table
 
 __all__ = [
     "CDF_LEVELS",

@@ -27,7 +27,6 @@ function completed(wanted) {
   const { names, start } = DATA;
   const track = present(wanted.track, names.track, start.track);
   const { shots } = TRACKS.get(track);
-  const first = DATA.models.find((model) => model.kind === "model") ?? DATA.models[0];
   return {
     ...wanted,
     track,
@@ -36,17 +35,10 @@ function completed(wanted) {
     band: present(wanted.band, names.band, names.band[0]),
     label: present(wanted.label, names.label, start.label),
     metric: present(wanted.metric, names.metric, present(start.metric, names.metric, names.metric[0])),
-    model: present(wanted.model, names.model, bestModel(track, shots, wanted) ?? first?.name),
+    model: present(wanted.model, names.model, ""),
     desc: wanted.desc === true || wanted.desc === "true",
     scale: wanted.scale === "linear" ? "linear" : "log",
   };
-}
-
-/** The best model of the whole track, shown in the matrix until another is chosen. */
-function bestModel(track, shots, wanted) {
-  const { start, names } = DATA;
-  const cell = { track, shots: shots.length ? shots[0] : null, scene: names.scene[0], band: names.band[0], metric: present(start.metric, names.metric, names.metric[0]), label: wanted.label || start.label };
-  return standingsOf(cell).find((entry) => entry.rank === 1)?.model.name;
 }
 
 function stateOfAddress() {
@@ -55,7 +47,7 @@ function stateOfAddress() {
 }
 
 function addressOfState() {
-  const kept = STATE_KEYS.filter((key) => state[key] !== null && state[key] !== undefined && state[key] !== "" && state[key] !== false && state[key] !== "log");
+  const kept = STATE_KEYS.filter((key) => isKnown(state[key]) && state[key] !== "" && state[key] !== false && state[key] !== "log");
   return `#${new URLSearchParams(kept.map((key) => [key, String(state[key])]))}`;
 }
 
@@ -72,12 +64,13 @@ function renderControls() {
   checkSegment(byId("choose-track"), state.track);
   checkSegment(byId("choose-label"), state.label);
   checkSegment(byId("choose-scale"), state.scale);
+  for (const input of byId("choose-label").querySelectorAll("input")) input.disabled = !input.checked && !summaryOf(state, input.value).size;
   byId("field-shots").hidden = !track.shots.length;
   fillSelect(byId("choose-shots"), track.shots.map((n) => [n, String(n)]), String(state.shots));
-  fillSelect(byId("choose-scene"), names.scene.map((name) => [name, name === EVERY ? "all scenes" : name]), state.scene);
-  fillSelect(byId("choose-band"), names.band.map((name) => [name, name === EVERY ? "all bands" : name]), state.band);
+  fillSelect(byId("choose-scene"), names.scene.map((name) => [name, sceneTitle(name)]), state.scene);
+  fillSelect(byId("choose-band"), names.band.map((name) => [name, bandTitle(name)]), state.band);
   fillSelect(byId("choose-metric"), DATA.metrics.map((m) => [m.name, m.title]), state.metric);
-  fillSelect(byId("choose-model"), DATA.models.map((m) => [m.name, m.title]), state.model);
+  fillSelect(byId("choose-model"), DATA.models.map((m) => [m.name, m.title]), matrixModel(state));
   byId("track-note").replaceChildren(el("span", { class: track.ranked ? "badge" : "badge warn" }, track.ranked ? "ranked" : "diagnostic, not ranked"), ` ${track.about}`);
 }
 
@@ -90,7 +83,13 @@ function render() {
   renderMap(state, setState);
   renderDifferences(state);
   renderAudit(state);
+  markScrollable();
   if (focused) document.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+}
+
+/** Say where a table goes on beyond its edge. */
+function markScrollable() {
+  for (const box of document.querySelectorAll(".scroll")) box.classList.toggle("goes-on", box.scrollWidth > box.clientWidth + 1);
 }
 
 function redraw() {
@@ -99,6 +98,7 @@ function redraw() {
   if (before === String(window.innerWidth)) return;
   renderCdf(state);
   panels.forEach(drawPanel);
+  markScrollable();
 }
 
 function start() {

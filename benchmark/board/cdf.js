@@ -3,6 +3,8 @@
 const HUES = 6;
 const PLOT = { left: 44, right: 14, top: 10, bottom: 44, height: 360 };
 const hiddenLines = new Set();
+const SHORTEST_M = 0.001;
+const LONGEST_M = 1000;
 let chart = null;
 
 /** Colour and dashes of a model: the same in every cell. */
@@ -20,21 +22,22 @@ function lineAttributes(name) {
 }
 
 function axisRange(lines, isLog) {
-  const values = lines.flatMap((line) => line.errors);
-  const largest = Math.max(...values);
-  if (!isLog) {
-    const typical = lines.filter((line) => MODELS.get(line.model).kind === "model").map((line) => line.errors[90]);
-    return [0, (typical.length ? Math.max(...typical) : largest) * 1.15];
-  }
-  const early = Math.min(...lines.map((line) => line.errors[5]));
-  return [10 ** Math.floor(Math.log10(Math.max(early, 1e-2))), 10 ** (Math.ceil(5 * Math.log10(Math.max(largest, 1))) / 5)];
+  // Bounds may lie far outside of what models reach: they are shown for a decade, then cut off.
+  const models = lines.filter((line) => MODELS.get(line.model).kind !== "bound");
+  const shown = models.length ? models : lines;
+  const level = (percent, items) => items.map((line) => line.errors[percent]);
+  if (!isLog) return [0, Math.max(...level(90, shown), 0.1) * 1.15];
+  const early = Math.max(Math.min(...level(5, lines)), Math.min(...level(5, shown)) / 10, SHORTEST_M);
+  const late = Math.max(Math.min(Math.max(...level(100, shown)), LONGEST_M), 10 * early);
+  const step = (value, round) => 10 ** (round(3 * Math.log10(value)) / 3);
+  return [step(early, Math.floor), step(late, Math.ceil)];
 }
 
 function ticksOf([low, high], isLog) {
   if (isLog) {
-    const ticks = [];
-    for (let power = Math.floor(Math.log10(low)); 10 ** power <= high * 1.001; power += 1) ticks.push(10 ** power);
-    return ticks;
+    const steps = Math.log10(high / low) > 3.5 ? [1] : [1, 2, 5];
+    const powers = Array.from({ length: 12 }, (_, i) => 10 ** (i - 5));
+    return powers.flatMap((power) => steps.map((step) => step * power)).filter((tick) => tick >= low * 0.999 && tick <= high * 1.001);
   }
   const raw = high / 5;
   const base = 10 ** Math.floor(Math.log10(raw));
@@ -54,12 +57,11 @@ function shareBelow(errors, x) {
 function renderCdf(state) {
   const cell = nearestCell(state, (c) => CDFS.has(cellKey(c, state.label)));
   const stored = cell ? CDFS.get(cellKey(cell, state.label)) : [];
-  const order = DATA.models.map((model) => model.name);
+  const order = cell ? modelsByRank({ ...state, ...cell }) : [];
   const lines = stored.map((cdf) => ({ model: cdf.model, errors: unpackErrors(cdf.errors) })).sort((a, b) => order.indexOf(a.model) - order.indexOf(b.model));
   const isLog = state.scale !== "linear";
   const host = byId("cdf-chart");
-  const isOther = cell && (cell.scene !== state.scene || cell.band !== state.band);
-  byId("cdf-where").textContent = cell ? `${describeCell(cell)} · ${LABEL_TITLES[state.label]}${isOther ? " (choose a scene and a band for another cell)" : ""}` : describeCell(state);
+  byId("cdf-where").textContent = cell ? `${describeCell(cell)} · ${LABEL_TITLES[state.label]}${substituteNote(cell, state)}` : describeCell(state);
   byId("cdf-readout").textContent = lines.length ? "Point at the chart, or use its arrow keys, to read the share of points within an error." : "";
   if (!lines.length) {
     chart = null;

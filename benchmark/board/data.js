@@ -6,6 +6,7 @@ const LABEL_TITLES = { all: "LOS and NLOS points", los: "LOS points", nlos: "NLO
 const SHORT_LABELS = { all: "LOS + NLOS", los: "LOS", nlos: "NLOS", outage: "Outage" };
 const MISSING = "–";
 
+const isKnown = (value) => value !== null && value !== undefined;
 const byName = (items) => new Map(items.map((item) => [item.name, item]));
 const TRACKS = byName(DATA.tracks);
 const MODELS = byName(DATA.models);
@@ -56,6 +57,12 @@ function nearestCell(cell, has) {
   return null;
 }
 
+/** What a figure says where it shows another cell than the chosen one. */
+function substituteNote(cell, state) {
+  const isOther = cell.scene !== state.scene || cell.band !== state.band;
+  return isOther ? " (choose a scene and a band for another cell)" : "";
+}
+
 function unpackCodes(text) {
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const view = new DataView(bytes.buffer);
@@ -70,7 +77,7 @@ const unitOf = (metric) => (isShare(metric) ? "%" : metric.unit);
 
 /** Three significant digits, never in exponents. */
 function formatNumber(value) {
-  if (value === null || value === undefined) return MISSING;
+  if (!isKnown(value)) return MISSING;
   const size = Math.abs(value);
   if (size >= 1e9) return `${formatNumber(value / 1e9)} G`;
   if (size >= 1e6) return `${formatNumber(value / 1e6)} M`;
@@ -82,31 +89,41 @@ function formatNumber(value) {
 }
 
 function formatMetric(metric, value) {
-  if (value === null || value === undefined) return MISSING;
+  if (!isKnown(value)) return MISSING;
   return isShare(metric) ? (100 * value).toFixed(1).replace("-", "−") : formatNumber(value);
 }
 
+/** Two significant digits: a deviation over a few seeds knows no more. */
+function formatSpread(metric, value) {
+  const shown = isShare(metric) ? 100 * value : value;
+  if (shown >= 100 || shown === 0) return shown.toFixed(0);
+  return shown.toFixed(shown >= 10 ? 0 : shown >= 1 ? 1 : 2);
+}
+
 function formatSeconds(value) {
-  if (value === null || value === undefined) return MISSING;
+  if (!isKnown(value)) return MISSING;
   return value >= 120 ? `${formatNumber(value / 60)} min` : `${formatNumber(value)} s`;
 }
 
 function formatSize(value) {
-  if (value === null || value === undefined) return MISSING;
+  if (!isKnown(value)) return MISSING;
   return value >= 1e6 ? `${formatNumber(value / 1e6)} M` : value >= 1e4 ? `${Math.round(value / 1e3)} k` : String(value);
 }
 
-const titleOf = (name) => (name === EVERY ? "all" : name);
+/** "2.6GHz" as "2.6 GHz", "street_canyon" as "street canyon". */
+const titleOf = (name) => name.replaceAll("_", " ").replace(/^([\d.]+)([GM]?Hz)$/, "$1 $2");
+
+const sceneTitle = (name) => (name === EVERY ? "all scenes" : titleOf(name));
+const bandTitle = (name) => (name === EVERY ? "all bands" : titleOf(name));
 
 /** "munich, all bands": the place of a cell in words. */
 function describeCell(cell) {
   const parts = [TRACKS.get(cell.track).title];
-  if (cell.shots !== null && cell.shots !== undefined) parts.push(`${cell.shots} shots`);
-  parts.push(cell.scene === EVERY ? "all scenes" : cell.scene, cell.band === EVERY ? "all bands" : cell.band);
+  if (isKnown(cell.shots)) parts.push(`${cell.shots} shots`);
+  parts.push(sceneTitle(cell.scene), bandTitle(cell.band));
   return parts.join(" · ");
 }
 
-const isKnown = (value) => value !== null && value !== undefined;
 const hasTarget = (metric) => isKnown(metric.target);
 
 /** Smaller for a better value. */
@@ -128,7 +145,7 @@ function el(tag, attributes = {}, ...children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat().filter(isKnown));
   return node;
 }
 

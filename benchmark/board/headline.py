@@ -1,6 +1,9 @@
 """The cell that a board is ranked by, and the order of its models there."""
 
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 import pandas as pd
 
@@ -11,8 +14,11 @@ from raymark.benchmark.board.content import (
     HEADLINE_TRACK,
     Board,
     ModelInfo,
+    ModelKind,
 )
 from raymark.benchmark.metrics import METRICS, Metric
+
+_KINDS = get_args(ModelKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,31 +49,50 @@ def present_metrics(board: Board) -> list[str]:
     return [name for name in METRICS if name in board.summary]
 
 
-def cell(
-    board: Board, *, track: str, shots: int | None, label: str, scene: str = EVERY, band: str = EVERY
-) -> pd.DataFrame:
+def cell(board: Board, at: Headline, *, scene: str = EVERY, band: str = EVERY) -> pd.DataFrame:
     """Return the summary rows of one cell, indexed by model."""
-    table = board.summary
+    table, shots = board.summary, at.shots
     same_shots = table["shots"].isna() if shots is None else (table["shots"] == shots).fillna(False)
     chosen = (
-        (table["track"] == track)
+        (table["track"] == at.track)
         & same_shots.astype(bool)
-        & (table["label"] == label)
+        & (table["label"] == at.label)
         & (table["scene"] == scene)
         & (table["band"] == band)
     )
     return table[chosen].set_index("model")
 
 
-def ranked(board: Board, values: pd.Series, metric: Metric) -> list[str]:
+def values_of(table: pd.DataFrame, metric: str) -> dict[str, float]:
+    """Return the metric of each model that has one in the cell."""
+    known = {str(name): number(value) for name, value in table.get(metric, pd.Series()).items()}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def by_kind(models: Iterable[ModelInfo]) -> list[ModelInfo]:
+    """Return models first, then references, then bounds, in their order otherwise."""
+    return sorted(models, key=lambda model: _KINDS.index(model.kind))
+
+
+def ranked(board: Board, values: Mapping[str, float], metric: Metric) -> list[ModelInfo]:
     """Return all models of the board, best value first; references and bounds stand last."""
-    kinds = ("model", "reference", "bound")
 
-    def key(model: ModelInfo) -> tuple[int, bool, float]:
-        value = number(values.get(model.name))
-        return kinds.index(model.kind), value is None, 0.0 if value is None else cost(metric, value)
+    def key(model: ModelInfo) -> float:
+        return cost(metric, values[model.name]) if model.name in values else math.inf
 
-    return [model.name for model in sorted(board.models, key=key)]
+    return by_kind(sorted(board.models, key=key))
+
+
+def ratio_to_best(metric: Metric, value: float | None, best: float | None) -> float | None:
+    """Return how many times worse a value is than the best model's; None where that says nothing.
+
+    >>> from raymark.benchmark.metrics import METRICS
+    >>> ratio_to_best(METRICS["p90_m"], 6.0, 4.0), ratio_to_best(METRICS["coverage_90"], 0.8, 0.9)
+    (1.5, None)
+    """
+    if metric.target is not None or not value or not best:
+        return None
+    return best / value if metric.higher_is_better else value / best
 
 
 def cost(metric: Metric, value: float) -> float:

@@ -23,7 +23,7 @@ function layoutImage(scene) {
 function mapPoints(map, label) {
   const x = unpackPositions(map.x);
   const y = unpackPositions(map.y);
-  const keep = map.los.map((los, i) => i).filter((i) => label === EVERY || map.los[i] === LOS_OF_LABEL[label]);
+  const keep = map.los.map((los, i) => i).filter((i) => (label === EVERY ? map.los[i] !== LOS_OF_LABEL.outage : map.los[i] === LOS_OF_LABEL[label]));
   const errors = new Map(Object.entries(map.errors).map(([name, packed]) => {
     const all = unpackErrors(packed);
     return [name, keep.map((i) => all[i])];
@@ -41,12 +41,6 @@ function viewOf(map) {
   return { x: (x0 + x1) / 2 - width / 2, y: (y0 + y1) / 2 - (width * aspect) / 2, width, aspect };
 }
 
-/** Models that a map offers, the best of the cell first. */
-function mapModels(state, map) {
-  const names = standingsOf({ ...state, scene: map.scene, band: map.band }).sort((a, b) => (a.rank ?? 1e9) - (b.rank ?? 1e9)).map((entry) => entry.model.name);
-  return [...names, ...DATA.models.map((model) => model.name).filter((name) => !names.includes(name))].filter((name) => map.errors[name]);
-}
-
 function renderMap(state, setState) {
   const cell = nearestCell(state, (c) => MAPS.has(cellKey(c)));
   const map = cell ? MAPS.get(cellKey(cell)) : null;
@@ -59,16 +53,15 @@ function renderMap(state, setState) {
     for (const id of ["choose-left", "choose-right"]) fillSelect(byId(id), [["", "none"]], "");
     return;
   }
-  const names = mapModels(state, map);
+  const names = modelsByRank({ ...state, ...cell }).filter((name) => map.errors[name]);
   const options = names.map((name) => [name, MODELS.get(name)?.title ?? name]);
   const left = names.includes(state.left) ? state.left : names[0];
   const right = state.right === "none" || names.includes(state.right) ? state.right : names.find((name) => name !== left && MODELS.get(name)?.kind === "model") ?? "none";
   fillSelect(byId("choose-left"), options, left);
   fillSelect(byId("choose-right"), [["none", "none"], ...options], right);
   const points = mapPoints(map, state.label);
-  const shown = map.los.length < map.num_points ? `every ${Math.ceil(map.num_points / map.los.length)}th of ${map.num_points.toLocaleString("en")} points` : `${map.num_points.toLocaleString("en")} points`;
-  const isOther = cell.scene !== state.scene || cell.band !== state.band;
-  byId("map-where").textContent = `${describeCell(cell)} · ${LABEL_TITLES[state.label]} · ${shown}${isOther ? " (choose a scene and a band for another cell)" : ""}`;
+  const shown = map.los.length < map.num_points ? `${map.los.length.toLocaleString("en")} of ${map.num_points.toLocaleString("en")} positions` : `${map.num_points.toLocaleString("en")} positions`;
+  byId("map-where").textContent = `${describeCell(cell)} · ${LABEL_TITLES[state.label]} · ${shown}${substituteNote(cell, state)}`;
   byId("maps").replaceChildren(...[left, right].filter((name) => name && name !== "none").map((name) => makePanel(map, points, name)));
   byId("map-legend").replaceChildren(...legendItems());
   panels.forEach(drawPanel);
@@ -78,7 +71,7 @@ function makePanel(map, points, name) {
   const errors = points.errors.get(name);
   const middle = errors.length ? errors.slice().sort((a, b) => a - b)[Math.floor(errors.length / 2)] : null;
   const title = MODELS.get(name)?.title ?? name;
-  const canvas = el("canvas", { role: "img", "aria-label": `${title}: errors of ${errors.length} points over the layout of ${map.scene}, median ${formatNumber(middle)} m` });
+  const canvas = el("canvas", { role: "img", "aria-label": `${title}: errors of ${errors.length} points over the layout of ${titleOf(map.scene)}, median ${formatNumber(middle)} m` });
   const panel = { canvas, map, points, errors, name, view: viewOf(map), marked: null };
   canvas.addEventListener("pointermove", (event) => markNearest(panel, event));
   canvas.addEventListener("pointerleave", () => markPoint(null));

@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from raymark.benchmark.board.content import Board
-from raymark.benchmark.board.headline import headline, present_metrics
+from raymark.benchmark.board.headline import by_kind, headline, present_metrics
 from raymark.benchmark.board.payload import page_data
 from raymark.benchmark.metrics import METRICS
 
@@ -32,7 +32,7 @@ def render_page(board: Board) -> str:
         start_metric=METRICS[start.metric].title,
         start_label=start.label,
         metrics=[METRICS[name] for name in present_metrics(board)],
-        models=[(model, render_card(model.card_markdown)) for model in board.models],
+        models=[(model, render_card(model.card_markdown)) for model in by_kind(board.models)],
         style=Markup(_resource("board.css")),  # noqa: S704 - a file of this package
         script=Markup("\n".join(map(_resource, _SCRIPTS))),  # noqa: S704 - the same
         data=embedded_json(page_data(board)),

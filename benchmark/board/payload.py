@@ -15,7 +15,7 @@ from raymark.benchmark.board.content import (
     ErrorMap,
     ModelInfo,
 )
-from raymark.benchmark.board.headline import headline, number, present_metrics
+from raymark.benchmark.board.headline import by_kind, headline, number, present_metrics
 from raymark.benchmark.metrics import LABELS, METRICS
 
 SMALLEST_ERROR_M, DECADES = 1e-4, 9
@@ -31,12 +31,13 @@ _KEYS = ("track", "scene", "band", "label", "model", "rival", "metric")
 def page_data(board: Board) -> dict[str, Any]:
     """Return what the page's script reads: names once, tables by column, curves as base64."""
     start = headline(board)
+    models = by_kind(board.models)
     names = {
         "track": [track.name for track in board.tracks],
         "scene": _names(board.summary["scene"]),
         "band": _names(board.summary["band"]),
         "label": list(LABELS),
-        "model": [model.name for model in board.models],
+        "model": [model.name for model in models],
         "metric": present_metrics(board),
     }
     names["rival"] = names["model"]
@@ -49,11 +50,11 @@ def page_data(board: Board) -> dict[str, Any]:
             | {"shots": list(t.shots)}
             for t in board.tracks
         ],
-        "models": [_model(model) for model in board.models],
+        "models": [_model(model) for model in models],
         "metrics": [_metric(name) for name in names["metric"]],
         "summary": _columns(board.summary, names),
         "comparisons": _columns(board.comparisons, names),
-        "audits": _columns(board.audits[list(AUDIT_COLUMNS)], {}),
+        "audits": _columns(board.audits.filter(list(AUDIT_COLUMNS)), {}),
         "scale": {"smallest_m": SMALLEST_ERROR_M, "decades": DECADES},
         "cdfs": [_cdf(cdf) for cdf in board.cdfs],
         "maps": [_map(item) for item in board.maps],
@@ -105,7 +106,7 @@ def _names(column: pd.Series) -> list[str]:
 
 def _columns(table: pd.DataFrame, names: dict[str, list[str]]) -> dict[str, list[Any]]:
     """Return the columns as lists: positions in `names` for keys, rounded numbers for the rest."""
-    packed = {}
+    packed: dict[str, list[Any]] = {}
     for column in table.columns:
         values = table[column].tolist()
         if column in names:

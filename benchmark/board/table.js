@@ -2,9 +2,9 @@
 
 const COSTS = [
   { key: "num_parameters", title: "Parameters", format: formatSize },
-  { key: "fit_s", title: "Fit", unit: "time", format: formatSeconds },
-  { key: "predict_ms_per_point", title: "Predict", unit: "ms/point", format: formatNumber },
-  { key: "peak_memory_mb", title: "Memory", unit: "MB", format: formatNumber },
+  { key: "fit_s", title: "Fit time", format: formatSeconds },
+  { key: "predict_ms_per_point", title: "Predict", note: "[ms/point]", format: formatNumber },
+  { key: "peak_memory_mb", title: "Memory", note: "[MB]", format: formatNumber },
 ];
 const GROUPS = [
   { kind: "model", title: null },
@@ -32,24 +32,31 @@ function standingsOf(state) {
   return entries;
 }
 
+/** Names of all models, the best of the cell first, then those without a rank. */
+function modelsByRank(state) {
+  const ranks = new Map(standingsOf(state).map((entry) => [entry.model.name, entry.rank]));
+  return DATA.models.map((model) => model.name).sort((a, b) => (ranks.get(a) ?? Infinity) - (ranks.get(b) ?? Infinity) || 0);
+}
+
 function columnsOf(state) {
   const chosen = METRICS.get(state.metric);
   const metricColumn = (metric) => ({
     key: metric.name,
     title: metric.title,
-    unit: unitOf(metric),
+    note: `[${unitOf(metric)}]`,
     about: metric.about,
     descending: metric.higher && !hasTarget(metric),
     value: (entry) => entry.row[metric.name],
     order: (entry) => (hasTarget(metric) ? costOf(metric, entry.row[metric.name]) : entry.row[metric.name]),
     cell: (entry, context) => metricCell(entry, metric, context),
     chosen: metric === chosen,
+    isKept: metric === chosen,
   });
   return [
-    { key: "rank", title: "#", about: "Rank by the chosen metric", value: (e) => e.rank, cell: (e) => el("td", { class: "rank" }, e.rank ? String(e.rank) : ""), css: "rank" },
-    { key: "model", title: "Model", value: (e) => e.model.title, cell: modelCell, css: "text" },
+    { key: "rank", title: "#", about: "Rank by the chosen metric", value: (e) => e.rank, cell: (e) => el("td", { class: "rank" }, e.rank ? String(e.rank) : ""), css: "rank", isKept: true },
+    { key: "model", title: "Model", value: (e) => e.model.title, cell: modelCell, css: "text", isKept: true },
     metricColumn(chosen),
-    { key: "ratio", title: "Ratio", unit: "to best", about: "Ratio to the best model in the chosen metric", value: (e) => e.ratio, cell: (e) => el("td", {}, e.ratio ? `×${formatNumber(e.ratio)}` : MISSING) },
+    { key: "ratio", title: "Ratio", note: "to best", about: "Ratio to the best model in the chosen metric", value: (e) => e.ratio, cell: ratioCell },
     ...DATA.metrics.filter((metric) => metric !== chosen).map(metricColumn),
     ...COSTS.map((cost) => ({ ...cost, value: (e) => e.model[cost.key], cell: (e) => el("td", {}, cost.format(e.model[cost.key])) })),
   ];
@@ -72,21 +79,24 @@ function openCard(index) {
   card.querySelector("summary").focus({ preventScroll: true });
 }
 
-function metricCell({ model, row, ratio }, metric, { best, chosen, largestRatio }) {
+function metricCell({ model, row }, metric, { best, chosen }) {
   const value = row[metric.name];
   const low = row[`${metric.name}_low`];
   const high = row[`${metric.name}_high`];
   const spread = row[`${metric.name}_std`];
   const text = (x) => formatMetric(metric, x);
+  const hasInterval = isKnown(low) && isKnown(high);
   const lines = [text(value)];
-  if (isKnown(low) && isKnown(high)) lines.push(el("span", { class: "fine" }, `${text(low)}–${text(high)}`));
-  if (isKnown(spread) && isKnown(value)) lines.push(el("span", { class: "fine" }, `±${text(spread)}`));
-  if (metric === chosen && ratio) {
-    const width = (100 * ratio) / largestRatio;
-    lines.push(el("span", { class: "bar", "aria-hidden": "true" }, el("i", { style: `width:${Math.min(100, width).toFixed(1)}%` })));
-  }
+  if (hasInterval) lines.push(el("span", { class: "fine" }, `${text(low)}–${text(high)}`));
+  if (isKnown(spread) && isKnown(value) && (!hasInterval || metric === chosen)) lines.push(el("span", { class: "fine" }, `±${formatSpread(metric, spread)}`));
   const classes = [metric === chosen ? "chosen" : "", model.kind === "model" && isKnown(value) && costOf(metric, value) === best.get(metric.name) ? "best" : ""];
   return el("td", { class: classes.join(" ").trim() || null }, lines);
+}
+
+function ratioCell({ ratio }, { largestRatio }) {
+  if (!ratio) return el("td", {}, MISSING);
+  const width = Math.min(100, (100 * ratio) / largestRatio).toFixed(1);
+  return el("td", {}, `×${ratio.toFixed(2)}`, el("span", { class: "bar", "aria-hidden": "true" }, el("i", { style: `width:${width}%` })));
 }
 
 /** Least cost of each metric among the models. */
@@ -102,18 +112,19 @@ function renderStandings(state, setState) {
   const track = TRACKS.get(state.track);
   const metric = METRICS.get(state.metric);
   const entries = standingsOf(state);
-  const columns = columnsOf(state);
+  const columns = columnsOf(state).filter((column) => column.isKept || entries.some((entry) => isKnown(column.value(entry))));
   const sorted = columns.find((column) => column.key === state.sort) ?? columns.find((column) => column.chosen);
   const isDescending = state.sort ? state.desc : sorted.descending;
   const ratios = entries.filter((e) => e.model.kind === "model").map((e) => e.ratio ?? 0);
-  const context = { best: bestCosts(entries), chosen: metric, largestRatio: Math.max(...ratios, 1) };
+  const largest = Math.max(...ratios, 0);
+  const context = { best: bestCosts(entries), chosen: metric, largestRatio: Math.max(largest, 1) };
 
   const head = columns.map((column) => {
     const order = column === sorted ? (isDescending ? "descending" : "ascending") : null;
     const sort = () => setState({ sort: column.key, desc: column === sorted ? !isDescending : Boolean(column.descending) });
-    const unit = column.unit ? el("span", { class: "unit" }, column.title === "Fit" ? column.unit : `[${column.unit}]`.replace("[to best]", "to best")) : null;
+    const note = column.note ? el("span", { class: "unit" }, column.note) : null;
     return el("th", { scope: "col", class: [column.css, column.chosen ? "chosen" : ""].filter(Boolean).join(" ") || null, "aria-sort": order, "data-key": column.key, title: column.about ?? null },
-      el("button", { type: "button", onclick: sort, "data-focus": `sort-${column.key}` }, column.title), unit);
+      el("button", { type: "button", onclick: sort, "data-focus": `sort-${column.key}` }, column.title), note);
   });
   const table = byId("standings-table");
   table.tHead.replaceChildren(el("tr", {}, head));
@@ -131,22 +142,31 @@ function renderStandings(state, setState) {
   const blocks = entries.map((entry) => entry.row.num_blocks).filter(Boolean);
   const points = counts.length ? ` · ${Math.max(...counts).toLocaleString("en")} test points${blocks.length ? ` in ${Math.max(...blocks).toLocaleString("en")} blocks` : ""}` : "";
   byId("standings-where").textContent = `${describeCell(state)} · ${LABEL_TITLES[state.label]}${points}${state.scene === EVERY ? ` · independent scenes: ${DATA.num_scenes}` : ""}`;
-  byId("standings-note").textContent = `Ranked by ${metric.title}${track.ranked ? "" : " for orientation only, as this track is a diagnostic"}. Small print: 95 % interval of the block bootstrap, and ± the deviation over seeds. The bar shows the ratio to the best model. Choose a heading to sort, a name for the model's card.`;
+  const hasIntervals = entries.some((entry) => isKnown(entry.row[`${metric.name}_low`]));
+  const hasSpreads = entries.some((entry) => isKnown(entry.row[`${metric.name}_std`]));
+  const print = [hasIntervals ? "95 % interval of the block bootstrap" : "", hasSpreads ? "± the deviation over seeds" : ""].filter(Boolean).join(", and ");
+  const fine = print ? `Small print: ${print}. ` : state.scene === EVERY || state.band === EVERY ? "Choose a scene and a band for intervals. " : "";
+  byId("standings-note").textContent = `Ranked by ${metric.title}${track.ranked ? "" : " for orientation only, as this track is a diagnostic"}. ${fine}${largest > 0 ? "The bar shows the ratio to the best model. " : ""}Choose a heading to sort, a name for the model's card.`;
+}
+
+/** The chosen model, else the best one over all scenes and bands, else the first that has points. */
+function matrixModel(state) {
+  if (state.model) return state.model;
+  const entries = standingsOf({ ...state, scene: DATA.names.scene[0], band: DATA.names.band[0] });
+  return (entries.find((entry) => entry.rank === 1) ?? entries[0])?.model.name ?? DATA.models[0]?.name;
 }
 
 function renderMatrix(state, setState) {
+  const model = matrixModel(state);
   const metric = METRICS.get(state.metric);
   const scenes = DATA.names.scene;
   const bands = DATA.names.band;
-  const value = (scene, band) => summaryOf({ ...state, scene, band }, state.label).get(state.model)?.[state.metric];
-  const known = scenes.flatMap((scene) => bands.map((band) => value(scene, band))).filter((v) => v > 0);
-  const low = Math.log(Math.min(...known));
-  const high = Math.log(Math.max(...known));
-  const depth = (v) => {
-    if (!v || v <= 0) return "0%";
-    const share = high > low ? (Math.log(v) - low) / (high - low) : 0.5;
-    return `${(6 + 52 * (metric.higher ? 1 - share : share)).toFixed(0)}%`;
-  };
+  const value = (scene, band) => summaryOf({ ...state, scene, band }, state.label).get(model)?.[state.metric];
+  // Errors differ by factors, shares by points: the first are shaded on a log scale.
+  const badness = (v) => (isShare(metric) ? costOf(metric, v) : isKnown(v) ? Math.log(Math.max(v, 1e-6)) : null);
+  const known = scenes.flatMap((scene) => bands.map((band) => badness(value(scene, band)))).filter(isKnown);
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const depth = (v) => (isKnown(v) ? `${(6 + 52 * (high > low ? (badness(v) - low) / (high - low) : 0.5)).toFixed(0)}%` : "0%");
   const button = (scene, band) => {
     const v = value(scene, band);
     const text = formatMetric(metric, v);
@@ -158,39 +178,48 @@ function renderMatrix(state, setState) {
   byId("matrix").replaceChildren(
     el("thead", {}, el("tr", {}, el("td"), bands.map((band) => el("th", { scope: "col" }, titleOf(band))))),
     el("tbody", {}, scenes.map((scene) => el("tr", {}, el("th", { scope: "row", title: titleOf(scene) }, titleOf(scene)), bands.map((band) => button(scene, band))))));
-  byId("matrix-where").textContent = `${TRACKS.get(state.track).title} · ${LABEL_TITLES[state.label]} · ${metric.title} [${unitOf(metric)}]`;
+  const shots = isKnown(state.shots) ? ` · ${state.shots} shots` : "";
+  byId("matrix-where").textContent = `${TRACKS.get(state.track).title}${shots} · ${LABEL_TITLES[state.label]} · ${metric.title} [${unitOf(metric)}]`;
+}
+
+/** Why there are no paired differences, and where there are some. */
+function noDifferences(state) {
+  const others = DATA.metrics.filter((metric) => nearestCell(state, (c) => COMPARISONS.has(cellKey(c, state.label, metric.name))));
+  if (!others.length) return "No paired differences here: they need two models with the same points.";
+  return `Paired differences are computed for ${others.map((metric) => metric.title).join(", ")} only: choose such a metric.`;
 }
 
 function renderDifferences(state) {
   const metric = METRICS.get(state.metric);
-  const rows = (COMPARISONS.get(cellKey(state, state.label, state.metric)) ?? []).slice().sort((a, b) => Math.abs(a.difference) - Math.abs(b.difference));
+  const cell = nearestCell(state, (c) => COMPARISONS.has(cellKey(c, state.label, state.metric))) ?? state;
+  const rows = (COMPARISONS.get(cellKey(cell, state.label, state.metric)) ?? []).slice().sort((a, b) => Math.abs(a.difference) - Math.abs(b.difference));
+  const titleFor = (name) => MODELS.get(name)?.title ?? name;
   const table = byId("differences");
-  byId("differences-where").textContent = `${describeCell(state)} · ${LABEL_TITLES[state.label]} · ${metric.title} [${unitOf(metric)}]`;
+  byId("differences-where").textContent = `${describeCell(cell)} · ${LABEL_TITLES[state.label]} · ${metric.title} [${unitOf(metric)}]${rows.length ? ` · against ${titleFor(rows[0].rival)}` : ""}${substituteNote(cell, state)}`;
   if (!rows.length) {
-    table.replaceChildren(el("tbody", {}, el("tr", {}, el("td", { class: "text" }, "No paired differences were computed for this cell and metric."))));
+    table.replaceChildren(el("tbody", {}, el("tr", {}, el("td", { class: "text" }, noDifferences(state)))));
     byId("differences-note").textContent = "";
     return;
   }
-  const reach = Math.max(...rows.flatMap((row) => [row.low, row.high, row.difference]).map((v) => Math.abs(v ?? 0))) || 1;
-  const x = (v) => 104 + (100 * v) / reach;
+  const ends = rows.flatMap((row) => [row.low, row.high, row.difference]).filter(isKnown);
+  const [least, most] = [Math.min(0, ...ends), Math.max(0, ...ends)];
+  const x = (v) => 6 + (196 * (v - least)) / (most - least || 1);
   const plot = (row) => svg("svg", { viewBox: "0 0 208 20", "aria-hidden": "true" },
-    svg("line", { class: "zero", x1: 104, x2: 104, y1: 0, y2: 20 }),
+    svg("line", { class: "zero", x1: x(0), x2: x(0), y1: 0, y2: 20 }),
     svg("line", { class: "span", x1: x(row.low ?? row.difference), x2: x(row.high ?? row.difference), y1: 10, y2: 10 }),
     svg("circle", { class: "dot", cx: x(row.difference), cy: 10, r: 3.5 }));
   const signed = (v) => (v > 0 ? `+${formatMetric(metric, v)}` : formatMetric(metric, v));
-  const titleFor = (name) => MODELS.get(name)?.title ?? name;
   const isClear = (row) => isKnown(row.p_holm) && row.p_holm < 0.05;
   table.replaceChildren(
-    el("thead", {}, el("tr", {}, ["Model", "Best model", `Difference [${unitOf(metric)}]`, "95 % interval", "", "p (Holm)", "Verdict"].map((text, i) => el("th", { scope: "col", class: i < 2 || i === 6 ? "text" : null }, text)))),
+    el("thead", {}, el("tr", {}, ["Model", `Difference [${unitOf(metric)}]`, "95 % interval", "", "p (Holm)", "Verdict"].map((text, i) => el("th", { scope: "col", class: i === 0 || i === 5 ? "text" : null }, text)))),
     el("tbody", {}, rows.map((row) => el("tr", { class: isClear(row) ? null : "unclear" },
       el("th", { scope: "row" }, titleFor(row.model)),
-      el("td", { class: "text" }, titleFor(row.rival)),
       el("td", {}, signed(row.difference)),
       el("td", {}, !isKnown(row.low) ? MISSING : `${signed(row.low)} to ${signed(row.high)}`),
       el("td", {}, plot(row)),
       el("td", {}, !isKnown(row.p_holm) ? MISSING : row.p_holm < 0.001 ? "<0.001" : row.p_holm.toFixed(3)),
       el("td", { class: "text" }, isClear(row) ? "differs" : "not told apart")))));
-  byId("differences-note").textContent = `Each line is a model's value less that of the best model, ${metric.higher ? "below" : "above"} zero where it is worse. "Not told apart" means that these scenes do not separate the two, not that they are equal.`;
+  byId("differences-note").textContent = `Each line is a model's value less that of the best model of the cell, ${metric.higher ? "below" : "above"} zero where it is worse. “Not told apart” means that these scenes do not separate the two, not that they are equal.`;
 }
 
 const AUDIT_TITLES = [
@@ -202,12 +231,12 @@ const AUDIT_TITLES = [
 
 function renderAudit(state) {
   const rows = (AUDITS.get(state.track) ?? []).filter((row) => state.scene === EVERY || row.scene === state.scene);
-  byId("audit-where").textContent = `${TRACKS.get(state.track).title} · ${state.scene === EVERY ? "all scenes" : state.scene}`;
+  byId("audit-where").textContent = `${TRACKS.get(state.track).title} · ${sceneTitle(state.scene)}`;
   if (!rows.length) {
     byId("audit").replaceChildren(el("tbody", {}, el("tr", {}, el("td", { class: "text" }, "No split of this track has an audit here."))));
     return;
   }
-  const text = (key, value) => (key === "scene" ? value : key.startsWith("num_") || key === "fold" ? (value ?? MISSING).toLocaleString("en") : formatNumber(value));
+  const text = (key, value) => (key === "scene" ? titleOf(value) : key.startsWith("num_") || key === "fold" ? (value ?? MISSING).toLocaleString("en") : formatNumber(value));
   byId("audit").replaceChildren(
     el("thead", {}, el("tr", {}, AUDIT_TITLES.map(([key, title]) => el("th", { scope: "col", class: key === "scene" ? "text" : null }, title, key.endsWith("_m") ? el("span", { class: "unit" }, "[m]") : null)))),
     el("tbody", {}, rows.map((row) => el("tr", {}, AUDIT_TITLES.map(([key]) => el(key === "scene" ? "th" : "td", key === "scene" ? { scope: "row" } : {}, text(key, row[key])))))));

@@ -1,11 +1,10 @@
-"""The board without a browser: terminal table, Markdown, CSV and JSON."""
+"""The board as files that need no browser: Markdown, CSV and JSON."""
 
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
 
 from raymark.benchmark.board.content import (
     EVERY,
@@ -15,10 +14,24 @@ from raymark.benchmark.board.content import (
     ModelInfo,
     TrackInfo,
 )
-from raymark.benchmark.board.headline import Headline, cell, headline, number, ranked
+from raymark.benchmark.board.headline import (
+    Headline,
+    cell,
+    headline,
+    number,
+    ranked,
+    values_of,
+)
+from raymark.benchmark.board.standings import (
+    bands_of,
+    heading,
+    shown_number,
+    shown_value,
+    standings,
+    titled,
+)
 from raymark.benchmark.metrics import METRICS
 
-_MISSING = "–"
 _TRACK_COLUMNS = (
     ("all", "median_m"),
     ("all", "p90_m"),
@@ -32,28 +45,6 @@ _TRACK_COLUMNS = (
 """Label and metric of each column in a track's Markdown table."""
 
 
-def terminal_table(board: Board, *, at: Headline | None = None) -> Table:
-    """Return the headline as a table: P90 per band; P90, MSE, median and ratio over all bands.
-
-    Models stand in the order of their rank, then references and bounds, dimmed and without rank.
-
-    Args:
-        board: What to show.
-        at: Track, shots, label and metric to show and rank by; the headline if not given.
-    """
-    at = at or headline(board)
-    metric = METRICS[at.metric]
-    bands = _bands(board)
-    head, *rows = _headline_rows(board, at, bands)
-    title = f"{_track_title(board, at)}, {at.label.upper()}: {metric.title} [{metric.unit}]"
-    table = Table(title=title, caption=_scenes_note(board), caption_justify="left")
-    for index, name in enumerate(head):
-        table.add_column(name, justify="left" if index == 1 else "right", no_wrap=index == 1)
-    for row in rows:
-        table.add_row(*row, style=None if row[0] else "dim")
-    return table
-
-
 def markdown_board(board: Board) -> str:
     """Return the board as Markdown: facts, the headline matrix, and one table per track."""
     at = headline(board)
@@ -61,16 +52,16 @@ def markdown_board(board: Board) -> str:
     seeds = ", ".join(map(str, suite.seeds)) or "none"
     facts = (
         f"Suite `{suite.name}@{suite.version}` (`{suite.hash[:12]}`), dataset "
-        f"`{suite.dataset_id}` (`{suite.content_hash[:12]}`), seeds {seeds}. {_scenes_note(board)}"
+        f"`{suite.dataset_id}` (`{suite.content_hash[:12]}`), seeds {seeds}. "
+        f"Independent scenes: {suite.num_scenes}."
     )
-    metric = METRICS[at.metric]
     blocks = [
         f"# Leaderboard of the suite {suite.name}",
         suite.description,
         facts,
-        f"## {_track_title(board, at)}, {at.label.upper()}: {metric.title} [{metric.unit}]",
+        f"## {heading(board, at)}",
         "Rows without a rank are references and bounds, which use what no model may see.",
-        _markdown(_headline_rows(board, at, _bands(board))),
+        _markdown(_standings(board, at)),
         "### By scene and band",
         _markdown(_matrix(board, at)),
     ]
@@ -102,42 +93,25 @@ def csv_text(table: pd.DataFrame) -> str:
     return str(table.to_csv(index=False, lineterminator="\n"))
 
 
-def _headline_rows(board: Board, at: Headline, bands: Sequence[str]) -> list[list[str]]:
-    metric = METRICS[at.metric]
-    where = {"track": at.track, "shots": at.shots, "label": at.label}
-    per_band = [_values(cell(board, band=band, **where), at.metric) for band in bands]
-    total = cell(board, **where)
-    names = ranked(board, _values(total, at.metric), metric)
-    models = {model.name: model for model in board.models}
-    best = number(_values(total, at.metric).get(names[0])) if names else None
-    others = [name for name in ("mse_m2", "median_m") if name in total and name != at.metric]
-    head = ["#", "model", *bands, "all bands", "95 %", *(METRICS[n].title for n in others), "ratio"]
-    rows = [head]
-    for rank, name in enumerate(names, start=1):
-        value = number(_values(total, at.metric).get(name))
-        rows.append(
-            [
-                str(rank) if models[name].kind == "model" and value is not None else "",
-                models[name].title,
-                *(_text(values.get(name)) for values in per_band),
-                _text(value),
-                _interval(total, at.metric, name),
-                *(_text(_values(total, other).get(name)) for other in others),
-                _text(value / best) if value is not None and best else _MISSING,
-            ]
-        )
-    return rows
+def _standings(board: Board, at: Headline) -> list[list[str]]:
+    columns = standings(board, at)
+    body = zip(*(column.texts for column in columns), strict=True)
+    return [[column.title for column in columns], *map(list, body)]
 
 
 def _matrix(board: Board, at: Headline) -> list[list[str]]:
-    where = {"track": at.track, "shots": at.shots, "label": at.label}
+    metric = METRICS[at.metric]
     scenes = [name for name in board.summary["scene"].unique() if name != EVERY]
-    cells = [(scene, band) for scene in scenes for band in _bands(board)]
-    columns = [_values(cell(board, scene=s, band=b, **where), at.metric) for s, b in cells]
-    order = ranked(board, _values(cell(board, **where), at.metric), METRICS[at.metric])
-    titles = {model.name: model.title for model in board.models}
+    cells = [(scene, band) for scene in scenes for band in bands_of(board)]
+    columns = [values_of(cell(board, at, scene=s, band=b), at.metric) for s, b in cells]
     head = ["model", *(f"{scene} {band}" for scene, band in cells)]
-    return [head, *([titles[n], *(_text(c.get(n)) for c in columns)] for n in order)]
+    return [
+        head,
+        *(
+            [model.title, *(shown_value(metric, column.get(model.name)) for column in columns)]
+            for model in ranked(board, values_of(cell(board, at), at.metric), metric)
+        ),
+    ]
 
 
 def _track_section(board: Board, track: TrackInfo) -> list[str]:
@@ -151,15 +125,17 @@ def _track_section(board: Board, track: TrackInfo) -> list[str]:
 
 
 def _track_rows(board: Board, track: str, shots: int | None) -> list[list[str]]:
-    columns = [(lab, m) for lab, m in _TRACK_COLUMNS if m in board.summary]
-    labels = {EVERY, *(label for label, _ in columns)}
-    cells = {label: cell(board, track=track, shots=shots, label=label) for label in labels}
-    order = ranked(board, _values(cells[EVERY], HEADLINE_METRIC), METRICS[HEADLINE_METRIC])
-    titles = {model.name: _marked_title(model) for model in board.models}
-    head = ["model", *(f"{METRICS[m].title}, {label.upper()}" for label, m in columns)]
+    def values(label: str, metric: str) -> dict[str, float]:
+        at = Headline(track=track, shots=shots, label=label, metric=metric)
+        return values_of(cell(board, at), metric)
+
+    chosen = [(label, METRICS[name]) for label, name in _TRACK_COLUMNS if name in board.summary]
+    columns = [values(label, metric.name) for label, metric in chosen]
+    order = ranked(board, values(EVERY, HEADLINE_METRIC), METRICS[HEADLINE_METRIC])
+    head = ["model", *(f"{titled(metric)}, {label.upper()}" for label, metric in chosen)]
     return [
         head,
-        *([titles[n], *(_text(_values(cells[lab], m).get(n)) for lab, m in columns)] for n in order),
+        *([_marked_title(m), *(shown_number(c.get(m.name)) for c in columns)] for m in order),
     ]
 
 
@@ -172,36 +148,6 @@ def _markdown(rows: Iterable[Sequence[str]]) -> str:
     head, *body = ([text.replace("|", "\\|") for text in row] for row in rows)
     rule = ["---" if name == "model" else "---:" for name in head]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *body))
-
-
-def _bands(board: Board) -> list[str]:
-    return [str(band) for band in board.summary["band"].unique() if band != EVERY]
-
-
-def _track_title(board: Board, at: Headline) -> str:
-    return next((track.title for track in board.tracks if track.name == at.track), at.track)
-
-
-def _scenes_note(board: Board) -> str:
-    return f"Independent scenes: {board.suite.num_scenes}."
-
-
-def _values(table: pd.DataFrame, metric: str) -> pd.Series:
-    return table[metric] if metric in table else pd.Series(dtype="Float64")
-
-
-def _interval(table: pd.DataFrame, metric: str, name: str) -> str:
-    low, high = (number(_values(table, f"{metric}_{end}").get(name)) for end in ("low", "high"))
-    return _MISSING if low is None or high is None else f"{_text(low)}–{_text(high)}"
-
-
-def _text(value: object) -> str:
-    """Return about three significant digits, never in exponents."""
-    known = number(value)
-    if known is None:
-        return _MISSING
-    digits = next((d for d, least in enumerate((100, 10, 1)) if abs(known) >= least), 3)
-    return f"{known:.{digits}f}"
 
 
 def _plain(value: Any) -> Any:

@@ -328,7 +328,7 @@ def _board(
     with stage_bars() as progress:
         made = build_board(source, read, height_maps=height_maps, progress=progress)
     written = write_board(made, folder, overwrite=overwrite)
-    out.print(terminal_table(made))
+    out.print(terminal_table(made, width=out.width))
     out.print(f"wrote {', '.join(path.name for path in written)} to {folder}")
 
 

@@ -359,6 +359,8 @@ def test_everything_follows_the_controls(page: Path, tmp_path: Path) -> None:
         report.fine = cellOf("near", "p90_m").textContent;
         report.losP90 = valueOf("near", "p90_m");
         report.maps = one("#maps canvas").ariaLabel;
+        press("choose-label", "all"); report.both = one("#maps canvas").ariaLabel;
+        press("choose-label", "los");
         report.pressed = all('#matrix button[aria-pressed="true"]').map((node) => node.ariaLabel);
         choose("choose-metric", "coverage_90");
         report.matrixModel = one("#choose-model").selectedOptions[0].textContent;
@@ -392,6 +394,7 @@ def test_everything_follows_the_controls(page: Path, tmp_path: Path) -> None:
     assert report["losP90"] == f"{expected:.2f}"
     assert report["fine"] == f"{expected:.2f}{expected / 2:.2f}–{expected * 2:.2f}±0.13"
     assert "errors of 10 points over the layout of munich" in report["maps"]
+    assert "errors of 20 points" in report["both"]  # outage is apart, here as in the tables
     assert report["pressed"] == [f"munich scene, 28 GHz band: {expected:.2f} m"]
     assert report["matrixModel"] == "Wide"
     assert "computed for P90 only" in report["noPairs"]
