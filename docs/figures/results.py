@@ -25,6 +25,7 @@ from raymark.schema import NLOS
 TRACK = "unseen-nlos"
 OUT = Path(__file__).with_name("results.png")
 NUM_PATHS_EDGES = (0, 1, 2, 4, 8, 9)
+TICKS_M = (20, 50, 100, 200, 300)
 DISTANCE_EDGES_M = (10, 12, 15, 20, 30, np.inf)
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -102,7 +103,10 @@ def _draw(summary: pd.DataFrame, names: list[str]) -> None:
             place = np.arange(len(bands)) + 0.11 * (i - len(names) / 2)
             errors = np.maximum([value - low, high - value], 0)
             ax.errorbar(place, value, errors, fmt="o", ms=4, color=COLORS[i], label=name, lw=1)
-        ax.set(yscale="log", title=scene, xticks=range(len(bands)), xticklabels=bands)
+        ax.set(yscale="log", ylim=(15, 320), title=scene)
+        ax.set_yticks(TICKS_M, map(str, TICKS_M))
+        ax.set_yticks([], minor=True)
+        ax.set_xticks(range(len(bands)), bands)
     axes[0].set_ylabel("P90 of the horizontal error [m]")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     save_figure(figure, OUT)

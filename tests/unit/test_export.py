@@ -82,10 +82,8 @@ def test_exported_arrays_are_those_of_a_models_data(exported: Path, data: TaskDa
 
 def test_exported_test_part_holds_no_position_and_no_label(exported: Path) -> None:
     with h5py.File(exported) as file:
-        assert set(file["test"]) == ARRAYS | {"features", "csi", "site", "ue_index"}
-        assert set(file) == {
-            "train", "validation", "test", "site_name", "site_origin_m", "site_yaw_rad",
-        }  # fmt: skip
+        assert set(file["test"]) == ARRAYS | {"features", "csi", "site_name", "site", "ue_index"}
+        assert set(file) == {"train", "validation", "test", "site_origin_m", "site_yaw_rad"}
 
 
 def test_exported_file_says_what_it_is_of(
@@ -115,7 +113,10 @@ def test_exported_origin_and_yaw_turn_site_into_world_coordinates(
 ) -> None:
     ue_m = benchmark_dataset.select(scene="yard", band="6GHz").position_m[:, :2]
     with h5py.File(exported) as file:
-        assert [name.decode().rsplit("/")[-1] for name in file["site_name"]] == ["west", "east"]
+        assert [name.decode().rsplit("/")[-1] for name in file["train"]["site_name"]] == [
+            "west",
+            "east",
+        ]
         site, position_m = file["train"]["site_index"][:], file["train"]["position_m"][:]
         yaw, origin_m = file["site_yaw_rad"][:][site], file["site_origin_m"][:][site]
     x, y = position_m.T

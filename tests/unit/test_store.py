@@ -164,7 +164,7 @@ def test_scoring_is_refused_when_predictions_were_changed_after_the_run(
 def test_scoring_is_refused_when_the_truth_is_missing(copied: RunFolder) -> None:
     next((copied.root / "truth").iterdir()).unlink()
 
-    with pytest.raises(ScoringError, match=r"truth.*the file is missing; run the suite again"):
+    with pytest.raises(ScoringError, match=r"truth.*the file is missing or was changed; run the"):
         score_run(copied)
 
 
