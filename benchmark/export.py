@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from raymark.benchmark.features import feature_matrix
-from raymark.benchmark.measurements import Labelled, Measurements
+from raymark.benchmark.measurements import ARRAY_NAMES, Labelled, Measurements
 from raymark.benchmark.measuring import measure
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import (
@@ -21,23 +21,6 @@ from raymark.dataset import Dataset
 from raymark.errors import ConfigError, DatasetError
 from raymark.shard import publish, writable
 
-_ARRAYS = (
-    "site_index",
-    "band_index",
-    "window",
-    "window_step",
-    "path_range_m",
-    "path_azimuth_rad",
-    "path_zenith_rad",
-    "path_power_db",
-    "path_mask",
-    "aoa_profile_db",
-    "distance_m",
-    "gain_db",
-    "has_signal",
-    "delay_spread_s",
-    "azimuth_spread_rad",
-)
 _CSI_ROWS = 256
 
 
@@ -105,7 +88,7 @@ def _write_labelled(group: h5py.Group, labelled: Labelled) -> None:
 
 def _write_measurements(group: h5py.Group, links: Measurements) -> None:
     group["site_name"] = np.array([site.name for site in links.sites], dtype="S")
-    for name in _ARRAYS:
+    for name in ARRAY_NAMES:
         group[name] = getattr(links, name)
     group["features"] = feature_matrix(links).astype("f4")
     if links.csi_files is not None:

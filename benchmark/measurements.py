@@ -94,7 +94,7 @@ class Measurements:
 
     def take(self, rows: Int[np.ndarray, "row"]) -> "Measurements":
         """Return the links at `rows`, in that order."""
-        values = {name: getattr(self, name)[rows] for name in _ARRAYS}
+        values = {name: getattr(self, name)[rows] for name in ARRAY_NAMES}
         csi = self.csi_files
         if csi is not None:
             csi = CsiFiles(files=csi.files, file_index=csi.file_index[rows], row=csi.row[rows])
@@ -126,21 +126,22 @@ class Measurements:
         return np.array([band.carrier_hz for band in self.bands])[self.band_index]
 
 
-_ARRAYS = tuple(
+ARRAY_NAMES = tuple(
     field.name
     for field in dataclasses.fields(Measurements)
     if field.name not in {"sites", "bands", "csi_files"}
 )
+"""Fields of `Measurements` that are arrays over links."""
 
 
 def concatenate(parts: Sequence[Measurements]) -> Measurements:
     """Join measurements of several scenes and bands; windows stay apart."""
     sites = tuple(dict.fromkeys(site for part in parts for site in part.sites))
     bands = tuple(dict.fromkeys(band for part in parts for band in part.bands))
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in _ARRAYS}
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ARRAY_NAMES}
     next_window = 0
     for part in parts:
-        values = {name: getattr(part, name) for name in _ARRAYS}
+        values = {name: getattr(part, name) for name in ARRAY_NAMES}
         values["site_index"] = np.array([sites.index(s) for s in part.sites])[part.site_index]
         values["band_index"] = np.array([bands.index(b) for b in part.bands])[part.band_index]
         values["window"] = part.window + next_window

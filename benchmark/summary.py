@@ -66,10 +66,7 @@ def cdfs_of(groups: Sequence[Group]) -> tuple[Cdf, ...]:
     """Return the quantiles of the pooled errors of every group, label and model."""
     return tuple(
         Cdf(
-            track=group.key[0],
-            shots=group.key[1],
-            scene=group.key[2],
-            band=group.key[3],
+            **_keys_of(group),
             label=label,
             model=model,
             error_m=np.quantile(group.error_m[model][:, mask], CDF_LEVELS),
@@ -83,10 +80,7 @@ def maps_of(groups: Sequence[Group]) -> tuple[ErrorMap, ...]:
     """Return where the errors of every group stand, for the first seed of each model."""
     return tuple(
         ErrorMap(
-            track=group.key[0],
-            shots=group.key[1],
-            scene=group.key[2],
-            band=group.key[3],
+            **_keys_of(group),
             x_m=group.truth["x_m"].to_numpy("f8"),
             y_m=group.truth["y_m"].to_numpy("f8"),
             los=group.truth["los"].to_numpy("i8"),
@@ -109,10 +103,13 @@ def _choices(group: Group) -> Iterator[tuple[str, str, Bool[np.ndarray, "point"]
                 yield model, label, mask
 
 
+def _keys_of(group: Group) -> dict[str, Any]:
+    return dict(zip(("track", "shots", "scene", "band"), group.key, strict=True))
+
+
 def _summary_row(
     group: Group, model: str, label: str, mask: Bool[np.ndarray, "point"]
 ) -> dict[str, Any]:
-    track, shots, scene, band = group.key
     errors = group.error_m[model]
     squared = group.mahalanobis_squared.get(model)
     by_seed = [
@@ -125,10 +122,7 @@ def _summary_row(
     block = group.truth["block"].to_numpy()[group.present[model]][mask]
     rng = child_generator(0, "bootstrap", *(str(part) for part in group.key), label)
     row: dict[str, Any] = {
-        "track": track,
-        "shots": shots,
-        "scene": scene,
-        "band": band,
+        **_keys_of(group),
         "label": label,
         "model": model,
         "num_points": int(mask.sum()),
@@ -166,7 +160,6 @@ def _means_over_cells(table: pd.DataFrame) -> list[pd.DataFrame]:
 def _compare_cell(
     group: Group, models: list[str], label: str, mask: Bool[np.ndarray, "point"], metric: str
 ) -> list[dict[str, Any]]:
-    track, shots, scene, band = group.key
     block = group.truth["block"].to_numpy()[mask]
     value = {
         m: np.mean([METRICS[metric].reduce(PointErrors(error_m=e[mask])) for e in group.error_m[m]])
@@ -187,10 +180,7 @@ def _compare_cell(
             )
             rows.append(
                 {
-                    "track": track,
-                    "shots": shots,
-                    "scene": scene,
-                    "band": band,
+                    **_keys_of(group),
                     "label": label,
                     "metric": metric,
                     "model": model,
