@@ -1,9 +1,9 @@
 """The tables and figures of docs/results.md, from the predictions of a run.
 
-    python docs/figures/results.py RUNS DATASET
+    python docs/figures/results.py RUNS DATASET [--cells FILE]
 
 Prints where the errors of `unseen-nlos` sit, and draws docs/figures/results.png: P90 by scene, band
-and model with its interval.
+and model with its interval. `--cells` writes MSE, median and P90 of every cell with intervals.
 """
 
 import argparse
@@ -16,11 +16,12 @@ from raymark.benchmark.measuring import Survey, load_survey
 from raymark.benchmark.scoring import Group, group_cells, score_run
 from raymark.benchmark.splits import TRAIN, distance_to_nearest, links_of, positions_of
 from raymark.benchmark.store import RunFolder
-from raymark.benchmark.summary import summarize
+from raymark.benchmark.summary import INTERVAL_METRICS, summarize
 from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset, open_dataset
 from raymark.plots import house_style, new_figure, save_figure
 from raymark.schema import NLOS
+from raymark.shard import write_text
 
 TRACK = "unseen-nlos"
 OUT = Path(__file__).with_name("results.png")
@@ -35,10 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("dataset", type=Path)
+    parser.add_argument("--cells", type=Path)
     arguments = parser.parse_args()
     run, dataset = RunFolder(arguments.runs), open_dataset(arguments.dataset)
-    cells = [cell for cell in score_run(run) if cell.task.track == TRACK]
-    groups = group_cells(cells)
+    every_group = group_cells(score_run(run))
+    if arguments.cells is not None:
+        _write_cells(summarize(every_group), arguments.cells)
+    groups = [group for group in every_group if group.key[0] == TRACK]
     names = [name for name, record in run.models().items() if record.kind == "model"]
     points = pd.concat([_points(group, names, run, dataset) for group in groups])
     points = points[points["los"] == NLOS]
@@ -59,6 +63,15 @@ def main() -> None:
         squared = np.sort(np.square(points[name].to_numpy()))
         print(f"  {name:<20}{squared[int(0.95 * len(squared)) :].sum() / squared.sum():.0%}")
     _draw(summarize(groups), names)
+
+
+def _write_cells(summary: pd.DataFrame, path: Path) -> None:
+    """Write what a paper would quote of each cell, at four significant digits."""
+    is_cell = (summary["scene"] != "all") & (summary["band"] != "all")
+    chosen = summary[is_cell & summary["label"].isin(["los", "nlos"])]
+    numbers = [f"{name}{end}" for name in INTERVAL_METRICS for end in ("", "_low", "_high")]
+    keys = ["track", "shots", "scene", "band", "label", "model", "num_points", "num_blocks"]
+    write_text(path, chosen[keys + numbers].to_csv(index=False, float_format="%.4g"))
 
 
 def _points(group: Group, names: list[str], run: RunFolder, dataset: Dataset) -> pd.DataFrame:

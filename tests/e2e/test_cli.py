@@ -11,9 +11,7 @@ import h5py
 import pytest
 import yaml
 
-from raymark.campaign import Campaign
-from raymark.cli import main
-from raymark.config import validate
+from raymark.benchmark import load_suite
 from raymark.dataset import Dataset, open_dataset
 from raymark.models import get_model, model_names
 
@@ -184,44 +182,22 @@ def test_another_campaigns_folder_is_left_alone_when_it_is_named(
 
 
 @pytest.mark.slow
-def test_quickstart_ends_with_a_board_when_its_campaign_is_small(
-    small_campaign: dict[str, Any],
-    small_dataset: Dataset,
+def test_quickstart_ends_with_a_board_of_all_models_and_its_run_goes_on_to_every_track(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    suite = {
-        "name": "mini",
-        "version": 1,
-        "preset": "mini",
-        "content_hash": small_dataset.manifest.content_hash,
-        "scenes": ["street_canyon"],
-        "bands": ["6GHz"],
-        "seeds": [0],
-        "tracks": [
-            {"track": "interpolation", "split": {"kind": "random-tracks"}},
-            {
-                "track": "unseen-nlos",
-                "split": {"kind": "nlos-blocks", "buffer_m": 2.0, "num_folds": 3},
-                "folds": [0],
-            },
-        ],
-    }
-    (tmp_path / "mini.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
-    campaign = validate(Campaign, small_campaign, where="test")
-    monkeypatch.setattr("raymark.benchmark.task.SUITES_FOLDER", tmp_path)
-    monkeypatch.setattr("raymark.generator.plan.load_campaign", lambda _name: campaign)
-    monkeypatch.setattr(sys, "argv", ["raymark", "quickstart", "--out", str(tmp_path / "out")])
+    folder = tmp_path / "out"
+    shown = raymark("quickstart", "--out", str(folder))
 
-    with pytest.raises(SystemExit) as exited:
-        main()
-
-    shown = capsys.readouterr()
-    assert exited.value.code == FINISHED, shown.err
-    assert "is not the published dataset" not in shown.err
-    assert "raymark bench new-model my_model" in shown.out
-    board = (tmp_path / "out" / "board" / "board.md").read_text(encoding="utf-8")
+    assert shown.returncode == FINISHED, shown.stderr
+    assert "raymark bench new-model my_model" in shown.stdout
+    board = (folder / "board" / "board.md").read_text(encoding="utf-8")
     for name in model_names():
         assert get_model(name).info.title in board
-        assert get_model(name).info.title in shown.out
+    assert (folder / "board" / "index.html").is_file()
+
+    own = ["--suite", "mini", "--data", str(folder / "dataset"), "--any-data"]
+    models = ["--models", "train_centroid,aoa_toa", "--out", str(folder / "runs")]
+    more = raymark("bench", "run", *own, *models)
+    num_tasks = len(load_suite("mini").tasks())
+    assert more.returncode == FINISHED, more.stderr
+    assert f"{2 * (num_tasks - 18)} cells run, {2 * 18} kept" in more.stdout
