@@ -26,7 +26,6 @@ TRACKS: dict[Track, str] = {
 Count = Annotated[int, Field(ge=0)]
 
 Input = Literal["paths", "aoa_profile", "scalars", "csi"]
-INPUTS: tuple[Input, ...] = ("paths", "aoa_profile", "scalars", "csi")
 
 SUITES_FOLDER = Path(__file__).with_name("suites")
 
@@ -144,7 +143,6 @@ class Task(Strict):
     split_hashes: dict[str, str] = Field(description="By scene; of every split that is used")
     window_size: int
     conditions: Conditions | None
-    inputs: tuple[Input, ...] = INPUTS
     seeds: tuple[int, ...]
 
     @property
