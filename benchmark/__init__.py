@@ -1,10 +1,12 @@
 """The benchmark: tasks, splits, the contract of a model, metrics, runs and the board."""
 
+from raymark.benchmark.channels import Channels
 from raymark.benchmark.localizer import Localizer, Prediction, tune
 from raymark.benchmark.measurements import Labelled, Measurements
 from raymark.benchmark.task import Suite, Task, find_task, load_suite, suite_names
 
 __all__ = [
+    "Channels",
     "Labelled",
     "Localizer",
     "Measurements",

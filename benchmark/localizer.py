@@ -1,5 +1,6 @@
 """The contract of a localization model, and what its folder holds."""
 
+import dataclasses
 import importlib
 import sys
 from abc import ABC, abstractmethod
@@ -15,7 +16,7 @@ from pydantic import Field
 from raymark.benchmark.measurements import Labelled, Measurements
 from raymark.benchmark.task import Input
 from raymark.config import Strict, read_yaml, validate
-from raymark.errors import ConfigError
+from raymark.errors import CheckpointError, ConfigError
 
 T = TypeVar("T")
 
@@ -45,6 +46,11 @@ class Localizer(ABC):
     Attributes:
         num_parameters: Fitted numbers, for the board; None where that says nothing.
         choices: What the model chose on validation data, for the record.
+        history: Learning curves: one number an epoch, by name (`validation_error_m`).
+        diagnostics: Plain numbers that the model reports about itself.
+        on_progress: Told during `fit` how many epochs are done, how many there are at most, and
+            a short text; set by whoever shows it.
+        resume_folder: Where `fit` may keep its state, to go on where it was stopped.
     """
 
     def __init__(self, config: dict[str, Any], *, seed: int) -> None:
@@ -52,6 +58,10 @@ class Localizer(ABC):
         self.config, self.seed = config, seed
         self.num_parameters: int | None = None
         self.choices: dict[str, Any] = {}
+        self.history: dict[str, list[float]] = {}
+        self.diagnostics: dict[str, Any] = {}
+        self.on_progress: Callable[[int, int, str], None] | None = None
+        self.resume_folder: Path | None = None
 
     @abstractmethod
     def fit(self, train: Labelled, validation: Labelled) -> None:
@@ -60,6 +70,32 @@ class Localizer(ABC):
     @abstractmethod
     def predict(self, test: Measurements) -> Prediction:
         """Return a finite position for every link of `test`, in its order."""
+
+    def save(self, folder: Path) -> None:
+        """Write what `fit` has learnt to files in `folder`.
+
+        Raises:
+            CheckpointError: If the model cannot.
+        """
+        raise CheckpointError(f"{self._keeps_none}; there is nothing to write to {folder}")
+
+    def load(self, folder: Path) -> None:
+        """Take up what `save` has written to `folder`, in place of `fit`.
+
+        Raises:
+            CheckpointError: If the model cannot, or the files do not fit it.
+        """
+        raise CheckpointError(f"{self._keeps_none}; there is nothing to read from {folder}")
+
+    @property
+    def keeps_checkpoints(self) -> bool:
+        """Whether the model defines how it is kept."""
+        return type(self).save is not Localizer.save
+
+    @property
+    def _keeps_none(self) -> str:
+        name = type(self).__module__.removesuffix(".model").rpartition(".")[2]
+        return f"model '{name}' keeps no checkpoint: its model.py defines no save and load"
 
 
 class ModelInfo(Strict):
@@ -70,6 +106,9 @@ class ModelInfo(Strict):
     is_trajectory: bool = Field(description="Whether it uses the other links of a window")
     inputs: tuple[Input, ...] = Field(min_length=1, description="What it uses of the measurements")
     tuning: str = Field(min_length=1, description="What is chosen on validation, in how many tries")
+    is_expensive: bool = Field(
+        default=False, description="Runs only when asked for by name, or with all models"
+    )
     config: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -91,13 +130,23 @@ class ModelFolder:
     info: ModelInfo
     card: str
 
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it is one of raymark's own."""
+        return self.module.startswith("raymark.")
+
+    def with_config(self, config: dict[str, Any]) -> "ModelFolder":
+        """Return the same model with another configuration."""
+        info = self.info.model_copy(update={"config": config})
+        return dataclasses.replace(self, info=info)
+
     def create(self, seed: int) -> Localizer:
         """Return a fresh model.
 
         Raises:
             ConfigError: If `model.py` cannot be imported or holds no `Model` of the right kind.
         """
-        if not self.module.startswith("raymark.") and str(self.folder.parent) not in sys.path:
+        if not self.is_shipped and str(self.folder.parent) not in sys.path:
             sys.path.insert(0, str(self.folder.parent))
         try:
             module = importlib.import_module(self.module)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
+from raymark.benchmark.channels import Channels, concatenate_channels
 from raymark.radio import Band, Panel
 
 PerLink = Float[np.ndarray, "link"]
@@ -29,17 +30,24 @@ class SiteContext:
     height_m: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CsiArray:
+    """CSI in memory, where it was handed over and not measured from a dataset."""
+
+    values: Complex[np.ndarray, "link ant subcarrier"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsiFiles:
     """Where the CSI of links lies; it is read from disk row by row.
 
     Attributes:
-        files: `.npy` files of shape [link, ant, subcarrier].
+        files: `.npy` files of shape [link, ant, subcarrier], or arrays in memory.
         file_index: File of each link.
         row: Row of each link in its file.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[Path | CsiArray, ...]
     file_index: Int[np.ndarray, "link"]
     row: Int[np.ndarray, "link"]
 
@@ -109,7 +117,10 @@ class Measurements:
         if self.csi_files is None:
             raise ValueError("this model gets no CSI; add 'csi' to `inputs` in its model.yaml")
         file_index, row = self.csi_files.file_index[rows], self.csi_files.row[rows]
-        maps = [np.load(file, mmap_mode="r") for file in self.csi_files.files]
+        maps = [
+            file.values if isinstance(file, CsiArray) else np.load(file, mmap_mode="r")
+            for file in self.csi_files.files
+        ]
         csi = np.empty((len(rows), *maps[0].shape[1:]), dtype="c8")
         for i, array in enumerate(maps):
             csi[file_index == i] = array[row[file_index == i]]
@@ -175,11 +186,14 @@ class Labelled:
         measurements: What was measured.
         position_m: True x and y of the UE in the frame of its site [m].
         los: Labels: 1 LOS, 0 NLOS, -1 outage.
+        channels: True paths of training links, of which CSI is made with fresh noise, for models
+            that ask for CSI; None for validation links, whose CSI is the measured one only.
     """
 
     measurements: Measurements
     position_m: Float[np.ndarray, "link 2"]
     los: Int[np.ndarray, "link"]
+    channels: Channels | None = None
 
     def __len__(self) -> int:
         """Return the number of links."""
@@ -191,13 +205,16 @@ class Labelled:
             measurements=self.measurements.take(rows),
             position_m=self.position_m[rows],
             los=self.los[rows],
+            channels=None if self.channels is None else self.channels.take(rows),
         )
 
 
 def concatenate_labelled(parts: Sequence[Labelled]) -> Labelled:
-    """Join labelled measurements."""
+    """Join labelled measurements; channels are joined where all parts have them."""
+    channels = [part.channels for part in parts if part.channels is not None]
     return Labelled(
         measurements=concatenate([part.measurements for part in parts]),
         position_m=np.concatenate([part.position_m for part in parts]),
         los=np.concatenate([part.los for part in parts]),
+        channels=concatenate_channels(channels) if len(channels) == len(parts) else None,
     )

@@ -5,18 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
 
-from raymark.benchmark.measurements import CsiFiles, Measurements, SiteContext
+from raymark.benchmark.measurements import CsiArray, CsiFiles, Measurements, SiteContext
 from raymark.benchmark.splits import TEST, Split
 from raymark.benchmark.task import Conditions
 from raymark.config import config_hash
 from raymark.dataset import Dataset, Selection
-from raymark.fingerprints import measured_fingerprints
+from raymark.errors import ConfigError
+from raymark.fingerprints import estimated_fingerprints, measured_csi
 from raymark.materialization import BATCH_SIZE
 from raymark.path_estimation import estimate_paths
-from raymark.radio import SPEED_OF_LIGHT_M_S, FrontEnd
+from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd
 from raymark.seeding import child_generator
 from raymark.shard import publish, writable
 from raymark.synthesis import PathBatch
@@ -143,6 +146,61 @@ def _site_contexts(selection: Selection, split: Split) -> tuple[SiteContext, ...
     return tuple(contexts)
 
 
+def measurements_of_csi(
+    csi: Complex[Tensor, "link ant subcarrier"] | Complex[np.ndarray, "link ant subcarrier"],
+    *,
+    site: SiteContext,
+    band: Band,
+    front_end: FrontEnd,
+    orientation_rad: Float[np.ndarray, "3"],
+    window: Int[np.ndarray, "link"] | None = None,
+) -> Measurements:
+    """Estimate the measurements of new links of one site from their CSI, as a survey does.
+
+    Args:
+        csi: Noisy CSI, with the antennas in the order of `raymark.synthesis.element_positions`.
+        site: The base station that received it.
+        band: Its band.
+        front_end: Panel and UE power, which say how strong the noise is.
+        orientation_rad: Yaw, pitch and roll of the panel [rad].
+        window: Links with the same number were measured one after the other, in their order here;
+            every link stands alone if not given.
+
+    Raises:
+        ConfigError: If the CSI does not fit panel and band, is empty, or is not finite.
+    """
+    tensor = torch.as_tensor(csi).to(torch.complex64).cpu()
+    expected = (front_end.panel.num_antennas, band.num_subcarriers)
+    if tensor.shape[1:] != expected or site.panel != front_end.panel:
+        raise ConfigError(
+            f"CSI of site {site.name} must have {expected[0]} antennas and {expected[1]} tones of "
+            f"band {band.name} on the front-end's panel, got shape {tuple(tensor.shape)}"
+        )
+    if not len(tensor) or not bool(torch.view_as_real(tensor).isfinite().all()):
+        raise ConfigError(f"CSI of site {site.name} must hold links, of finite values alone")
+    parts = [
+        _estimates(tensor[start : start + BATCH_SIZE], band, front_end, orientation_rad)
+        for start in range(0, len(tensor), BATCH_SIZE)
+    ]
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    links = np.arange(len(tensor))
+    window = links if window is None else window
+    return Measurements(
+        sites=(site,),
+        bands=(band,),
+        site_index=np.zeros_like(links),
+        band_index=np.zeros_like(links),
+        window=window,
+        window_step=pd.Series(window).groupby(window).cumcount().to_numpy(),
+        csi_files=CsiFiles(
+            files=(CsiArray(values=arrays.pop("csi")),),
+            file_index=np.zeros_like(links),
+            row=links,
+        ),
+        **arrays,
+    )
+
+
 def _batches(
     selection: Selection, conditions: Conditions | None, seed: int
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -155,27 +213,32 @@ def _batches(
             # The same paths are blocked at every band: no band in the name of the draw.
             rng = child_generator(seed, selection.sites[0].scene, "blockage", start)
             paths = _block_paths(paths, conditions, rng)
-        yield _estimates(selection, paths, front_end, start, seed)
+        csi = measured_csi(
+            paths,
+            front_end,
+            generator=selection.noise_generator(start, seed),
+            calibration=selection.calibration(start, front_end),
+        )
+        yield _estimates(csi, paths.band, front_end, paths.orientation_rad)
 
 
 def _estimates(
-    selection: Selection, paths: PathBatch, front_end: FrontEnd, start: int, seed: int
+    csi: Complex[Tensor, "link ant subcarrier"],
+    band: Band,
+    front_end: FrontEnd,
+    orientation_rad: Float[np.ndarray, "3"],
 ) -> dict[str, np.ndarray]:
-    prints = measured_fingerprints(
-        paths,
-        front_end,
-        generator=selection.noise_generator(start, seed),
-        calibration=selection.calibration(start, front_end),
-    )
+    """Return the arrays of `Measurements` that are estimated, by name, and the CSI itself."""
+    prints = estimated_fingerprints(csi, band, front_end)
     estimated = estimate_paths(
-        prints.csi,
+        csi,
         front_end.panel,
-        paths.band,
-        noise_variance=front_end.noise_variance(paths.band),
-        orientation_rad=paths.orientation_rad,
+        band,
+        noise_variance=front_end.noise_variance(band),
+        orientation_rad=orientation_rad,
         max_num_paths=NUM_EXTRACTED_PATHS,
     ).strongest(NUM_KEPT_PATHS)
-    yaw_rad = float(paths.orientation_rad[0])
+    yaw_rad = float(orientation_rad[0])
     delay_s, mask = estimated.delay_s.numpy(), estimated.mask.numpy()
     azimuth_rad = _wrap(estimated.azimuth_bs_rad.numpy() - yaw_rad)
     power = np.where(mask, 10 ** (estimated.power_db.numpy().astype("f8") / 10), 0.0)
@@ -192,7 +255,7 @@ def _estimates(
         "has_signal": prints.has_signal.numpy(),
         "delay_spread_s": delay_spread_s.astype("f4"),
         "azimuth_spread_rad": azimuth_spread_rad.astype("f4"),
-        "csi": prints.csi.numpy(),
+        "csi": csi.numpy(),
     }
 
 

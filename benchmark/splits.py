@@ -65,7 +65,8 @@ def make_split(dataset: Dataset, scene: str, settings: SplitSettings, *, window_
     else:
         block = block_numbers(links, BOOTSTRAP_BLOCK_M, rng)
         part = _tracks(links, settings, rng)
-    window, window_step = _windows(links, part, window_size)
+    window, window_step = windows_of(links, part, window_size)
+    window[part == UNUSED], window_step[part == UNUSED] = -1, 0
     table = links[["site", "ue_index"]].assign(
         part=part, block=block, window=window, window_step=window_step
     )
@@ -231,10 +232,19 @@ def _require_all_parts(part: Int[np.ndarray, "link"], scene: str, settings: Spli
             )
 
 
-def _windows(
+def windows_of(
     links: pd.DataFrame, part: Int[np.ndarray, "link"], window_size: int
 ) -> tuple[Int[np.ndarray, "link"], Int[np.ndarray, "link"]]:
-    """Cut each track's consecutive steps of one part into windows; the last may be shorter."""
+    """Cut each track's consecutive steps of one part into windows; the last may be shorter.
+
+    Args:
+        links: As `links_of` returns them.
+        part: Part of each link; no window holds links of two.
+        window_size: Most links of a window.
+
+    Returns:
+        Number of each link's window, and its place there.
+    """
     track = pd.factorize(track_keys(links))[0]
     step = links["track_step"].to_numpy()
     order = np.lexsort((step, track))
@@ -250,5 +260,4 @@ def _windows(
     number = pd.factorize(run * (len(order) + 1) + in_run // window_size)[0]
     window, window_step = np.full(len(order), -1), np.zeros(len(order), dtype="i8")
     window[order], window_step[order] = number, in_run % window_size
-    window[part == UNUSED], window_step[part == UNUSED] = -1, 0
     return window, window_step

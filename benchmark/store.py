@@ -55,6 +55,10 @@ class CellResult(Strict):
     predictions_sha256: str
     num_points: int
     choices: dict[str, Any] = Field(default_factory=dict)
+    history: dict[str, list[float]] = Field(
+        default_factory=dict, description="Learning curves: one number an epoch, by name"
+    )
+    diagnostics: dict[str, Any] = Field(default_factory=dict)
     num_parameters: int | None = None
     fit_s: float | None = None
     predict_ms_per_point: float | None = None

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from raymark.benchmark.channels import channels_of
 from raymark.benchmark.measurements import (
     Labelled,
     Measurements,
@@ -81,13 +82,31 @@ def require_dataset(suite: Suite, dataset: Dataset) -> None:
         )
 
 
-def surveys_of(task: Task, seed: int) -> list[Survey]:
-    """Return every survey that a task reads."""
+def training_surveys_of(task: Task, seed: int) -> list[Survey]:
+    """Return every survey that training and validation read."""
     surveys = [Survey(scene=x.scene, band=x.band, seed=seed) for x in task.train]
     if task.shots is not None:
         surveys.append(Survey(scene=task.scene, band=task.band, seed=seed))
+    return surveys
+
+
+def surveys_of(task: Task, seed: int) -> list[Survey]:
+    """Return every survey that a task reads."""
+    surveys = training_surveys_of(task, seed)
     test = _test_survey(task, seed)
     return [*surveys, *([] if test in surveys else [test])]
+
+
+def load_training(
+    task: Task, seed: int, dataset: Dataset, splits: Splits, folder: Path, *, with_csi: bool
+) -> tuple[Labelled, Labelled]:
+    """Return the training and validation links of one task and seed; arguments of `load_task`."""
+    loader = _Loader(task, seed, dataset, splits, folder, with_csi)
+    train = [loader.labelled(links, TRAIN) for links in task.train]
+    validation = [loader.labelled(links, VALIDATION) for links in task.train]
+    if task.shots:
+        train.append(loader.shots(task.shots))
+    return concatenate_labelled(train), concatenate_labelled(validation)
 
 
 def load_task(
@@ -101,18 +120,14 @@ def load_task(
         dataset: The dataset of the task.
         splits: Its splits.
         folder: Where the measurements lie.
-        with_csi: Whether the model may read CSI.
+        with_csi: Whether the model may read CSI, and make that of training links anew.
     """
-    loader = _Loader(task, seed, dataset, splits, folder, with_csi)
-    train = [loader.labelled(links, TRAIN) for links in task.train]
-    validation = [loader.labelled(links, VALIDATION) for links in task.train]
-    if task.shots:
-        train.append(loader.shots(task.shots))
+    train, validation = load_training(task, seed, dataset, splits, folder, with_csi=with_csi)
     split = splits.get(task, task.scene)
     test = load_survey(_test_survey(task, seed), dataset, folder, split, with_csi=with_csi)
     return TaskData(
-        train=concatenate_labelled(train),
-        validation=concatenate_labelled(validation),
+        train=train,
+        validation=validation,
         test=test.take(ordered_test_rows(task, split)),
     )
 
@@ -165,12 +180,14 @@ class _Loader:
         measurements = load_survey(survey, self.dataset, self.folder, split, with_csi=self.with_csi)
         selection = self.dataset.select(scene=links.scene, band=links.band)
         rows = split.rows(part)
+        has_channels = self.with_csi and part == TRAIN
         return Labelled(
             measurements=measurements.take(rows),
             position_m=site_frame_positions(
                 selection.position_m[rows, :2], selection.site_index[rows], selection.sites
             ),
             los=selection.los[rows],
+            channels=channels_of(selection).take(rows) if has_channels else None,
         )
 
     def shots(self, count: int) -> Labelled:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from raymark.benchmark.localizer import ModelFolder, Prediction
+from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction
 from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.task_data import TaskData
 from raymark.errors import ScoringError
@@ -40,7 +40,7 @@ def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:
 
     Raises:
         ScoringError: If the prediction has the wrong shape or holds values that are not finite, or
-            the model's choices cannot be stored.
+            the model's choices, history or diagnostics cannot be stored.
     """
     _reset_peak_memory()
     localizer = model.create(seed)
@@ -57,11 +57,24 @@ def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:
             "fit_s": fitted - start,
             "predict_ms_per_point": 1e3 * (predicted - fitted) / len(data.test),
             "peak_memory_mb": _peak_memory_mb(),
-            "num_parameters": _count(localizer.num_parameters),
-            "choices": _plain(localizer.choices),
-            "hardware": f"{platform.machine()}, 1 CPU core",
+            **report_of(localizer),
         },
     )
+
+
+def report_of(localizer: Localizer) -> dict[str, Any]:
+    """Return what a fitted model says of itself, checked, and the hardware.
+
+    Raises:
+        ScoringError: If something cannot be stored, or a learning curve is not finite.
+    """
+    return {
+        "num_parameters": _count(localizer.num_parameters),
+        "choices": _plain("choices", localizer.choices),
+        "history": _curves(localizer.history),
+        "diagnostics": _plain("diagnostics", localizer.diagnostics),
+        "hardware": f"{platform.machine()}, {_processor()}",
+    }
 
 
 def check_prediction(prediction: Prediction, num_links: int) -> None:
@@ -94,11 +107,29 @@ def _count(num_parameters: Any) -> int | None:
         raise ScoringError(f"num_parameters must be an integer, got {num_parameters!r}") from error
 
 
-def _plain(choices: dict[str, Any]) -> dict[str, Any]:
+def _plain(name: str, values: dict[str, Any]) -> dict[str, Any]:
     try:
-        return dict(json.loads(json.dumps(choices)))
+        return dict(json.loads(json.dumps(values)))
     except (TypeError, ValueError) as error:
-        raise ScoringError(f"choices must hold plain numbers and texts: {error}") from error
+        raise ScoringError(f"{name} must hold plain numbers and texts: {error}") from error
+
+
+def _curves(history: dict[str, list[float]]) -> dict[str, list[float]]:
+    curves = _plain("history", history)
+    for name, values in curves.items():
+        if not isinstance(values, list) or not all(isinstance(x, int | float) for x in values):
+            raise ScoringError(f"history '{name}' must be a list of one number an epoch")
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise ScoringError(
+                f"history '{name}' is {values[bad[0]]} at epoch {bad[0]} of {len(values)}: a model "
+                "must stop, or skip what fails, before its loss is not finite"
+            )
+    return curves
+
+
+def _processor() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "1 CPU core"
 
 
 def _reset_peak_memory() -> None:

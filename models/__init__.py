@@ -18,6 +18,11 @@ def model_names() -> list[str]:
     return _REGISTRY.names()
 
 
+def default_model_names() -> list[str]:
+    """Return the names of the models that run without being asked for: all but expensive ones."""
+    return [name for name in model_names() if not get_model(name).info.is_expensive]
+
+
 def get_model(name: str) -> ModelFolder:
     """Return a model by its name, or by the path of its folder.
 
@@ -30,4 +35,4 @@ def get_model(name: str) -> ModelFolder:
     return _REGISTRY.get(name)
 
 
-__all__ = ["get_model", "model_names"]
+__all__ = ["default_model_names", "get_model", "model_names"]

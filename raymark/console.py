@@ -57,6 +57,28 @@ def stage_bars() -> Iterator[Callable[[str, int, int], None]]:
         yield update
 
 
+@contextmanager
+def text_bars() -> Iterator[Callable[[str, int, int, str], None]]:
+    """Show a bar with time left for each stage; yields a function told a short text, too."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=err) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def update(stage: str, done: int, total: int, note: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=total, note=note)
+            progress.update(tasks[stage], completed=done, total=total, note=note)
+
+        yield update
+
+
 def _progress(unit: str) -> Progress:
     columns = (
         TextColumn("{task.description}"),

@@ -35,3 +35,7 @@ class SplitError(RaymarkError):
 
 class ScoringError(RaymarkError):
     """Predictions, truth or results do not fit together."""
+
+
+class CheckpointError(RaymarkError):
+    """A fitted model cannot be kept, is missing, or belongs to other code or data."""

@@ -57,6 +57,30 @@ def azimuth_bins(num_bins: int = NUM_AZIMUTH_BINS) -> Float[Tensor, "azimuth"]:
     return (edges[1:] + edges[:-1]) / 2
 
 
+def measured_csi(
+    paths: PathBatch,
+    front_end: FrontEnd,
+    *,
+    generator: torch.Generator,
+    calibration: Complex[Tensor, "ant"],
+) -> Complex[Tensor, "link ant subcarrier"]:
+    """Synthesise CSI as the front-end measures it: impaired, noisy and quantised.
+
+    Args:
+        paths: Paths of the links.
+        front_end: Panel, UE power, impairments.
+        generator: Source of noise and of the impairments' draws, on the device of `paths`.
+        calibration: Complex gain of each antenna (`calibration_error`).
+    """
+    clean = impair(
+        synthesize_csi(paths, front_end.panel), paths.band, front_end, generator, calibration
+    )
+    return quantize(
+        add_noise(clean, paths.band, front_end, generator),
+        front_end.impairments.quantization_bits,
+    )
+
+
 def measured_fingerprints(
     paths: PathBatch,
     front_end: FrontEnd,
@@ -74,15 +98,27 @@ def measured_fingerprints(
         calibration: Complex gain of each antenna (`calibration_error`).
         method: Estimator of the angle-of-arrival profile.
     """
-    clean = impair(
-        synthesize_csi(paths, front_end.panel), paths.band, front_end, generator, calibration
-    )
-    csi = quantize(
-        add_noise(clean, paths.band, front_end, generator),
-        front_end.impairments.quantization_bits,
-    )
-    noise_variance = front_end.noise_variance(paths.band)
-    distance_m, detected = estimate_distance(csi, paths.band, noise_variance)
+    csi = measured_csi(paths, front_end, generator=generator, calibration=calibration)
+    return estimated_fingerprints(csi, paths.band, front_end, method=method)
+
+
+def estimated_fingerprints(
+    csi: Complex[Tensor, "link ant subcarrier"],
+    band: Band,
+    front_end: FrontEnd,
+    *,
+    method: ProfileMethod = "bartlett",
+) -> Fingerprints:
+    """Estimate every other modality from measured CSI.
+
+    Args:
+        csi: Noisy CSI of the links.
+        band: Band of the CSI.
+        front_end: Panel and UE power.
+        method: Estimator of the angle-of-arrival profile.
+    """
+    noise_variance = front_end.noise_variance(band)
+    distance_m, detected = estimate_distance(csi, band, noise_variance)
     return Fingerprints(
         csi=csi,
         aoa_profile=estimate_aoa_profile(csi, front_end.panel, method=method),

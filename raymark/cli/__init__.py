@@ -10,6 +10,7 @@ from raymark.cli.bench import app as bench_app
 from raymark.cli.bench import run_and_show
 from raymark.cli.datasets import app as datasets_app
 from raymark.cli.datasets import draw_figures, make_dataset, print_summary
+from raymark.cli.models import app as models_app
 from raymark.cli.options import Overwrite
 from raymark.console import err, out, print_error
 from raymark.errors import RaymarkError
@@ -81,4 +82,5 @@ def quickstart(
 
 
 app.add_typer(datasets_app)
+app.add_typer(models_app)
 app.add_typer(bench_app, name="bench")

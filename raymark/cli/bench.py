@@ -60,11 +60,12 @@ def models() -> None:
     """List the models."""
     from raymark.models import get_model, model_names  # noqa: PLC0415
 
-    table = Table("model", "summary", "tuning", box=None)
+    table = Table("model", "summary", "tuning", "runs", box=None)
     for name in model_names():
         info = get_model(name).info
-        table.add_row(name, info.summary, info.tuning)
+        table.add_row(name, info.summary, info.tuning, "on request" if info.is_expensive else "")
     out.print(table)
+    out.print("on request: costly; `raymark bench run` takes it by name, or with --models all")
 
 
 @app.command()
@@ -82,7 +83,7 @@ def audit(
     require_dataset(loaded, dataset)
     table = _audit(loaded, dataset, folder)
     shown = Table(
-        "track", "scene", "fold", "train", "val.", "test", "nearest [m]", "hash", box=None
+        "track", "scene", "fold", "train", "val.", "test", r"nearest \[m]", "hash", box=None
     )
     for row in table.itertuples(index=False):
         shown.add_row(
@@ -106,7 +107,11 @@ def run(
     folder: Annotated[Path, typer.Option("--out", metavar="RUNS", help="Folder of the run")],
     suite: SuiteOption = "small",
     models: Annotated[
-        str, typer.Option(help="Names or folders of models, separated by commas; all if not given")
+        str,
+        typer.Option(
+            help="Names or folders of models, separated by commas; 'all'; all but the expensive "
+            "ones if not given"
+        ),
     ] = "",
     tracks: TracksOption = "",
     jobs: Annotated[int, typer.Option(min=0, help="Processes; as many as cores if 0")] = 0,
@@ -119,7 +124,7 @@ def run(
 
     loaded = load_suite(suite)
     if any_data:
-        loaded = _rebound(loaded, data)
+        loaded = rebound(loaded, data)
     report = _run(loaded, data, folder, models=_listed(models), tracks=_listed(tracks), jobs=jobs)
     out.print(f"{report.num_run} cells run, {report.num_kept} kept, in {folder}")
     for place, reason in report.failures:
@@ -143,7 +148,7 @@ def score(
     keys = ["track", "label", "model"]
     names = ["median_m", "p90_m", "mse_m2"]
     mean = rows.groupby(keys, sort=False)[names].mean().reset_index()
-    table = Table("track", "label", "model", "median [m]", "P90 [m]", "MSE [m²]", box=None)
+    table = Table("track", "label", "model", r"median \[m]", r"P90 \[m]", r"MSE \[m²]", box=None)
     for row in mean.itertuples(index=False):
         table.add_row(*(cell(value) for value in row))
     out.print(table)
@@ -252,14 +257,14 @@ def run_and_show(
     """
     from raymark.benchmark import load_suite  # noqa: PLC0415
 
-    loaded = _rebound(load_suite(suite), data)
+    loaded = rebound(load_suite(suite), data)
     report = _run(loaded, data, runs, models=[], tracks=tracks, jobs=0)
     for place, reason in report.failures:
         print_error(f"{place}: {reason}")
     _board(runs, folder, data=data, submissions=[], overwrite=True)
 
 
-def _rebound(suite: Any, data: Path) -> Any:
+def rebound(suite: Any, data: Path) -> Any:
     """Return the suite itself on its own dataset, else the suite bound to the one that is there."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
 
@@ -282,11 +287,11 @@ def _run(
     from raymark.benchmark.audit import TABLE_NAME  # noqa: PLC0415
     from raymark.benchmark.run import Runner  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.models import get_model, model_names  # noqa: PLC0415
+    from raymark.models import get_model  # noqa: PLC0415
 
     suite.tasks_of(tracks)  # an unknown track is refused before anything is written
     dataset = open_dataset(data)
-    chosen = [get_model(name) for name in models or model_names()]
+    chosen = [get_model(name) for name in _chosen_models(models)]
     runner = Runner(suite, dataset, folder, num_jobs=jobs)
     try:
         if not (folder / "audit" / TABLE_NAME).is_file():
@@ -296,6 +301,24 @@ def _run(
     except KeyboardInterrupt:
         err.print(f"interrupted; nothing is lost: run the same command to go on in {folder}")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _chosen_models(names: Sequence[str]) -> list[str]:
+    """Return the models to run: those that are named, or all, or all that are not expensive."""
+    from raymark.models import default_model_names, model_names  # noqa: PLC0415
+
+    if list(names) == ["all"]:
+        return model_names()
+    if names:
+        return list(names)
+    chosen = default_model_names()
+    num_left = len(model_names()) - len(chosen)
+    if num_left:
+        err.print(
+            f"{num_left} expensive models are left out: name them, or add --models all "
+            "(`raymark bench models` lists them)"
+        )
+    return chosen
 
 
 def _audit(suite: Any, dataset: Any, folder: Path) -> Any:

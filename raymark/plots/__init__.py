@@ -4,6 +4,7 @@ Every `plot_x(data, *, ax=None)` draws on the given axes or on a new figure outs
 returns the axes; nothing is shown or left open. The style applies to what is drawn only.
 """
 
+from raymark.plots.curves import draw_learning_curves, plot_learning_curves
 from raymark.plots.distributions import (
     free_space_gain_db,
     plot_azimuth_spread_cdf,
@@ -32,6 +33,7 @@ __all__ = [
     "HeightMap",
     "SiteMark",
     "angle_delay_profile",
+    "draw_learning_curves",
     "free_space_gain_db",
     "house_style",
     "new_figure",
@@ -41,6 +43,7 @@ __all__ = [
     "plot_csi_magnitude",
     "plot_delay_spread_cdf",
     "plot_gain_vs_distance",
+    "plot_learning_curves",
     "plot_los_map",
     "plot_scene_plan",
     "plot_split_map",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from raymark.benchmark.measurements import Labelled, Measurements
 from raymark.benchmark.task import Suite, Task
@@ -29,6 +30,8 @@ def numbers_in(thing: Any) -> Iterator[np.ndarray]:
     elif isinstance(thing, np.ndarray) and thing.dtype != object:
         if thing.dtype.kind in "fc":
             yield np.concatenate([thing.real.ravel(), thing.imag.ravel()]).astype("f8")
+    elif isinstance(thing, torch.Tensor):
+        yield from numbers_in(thing.numpy())
     else:
         for part in parts_of(thing):
             yield from numbers_in(part)
@@ -108,7 +111,7 @@ def test_search_finds_every_training_position_when_it_looks_for_them(
 
 
 @pytest.mark.parametrize("frame", ["world", "site"])
-@pytest.mark.parametrize("place", ["gain_db", "csi_files", "columns"])
+@pytest.mark.parametrize("place", ["gain_db", "csi_files", "columns", "tensor"])
 def test_search_finds_the_test_positions_when_they_are_smuggled_in(
     benchmark_dataset: Dataset,
     benchmark_splits: Splits,
@@ -125,6 +128,7 @@ def test_search_finds_the_test_positions_when_they_are_smuggled_in(
         "gain_db": position_m.astype("f4").T.ravel(),
         "csi_files": ((Path("x"), [position_m.tolist()]),),
         "columns": {"x": position_m[:, 0], "y": np.asfortranarray(position_m[:, 1:])},
+        "tensor": [torch.from_numpy(position_m.copy())],
     }[place]
     thing = (data, hidden)
 
@@ -147,7 +151,7 @@ def test_measurements_hold_no_label_and_no_oracle_when_their_fields_are_listed()
     of_measurements = {field.name for field in dataclasses.fields(Measurements)}
     of_labelled = {field.name for field in dataclasses.fields(Labelled)}
 
-    assert of_labelled == {"measurements", "position_m", "los"}
+    assert of_labelled == {"measurements", "position_m", "los", "channels"}
     assert not of_measurements & {"position_m", "los", "ue_index", "track_id", "block", "part"}
     assert [f.type for f in dataclasses.fields(TaskData)] == [Labelled, Labelled, Measurements]
 

@@ -1,5 +1,6 @@
 """`raymark bench` as a user meets it: every command in a row, and one sentence for wrong input."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite, load_suite
 from raymark.cli import main
 from raymark.dataset import Dataset
+from raymark.models import get_model
 
 FINISHED, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -112,6 +114,39 @@ def test_commands_work_in_a_row_when_models_are_compared(
     assert "wrote index.html, board.md" in board.out
     assert refused.code == BAD_INPUT
     assert "board is not empty; choose another folder or add --overwrite" in refused.err
+
+
+def test_expensive_models_run_only_when_they_are_asked_for(
+    bench: Bench,
+    suite_file: Path,
+    benchmark_dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two models, the one that is marked expensive."""
+    costly = get_model("train_centroid")
+    info = costly.info.model_copy(update={"is_expensive": True})
+    known = {
+        "aoa_toa": get_model("aoa_toa"),
+        "train_centroid": dataclasses.replace(costly, info=info),
+    }
+    monkeypatch.setattr("raymark.models.model_names", lambda: list(known))
+    monkeypatch.setattr("raymark.models.get_model", known.get)
+    asked = ["run", "--suite", suite_file, "--data", benchmark_dataset.folder, "--jobs", 1]
+    asked += ["--tracks", "interpolation", "--out", tmp_path / "runs"]
+
+    listed = bench("models")
+    default = bench(*asked)
+    named = bench(*asked, "--models", "train_centroid")
+    both = bench(*asked, "--models", "all")
+
+    assert listed.out.count("on request") == 2  # its row, and what that means
+    assert "1 cells run, 0 kept" in default.out
+    assert "1 expensive models are left out: name them, or add --models all" in default.err
+    assert "1 cells run, 0 kept" in named.out
+    assert "left out" not in named.err
+    assert "0 cells run, 2 kept" in both.out
+    assert "left out" not in both.err
 
 
 def test_task_is_shown_and_exported_when_it_is_named(

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raymark.benchmark.channels import channels_of
 from raymark.benchmark.measurements import (
     CsiFiles,
     Labelled,
@@ -12,6 +13,7 @@ from raymark.benchmark.measurements import (
     concatenate,
     concatenate_labelled,
 )
+from raymark.dataset import Dataset
 from raymark.radio import BAND_PRESETS, Panel
 
 NUM_PATHS, NUM_ANTENNAS, NUM_TONES = 3, 2, 4
@@ -127,6 +129,27 @@ def test_concatenate_drops_the_csi_when_a_part_has_none(parts: list[Measurements
 def test_csi_is_refused_when_the_model_did_not_name_it() -> None:
     with pytest.raises(ValueError, match=r"add 'csi' to `inputs` in its model\.yaml"):
         make_part(0, ("a/west",), "6GHz").csi(np.array([0]))
+
+
+def test_channels_are_dropped_when_a_part_has_none(
+    parts: list[Measurements], small_dataset: Dataset
+) -> None:
+    channels = channels_of(small_dataset.select(scene="street_canyon", band="6GHz"))
+    one, two = (
+        Labelled(
+            measurements=part,
+            position_m=np.zeros((len(part), 2)),
+            los=part.window_step,
+            channels=channels.take(np.arange(len(part))),
+        )
+        for part in parts[:2]
+    )
+
+    joined = concatenate_labelled([one, two]).channels
+    assert joined is not None
+    assert len(joined) == len(one) + len(two)
+    without = dataclasses.replace(two, channels=None)
+    assert concatenate_labelled([one, without]).channels is None
 
 
 def test_take_returns_the_rows_in_their_order_when_they_repeat(parts: list[Measurements]) -> None:

@@ -5,13 +5,15 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 
-from raymark.benchmark.measurements import Measurements
-from raymark.benchmark.measuring import Survey, load_survey, measure
+from raymark.benchmark.measurements import ARRAY_NAMES, Measurements, concatenate
+from raymark.benchmark.measuring import Survey, load_survey, measure, measurements_of_csi
 from raymark.benchmark.splits import TEST, make_split
 from raymark.benchmark.task import Conditions, RandomTracks
 from raymark.config import validate
 from raymark.dataset import Dataset
+from raymark.errors import ConfigError
 from raymark.materialization import materialize
 
 SEED = 5
@@ -297,6 +299,82 @@ def test_height_is_that_above_the_links_that_are_not_tested_when_loaded(
         assert context.name == f"yard/{site.site}"
         assert context.height_m == pytest.approx(height_m)
         assert context.panel == benchmark_dataset.manifest.campaign.front_end.panel
+
+
+def test_new_csi_is_measured_bit_by_bit_as_a_survey_when_it_is_that_of_a_survey(
+    benchmark_dataset: Dataset, folder: Path
+) -> None:
+    surveyed, selection = (
+        load(survey_of(), benchmark_dataset, folder),
+        benchmark_dataset.select(**YARD),
+    )
+    split = make_split(benchmark_dataset, "yard", RandomTracks(), window_size=4)
+    for i, site in enumerate(selection.sites):
+        rows = np.flatnonzero(selection.site_index == i)
+        csi, window = surveyed.csi(rows), split.table["window"].to_numpy()[rows]
+
+        found = measurements_of_csi(
+            torch.from_numpy(csi),
+            site=surveyed.sites[i],
+            band=selection.band,
+            front_end=benchmark_dataset.manifest.campaign.front_end,
+            orientation_rad=np.array(site.orientation_rad),
+            window=window,
+        )
+
+        expected = surveyed.take(rows)
+        for name in set(ARRAY_NAMES) - {"site_index"}:
+            np.testing.assert_array_equal(
+                getattr(found, name), getattr(expected, name), err_msg=name
+            )
+            assert getattr(found, name).dtype == getattr(expected, name).dtype, name
+        np.testing.assert_array_equal(found.csi(np.arange(len(rows))), csi)
+        backwards = found.take(np.arange(len(rows))[::-1])
+        np.testing.assert_array_equal(backwards.csi(np.array([0, 5])), csi[::-1][[0, 5]])
+
+
+def test_new_links_stand_alone_when_no_window_is_given(
+    benchmark_dataset: Dataset, folder: Path
+) -> None:
+    surveyed = load(survey_of(), benchmark_dataset, folder)
+    settings: dict[str, Any] = {
+        "band": surveyed.bands[0],
+        "front_end": benchmark_dataset.manifest.campaign.front_end,
+        "orientation_rad": np.zeros(3),
+    }
+    csi = surveyed.csi(np.arange(6))
+
+    one, two = (
+        measurements_of_csi(piece, site=site, **settings)
+        for piece, site in zip((csi[:4], csi[4:]), surveyed.sites, strict=True)
+    )
+    joined = concatenate([one, two])
+
+    assert joined.window.tolist() == [0, 1, 2, 3, 4, 5]
+    assert joined.window_step.tolist() == [0] * 6
+    np.testing.assert_array_equal(joined.csi(np.array([5, 0, 3])), csi[[5, 0, 3]])
+
+
+def test_new_csi_is_refused_when_it_does_not_fit_the_front_end(
+    benchmark_dataset: Dataset, folder: Path
+) -> None:
+    surveyed = load(survey_of(), benchmark_dataset, folder)
+    csi = surveyed.csi(np.arange(3))
+
+    settings: dict[str, Any] = {
+        "site": surveyed.sites[0],
+        "band": surveyed.bands[0],
+        "front_end": benchmark_dataset.manifest.campaign.front_end,
+        "orientation_rad": np.zeros(3),
+    }
+
+    with pytest.raises(ConfigError, match=r"must have 16 antennas and 64 tones .*\(3, 16, 9\)"):
+        measurements_of_csi(csi[:, :, :9], **settings)
+    with pytest.raises(ConfigError, match="CSI of site yard/west must hold links, of finite value"):
+        measurements_of_csi(csi[:0], **settings)
+    csi[1, 2, 3] = complex(0, np.nan)
+    with pytest.raises(ConfigError, match="CSI of site yard/west must hold links, of finite value"):
+        measurements_of_csi(csi, **settings)
 
 
 def test_csi_is_out_of_reach_when_it_was_not_asked_for(

@@ -202,3 +202,16 @@ def test_save_figure_names_the_formats_when_the_ending_is_another(tmp_path: Path
     figure, _ = plots.new_figure()
     with pytest.raises(ConfigError, match=r"must end in \.png, \.pdf, \.svg"):
         plots.save_figure(figure, tmp_path / "map.xyz")
+
+
+def test_learning_curves_start_at_epoch_1_and_stand_apart_by_unit_when_drawn() -> None:
+    history = {"train_loss": [2.0, 1.0, 0.5], "loss_2": [0.0, 1.0], "validation_error_m": [9.0]}
+
+    losses, errors = plots.draw_learning_curves(history).axes
+
+    assert [line.get_label() for line in losses.get_lines()] == ["train loss", "loss 2"]
+    assert losses.get_lines()[0].get_xydata().tolist() == [[1, 2.0], [2, 1.0], [3, 0.5]]
+    assert (losses.get_ylabel(), errors.get_ylabel()) == ("Loss", "Error [m]")
+    # A zero has no place on a logarithmic axis.
+    assert (losses.get_yscale(), errors.get_yscale()) == ("linear", "log")
+    assert errors.get_lines()[0].get_label() == "validation error"

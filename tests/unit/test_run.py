@@ -17,7 +17,7 @@ from raymark.benchmark.run import Runner, RunReport
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import TaskData
-from raymark.benchmark.worker import check_prediction
+from raymark.benchmark.worker import check_prediction, fit_and_predict
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError, ScoringError
 from raymark.models import get_model
@@ -46,6 +46,11 @@ class Model(Localizer):
         return Prediction(position_m=position_m)
 """
 
+REPORT = """
+        self.history = {'train_loss': [2.0, 1.5], 'validation_error_m': [9.0, 8.0]}
+        self.diagnostics = {'share': {'6GHz': [0.25, 0.75]}}
+"""
+
 FAULTS = {
     "peeks": ("predict", "position_m = test.position_m"),
     "peeks_inside": ("predict", "position_m = test.measurements.position_m"),
@@ -55,6 +60,9 @@ FAULTS = {
     "gives_nothing": ("predict", "return None"),
     "gives_flat_ellipses": ("predict", "return flat(position_m)"),
     "chooses_objects": ("fit", "self.choices = {'net': object()}"),
+    "diverges": ("fit", "self.history = {'train_loss': [2.0, 1.5, float('inf')]}"),
+    "draws_no_curve": ("fit", "self.history = {'train_loss': 2.0}"),
+    "reports_arrays": ("fit", "self.diagnostics = {'share': np.ones(3)}"),
     "leaves": ("fit", "raise SystemExit(1)"),
 }
 REASONS = {
@@ -66,6 +74,9 @@ REASONS = {
     "gives_nothing": "AttributeError: 'NoneType'",
     "gives_flat_ellipses": "row 0: covariance is not symmetric and positive definite",
     "chooses_objects": "choices must hold plain numbers and texts: Object of type object",
+    "diverges": "history 'train_loss' is inf at epoch 2 of 3: a model must stop",
+    "draws_no_curve": "history 'train_loss' must be a list of one number an epoch",
+    "reports_arrays": "diagnostics must hold plain numbers and texts: Object of type ndarray",
     "leaves": "SystemExit: 1",
 }
 
@@ -110,7 +121,7 @@ def faulty(
     parent = tmp_path_factory.mktemp("faulty")
     for name, (where, code) in FAULTS.items():
         write_model(parent / "models", name, **{where: code})
-    write_model(parent / "models", "of_a_user")
+    write_model(parent / "models", "of_a_user", fit=REPORT)
     models = [*models_in(parent / "models"), get_model("train_centroid")]
     folder = parent / "runs"
     return RunFolder(folder), Runner(one_task, benchmark_dataset, folder, num_jobs=2).run(models)
@@ -165,6 +176,40 @@ def test_folder_of_three_files_appears_on_the_board_when_it_was_run(
         rows["train_centroid"]["p90_m"].reset_index(drop=True),
     )
     assert not set(FAULTS) & {model.name for model in board.models}
+
+
+def test_curves_and_diagnostics_are_on_record_when_a_model_reports_them(
+    faulty: tuple[RunFolder, RunReport],
+) -> None:
+    results = {cell.result.model: cell.result for cell in faulty[0].cells()}
+
+    assert results["of_a_user"].history == {
+        "train_loss": [2.0, 1.5],
+        "validation_error_m": [9.0, 8.0],
+    }
+    assert results["of_a_user"].diagnostics == {"share": {"6GHz": [0.25, 0.75]}}
+    assert results["train_centroid"].history == results["train_centroid"].diagnostics == {}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "expected"), [(None, ", 1 CPU core"), ("NVIDIA H100", ", NVIDIA H100")]
+)
+def test_hardware_names_the_gpu_when_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+    benchmark_task: Callable[..., Task],
+    load_benchmark_task: Callable[[Task], TaskData],
+    gpu: str | None,
+    expected: str,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu is not None)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: gpu)
+    # `manual_seed` would seed the GPU that is not there.
+    monkeypatch.setattr("torch.manual_seed", lambda seed: seed)
+    data = load_benchmark_task(benchmark_task("interpolation", "yard"))
+
+    outcome = fit_and_predict(get_model("train_centroid"), 0, data)
+
+    assert outcome.record["hardware"].endswith(expected)
 
 
 @pytest.mark.slow

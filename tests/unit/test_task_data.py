@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from raymark.benchmark import task_data
 from raymark.benchmark.features import first_path
@@ -300,6 +301,55 @@ def test_surveys_are_what_loading_reads_when_listed(benchmark_suite: Suite, scen
             assert {(x.scene, x.band, x.conditions) for x in surveys} == expected
             assert len(surveys) == len(expected)
             assert {survey.seed for survey in surveys} == {7}
+
+
+@each_scene
+@pytest.mark.parametrize("track", ["interpolation", "cross-band", "cross-scene", "impaired"])
+def test_channels_are_those_of_the_training_links_when_loaded(
+    benchmark_dataset: Dataset,
+    benchmark_task: FindTask,
+    load_benchmark_task: LoadTask,
+    scene: str,
+    track: str,
+) -> None:
+    """Stored and fresh CSI of a link differ by two draws of noise, whose power is known."""
+    data = load_benchmark_task(benchmark_task(track, scene))
+    channels, rows = data.train.channels, np.arange(len(data.train))
+    assert channels is not None
+    assert len(channels) == len(rows)
+    order = np.random.default_rng(0).permutation(rows)
+    taken = data.train.take(order)
+    assert taken.channels is not None
+
+    fresh = taken.channels.csi(rows, torch.Generator().manual_seed(9)).numpy()
+
+    front_end = benchmark_dataset.manifest.campaign.front_end
+    difference = (np.abs(fresh - taken.measurements.csi(rows)) ** 2).mean(axis=(1, 2))
+    band_index = taken.measurements.band_index
+    variances = [front_end.noise_variance(band) for band in taken.measurements.bands]
+    # The mean of 1024 exponential variables deviates by 3 %: six deviations of the largest.
+    np.testing.assert_allclose(difference, 2 * np.array(variances)[band_index], rtol=0.2)
+
+
+def test_channels_are_out_of_reach_when_validating_or_when_csi_was_not_asked_for(
+    benchmark_dataset: Dataset,
+    benchmark_splits: Splits,
+    benchmark_task: FindTask,
+    load_benchmark_task: LoadTask,
+    benchmark_measurements: Path,
+) -> None:
+    task = benchmark_task("cross-scene", "yard", shots=5)
+    data = load_benchmark_task(task)
+    assert data.train.channels is not None
+    assert data.validation.channels is None
+    # Of the new scene, the paths of the five shots alone.
+    shots = data.train.channels.batch_index[-5:]
+    held = [len(data.train.channels.batches[i].mask) for i in np.unique(shots)]
+    assert sum(held) == 5
+
+    folder = benchmark_measurements
+    data = load_task(task, 0, benchmark_dataset, benchmark_splits, folder, with_csi=False)
+    assert data.train.channels is None
 
 
 def test_dataset_is_refused_when_it_is_not_the_one_of_the_suite(

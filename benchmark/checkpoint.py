@@ -1,0 +1,247 @@
+"""Fitted models that are kept: a folder that says what was fitted, on what, and with which code."""
+
+import importlib.util
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from raymark.benchmark.features import FEATURES_VERSION
+from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction, read_model_folder
+from raymark.benchmark.measurements import Measurements
+from raymark.benchmark.measuring import MEASURING_VERSION
+from raymark.benchmark.run import software_versions
+from raymark.benchmark.store import model_hash
+from raymark.benchmark.task import Input, Task
+from raymark.benchmark.worker import check_prediction
+from raymark.config import Strict, config_hash, validate
+from raymark.dataset import Dataset
+from raymark.errors import CheckpointError, ConfigError
+from raymark.radio import Band, FrontEnd
+from raymark.shard import write_text
+
+CHECKPOINT_NAME = "checkpoint.json"
+
+
+class TrainingSummary(Strict):
+    """How the training went, on training and validation links alone."""
+
+    num_train: int
+    num_validation: int
+    fit_s: float = Field(description="Time of `fit`; of its last part, if it was interrupted [s]")
+    validation_mean_m: float
+    validation_median_m: float
+    validation_p90_m: float
+    num_parameters: int | None
+    choices: dict[str, Any]
+    history: dict[str, list[float]]
+    diagnostics: dict[str, Any]
+    hardware: str
+
+
+class CheckpointInfo(Strict):
+    """`checkpoint.json`: all that must agree before the files beside it mean anything."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    title: str
+    module: str = Field(description="Name under which Python imports its `model.py`")
+    model_folder: str = Field(description="Where a model lay that does not ship with raymark")
+    model_hash: str
+    config: dict[str, Any]
+    inputs: tuple[Input, ...]
+    seed: int
+    task_id: str
+    task_hash: str
+    suite: str
+    content_hash: str
+    task: Task
+    front_end: FrontEnd
+    bands: tuple[Band, ...] = Field(description="Those that the task trains on, and tests")
+    measuring_version: int
+    features_version: int
+    software: dict[str, str]
+    training: TrainingSummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A fitted model, ready to locate links.
+
+    Attributes:
+        folder: Where it lies.
+        info: Its `checkpoint.json`.
+        localizer: The model, with what it has learnt.
+    """
+
+    folder: Path
+    info: CheckpointInfo
+    localizer: Localizer
+
+    def locate(self, measurements: Measurements) -> Prediction:
+        """Return the position of every link, in the frame of its site.
+
+        Raises:
+            CheckpointError: If the links have another panel or band than the model knows.
+            ScoringError: If the model returns something that is no position.
+        """
+        return self.locate_timed(measurements)[0]
+
+    def locate_timed(self, measurements: Measurements) -> tuple[Prediction, float]:
+        """Return what `locate` does, and how long it took for each link [ms]."""
+        for site in measurements.sites:
+            if site.panel != self.info.front_end.panel:
+                raise CheckpointError(
+                    f"site {site.name} has another panel than the front-end that "
+                    f"'{self.info.model}' was trained with; use links of the same panel"
+                )
+        for band in measurements.bands:
+            self.require_band(band)
+        start = time.perf_counter()
+        prediction = self.localizer.predict(measurements)
+        elapsed_s = time.perf_counter() - start
+        check_prediction(prediction, len(measurements))
+        return prediction, 1e3 * elapsed_s / max(len(measurements), 1)
+
+    def require_band(self, band: Band) -> None:
+        """Check that a band is one that the task trains on or tests.
+
+        Raises:
+            CheckpointError: If it is not, or differs in anything but its name.
+        """
+        if band not in self.info.bands:
+            known = ", ".join(_described(each) for each in self.info.bands)
+            raise CheckpointError(
+                f"'{self.info.model}' in {self.folder} knows the bands of task "
+                f"{self.info.task_id} ({known}), got {_described(band)}; train one for that band"
+            )
+
+
+def write_checkpoint(
+    folder: Path,
+    model: ModelFolder,
+    localizer: Localizer,
+    task: Task,
+    *,
+    dataset: Dataset,
+    training: TrainingSummary,
+) -> Checkpoint:
+    """Keep a fitted model; `checkpoint.json` is written last, so that it stands for all files.
+
+    Args:
+        folder: Gets `checkpoint.json` and whatever the model saves.
+        model: The model's folder.
+        localizer: The fitted model.
+        task: What it was fitted on.
+        dataset: The dataset of the task.
+        training: How it went.
+
+    Raises:
+        CheckpointError: If the model cannot be kept.
+    """
+    names = dict.fromkeys([links.band for links in task.train] + [task.band])
+    info = CheckpointInfo(
+        model=model.name,
+        title=model.info.title,
+        module=model.module,
+        model_folder="" if model.is_shipped else str(model.folder),
+        model_hash=model_hash(model),
+        config=localizer.config,
+        inputs=model.info.inputs,
+        seed=localizer.seed,
+        task_id=task.id,
+        task_hash=config_hash(task),
+        suite=f"{task.suite}@{task.version}",
+        content_hash=task.content_hash,
+        task=task,
+        front_end=dataset.manifest.campaign.front_end,
+        bands=tuple(dataset.band(name) for name in names),
+        measuring_version=MEASURING_VERSION,
+        features_version=FEATURES_VERSION,
+        software=software_versions(),
+        training=training,
+    )
+    path = folder / CHECKPOINT_NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    localizer.save(folder)
+    write_text(path, json.dumps(info.model_dump(mode="json"), indent=1) + "\n")
+    return Checkpoint(folder=folder, info=info, localizer=localizer)
+
+
+def open_checkpoint(folder: Path, *, model: ModelFolder | None = None) -> Checkpoint:
+    """Open a fitted model.
+
+    Args:
+        folder: Where `write_checkpoint` has put it.
+        model: Its model folder, if it is a user's own and has moved.
+
+    Raises:
+        CheckpointError: If there is none, or it was made by other code or estimates.
+    """
+    info = read_checkpoint_info(folder)
+    versions = {
+        "MEASURING_VERSION": (info.measuring_version, MEASURING_VERSION),
+        "FEATURES_VERSION": (info.features_version, FEATURES_VERSION),
+    }
+    for name, (found, expected) in versions.items():
+        if found != expected:
+            raise CheckpointError(
+                f"{folder} was trained on measurements of {name} {found}, this raymark makes those "
+                f"of {expected}; train '{info.model}' again"
+            )
+    model = model or _model_of(info, folder)
+    if model_hash(model) != info.model_hash:
+        raise CheckpointError(
+            f"{folder} was trained by other code or settings of '{info.model}' than those in "
+            f"{model.folder}; train it again, or go back to the code of {_commit(info)}"
+        )
+    localizer = model.with_config(info.config).create(info.seed)
+    localizer.load(folder)
+    return Checkpoint(folder=folder, info=info, localizer=localizer)
+
+
+def read_checkpoint_info(folder: Path) -> CheckpointInfo:
+    """Read what a checkpoint says of itself, without its model.
+
+    Raises:
+        CheckpointError: If the folder holds none, or one that cannot be read.
+    """
+    path = folder / CHECKPOINT_NAME
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} holds no checkpoint ({CHECKPOINT_NAME} is missing); make one with "
+            f"`raymark train MODEL --task TASK --data DIR --out {folder}`"
+        )
+    try:
+        data = dict(json.loads(path.read_text(encoding="utf-8")))
+        return validate(CheckpointInfo, data, where=str(path))
+    except (ValueError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def _model_of(info: CheckpointInfo, folder: Path) -> ModelFolder:
+    """Find the folder of the model: in the package that it was imported from, or where it lay."""
+    package = info.module.removesuffix(f"{info.model}.model").rstrip(".")
+    try:
+        if info.model_folder:
+            return read_model_folder(Path(info.model_folder), package=package)
+        spec = importlib.util.find_spec(package)
+        places = list(spec.submodule_search_locations or ()) if spec else []
+        return read_model_folder(Path(places[0]) / info.model, package=package)
+    except (ConfigError, ImportError, IndexError) as error:
+        raise CheckpointError(
+            f"the model '{info.model}' of {folder} is not where it was: {error}"
+        ) from error
+
+
+def _described(band: Band) -> str:
+    return f"{band.name}: {band.num_subcarriers} tones over {band.bandwidth_hz / 1e6:g} MHz"
+
+
+def _commit(info: CheckpointInfo) -> str:
+    commit = info.software.get("commit")
+    return f"commit {commit[:12]}" if commit else f"raymark {info.software['raymark']}"

@@ -1,0 +1,197 @@
+"""Train one model on one task, outside a run: resumable, kept as a checkpoint."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from raymark.benchmark.checkpoint import (
+    CHECKPOINT_NAME,
+    Checkpoint,
+    TrainingSummary,
+    write_checkpoint,
+)
+from raymark.benchmark.localizer import Localizer, ModelFolder
+from raymark.benchmark.measurements import Labelled
+from raymark.benchmark.measuring import is_measured, measure
+from raymark.benchmark.metrics import point_errors
+from raymark.benchmark.store import model_hash
+from raymark.benchmark.task import Task
+from raymark.benchmark.task_data import Splits, load_training, training_surveys_of
+from raymark.benchmark.worker import check_prediction, report_of
+from raymark.config import Strict, config_hash, nearest, validate
+from raymark.dataset import Dataset
+from raymark.errors import CheckpointError, ConfigError
+from raymark.plots import draw_learning_curves, save_figure
+from raymark.shard import write_text
+
+REQUEST_NAME = "training.json"
+MEASUREMENTS_NAME = "measurements"
+CURVES_NAME = "learning_curves"
+
+TrainingProgress = Callable[[str, int, int, str], None]
+"""Called with a stage, how much of it is done, how much there is, and a short text."""
+
+
+class TrainingRequest(Strict):
+    """`training.json`: what is being trained in a folder."""
+
+    model: str
+    model_hash: str
+    config: dict[str, Any]
+    seed: int
+    task_id: str
+    task_hash: str
+
+
+def train_model(
+    model: ModelFolder,
+    task: Task,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    seed: int,
+    progress: TrainingProgress = lambda _stage, _done, _total, _text: None,
+) -> Checkpoint:
+    """Fit a model on the training links of a task and keep it; nothing of the test is read.
+
+    The same call goes on where an interrupted one stopped: measurements are kept, and so is the
+    state of the models that keep theirs.
+
+    Args:
+        model: What to fit.
+        task: On which links.
+        dataset: The dataset of the task.
+        folder: Gets measurements, learning curves and the checkpoint.
+        seed: Of the noise, of the draw of shots, and of the model.
+        progress: Told how far each stage is.
+
+    Raises:
+        CheckpointError: If the model keeps no checkpoint, or the folder holds something else.
+    """
+    localizer = model.create(seed)
+    if not localizer.keeps_checkpoints:
+        localizer.save(folder)  # says so, before an hour is spent
+    _claim(folder, model, task, seed)
+    with_csi = "csi" in model.info.inputs
+    kept = folder / MEASUREMENTS_NAME
+    _measure(task, seed, dataset, kept, with_csi=with_csi, progress=progress)
+    splits = Splits(dataset, task.window_size)
+    train, validation = load_training(task, seed, dataset, splits, kept, with_csi=with_csi)
+    localizer.resume_folder = folder
+    localizer.on_progress = lambda done, total, text: progress("train", done, total, text)
+    torch.manual_seed(seed)
+    start = time.perf_counter()
+    localizer.fit(train, validation)
+    training = _summary(localizer, train, validation, fit_s=time.perf_counter() - start)
+    _write_curves(folder, training.history)
+    return write_checkpoint(folder, model, localizer, task, dataset=dataset, training=training)
+
+
+def override_config(model: ModelFolder, settings: dict[str, Any]) -> ModelFolder:
+    """Return a model with some values of its `config` replaced.
+
+    Args:
+        model: The model.
+        settings: New values by key; `a.b` is key `b` of the mapping `a`.
+
+    Raises:
+        ConfigError: If the model has no such key (the nearest is offered).
+    """
+    config = json.loads(json.dumps(model.info.config))
+    for key, value in settings.items():
+        *parents, last = key.split(".")
+        place = config
+        for name in parents:
+            place = place.get(name) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place:
+            known = list(model.info.config)
+            raise ConfigError(
+                f"model '{model.name}' has no setting '{key}'{nearest(key, known)} "
+                f"(it has: {', '.join(known) or 'none'})"
+            )
+        place[last] = value
+    return model.with_config(config)
+
+
+def _claim(folder: Path, model: ModelFolder, task: Task, seed: int) -> None:
+    """Note what the folder is for, or check that it is for the same."""
+    request = TrainingRequest(
+        model=model.name,
+        model_hash=model_hash(model),
+        config=model.info.config,
+        seed=seed,
+        task_id=task.id,
+        task_hash=config_hash(task),
+    )
+    path = folder / REQUEST_NAME
+    if (folder / CHECKPOINT_NAME).is_file():
+        raise CheckpointError(
+            f"{folder} holds a finished checkpoint; use it with `raymark predict`, or choose "
+            "another folder"
+        )
+    if path.is_file():
+        found = validate(
+            TrainingRequest, dict(json.loads(path.read_text(encoding="utf-8"))), where=str(path)
+        )
+        names = [
+            n for n in TrainingRequest.model_fields if getattr(found, n) != getattr(request, n)
+        ]
+        if names:
+            raise CheckpointError(
+                f"{folder} holds a training of '{found.model}' on {found.task_id} that differs in "
+                f"{', '.join(names)}; choose another folder"
+            )
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CheckpointError(f"{folder} is in the way: it holds no training; choose another name")
+    write_text(path, json.dumps(request.model_dump(mode="json"), indent=1) + "\n")
+
+
+def _measure(
+    task: Task,
+    seed: int,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    with_csi: bool,
+    progress: TrainingProgress,
+) -> None:
+    surveys = training_surveys_of(task, seed)
+    missing = [s for s in surveys if not is_measured(s, dataset, folder, with_csi)]
+    progress("measure", 0, len(missing), "")
+    for i, survey in enumerate(missing, start=1):
+        measure(survey, dataset, folder, with_csi=with_csi)
+        progress("measure", i, len(missing), "")
+
+
+def _summary(
+    localizer: Localizer, train: Labelled, validation: Labelled, *, fit_s: float
+) -> TrainingSummary:
+    prediction = localizer.predict(validation.measurements)
+    check_prediction(prediction, len(validation))
+    error_m = point_errors(prediction.position_m, validation.position_m).error_m
+    return TrainingSummary(
+        num_train=len(train),
+        num_validation=len(validation),
+        fit_s=fit_s,
+        validation_mean_m=float(error_m.mean()),
+        validation_median_m=float(np.median(error_m)),
+        validation_p90_m=float(np.quantile(error_m, 0.9)),
+        **report_of(localizer),
+    )
+
+
+def _write_curves(folder: Path, history: dict[str, list[float]]) -> None:
+    """Draw the learning curves, with their numbers beside them, if the model has any."""
+    if not history:
+        return
+    table = pd.DataFrame({name: pd.Series(values) for name, values in history.items()})
+    table.index = pd.RangeIndex(1, len(table) + 1, name="epoch")
+    write_text(folder / f"{CURVES_NAME}.csv", table.to_csv())
+    save_figure(draw_learning_curves(history), folder / f"{CURVES_NAME}.png")

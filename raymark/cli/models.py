@@ -1,0 +1,122 @@
+"""Commands that train one model, and locate links with it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from raymark.cli.bench import DataOption, OwnSuiteOption, rebound
+from raymark.cli.options import INTERRUPTED, Overwrite
+from raymark.console import cell, duration, err, out, text_bars
+from raymark.errors import ConfigError
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or folder of a model")],
+    task: Annotated[str, typer.Option(help="Id of a task, see `raymark bench tasks`")],
+    data: DataOption,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Gets the checkpoint")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of noise and model")] = 0,
+    suite: OwnSuiteOption = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; several times"),
+    ] = None,
+    any_data: Annotated[
+        bool, typer.Option("--any-data", help="Use a dataset that is not the suite's published one")
+    ] = False,
+) -> None:
+    """Train a model on a task; the same command goes on where it stopped."""
+    from raymark.benchmark import find_task, load_suite  # noqa: PLC0415
+    from raymark.benchmark.task_data import require_dataset  # noqa: PLC0415
+    from raymark.benchmark.training import override_config, train_model  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.models import get_model  # noqa: PLC0415
+
+    chosen = override_config(get_model(model), _settings(settings or []))
+    loaded, dataset = load_suite(suite or task.split("/", maxsplit=1)[0]), open_dataset(data)
+    if any_data:
+        loaded = rebound(loaded, data)
+    require_dataset(loaded, dataset)
+    found = find_task(task, loaded)
+    try:
+        with text_bars() as progress:
+            made = train_model(chosen, found, dataset, folder, seed=seed, progress=progress)
+    except KeyboardInterrupt:
+        err.print(f"interrupted; nothing is lost: run the same command to go on in {folder}")
+        raise typer.Exit(INTERRUPTED) from None
+    _print_training(made.info)
+    out.print(f"next: raymark predict {folder} --data {data} --out FILE.parquet", soft_wrap=True)
+
+
+@app.command()
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Its folder")],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Dataset of the same panel")],
+    file: Annotated[Path, typer.Option("--out", help=".parquet or .csv file to write")],
+    scene: Annotated[str | None, typer.Option(help="Scene; the task's if not given")] = None,
+    band: Annotated[str | None, typer.Option(help="Band; the task's if not given")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the noise; the training's")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Locate all links of one scene at one band with a trained model."""
+    from raymark.benchmark.checkpoint import open_checkpoint  # noqa: PLC0415
+    from raymark.benchmark.locating import (  # noqa: PLC0415
+        locate_dataset,
+        require_file,
+        write_positions,
+    )
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+
+    require_file(file, overwrite=overwrite)
+    opened, dataset = open_checkpoint(checkpoint), open_dataset(data)
+    located = locate_dataset(opened, dataset, scene=scene, band=band, seed=seed)
+    write_positions(file, located.positions, overwrite=overwrite)
+    table = Table("links", "number", r"mean \[m]", r"median \[m]", r"P90 \[m]", box=None)
+    for row in located.errors.itertuples(index=False):
+        table.add_row(*(cell(value) for value in row))
+    out.print(table)
+    for note in located.notes:
+        out.print(f"note: {note}", soft_wrap=True)
+    out.print(
+        f"{located.ms_per_point:.3g} ms a link for the model, without the estimation of paths"
+    )
+    out.print(f"wrote {file} ({len(located.positions)} links)", soft_wrap=True)
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` pairs; values are YAML."""
+    import yaml  # noqa: PLC0415
+
+    settings = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"--set must be KEY=VALUE, got '{pair}'")
+        try:
+            settings[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {pair}: the value is no valid YAML") from error
+    return settings
+
+
+def _print_training(info: Any) -> None:
+    training = info.training
+    facts = [
+        ("model", f"{info.model} on {info.task_id}, seed {info.seed}"),
+        ("links", f"{training.num_train} to train, {training.num_validation} to validate"),
+        (
+            "validation",
+            f"mean {training.validation_mean_m:.3g} m, median "
+            f"{training.validation_median_m:.3g} m, P90 {training.validation_p90_m:.3g} m",
+        ),
+        ("parameters", "-" if training.num_parameters is None else f"{training.num_parameters:,}"),
+        ("fit", f"{duration(training.fit_s)} on {training.hardware}"),
+    ]
+    for key, value in facts:
+        out.print(f"{key:<11} {value}", soft_wrap=True)
