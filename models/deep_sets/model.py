@@ -1,0 +1,29 @@
+"""DeepSets over the estimated paths of one link."""
+
+from torch import nn
+
+from raymark.models.neural.anchoring import AnchoredHead
+from raymark.models.neural.encoders import DeepSetsEncoder
+from raymark.models.neural.inputs import Batch
+from raymark.models.neural.localizer import NeuralLocalizer
+from raymark.models.neural.objective import Located
+from raymark.models.neural.path_sets import NUM_PATH_FEATURES
+
+
+class _Network(nn.Module):
+    def __init__(self, *, width: int, num_layers: int) -> None:
+        super().__init__()
+        self.encoder = DeepSetsEncoder(width, num_features=NUM_PATH_FEATURES, num_layers=num_layers)
+        self.head = AnchoredHead(width)
+
+    def forward(self, batch: Batch) -> Located:
+        features = self.encoder(batch.paths, batch.path_mask)
+        return Located(position=self.head(features, batch.anchor))
+
+
+class Model(NeuralLocalizer):
+    """DeepSets over the estimated paths."""
+
+    def make_network(self) -> nn.Module:
+        """Return the network of `config: network:`."""
+        return _Network(**self.settings.network)

@@ -1,0 +1,31 @@
+"""From features to positions, with the first path's virtual point as a candidate."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class AnchoredHead(nn.Module):
+    """Weighs the virtual point of the first path against a position of its own.
+
+    position = g anchor + (1 - g) MLP(features), g = hard sigmoid of a linear score: in line of
+    sight the anchor is the UE to centimetres, which no regression reaches, so g must be able to be
+    1; elsewhere the anchor is a mirror image.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Make the head for features of length `width`."""
+        super().__init__()
+        self.regression = nn.Sequential(
+            nn.Linear(width, 256), nn.GELU(), nn.Linear(256, 128), nn.GELU(), nn.Linear(128, 2)
+        )
+        self.gate = nn.Linear(width, 1)
+
+    def forward(
+        self, features: Float[Tensor, "*n d"], anchor: Float[Tensor, "*n 2"]
+    ) -> Float[Tensor, "*n 2"]:
+        """Return positions in units of the position scale."""
+        return torch.lerp(
+            self.regression(features), anchor, functional.hardsigmoid(self.gate(features))
+        )

@@ -1,0 +1,175 @@
+"""Encoders: from an image, a profile, a number or a set of paths to one vector a link."""
+
+import itertools
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from raymark.models.neural.attention import AttentionPool, FusionBlock
+from raymark.models.neural.soft_moe import FeedForward
+
+_PATCH = 4
+"""The first convolution takes patches of 4 by 4: beams of one column, and 4 delay bins."""
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut (He et al., CVPR 2016)."""
+
+    def __init__(self, num_in: int, num_out: int, stride: int) -> None:
+        """Make the block; a stride or more channels put a 1 x 1 convolution on the shortcut."""
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(num_in, num_out, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(num_out),
+            nn.ReLU(),
+            nn.Conv2d(num_out, num_out, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(num_out),
+        )
+        is_same = num_in == num_out and stride == 1
+        self.shortcut = (
+            nn.Identity() if is_same else nn.Conv2d(num_in, num_out, 1, stride, bias=False)
+        )
+
+    def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
+        """Return the block's output."""
+        return torch.relu(self.body(image) + self.shortcut(image))
+
+
+class ImageEncoder(nn.Module):
+    """A small ResNet on chosen channels of the CSI images, in bfloat16 where that is fast."""
+
+    def __init__(
+        self, width: int, *, channels: tuple[int, ...], widths: tuple[int, ...] = (32, 64, 128, 256)
+    ) -> None:
+        """Make the encoder.
+
+        Args:
+            width: Length of the vector it returns.
+            channels: Of the image: 0 and 1 are the CFR, 2 the log angle-delay power.
+            widths: Channels of the four stages.
+        """
+        super().__init__()
+        self.channels = list(channels)
+        self.stem = nn.Conv2d(len(channels), widths[0], _PATCH, _PATCH)
+        stages = [ResidualBlock(widths[0], widths[0], 1)]
+        stages += [ResidualBlock(a, b, 2) for a, b in itertools.pairwise(widths)]
+        self.stages = nn.Sequential(*stages)
+        self.out = nn.Linear(widths[-1], width)
+
+    def forward(self, image: Float[Tensor, "b s c h w"]) -> Float[Tensor, "b s d"]:
+        """Return one vector per image."""
+        flat = image[:, :, self.channels].flatten(0, 1).to(memory_format=torch.channels_last)
+        with torch.autocast(flat.device.type, dtype=torch.bfloat16):
+            maps = self.stages(self.stem(flat))
+        return self.out(maps.float().mean(dim=(2, 3))).unflatten(0, image.shape[:2])
+
+
+class ProfileEncoder(nn.Module):
+    """1-D convolutions over the azimuth of an AoA profile."""
+
+    def __init__(self, width: int, *, num_bins: int) -> None:
+        """Make the encoder for profiles of `num_bins` bins."""
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv1d(1, 32, 5, 2, 2),
+            nn.GELU(),
+            nn.Conv1d(32, 64, 5, 2, 2),
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Linear(64 * math.ceil(num_bins / 4), width),
+        )
+
+    def forward(self, profile: Float[Tensor, "b s azimuth"]) -> Float[Tensor, "b s d"]:
+        """Return one vector per profile."""
+        return self.body(profile.flatten(0, 1).unsqueeze(1)).unflatten(0, profile.shape[:2])
+
+
+class ScalarEncoder(nn.Module):
+    """Fourier features of one number, then an MLP (Tancik et al., NeurIPS 2020)."""
+
+    def __init__(self, width: int, *, num_waves: int = 16) -> None:
+        """Make the encoder with frequencies from 1/4 to 32 cycles a unit."""
+        super().__init__()
+        frequency = 2.0 ** torch.linspace(-2, 5, num_waves)
+        self.register_buffer("frequency", 2 * math.pi * frequency, persistent=False)
+        self.frequency: Tensor
+        self.body = nn.Sequential(
+            nn.Linear(2 * num_waves + 1, width), nn.GELU(), nn.Linear(width, width)
+        )
+
+    def forward(self, value: Float[Tensor, "b s"]) -> Float[Tensor, "b s d"]:
+        """Return one vector per number."""
+        angle = value.unsqueeze(-1) * self.frequency
+        return self.body(torch.cat([value.unsqueeze(-1), angle.sin(), angle.cos()], dim=-1))
+
+
+class DeepSetsEncoder(nn.Module):
+    """Layers over each path with the mean and maximum of the set, then attention pooling.
+
+    Zaheer et al., NeurIPS 2017, with the equivariant layers of their eq. 4.
+    """
+
+    def __init__(self, width: int, *, num_features: int, num_layers: int = 2) -> None:
+        """Make the encoder for paths of `num_features` features."""
+        super().__init__()
+        self.embed = nn.Linear(num_features, width)
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(3 * width),
+                nn.Linear(3 * width, width),
+                nn.GELU(),
+                nn.Linear(width, width),
+            )
+            for _ in range(num_layers)
+        )
+        self.pool = AttentionPool(width)
+
+    def forward(
+        self, paths: Float[Tensor, "b s path f"], mask: Bool[Tensor, "b s path"]
+    ) -> Float[Tensor, "b s d"]:
+        """Return one vector per set; an empty set gives zeros."""
+        present = mask.flatten(0, 1)
+        tokens = self.embed(paths.flatten(0, 1))
+        for layer in self.layers:
+            tokens = tokens + layer(_with_context(tokens, present))
+        return self.pool(tokens, present).unflatten(0, paths.shape[:2])
+
+
+class SetTransformerEncoder(nn.Module):
+    """Self-attention among the paths of a link, then attention pooling (Lee et al., ICML 2019)."""
+
+    def __init__(
+        self, width: int, *, num_features: int, num_layers: int = 2, num_heads: int = 4
+    ) -> None:
+        """Make the encoder for paths of `num_features` features."""
+        super().__init__()
+        self.embed = nn.Linear(num_features, width)
+        self.blocks = nn.ModuleList(
+            FusionBlock(width, num_heads=num_heads, feed=FeedForward(width, hidden=2 * width))
+            for _ in range(num_layers)
+        )
+        self.pool = AttentionPool(width)
+
+    def forward(
+        self, paths: Float[Tensor, "b s path f"], mask: Bool[Tensor, "b s path"]
+    ) -> Float[Tensor, "b s d"]:
+        """Return one vector per set; an empty set gives zeros."""
+        present = mask.flatten(0, 1)
+        tokens = self.embed(paths.flatten(0, 1))
+        for block in self.blocks:
+            tokens = block(tokens, present).tokens
+        return self.pool(tokens, present).unflatten(0, paths.shape[:2])
+
+
+def _with_context(
+    tokens: Float[Tensor, "n path d"], mask: Bool[Tensor, "n path"]
+) -> Float[Tensor, "n path d3"]:
+    """Append the mean and the maximum over the paths that are there."""
+    there = mask.unsqueeze(-1)
+    mean = (tokens * there).sum(dim=1, keepdim=True) / there.sum(dim=1, keepdim=True).clamp(min=1)
+    least = torch.finfo(tokens.dtype).min
+    largest = tokens.masked_fill(~there, least).amax(dim=1, keepdim=True)
+    largest = largest * there.any(dim=1, keepdim=True)
+    return torch.cat([tokens, mean.expand_as(tokens), largest.expand_as(tokens)], dim=-1)

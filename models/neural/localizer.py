@@ -1,0 +1,136 @@
+"""The localizer around every network: configuration, data, training, prediction, weights."""
+
+from abc import abstractmethod
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import nn
+
+from raymark.benchmark import Labelled, Localizer, Measurements, Prediction
+from raymark.benchmark.channels import Channels
+from raymark.benchmark.localizer import mean_error_m
+from raymark.config import Strict, config_hash, validate
+from raymark.errors import ConfigError
+from raymark.models.neural import RECIPE_VERSION
+from raymark.models.neural.inputs import BatchSource, Modality, Scaler
+from raymark.models.neural.training import Recipe, Trained, Trainer
+
+WEIGHTS_NAME, TRAINING_NAME = "weights.pt", "training.pt"
+
+_PREDICTION_BATCH = 64
+
+
+class NeuralConfig(Strict):
+    """The `config` of a neural model's `model.yaml`."""
+
+    recipe: int = Field(description="RECIPE_VERSION of the shared code; in the hash of every cell")
+    window_size: int = Field(default=1, gt=0, description="Vertices of a trajectory")
+    modalities: tuple[Modality, ...] = Field(min_length=1)
+    training: Recipe
+    network: dict[str, Any] = Field(default_factory=dict, description="Sizes and choices")
+
+
+class NeuralLocalizer(Localizer):
+    """A localizer whose model is a torch network; a subclass makes the network."""
+
+    resume_folder: Path | None = None
+    on_progress = None
+
+    def __init__(self, config: dict[str, Any], *, seed: int) -> None:
+        """Check the configuration.
+
+        Raises:
+            ConfigError: If a key or value is wrong, or it is for another version of the recipe.
+        """
+        super().__init__(config, seed=seed)
+        self.settings = validate(NeuralConfig, config, where="config of the model")
+        if self.settings.recipe != RECIPE_VERSION:
+            raise ConfigError(
+                f"config of the model: recipe is {self.settings.recipe}, the shared training code "
+                f"has version {RECIPE_VERSION}; set it in model.yaml and run the model again"
+            )
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @abstractmethod
+    def make_network(self) -> nn.Module:
+        """Return a fresh network: from a `Batch` to a `Located`."""
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the network looks at the CSI itself."""
+        return "image" in self.settings.modalities
+
+    def fit(self, train: Labelled, validation: Labelled) -> None:
+        """Train; the epoch that is best on validation data is kept."""
+        torch.manual_seed(self.seed)
+        self.scaler = Scaler.fit(train, has_image=self.has_image)
+        self.network = self.make_network().to(self.device)
+        source = self._source(train.measurements, train.channels)
+        held_out = self._source(validation.measurements)
+        target = self.scaler.standardize(torch.from_numpy(train.position_m)).float()
+        trainer = Trainer(
+            self.network,
+            self.settings.training,
+            seed=self.seed,
+            resume_file=self.resume_folder / TRAINING_NAME if self.resume_folder else None,
+            key=config_hash([self.config, self.seed, len(train), self.scaler.position_mean_m]),
+            on_progress=self.on_progress,
+        )
+        trained = trainer.run(
+            source,
+            target.to(self.device),
+            lambda network: mean_error_m(self._positions_m(network, held_out), validation),
+        )
+        self._report(trained)
+
+    def predict(self, test: Measurements) -> Prediction:
+        """Locate links, window by window."""
+        return Prediction(position_m=self._positions_m(self.network, self._source(test)))
+
+    def save(self, folder: Path) -> None:
+        """Write the weights and the scaler."""
+        state = {"network": self.network.state_dict(), "scaler": asdict(self.scaler)}
+        torch.save(state, folder / WEIGHTS_NAME)
+
+    def load(self, folder: Path) -> None:
+        """Read the weights and the scaler."""
+        state = torch.load(folder / WEIGHTS_NAME, map_location=self.device, weights_only=True)
+        self.scaler = Scaler(**state["scaler"])
+        self.network = self.make_network().to(self.device)
+        self.network.load_state_dict(state["network"])
+
+    def _source(self, links: Measurements, channels: Channels | None = None) -> BatchSource:
+        return BatchSource(
+            links,
+            self.scaler,
+            window_size=self.settings.window_size,
+            has_image=self.has_image,
+            channels=channels,
+            device=self.device,
+        )
+
+    @torch.no_grad()
+    def _positions_m(self, network: nn.Module, source: BatchSource) -> Float[np.ndarray, "link 2"]:
+        """Return the position of every link of a source [m]."""
+        network.eval()
+        position_m = np.zeros((len(source), 2))
+        count = max(1, len(source.rows) // _PREDICTION_BATCH)
+        for rows in np.array_split(source.rows, count):
+            located = network(source.batch(rows, None)).position.double()
+            position_m[rows[rows >= 0]] = self.scaler.restore(located).cpu().numpy()[rows >= 0]
+        return position_m
+
+    def _report(self, trained: Trained) -> None:
+        self.num_parameters = sum(p.numel() for p in self.network.parameters())
+        self.history = trained.history
+        self.choices = {
+            "best_epoch": trained.best_epoch,
+            "epochs": len(trained.history["train_loss"]),
+            "validation_error_m": trained.best_error_m,
+        }
+        self.diagnostics = {"loading_share": trained.loading_s / max(trained.total_s, 1e-9)}

@@ -1,0 +1,222 @@
+"""The one training loop of the models on torch: deterministic on a CPU, resumable."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from raymark.config import Strict
+from raymark.errors import ConfigError
+from raymark.models.neural.inputs import Augmentation, Batch, BatchSource, order_windows
+from raymark.models.neural.objective import trajectory_loss
+from raymark.models.neural.soft_moe import routing_parameters
+from raymark.seeding import child_generator
+
+Progress = Callable[[int, int, str], None]
+"""Called with the epochs done, the epochs at most, and how training stands."""
+
+
+class Recipe(Strict):
+    """How a network is trained; the same for all but where a model's card says why."""
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0, description="Windows of a batch")
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    warm_up_share: float = Field(default=0.1, gt=0, lt=1, description="Of the epochs, for the rate")
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    patience: int = Field(default=30, gt=0, description="Epochs without progress on validation")
+    clip_norm: float = Field(default=1.0, gt=0)
+    path_dropout: float = Field(default=0.1, ge=0, lt=1)
+    vertex_dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+@dataclass(slots=True, kw_only=True)
+class Trained:
+    """How training went; with the weights, all that is needed to go on.
+
+    Attributes:
+        history: Learning curves, one number an epoch.
+        best_epoch: The epoch whose weights were the best on validation data.
+        best_error_m: Their mean error there [m].
+        loading_s: Time spent on making batches [s].
+        total_s: Time spent on training, validation apart [s].
+    """
+
+    history: dict[str, list[float]] = field(
+        default_factory=lambda: {"train_loss": [], "validation_error_m": []}
+    )
+    best_epoch: int = -1
+    best_error_m: float = float("inf")
+    loading_s: float = 0.0
+    total_s: float = 0.0
+
+
+_STATEFUL = ("network", "average", "optimizer", "schedule")
+
+
+class Trainer:
+    """Fits one network; what it draws depends on the seed and the epoch alone."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        *,
+        seed: int,
+        resume_file: Path | None = None,
+        key: str = "",
+        on_progress: Progress | None = None,
+    ) -> None:
+        """Make optimizer, schedule and averaged weights.
+
+        Args:
+            network: What is trained, on its device.
+            recipe: How.
+            seed: Of every draw.
+            resume_file: Where the state is kept after each epoch, and gone on from if it is there.
+            key: Names what is trained on what; a kept state of another key is refused.
+            on_progress: Told after each epoch.
+        """
+        self.network, self.recipe, self.seed, self.key = network, recipe, seed, key
+        self.device = next(network.parameters()).device
+        self.resume_file, self.on_progress = resume_file, on_progress
+        self.optimizer = torch.optim.AdamW(
+            _groups(network, recipe.weight_decay), lr=recipe.learning_rate, fused=True
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
+        decay = get_ema_multi_avg_fn(recipe.ema_decay)
+        self.average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
+        self.trained, self.next_epoch = Trained(), 0
+        self.best: dict[str, Tensor] = {}
+
+    def run(
+        self,
+        train: BatchSource,
+        target: Float[Tensor, "link 2"],
+        validation_error_m: Callable[[nn.Module], float],
+    ) -> Trained:
+        """Train until the last epoch or until validation errors grow; keep the best weights.
+
+        Args:
+            train: Makes the batches of the training links.
+            target: Positions of the training links, in units of the position scale.
+            validation_error_m: Returns the mean error of a network on validation links [m].
+        """
+        self._resume()
+        for epoch in range(self.next_epoch, self.recipe.epochs):
+            loss = self._epoch(epoch, train, target)
+            error_m = validation_error_m(self.average.module.eval())
+            self._note(epoch, loss, error_m)
+            if epoch - self.trained.best_epoch >= self.recipe.patience:
+                break
+        self.network.load_state_dict(self.best)
+        return self.trained
+
+    def _epoch(self, epoch: int, train: BatchSource, target: Float[Tensor, "link 2"]) -> float:
+        torch.manual_seed(self._draw("dropout", epoch))
+        self.network.train()
+        penalty_share = float(epoch >= self.recipe.warm_up_share * self.recipe.epochs)
+        losses, start = [], time.perf_counter()
+        for batch, goal in self._batches(epoch, train, target):
+            loss = trajectory_loss(self.network(batch), goal, batch.mask, penalty_share)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
+            self.optimizer.step()
+            self.average.update_parameters(self.network)
+            losses.append(loss.detach())
+        self.schedule.step()
+        mean_loss = float(torch.stack(losses).mean())
+        self.trained.total_s += time.perf_counter() - start
+        return mean_loss
+
+    def _batches(
+        self, epoch: int, train: BatchSource, target: Float[Tensor, "link 2"]
+    ) -> Iterator[tuple[Batch, Float[Tensor, "b s 2"]]]:
+        rng = child_generator(self.seed, "windows", epoch)
+        noise = torch.Generator(self.device).manual_seed(self._draw("noise", epoch))
+        recipe = self.recipe
+        augmentation = Augmentation(path_dropout=recipe.path_dropout, noise=noise)
+        windows = order_windows(train.rows, rng, vertex_dropout=recipe.vertex_dropout)
+        count = max(1, round(len(windows) / self.recipe.batch_size))
+        for rows in np.array_split(windows, count):
+            start = time.perf_counter()
+            batch = train.batch(rows, augmentation)
+            goal = target[torch.from_numpy(np.maximum(rows, 0)).to(self.device)]
+            self.trained.loading_s += time.perf_counter() - start
+            yield batch, goal
+
+    def _note(self, epoch: int, loss: float, error_m: float) -> None:
+        trained = self.trained
+        trained.history["train_loss"].append(loss)
+        trained.history["validation_error_m"].append(error_m)
+        if error_m < trained.best_error_m:
+            trained.best_epoch, trained.best_error_m = epoch, error_m
+            weights = self.average.module.state_dict()
+            self.best = {name: value.clone() for name, value in weights.items()}
+        if self.resume_file is not None:
+            self._keep(self.resume_file, epoch)
+        if self.on_progress is not None:
+            text = f"validation {error_m:.2f} m, best {trained.best_error_m:.2f} m"
+            self.on_progress(epoch + 1, self.recipe.epochs, text)
+
+    def _rate(self, epoch: int) -> float:
+        """Return the share of the learning rate: a linear warm-up, then half a cosine."""
+        done, warm_up = epoch / self.recipe.epochs, self.recipe.warm_up_share
+        if done < warm_up:
+            return (epoch + 1) / (1 + warm_up * self.recipe.epochs)
+        return float(0.5 + 0.5 * np.cos(np.pi * (done - warm_up) / (1 - warm_up)))
+
+    def _draw(self, purpose: str, epoch: int) -> int:
+        return int(child_generator(self.seed, purpose, epoch).integers(2**62))
+
+    def _keep(self, path: Path, epoch: int) -> None:
+        state = {part: getattr(self, part).state_dict() for part in _STATEFUL}
+        state |= {"key": self.key, "next_epoch": epoch + 1, "best": self.best}
+        state["trained"] = dataclasses.asdict(self.trained)
+        partial = path.with_name(path.name + ".partial")
+        torch.save(state, partial)
+        partial.replace(path)
+
+    def _resume(self) -> None:
+        """Go on from a kept state.
+
+        Raises:
+            ConfigError: If it is the state of something else.
+        """
+        if self.resume_file is None or not self.resume_file.is_file():
+            return
+        state = torch.load(self.resume_file, map_location=self.device, weights_only=True)
+        if state["key"] != self.key:
+            raise ConfigError(
+                f"{self.resume_file} is the unfinished training of another model, task, seed or "
+                "configuration; choose another folder, or delete it"
+            )
+        for part in _STATEFUL:
+            getattr(self, part).load_state_dict(state[part])
+        self.next_epoch, self.best = state["next_epoch"], state["best"]
+        self.trained = Trained(**state["trained"])
+
+
+def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the parameters: those that route, and offsets and gains, are not decayed."""
+    routing = {id(parameter) for parameter in routing_parameters(network)}
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for parameter in network.parameters():
+        is_free = parameter.ndim < 2 or id(parameter) in routing
+        (free if is_free else decayed).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
