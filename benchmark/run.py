@@ -104,6 +104,7 @@ class Runner:
         models: Sequence[ModelFolder],
         *,
         tracks: Sequence[str] = (),
+        seeds: Sequence[int] = (),
         progress: Progress = lambda _stage, _done, _total: None,
     ) -> RunReport:
         """Run every model on every task and seed that is not finished yet.
@@ -111,21 +112,23 @@ class Runner:
         Args:
             models: What to run.
             tracks: Only these tracks; all if empty.
+            seeds: Only these seeds of the suite; all if empty.
             progress: Told how far each stage is.
 
         Raises:
-            ConfigError: If the suite has no such track (the nearest is offered), or two models
-                have the same name.
+            ConfigError: If the suite has no such track (the nearest is offered) or seed, or two
+                models have the same name.
         """
         names = [model.name for model in models]
         if len(set(names)) < len(names):
             raise ConfigError(f"two of the models have the same name: {', '.join(names)}")
         tasks = self.suite.tasks_of(tracks)
+        seeds = self._checked_seeds(seeds)
         self._drop_stale(models)
         cells = [
             _Cell(task=task, model=model, seed=seed, hash=_cell_hash(task, model, seed))
             for task in tasks
-            for seed in task.seeds
+            for seed in seeds
             for model in models
         ]
         pending = [
@@ -141,6 +144,13 @@ class Runner:
             num_kept=len(cells) - len(pending),
             failures=tuple(self.folder.failures()),
         )
+
+    def _checked_seeds(self, seeds: Sequence[int]) -> Sequence[int]:
+        for seed in seeds:
+            if seed not in self.suite.seeds:
+                known = ", ".join(map(str, self.suite.seeds))
+                raise ConfigError(f"suite '{self.suite.name}' has no seed {seed} (seeds: {known})")
+        return seeds or self.suite.seeds
 
     def _drop_stale(self, models: Sequence[ModelFolder]) -> None:
         """Remove what an earlier version of a model predicted, on all tracks."""

@@ -5,6 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+_STEEPNESS = 4.0
+"""Of the gate's logits, so that it reaches 1 within the steps that training has."""
+
 
 class AnchoredHead(nn.Module):
     """Weighs the virtual point of the first path against a position of its own.
@@ -26,6 +29,5 @@ class AnchoredHead(nn.Module):
         self, features: Float[Tensor, "*n d"], anchor: Float[Tensor, "*n 2"]
     ) -> Float[Tensor, "*n 2"]:
         """Return positions in units of the position scale."""
-        return torch.lerp(
-            self.regression(features), anchor, functional.hardsigmoid(self.gate(features))
-        )
+        gate = functional.hardsigmoid(_STEEPNESS * self.gate(features))
+        return torch.lerp(self.regression(features), anchor, gate)

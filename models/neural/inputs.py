@@ -140,7 +140,7 @@ class BatchSource:
             device: Where batches are made.
         """
         self.rows = windows_of(links, window_size)
-        self._links, self._scaler, self._device = links, scaler, device
+        self.links, self._scaler, self._device = links, scaler, device
         self._has_image = has_image
         self._channels = channels.to(device) if channels is not None and has_image else None
         self._paths = path_set(links).to(device)
@@ -157,7 +157,7 @@ class BatchSource:
 
     def __len__(self) -> int:
         """Return the number of links."""
-        return len(self._links)
+        return len(self.links)
 
     def batch(self, rows: Int[np.ndarray, "b s"], augmentation: Augmentation | None) -> Batch:
         """Return the batch of some windows.
@@ -188,7 +188,7 @@ class BatchSource:
         flat = rows.reshape(-1)
         is_there = torch.from_numpy(flat >= 0).to(self._device)
         csi = self._csi(flat[flat >= 0], augmentation)
-        images = csi_images(csi, self._links.sites[0].panel, self._scaler.image_floor)
+        images = csi_images(csi, self.links.sites[0].panel, self._scaler.image_floor)
         padded = images.new_zeros((len(flat), *images.shape[1:]))
         padded[is_there] = images
         return padded.unflatten(0, rows.shape)
@@ -198,7 +198,7 @@ class BatchSource:
     ) -> Complex[Tensor, "link ant subcarrier"]:
         if augmentation is not None and self._channels is not None:
             return self._channels.csi(rows, augmentation.noise)
-        return torch.from_numpy(self._links.csi(rows)).to(self._device)
+        return torch.from_numpy(self.links.csi(rows)).to(self._device)
 
 
 def order_windows(

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from raymark.benchmark import Labelled, Localizer, Measurements, Prediction
 from raymark.benchmark.channels import Channels
@@ -18,7 +18,8 @@ from raymark.config import Strict, config_hash, validate
 from raymark.errors import ConfigError
 from raymark.models.neural import RECIPE_VERSION
 from raymark.models.neural.inputs import BatchSource, Modality, Scaler
-from raymark.models.neural.training import Recipe, Trained, Trainer
+from raymark.models.neural.recipe import Recipe, Trained
+from raymark.models.neural.training import Trainer
 
 WEIGHTS_NAME, TRAINING_NAME = "weights.pt", "training.pt"
 
@@ -37,9 +38,6 @@ class NeuralConfig(Strict):
 
 class NeuralLocalizer(Localizer):
     """A localizer whose model is a torch network; a subclass makes the network."""
-
-    resume_folder: Path | None = None
-    on_progress = None
 
     def __init__(self, config: dict[str, Any], *, seed: int) -> None:
         """Check the configuration.
@@ -72,7 +70,7 @@ class NeuralLocalizer(Localizer):
         self.network = self.make_network().to(self.device)
         source = self._source(train.measurements, train.channels)
         held_out = self._source(validation.measurements)
-        target = self.scaler.standardize(torch.from_numpy(train.position_m)).float()
+        target = self.scaler.standardize(torch.from_numpy(train.position_m)).float().to(self.device)
         trainer = Trainer(
             self.network,
             self.settings.training,
@@ -83,10 +81,24 @@ class NeuralLocalizer(Localizer):
         )
         trained = trainer.run(
             source,
-            target.to(self.device),
+            target,
             lambda network: mean_error_m(self._positions_m(network, held_out), validation),
         )
         self._report(trained)
+        self.diagnostics |= self.diagnose(source, target, held_out)
+
+    def diagnose(
+        self, train: BatchSource, target: Float[Tensor, "link 2"], held_out: BatchSource
+    ) -> dict[str, Any]:
+        """Return plain numbers about the fitted network; a subclass may have some.
+
+        Args:
+            train: Training links.
+            target: Their positions, in units of the position scale.
+            held_out: Validation links.
+        """
+        del train, target, held_out
+        return {}
 
     def predict(self, test: Measurements) -> Prediction:
         """Locate links, window by window."""
@@ -114,13 +126,16 @@ class NeuralLocalizer(Localizer):
             device=self.device,
         )
 
+    def batches(self, source: BatchSource) -> list[Int[np.ndarray, "b s"]]:
+        """Return the windows of a source in pieces that fit into memory."""
+        return np.array_split(source.rows, max(1, len(source.rows) // _PREDICTION_BATCH))
+
     @torch.no_grad()
     def _positions_m(self, network: nn.Module, source: BatchSource) -> Float[np.ndarray, "link 2"]:
         """Return the position of every link of a source [m]."""
         network.eval()
         position_m = np.zeros((len(source), 2))
-        count = max(1, len(source.rows) // _PREDICTION_BATCH)
-        for rows in np.array_split(source.rows, count):
+        for rows in self.batches(source):
             located = network(source.batch(rows, None)).position.double()
             position_m[rows[rows >= 0]] = self.scaler.restore(located).cpu().numpy()[rows >= 0]
         return position_m

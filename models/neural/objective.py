@@ -14,7 +14,7 @@ class Located:
         position: Of every vertex.
         centroid: Of every window, if the network has a head for it.
         penalty: Added to the loss once training is under way: experts alike, experts unused.
-        diagnostics: Numbers of the batch that its model wants to know, by name.
+        diagnostics: Numbers of each window that its model wants to know, by name.
     """
 
     position: Float[Tensor, "b s 2"]
@@ -31,17 +31,47 @@ def trajectory_loss(
 ) -> Float[Tensor, ""]:
     """Return the loss: squared errors of vertices and centroid, their agreement, the penalty.
 
-    `models.md`, point 5: 1/2 |p - y|^2 over the vertices + 1/4 |c - mean y|^2
-    + 0.1 |c - mean p|^2 + penalty. Windows count by their vertices.
+    1/2 |p - y|^2, mean over the vertices that are there, + 1/4 |c - mean y|^2 + 0.1 |c - mean p|^2,
+    mean over windows, + the penalty.
+
+    Args:
+        located: What the network says.
+        target: True positions of the vertices.
+        mask: Which vertices are there.
+        penalty_share: Weight of the penalty, 0 to 1.
     """
-    there = mask.unsqueeze(-1)
-    loss = 0.5 * ((located.position - target).square() * there).sum() / mask.sum()
+    loss = vertex_loss(located, target, mask)
     if located.centroid is not None:
-        count = there.sum(dim=1)
-        true_mean = (target * there).sum(dim=1) / count
-        own_mean = (located.position * there).sum(dim=1) / count
-        loss = loss + 0.25 * (located.centroid - true_mean).square().sum(-1).mean()
+        own_mean = masked_mean(located.position, mask)
+        loss = loss + centroid_loss(located, target, mask)
         loss = loss + 0.1 * (located.centroid - own_mean).square().sum(-1).mean()
     if located.penalty is not None:
         loss = loss + penalty_share * located.penalty
     return loss
+
+
+def vertex_loss(
+    located: Located, target: Float[Tensor, "b s 2"], mask: Bool[Tensor, "b s"]
+) -> Float[Tensor, ""]:
+    """Return half the mean squared error of the vertices."""
+    squared = (located.position - target).square().sum(dim=-1)
+    return 0.5 * (squared * mask).sum() / mask.sum()
+
+
+def centroid_loss(
+    located: Located, target: Float[Tensor, "b s 2"], mask: Bool[Tensor, "b s"]
+) -> Float[Tensor, ""]:
+    """Return a quarter of the mean squared error of the centroids.
+
+    Raises:
+        ValueError: If the network locates none.
+    """
+    if located.centroid is None:
+        raise ValueError("the network has no head for the centroid")
+    return 0.25 * (located.centroid - masked_mean(target, mask)).square().sum(-1).mean()
+
+
+def masked_mean(values: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"]) -> Float[Tensor, "b d"]:
+    """Return the mean over the vertices of each window that are there."""
+    there = mask.unsqueeze(-1)
+    return (values * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)

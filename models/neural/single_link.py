@@ -117,7 +117,7 @@ class CsiTransformer(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, present).tokens
         pooled = self.pool(self.norm(tokens), present)
-        return Located(position=self.head(pooled).unflatten(0, power.shape[:2]))
+        return Located(position=self.head(pooled).view(*power.shape[:2], 2))
 
 
 def images_of(batch: Batch) -> Float[Tensor, "b s 3 ant subcarrier"]:

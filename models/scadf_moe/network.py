@@ -185,24 +185,33 @@ class FusionNetwork(nn.Module):
         self.head = _task_head(window_size, settings)
         # Only a network that sees estimated paths may take the first path's point as a candidate.
         self.is_anchored = "paths" in modalities
-        self.vertex_position = AnchoredHead(width) if self.is_anchored else PositionHead(width)
+        self.vertex_position = AnchoredHead(2 * width) if self.is_anchored else PositionHead(width)
         self.centroid_position = PositionHead(width)
 
     def forward(self, batch: Batch) -> Located:
         """Locate the vertices and the centroid of every window."""
-        tokens, band = self.embeddings(self.encoders(batch), batch.carrier)
+        encoded = self.encoders(batch)
+        tokens, band = self.embeddings(encoded, batch.carrier)
         if self.mixtures is not None:
             tokens = self.mixtures(tokens, batch.mask, band)
         tokens, fed = self._fuse(tokens, batch.mask, band)
         tasks = self.head(self.norm(tokens), batch.mask, self.embeddings.vertex)
         vertices, centroid = tasks.features[:, :-1], tasks.features[:, -1]
-        anchors = (batch.anchor,) if self.is_anchored else ()
         return Located(
-            position=self.vertex_position(vertices, *anchors),
+            position=self._vertex_positions(vertices, encoded, batch),
             centroid=self.centroid_position(centroid),
             penalty=self._penalty(fed, tasks.routing),
             diagnostics=_diagnostics(fed, tokens.shape[2]),
         )
+
+    def _vertex_positions(
+        self, features: Float[Tensor, "b s d"], encoded: Float[Tensor, "b s m d"], batch: Batch
+    ) -> Float[Tensor, "b s 2"]:
+        if not self.is_anchored:
+            return self.vertex_position(features)
+        # Whether a path is the line of sight is seen best before tokens are mixed.
+        own = encoded[:, :, self.encoders.modalities.index("paths")]
+        return self.vertex_position(torch.cat([features, own], dim=-1), batch.anchor)
 
     def _fuse(
         self,

@@ -114,6 +114,9 @@ def run(
         ),
     ] = "",
     tracks: TracksOption = "",
+    seeds: Annotated[
+        str, typer.Option(help="Only these seeds of the suite, separated by commas")
+    ] = "",
     jobs: Annotated[int, typer.Option(min=0, help="Processes; as many as cores if 0")] = 0,
     any_data: Annotated[
         bool, typer.Option("--any-data", help="Use a dataset that is not the suite's published one")
@@ -125,7 +128,15 @@ def run(
     loaded = load_suite(suite)
     if any_data:
         loaded = rebound(loaded, data)
-    report = _run(loaded, data, folder, models=_listed(models), tracks=_listed(tracks), jobs=jobs)
+    report = _run(
+        loaded,
+        data,
+        folder,
+        models=_listed(models),
+        tracks=_listed(tracks),
+        seeds=_seed_numbers(seeds),
+        jobs=jobs,
+    )
     out.print(f"{report.num_run} cells run, {report.num_kept} kept, in {folder}")
     for place, reason in report.failures:
         print_error(f"{place}: {reason}")
@@ -281,8 +292,9 @@ def _run(
     folder: Path,
     *,
     models: Sequence[str],
-    tracks: Sequence[str],
-    jobs: int,
+    tracks: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    jobs: int = 0,
 ) -> Any:
     from raymark.benchmark.audit import TABLE_NAME  # noqa: PLC0415
     from raymark.benchmark.run import Runner  # noqa: PLC0415
@@ -297,7 +309,7 @@ def _run(
         if not (folder / "audit" / TABLE_NAME).is_file():
             _audit(suite, dataset, folder / "audit")
         with stage_bars() as progress:
-            return runner.run(chosen, tracks=tracks, progress=progress)
+            return runner.run(chosen, tracks=tracks, seeds=seeds, progress=progress)
     except KeyboardInterrupt:
         err.print(f"interrupted; nothing is lost: run the same command to go on in {folder}")
         raise typer.Exit(INTERRUPTED) from None
@@ -355,6 +367,13 @@ def _board(
     written = write_board(made, folder, overwrite=overwrite)
     out.print(terminal_table(made, width=out.width))
     out.print(f"wrote {', '.join(path.name for path in written)} to {folder}")
+
+
+def _seed_numbers(text: str) -> list[int]:
+    listed = _listed(text)
+    if not all(part.isdecimal() for part in listed):
+        raise typer.BadParameter(f"--seeds takes whole numbers separated by commas, got '{text}'")
+    return [int(part) for part in listed]
 
 
 def _listed(text: str) -> list[str]:

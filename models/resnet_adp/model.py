@@ -1,0 +1,7 @@
+"""ResNet on the log angle-delay power of one link."""
+
+from raymark.models.neural.single_link import ResNetLocalizer
+
+
+class Model(ResNetLocalizer):
+    """A ResNet on the log angle-delay power."""
