@@ -170,8 +170,9 @@ class BatchSource:
         paths = self._paths.take(at)
         paths = paths.thinned(augmentation.path_dropout) if augmentation is not None else paths
         values = {name: column[at] for name, column in self._columns.items()}
-        # The first vertex of a window may be missing, its band is that of any other.
-        values["carrier"] = values["carrier"].amax(dim=1)
+        # Row 0 stands in for missing vertices, but the band is that of a vertex that is there.
+        one_there = torch.from_numpy(rows.max(axis=1)).to(self._device)
+        values["carrier"] = self._columns["carrier"][one_there]
         return Batch(
             mask=torch.from_numpy(rows >= 0).to(self._device),
             image=self._images(rows, augmentation) if self._has_image else None,
