@@ -90,8 +90,7 @@ class Model(NotedLocalizer):
 
     def make_network(self) -> nn.Module:
         """Return the network of `config: network:`."""
-        choices = {**self.settings.network}
-        network = Amdnloc(**{**choices, "image_widths": tuple(choices["image_widths"])})
+        network = self.network_of(Amdnloc)
         centroid = self.scaler.standardize(torch.from_numpy(self._centroid_m)).float()
         network.centroid[: len(centroid)] = centroid
         return network

@@ -11,4 +11,4 @@ class Model(NeuralLocalizer):
 
     def make_network(self) -> nn.Module:
         """Return the network of `config: network:`."""
-        return CsiMlp(**self.settings.network)
+        return self.network_of(CsiMlp)

@@ -26,4 +26,4 @@ class Model(NeuralLocalizer):
 
     def make_network(self) -> nn.Module:
         """Return the network of `config: network:`."""
-        return _Network(**self.settings.network)
+        return self.network_of(_Network)

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from raymark.radio import Panel
 
-_FLOOR_QUANTILE = 0.5
 _SPAN_DB = 20.0
 
 
@@ -43,4 +42,5 @@ def csi_images(
 
 def power_floor(csi: Complex[Tensor, "link ant subcarrier"], panel: Panel) -> float:
     """Return the median power of an angle-delay bin: paths fill few bins, the rest is noise."""
-    return float(angle_delay(csi, panel).abs().square().quantile(_FLOOR_QUANTILE))
+    median = float(angle_delay(csi, panel).abs().square().median())
+    return max(median, torch.finfo(torch.float32).tiny)

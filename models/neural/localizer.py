@@ -1,14 +1,16 @@
 """The localizer around every network: configuration, data, training, prediction, weights."""
 
+import inspect
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import Field, create_model
 from torch import Tensor, nn
 
 from raymark.benchmark import Labelled, Localizer, Measurements, Prediction
@@ -24,6 +26,8 @@ from raymark.models.neural.training import Trainer
 WEIGHTS_NAME, TRAINING_NAME = "weights.pt", "training.pt"
 
 _PREDICTION_BATCH = 64
+
+N = TypeVar("N", bound=nn.Module)
 
 
 class NeuralConfig(Strict):
@@ -63,6 +67,27 @@ class NeuralLocalizer(Localizer):
         """Whether the network looks at the CSI itself."""
         return "image" in self.settings.modalities
 
+    def network_of(self, kind: Callable[..., N], **choices: Any) -> N:
+        """Return a network made with the arguments of `config: network:`.
+
+        Args:
+            kind: Makes the network; its signature says which keys and values are right.
+            choices: Taken in place of `config: network:`.
+
+        Raises:
+            ConfigError: If a key or value is wrong.
+        """
+        fields: dict[str, Any] = {
+            name: (
+                argument.annotation,
+                ... if argument.default is argument.empty else argument.default,
+            )
+            for name, argument in inspect.signature(kind).parameters.items()
+        }
+        settings = create_model("network", __base__=Strict, **fields)
+        chosen = validate(settings, choices or self.settings.network, where="config: network")
+        return kind(**dict(chosen))
+
     def fit(self, train: Labelled, validation: Labelled) -> None:
         """Train; the epoch that is best on validation data is kept."""
         torch.manual_seed(self.seed)
@@ -76,7 +101,7 @@ class NeuralLocalizer(Localizer):
             self.settings.training,
             seed=self.seed,
             resume_file=self.resume_folder / TRAINING_NAME if self.resume_folder else None,
-            key=config_hash([self.config, self.seed, len(train), self.scaler.position_mean_m]),
+            key=config_hash([type(self).__module__, self.config, self.seed, asdict(self.scaler)]),
             on_progress=self.on_progress,
         )
         trained = trainer.run(

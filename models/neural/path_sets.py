@@ -54,9 +54,12 @@ class PathSet:
         return self._range_m().masked_fill(~counts, torch.inf).argmin(dim=-1, keepdim=True)
 
     def thinned(self, probability: float) -> "PathSet":
-        """Return the set with paths left out at random, but never a link's first one."""
+        """Return the set with paths left out at random, but never the first or the strongest."""
         dropped = torch.rand(self.mask.shape, device=self.mask.device) < probability
-        return replace(self, mask=self.mask & ~dropped.scatter(-1, self.first(), value=False))
+        power_db = self.power_db.masked_fill(~self.mask, -torch.inf)
+        for kept in (self.first(), power_db.argmax(dim=-1, keepdim=True)):
+            dropped = dropped.scatter(-1, kept, value=False)
+        return replace(self, mask=self.mask & ~dropped)
 
     def anchor_m(self) -> Float[Tensor, "*n 2"]:
         """Return the horizontal virtual point of the first path; 0 without paths [m]."""

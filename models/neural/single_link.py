@@ -1,7 +1,6 @@
 """Networks that see only the CSI of one link: ResNet, MLP and transformer."""
 
 import itertools
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -50,7 +49,7 @@ class ResNetLocalizer(NeuralLocalizer):
 
     def make_network(self) -> nn.Module:
         """Return the network of `config: network:`."""
-        return ResNet(**_with_tuples(self.settings.network))
+        return self.network_of(ResNet)
 
 
 class CsiMlp(nn.Module):
@@ -135,8 +134,3 @@ def power_of(batch: Batch, num_groups: int) -> Float[Tensor, "b s beam group"]:
     """Return the log angle-delay power, averaged over the delay bins of each group."""
     power = images_of(batch)[:, :, _POWER]
     return F.adaptive_avg_pool2d(power, (NUM_BEAMS, num_groups))
-
-
-def _with_tuples(network: dict[str, Any]) -> dict[str, Any]:
-    """Return choices whose lists, as YAML has them, are tuples."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in network.items()}

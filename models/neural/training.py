@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from raymark.errors import ConfigError
+from raymark.errors import ConfigError, ScoringError
 from raymark.models.neural.inputs import Augmentation, Batch, BatchSource, order_windows
 from raymark.models.neural.objective import trajectory_loss
 from raymark.models.neural.recipe import Recipe, Trained
@@ -55,7 +55,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             _groups(network, recipe.weight_decay), lr=recipe.learning_rate, fused=True
         )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, learning_rate(recipe))
         decay = get_ema_multi_avg_fn(recipe.ema_decay)
         self.average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
         self.trained, self.next_epoch = Trained(), 0
@@ -73,15 +73,22 @@ class Trainer:
             train: Makes the batches of the training links.
             target: Positions of the training links, in units of the position scale.
             validation_error_m: Returns the mean error of a network on validation links [m].
+
+        Raises:
+            ConfigError: If the kept state is that of another training.
+            ScoringError: If no epoch has a finite validation error.
         """
         self._resume()
         for epoch in range(self.next_epoch, self.recipe.epochs):
+            if epoch - 1 - self.trained.best_epoch >= self.recipe.patience:
+                break
             loss = self._epoch(epoch, train, target)
             error_m = validation_error_m(self.average.module.eval())
             self._note(epoch, loss, error_m)
-            if epoch - self.trained.best_epoch >= self.recipe.patience:
-                break
+        if not self.best:
+            raise ScoringError("training diverged: no epoch has a finite error on validation data")
         self.network.load_state_dict(self.best)
+        self.network.eval()
         return self.trained
 
     def _epoch(self, epoch: int, train: BatchSource, target: Float[Tensor, "link 2"]) -> float:
@@ -132,13 +139,6 @@ class Trainer:
             text = f"validation {error_m:.2f} m, best {trained.best_error_m:.2f} m"
             self.on_progress(epoch + 1, self.recipe.epochs, text)
 
-    def _rate(self, epoch: int) -> float:
-        """Return the share of the learning rate: a linear warm-up, then half a cosine."""
-        done, warm_up = epoch / self.recipe.epochs, self.recipe.warm_up_share
-        if done < warm_up:
-            return (epoch + 1) / (1 + warm_up * self.recipe.epochs)
-        return float(0.5 + 0.5 * np.cos(np.pi * (done - warm_up) / (1 - warm_up)))
-
     def _draw(self, purpose: str, epoch: int) -> int:
         return int(child_generator(self.seed, purpose, epoch).integers(2**62))
 
@@ -168,6 +168,18 @@ class Trainer:
             getattr(self, part).load_state_dict(state[part])
         self.next_epoch, self.best = state["next_epoch"], state["best"]
         self.trained = Trained(**state["trained"])
+
+
+def learning_rate(recipe: Recipe) -> Callable[[int], float]:
+    """Return the share of the learning rate by epoch: a linear warm-up, then half a cosine."""
+
+    def share(epoch: int) -> float:
+        done, warm_up = epoch / recipe.epochs, recipe.warm_up_share
+        if done < warm_up:
+            return (epoch + 1) / (1 + warm_up * recipe.epochs)
+        return float(0.5 + 0.5 * np.cos(np.pi * (done - warm_up) / (1 - warm_up)))
+
+    return share
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -32,4 +32,4 @@ class Model(NeuralLocalizer):
 
     def make_network(self) -> nn.Module:
         """Return the network of `config: network:`."""
-        return PathTransformer(**self.settings.network)
+        return self.network_of(PathTransformer)

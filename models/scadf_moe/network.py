@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from raymark.config import Strict
@@ -52,7 +52,7 @@ class FusionSettings(Strict):
     image_channels: tuple[int, ...] = (0, 1, 2)
     num_heads: int = Field(default=4, gt=0)
     num_blocks: int = Field(default=2, ge=0)
-    hidden: int = Field(default=128, gt=0)
+    hidden: int = Field(default=64, gt=0)
     modality_experts: int = Field(default=4, ge=0, description="0 leaves the mixtures out")
     fusion: Literal["soft-moe", "sparse-moe", "dense", "concat"] = "soft-moe"
     num_experts: int = Field(default=8, gt=0)
@@ -64,6 +64,14 @@ class FusionSettings(Strict):
     diversity_weight: float = Field(default=0.05, ge=0)
     balance_weight: float = Field(default=0.01, ge=0, description="Of sparse mixtures")
     dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "FusionSettings":
+        if self.width % (4 * self.num_heads):
+            raise ValueError(f"width must be a multiple of 4 num_heads, got {self.width}")
+        if self.fusion == "sparse-moe" and self.num_experts < 2:
+            raise ValueError("fusion 'sparse-moe' needs at least 2 experts")
+        return self
 
 
 class Encoders(nn.Module):
@@ -91,6 +99,12 @@ class Encoders(nn.Module):
     def _encode(self, name: Modality, batch: Batch) -> Float[Tensor, "b s d"]:
         if name == "paths":
             return self.of[name](batch.paths, batch.path_mask)
+        if name == "image" and batch.image is not None:
+            # Images of missing vertices would enter the statistics of batch normalisation.
+            present = self.of[name](batch.image[batch.mask].unsqueeze(1)).squeeze(1)
+            tokens = present.new_zeros((*batch.mask.shape, present.shape[-1]))
+            tokens[batch.mask] = present
+            return tokens
         return self.of[name](getattr(batch, name))
 
 

@@ -24,10 +24,13 @@ def radius_clusters(
         min_median_size: n_min, the median size that clusters must reach.
 
     Raises:
-        ValueError: If there are fewer points than `min_median_size`.
+        ValueError: If `min_median_size` is below 2, or there are fewer points.
     """
-    if len(position_m) < min_median_size:
-        raise ValueError(f"{len(position_m)} points make no cluster of {min_median_size}")
+    if not 2 <= min_median_size <= len(position_m):
+        raise ValueError(
+            f"min_median_size must lie between 2 and the number of points ({len(position_m)}), "
+            f"got {min_median_size}"
+        )
     tree = linkage(position_m, "single")
     for radius_m in np.unique(tree[:, 2]):
         cluster = fcluster(tree, radius_m, "distance")

@@ -75,7 +75,7 @@ class Model(NotedLocalizer):
 
     def make_network(self) -> nn.Module:
         """Return the network of `config: network:`."""
-        return WknnResidual(**self._choices)
+        return self.network_of(WknnResidual, **self._choices)
 
     def save(self, folder: Path) -> None:
         """Write weights, scaler, and the links among which neighbours are sought."""

@@ -71,7 +71,7 @@ def reordered(paths: PathSet, order: Tensor) -> PathSet:
 def padded(paths: PathSet, *, filler: float) -> PathSet:
     """Fill what is masked with any number, and append two columns of it."""
 
-    def fill(values: Tensor) -> Tensor:
+    def fill(values: Tensor) -> torch.Tensor:
         there = paths.mask.reshape(paths.mask.shape + (1,) * (values.ndim - 2))
         return torch.cat(
             [torch.where(there, values, filler), torch.full_like(values[:, :2], filler)], 1
@@ -126,7 +126,9 @@ def test_anchor_is_zero_when_a_link_has_no_path_whatever_is_padded(paths: PathSe
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
-def test_thinned_keeps_the_first_path_and_adds_none(paths: PathSet, probability: float) -> None:
+def test_thinned_keeps_the_first_and_the_strongest_path_and_adds_none(
+    paths: PathSet, probability: float
+) -> None:
     torch.manual_seed(0)
     first = paths.first()
     has_path = paths.mask.any(dim=1)
@@ -134,15 +136,19 @@ def test_thinned_keeps_the_first_path_and_adds_none(paths: PathSet, probability:
         mask = paths.thinned(probability).mask
         assert not (mask & ~paths.mask).any()
         assert mask.gather(1, first)[has_path].all()
+        assert mask.gather(1, strongest_column(paths))[has_path].all()
+        assert torch.equal(dataclasses.replace(paths, mask=mask).first()[has_path], first[has_path])
     if probability == 0:
         assert torch.equal(mask, paths.mask)
     if probability == 1:
-        assert torch.equal(mask.sum(dim=1), has_path.long())
+        both = 1 + (first != strongest_column(paths)).squeeze(1)
+        assert torch.equal(mask.sum(dim=1), both * has_path)
 
 
 def test_thinned_leaves_out_the_wanted_share_of_the_other_paths(paths: PathSet) -> None:
     torch.manual_seed(0)
     others = paths.mask.clone().scatter_(1, paths.first(), value=False)
+    others = others.scatter_(1, strongest_column(paths), value=False)
 
     masks = [paths.thinned(0.3).mask for _ in range(100)]
 
@@ -159,6 +165,11 @@ def test_thinned_changes_neither_points_nor_the_set_itself(paths: PathSet) -> No
     assert torch.equal(paths.mask, before)
     assert torch.equal(thinned.point_m, paths.point_m)
     assert torch.equal(thinned.power_db, paths.power_db)
+
+
+def strongest_column(paths: PathSet) -> torch.Tensor:
+    power_db = paths.power_db.masked_fill(~paths.mask, -torch.inf)
+    return power_db.argmax(dim=1, keepdim=True)
 
 
 def naive_features(paths: PathSet, link: int) -> np.ndarray:
