@@ -19,7 +19,7 @@ class Recipe(Strict):
     patience: int = Field(default=30, gt=0, description="Epochs without progress on validation")
     clip_norm: float = Field(default=1.0, gt=0)
     path_dropout: float = Field(default=0.1, ge=0, lt=1)
-    vertex_dropout: float = Field(default=0.1, ge=0, lt=1)
+    vertex_dropout: float = Field(default=0.3, ge=0, lt=1)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from raymark.benchmark import Measurements
 from raymark.config import validate
@@ -20,7 +20,9 @@ _PROBE_WINDOWS = 64
 class Model(NeuralLocalizer):
     """SCADF-MoE; its ablations and the rivals on the same encoders are configurations of it."""
 
-    def make_network(self) -> nn.Module:
+    network: FusionNetwork
+
+    def make_network(self) -> FusionNetwork:
         """Return the network of `config: network:`."""
         settings = validate(FusionSettings, self.settings.network, where="config: network")
         return FusionNetwork(self.settings.modalities, self.settings.window_size, settings)

@@ -4,6 +4,7 @@ Read it from the bottom: `FusionNetwork.forward` is the model in ten lines. (P),
 what is known from the paper, its review and the authors' other code; the rest is our decision.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -81,7 +82,7 @@ class Encoders(nn.Module):
         """Create the parameters."""
         super().__init__()
         self.modalities, width = modalities, settings.width
-        makers = {
+        makers: dict[str, Callable[[], nn.Module]] = {
             "image": lambda: ImageEncoder(
                 width, channels=settings.image_channels, widths=settings.image_widths
             ),
