@@ -11,17 +11,17 @@ for the vertices that have any. Cells that OUT.csv has already are not run again
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from cells import run_missing
 from jaxtyping import Bool, Float, Int
 
 from raymark.benchmark import Labelled
 from raymark.benchmark.channels import channels_of
 from raymark.benchmark.measuring import Survey, load_survey, measure
-from raymark.benchmark.processes import run_jobs
 from raymark.benchmark.splits import TEST, TRAIN, VALIDATION, Split
 from raymark.benchmark.task import RandomTracks
 from raymark.benchmark.task_data import TaskData, site_frame_positions
@@ -33,7 +33,6 @@ from raymark.seeding import child_generator
 
 SHARES = {TRAIN: 0.7, VALIDATION: 0.1, TEST: 0.2}
 WINDOW_SIZE = MIN_MEDIAN_SIZE = 5
-COLUMNS = ["model", "scene", "band", "seed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,24 +75,15 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     arguments = parser.parse_args()
     dataset = open_dataset(arguments.dataset)
-    known = pd.read_csv(arguments.out) if arguments.out.is_file() else pd.DataFrame(columns=COLUMNS)
-    done = set(known[COLUMNS].itertuples(index=False, name=None))
-    wanted = [
+    cells = [
         Cell(model=model, scene=scene, band=band, seed=int(seed))
         for seed in arguments.seeds.split(",")
         for model in arguments.models.split(",")
         for scene in dataset.scenes
         for band in dataset.bands
     ]
-    missing = [c for c in wanted if (c.model, c.scene, c.band, c.seed) not in done]
     folder = arguments.out.parent / "measurements"
-    for _, result in run_jobs(run_cell, missing, lambda c: (c, dataset.folder, folder), 2):
-        if not isinstance(result, pd.DataFrame):
-            raise result
-        known = pd.concat([known, result], ignore_index=True)
-        known.to_csv(arguments.out, index=False, float_format="%.4g")
-        print(result.to_string(index=False))
-    print_table(known)
+    print_table(run_missing(cells, run_cell, (dataset.folder, folder), arguments.out))
 
 
 def run_cell(cell: Cell, dataset_folder: Path, folder: Path) -> pd.DataFrame:
@@ -103,7 +93,7 @@ def run_cell(cell: Cell, dataset_folder: Path, folder: Path) -> pd.DataFrame:
     outcome = fit_and_predict(get_model(cell.model), cell.seed, protocol.data)
     located = {cell.model: outcome.prediction.position_m, "mates_mean": protocol.mates_m}
     rows = [
-        {**vars_of(cell), "of": of, "vertices": name, "radius_m": protocol.radius_m}
+        {**asdict(cell), "of": of, "vertices": name, "radius_m": protocol.radius_m}
         | errors(position_m[chosen], protocol.position_m[chosen])
         for of, position_m in located.items()
         for name, vertices in vertex_sets(protocol).items()
@@ -187,11 +177,6 @@ def print_table(known: pd.DataFrame) -> None:
         chosen = known[known["vertices"] == vertices]
         table = chosen.pivot_table(index="of", columns=["scene", "band"], values="mse_m2")
         print(f"\nMSE per coordinate [m^2], vertices: {vertices}\n{table.round(2).to_string()}")
-
-
-def vars_of(cell: Cell) -> dict[str, object]:
-    """Return the keys of a cell."""
-    return {name: getattr(cell, name) for name in COLUMNS}
 
 
 def _table(

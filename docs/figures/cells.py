@@ -1,0 +1,34 @@
+"""Cells of an experiment, kept in a CSV file as they finish: the scripts beside this one use it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from raymark.benchmark.processes import run_jobs
+
+
+def run_missing(
+    cells: Sequence[Any], function: Callable[..., pd.DataFrame], context: tuple[Any, ...], out: Path
+) -> pd.DataFrame:
+    """Run the cells that a CSV file lacks, two at a time, and return all of its rows.
+
+    Args:
+        cells: Frozen dataclasses; their fields are the first columns.
+        function: Takes a cell and the context, and returns the rows of the cell.
+        context: What else it takes.
+        out: The CSV file; it is written after every cell.
+    """
+    columns = list(asdict(cells[0]))
+    known = pd.read_csv(out) if out.is_file() else pd.DataFrame(columns=columns)
+    done = set(known[columns].itertuples(index=False, name=None))
+    missing = [cell for cell in cells if tuple(asdict(cell).values()) not in done]
+    for _, rows in run_jobs(function, missing, lambda cell: (cell, *context), 2):
+        if not isinstance(rows, pd.DataFrame):
+            raise rows
+        known = pd.concat([known, rows] if len(known) else [rows], ignore_index=True)
+        known.to_csv(out, index=False, float_format="%.4g")
+        print(rows.to_string(index=False))
+    return known
