@@ -1,12 +1,15 @@
 """The benchmark: tasks, splits, the contract of a model, metrics, runs and the board."""
 
 from raymark.benchmark.channels import Channels
+from raymark.benchmark.checkpoint import Checkpoint, open_checkpoint
 from raymark.benchmark.localizer import Localizer, Prediction, tune
 from raymark.benchmark.measurements import Labelled, Measurements
+from raymark.benchmark.measuring import measurements_of_csi
 from raymark.benchmark.task import Suite, Task, find_task, load_suite, suite_names
 
 __all__ = [
     "Channels",
+    "Checkpoint",
     "Labelled",
     "Localizer",
     "Measurements",
@@ -15,6 +18,8 @@ __all__ = [
     "Task",
     "find_task",
     "load_suite",
+    "measurements_of_csi",
+    "open_checkpoint",
     "suite_names",
     "tune",
 ]

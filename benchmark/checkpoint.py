@@ -172,7 +172,7 @@ def write_checkpoint(
     return Checkpoint(folder=folder, info=info, localizer=localizer)
 
 
-def open_checkpoint(folder: Path, *, model: ModelFolder | None = None) -> Checkpoint:
+def open_checkpoint(folder: str | Path, *, model: ModelFolder | None = None) -> Checkpoint:
     """Open a fitted model.
 
     Args:
@@ -182,6 +182,7 @@ def open_checkpoint(folder: Path, *, model: ModelFolder | None = None) -> Checkp
     Raises:
         CheckpointError: If there is none, or it was made by other code or estimates.
     """
+    folder = Path(folder)
     info = read_checkpoint_info(folder)
     versions = {
         "MEASURING_VERSION": (info.measuring_version, MEASURING_VERSION),

@@ -123,7 +123,7 @@ class Runner:
         if len(set(names)) < len(names):
             raise ConfigError(f"two of the models have the same name: {', '.join(names)}")
         tasks = self.suite.tasks_of(tracks)
-        seeds = self._checked_seeds(seeds)
+        seeds = self.suite.seeds_of(seeds)
         self._drop_stale(models)
         cells = [
             _Cell(task=task, model=model, seed=seed, hash=_cell_hash(task, model, seed))
@@ -144,13 +144,6 @@ class Runner:
             num_kept=len(cells) - len(pending),
             failures=tuple(self.folder.failures()),
         )
-
-    def _checked_seeds(self, seeds: Sequence[int]) -> Sequence[int]:
-        for seed in seeds:
-            if seed not in self.suite.seeds:
-                known = ", ".join(map(str, self.suite.seeds))
-                raise ConfigError(f"suite '{self.suite.name}' has no seed {seed} (seeds: {known})")
-        return seeds or self.suite.seeds
 
     def _drop_stale(self, models: Sequence[ModelFolder]) -> None:
         """Remove what an earlier version of a model predicted, on all tracks."""

@@ -236,6 +236,18 @@ class Suite(Strict):
                 )
         return tuple(task for task in self.tasks() if not tracks or task.track in tracks)
 
+    def seeds_of(self, seeds: Sequence[int]) -> tuple[int, ...]:
+        """Return the seeds that are named, in the order of the suite; all of them if none is.
+
+        Raises:
+            ConfigError: If the suite has no such seed.
+        """
+        for seed in seeds:
+            if seed not in self.seeds:
+                known = ", ".join(map(str, self.seeds))
+                raise ConfigError(f"suite '{self.name}' has no seed {seed} (it has: {known})")
+        return tuple(seed for seed in self.seeds if not seeds or seed in seeds)
+
     def _task(
         self,
         settings: TrackSettings,

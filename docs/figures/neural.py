@@ -55,13 +55,13 @@ def draw_learning_curves(results: Results) -> None:
     """Draw the validation error of every cell of `interpolation`, first seed, by epoch."""
     chosen = [r for task, r in results if task.track == "interpolation" and r.seed == 0]
     names = sorted({result.model for result in chosen})
-    figure, axes = new_figure(1, len(names), panel_inches=(2.4, 2.6))
+    figure, axes = new_figure(1, len(names), panel_inches=(2.6, 2.6))
     for ax, name in zip(axes, names, strict=True):
         for result in chosen:
             if result.model == name:
                 error_m = result.history["validation_error_m"]
                 ax.plot(np.arange(1, len(error_m) + 1), error_m, lw=0.8, color=COLORS[0])
-        ax.set(yscale="log", title=name, xlabel="Epoch", ylim=(3, 200))
+        ax.set(yscale="log", title=name, xlabel="Epoch", ylim=(1, 200))
     axes[0].set_ylabel("Mean validation error [m]")
     save_figure(figure, FOLDER / "learning_curves.png")
 

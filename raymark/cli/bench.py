@@ -301,7 +301,9 @@ def _run(
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.models import get_model  # noqa: PLC0415
 
-    suite.tasks_of(tracks)  # an unknown track is refused before anything is written
+    # An unknown track or seed is refused before anything is written.
+    suite.tasks_of(tracks)
+    suite.seeds_of(seeds)
     dataset = open_dataset(data)
     chosen = [get_model(name) for name in _chosen_models(models)]
     runner = Runner(suite, dataset, folder, num_jobs=jobs)

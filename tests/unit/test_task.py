@@ -319,3 +319,12 @@ def test_suite_is_refused_when_a_scene_is_crossed_and_there_is_but_one() -> None
 def test_suite_is_refused_when_unseen_nlos_is_not_split_by_blocks() -> None:
     with pytest.raises(ConfigError, match="'unseen-nlos', and it alone, is split by 'nlos-blocks'"):
         only_track({"track": "unseen-nlos", "split": {"kind": "random-tracks"}})
+
+
+def test_seeds_are_those_named_in_the_order_of_the_suite() -> None:
+    suite = load_suite("small")
+
+    assert suite.seeds_of(()) == suite.seeds
+    assert suite.seeds_of((2, 0)) == (0, 2)
+    with pytest.raises(ConfigError, match=r"suite 'small' has no seed 7 \(it has: 0, 1, 2\)"):
+        suite.seeds_of((7,))

@@ -102,7 +102,7 @@ def test_radius_is_zero_when_points_coincide() -> None:
 
 
 def test_clusters_are_refused_when_there_are_too_few_points() -> None:
-    with pytest.raises(ValueError, match="between 2 and the number of points .3., got 4"):
+    with pytest.raises(ValueError, match=r"between 2 and the number of points \(3\), got 4"):
         radius_clusters(line(3, 1.0), min_median_size=4)
 
 
