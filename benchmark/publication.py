@@ -64,7 +64,7 @@ def build_board(
         suite=_suite_info(folder),
         tracks=_track_infos(suite, {group.key[0] for group in groups}),
         models=tuple(
-            _model_info(records[name], [c for c in cells if c.result.model == name])
+            _model_info(records[name], [c for c in cells if c.result.model == name], suite)
             for name in dict.fromkeys(cell.result.model for cell in cells)
         ),
         rows=score_rows(cells),
@@ -121,7 +121,7 @@ def _track_infos(suite: Suite, present: set[str]) -> tuple[TrackInfo, ...]:
     )
 
 
-def _model_info(record: ModelRecord, cells: list[ScoredCell]) -> ModelInfo:
+def _model_info(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> ModelInfo:
     def reduced(name: str, how: Literal["median", "max"]) -> float | None:
         values = [getattr(cell.result, name) for cell in cells]
         present = [float(value) for value in values if value is not None]
@@ -130,7 +130,7 @@ def _model_info(record: ModelRecord, cells: list[ScoredCell]) -> ModelInfo:
     parameters = reduced("num_parameters", "median")
     return ModelInfo(
         name=record.name,
-        title=record.title,
+        title=record.title + _missing_seeds(record, cells, suite),
         kind=record.kind,
         is_trajectory=record.is_trajectory,
         summary=record.summary,
@@ -141,3 +141,11 @@ def _model_info(record: ModelRecord, cells: list[ScoredCell]) -> ModelInfo:
         peak_memory_mb=reduced("peak_memory_mb", "max"),
         verified=record.verified,
     )
+
+
+def _missing_seeds(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> str:
+    """Return which seeds a model was run with, where those are not all of the suite's."""
+    seeds = sorted({cell.result.seed for cell in cells})
+    if record.kind != "model" or set(seeds) >= set(suite.seeds):
+        return ""
+    return f" (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})"

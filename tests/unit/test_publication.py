@@ -177,3 +177,18 @@ def test_layout_shows_buildings_grey_and_streets_clear_north_up() -> None:
     assert layout.extent_m == (0.0, 10.0, 4.0, 13.0)
     assert pixels.shape == (3, 4, 4)
     assert np.argwhere(pixels[..., 3] > 0).tolist() == [[2, 1]]
+
+
+def test_board_names_the_seeds_of_a_model_when_some_of_the_suite_lack(
+    benchmark_run: RunFolder, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs"
+    shutil.copytree(benchmark_run.root, folder)
+    for path in folder.glob("cells/*/wknn/seed-1"):
+        shutil.rmtree(path)
+
+    titles = {model.name: model.title for model in build_board(RunFolder(folder)).models}
+
+    assert titles["wknn"] == "WKNN (seed 0)"
+    assert titles["train_centroid"] == "Train centroid"
+    assert titles["oracle_nearest"] == "Oracle nearest neighbour"
