@@ -2,10 +2,10 @@
 
     python docs/figures/neural.py RUNS
 
-Draws docs/figures/learning_curves.png (first seed, `interpolation`, one panel per model) and
-docs/figures/router_shares.png (share of each modality in the dispatch weights of SCADF-MoE, all
-finished cells), and prints fit times, parameters, epochs, latency and the share of training time
-spent on making batches.
+Of the cells of `interpolation`: draws docs/figures/learning_curves.png (first seed, one panel per
+model) and docs/figures/router_shares.png (share of each modality in the dispatch weights of
+SCADF-MoE), and prints fit times, parameters, epochs, latency and the share of training time spent
+on making batches.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from raymark.benchmark.task import Task
 from raymark.plots import house_style, new_figure, save_figure
 
 FOLDER = Path(__file__).parent
-ROUTED = "scadf_moe"
+TRACK, ROUTED = "interpolation", "scadf_moe"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 
 Results = list[tuple[Task, CellResult]]
@@ -30,7 +30,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     run = RunFolder(parser.parse_args().runs)
-    results = [(cell.task, cell.result) for cell in run.cells() if cell.result.history]
+    results = [
+        (cell.task, cell.result)
+        for cell in run.cells()
+        if cell.result.history and cell.task.track == TRACK
+    ]
     table = pd.DataFrame([_costs(result) for _, result in results])
     print(table.groupby("model").median().round(2).to_string())
     draw_learning_curves(results)
@@ -52,8 +56,8 @@ def _costs(result: CellResult) -> dict[str, object]:
 
 @house_style()
 def draw_learning_curves(results: Results) -> None:
-    """Draw the validation error of every cell of `interpolation`, first seed, by epoch."""
-    chosen = [r for task, r in results if task.track == "interpolation" and r.seed == 0]
+    """Draw the validation error of every cell, first seed, by epoch."""
+    chosen = [result for _, result in results if result.seed == 0]
     names = sorted({result.model for result in chosen})
     figure, axes = new_figure(1, len(names), panel_inches=(2.6, 2.6))
     for ax, name in zip(axes, names, strict=True):
@@ -68,9 +72,9 @@ def draw_learning_curves(results: Results) -> None:
 
 @house_style()
 def draw_router_shares(results: Results) -> None:
-    """Draw the modality shares of the router by band, one bar a scene and track, and print them."""
+    """Draw the modality shares of the router, mean over seeds, by scene and band; print them."""
     rows = [
-        {"scene": task.scene, "band": band, "track": task.track, **share}
+        {"scene": task.scene, "band": band, **share}
         for task, result in results
         if result.model == ROUTED
         for band, share in result.diagnostics["modality_share"].items()
@@ -78,7 +82,7 @@ def draw_router_shares(results: Results) -> None:
     if not rows:
         return
     table = pd.DataFrame(rows)
-    modalities = [name for name in table.columns if name not in {"scene", "band", "track"}]
+    modalities = [name for name in table.columns if name not in {"scene", "band"}]
     mean = table.groupby(["band", "scene"], sort=False)[modalities].mean()
     print(f"\nModality shares of {ROUTED}\n{mean.round(3).to_string()}")
     figure, axes = new_figure(1, 1, panel_inches=(6.0, 2.8))
