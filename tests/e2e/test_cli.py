@@ -13,7 +13,7 @@ import yaml
 
 from raymark.benchmark import load_suite
 from raymark.dataset import Dataset, open_dataset
-from raymark.models import get_model, model_names
+from raymark.models import default_model_names, get_model
 
 FINISHED, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
@@ -182,7 +182,7 @@ def test_another_campaigns_folder_is_left_alone_when_it_is_named(
 
 
 @pytest.mark.slow
-def test_quickstart_ends_with_a_board_of_all_models_and_its_run_goes_on_to_every_track(
+def test_quickstart_ends_with_a_board_of_the_cheap_models_and_its_run_goes_on_to_every_track(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "out"
@@ -191,7 +191,7 @@ def test_quickstart_ends_with_a_board_of_all_models_and_its_run_goes_on_to_every
     assert shown.returncode == FINISHED, shown.stderr
     assert "raymark bench new-model my_model" in shown.stdout
     board = (folder / "board" / "board.md").read_text(encoding="utf-8")
-    for name in model_names():
+    for name in default_model_names():
         assert get_model(name).info.title in board
     assert (folder / "board" / "index.html").is_file()
 
