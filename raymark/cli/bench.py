@@ -261,7 +261,7 @@ def export(
 def run_and_show(
     suite: str, data: Path, runs: Path, folder: Path, *, tracks: Sequence[str]
 ) -> None:
-    """Run all models on some tracks of a suite and write their board.
+    """Run the models that are not expensive on some tracks of a suite and write their board.
 
     A processor that rounds otherwise makes another dataset than the published one; the run goes on
     with what is there, and says so.
