@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from raymark.benchmark import Labelled, Measurements
-from raymark.benchmark.channels import Channels
 from raymark.models.neural.inputs import Augmentation, Batch, BatchSource
 from raymark.models.neural.localizer import NeuralLocalizer
 
@@ -51,8 +50,6 @@ class NotedSource(BatchSource):
 class NotedLocalizer(NeuralLocalizer):
     """A localizer whose network gets notes: of training links they may depend on the labels."""
 
-    _training: Labelled | None = None
-
     @abstractmethod
     def prepare(self, train: Labelled, validation: Labelled) -> None:
         """Learn what notes depend on, before the network is made."""
@@ -71,21 +68,15 @@ class NotedLocalizer(NeuralLocalizer):
     def fit(self, train: Labelled, validation: Labelled) -> None:
         """Prepare the notes, then train."""
         self.prepare(train, validation)
-        self._training = train
-        try:
-            super().fit(train, validation)
-        finally:
-            self._training = None
+        super().fit(train, validation)
 
-    def _source(self, links: Measurements, channels: Channels | None = None) -> BatchSource:
-        training = self._training
-        is_training = training is not None and links is training.measurements
+    def _source(self, links: Measurements, training: Labelled | None = None) -> BatchSource:
         return NotedSource(
             links,
             self.scaler,
             window_size=self.settings.window_size,
             has_image=self.has_image,
-            channels=channels,
+            channels=training.channels if training is not None else None,
             device=self.device,
-            notes=self.notes(links, training if is_training else None),
+            notes=self.notes(links, training),
         )

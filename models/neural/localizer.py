@@ -14,7 +14,6 @@ from pydantic import Field, create_model
 from torch import Tensor, nn
 
 from raymark.benchmark import Labelled, Localizer, Measurements, Prediction
-from raymark.benchmark.channels import Channels
 from raymark.benchmark.localizer import mean_error_m
 from raymark.config import Strict, config_hash, validate
 from raymark.errors import ConfigError
@@ -93,7 +92,7 @@ class NeuralLocalizer(Localizer):
         torch.manual_seed(self.seed)
         self.scaler = Scaler.fit(train, has_image=self.has_image)
         self.network = self.make_network().to(self.device)
-        source = self._source(train.measurements, train.channels)
+        source = self._source(train.measurements, train)
         held_out = self._source(validation.measurements)
         target = self.scaler.standardize(torch.from_numpy(train.position_m)).float().to(self.device)
         trainer = Trainer(
@@ -141,13 +140,14 @@ class NeuralLocalizer(Localizer):
         self.network = self.make_network().to(self.device)
         self.network.load_state_dict(state["network"])
 
-    def _source(self, links: Measurements, channels: Channels | None = None) -> BatchSource:
+    def _source(self, links: Measurements, training: Labelled | None = None) -> BatchSource:
+        """Return what makes the batches of links; of training links the labels are given, too."""
         return BatchSource(
             links,
             self.scaler,
             window_size=self.settings.window_size,
             has_image=self.has_image,
-            channels=channels,
+            channels=training.channels if training is not None else None,
             device=self.device,
         )
 
