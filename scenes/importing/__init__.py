@@ -1,0 +1,1 @@
+"""From a map file to a scene folder: read, project, repair, extrude, write."""
