@@ -158,7 +158,7 @@ def similarity_range_m(curve: pd.DataFrame) -> float:
 
 def _angle_delay_images(selection: Selection, rows: np.ndarray) -> Float[np.ndarray, "link pixel"]:
     """Return images of unit length, float32; every other row of the panel adds up in power."""
-    panel = selection.dataset.manifest.campaign.front_end.panel
+    panel = selection.front_end.panel
     images = []
     for start, stop in selection.ranges():
         inside = rows[(rows >= start) & (rows < stop)] - start

@@ -77,7 +77,7 @@ def position_error_bound(
         noise_variance: Of one CSI entry [1]; the campaign's front end by default.
         device: Where to compute.
     """
-    front_end = selection.dataset.manifest.campaign.front_end
+    front_end = selection.front_end
     if noise_variance is None:
         noise_variance = front_end.noise_variance(selection.band)
     peb_m = np.zeros(len(selection))

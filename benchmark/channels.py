@@ -98,7 +98,7 @@ class Channels:
 
 def channels_of(selection: Selection) -> Channels:
     """Return the channels of all links of a selection, in its order."""
-    front_end = selection.dataset.manifest.campaign.front_end
+    front_end = selection.front_end
     ranges = list(selection.ranges(len(selection)))
     counts = [stop - start for start, stop in ranges]
     return Channels(

@@ -157,7 +157,7 @@ def write_checkpoint(
         suite=f"{task.suite}@{task.version}",
         content_hash=task.content_hash,
         task=task,
-        front_end=dataset.manifest.campaign.front_end,
+        front_end=dataset.manifest.campaign.front_end_at(dataset.band(task.band)),
         bands=tuple(dataset.band(name) for name in names),
         measuring_version=MEASURING_VERSION,
         features_version=FEATURES_VERSION,

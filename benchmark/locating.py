@@ -74,7 +74,7 @@ def locate_dataset(
     """
     info, task = checkpoint.info, checkpoint.info.task
     selection = dataset.select(scene=scene or task.scene, band=band or task.band)
-    _require_panel(checkpoint, dataset)
+    _require_panel(checkpoint, selection)
     checkpoint.require_band(selection.band)
     scene = selection.sites[0].scene
     with_csi = "csi" in info.inputs
@@ -122,12 +122,12 @@ def require_file(path: Path, *, overwrite: bool) -> None:
         raise DatasetError(f"{path} exists; choose another name or add --overwrite")
 
 
-def _require_panel(checkpoint: Checkpoint, dataset: Dataset) -> None:
-    found = dataset.manifest.campaign.front_end.panel
+def _require_panel(checkpoint: Checkpoint, selection: Selection) -> None:
+    found = selection.front_end.panel
     expected = checkpoint.info.front_end.panel
     if found != expected:
         raise CheckpointError(
-            f"{dataset.folder} has a panel of {found.num_rows} x {found.num_cols} "
+            f"{selection.dataset.folder} has a panel of {found.num_rows} x {found.num_cols} "
             f"'{found.element_pattern}' elements, '{checkpoint.info.model}' was trained with "
             f"{expected.num_rows} x {expected.num_cols} '{expected.element_pattern}'; use a "
             "dataset of the same panel"

@@ -134,7 +134,7 @@ def load_survey(
 
 
 def _site_contexts(selection: Selection, split: Split) -> tuple[SiteContext, ...]:
-    panel = selection.dataset.manifest.campaign.front_end.panel
+    panel = selection.front_end.panel
     is_known = split.table["part"].to_numpy() != TEST
     contexts = []
     for i, site in enumerate(selection.sites):
@@ -204,7 +204,7 @@ def measurements_of_csi(
 def _batches(
     selection: Selection, conditions: Conditions | None, seed: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    front_end = selection.dataset.manifest.campaign.front_end
+    front_end = selection.front_end
     if conditions is not None:
         front_end = _worse_front_end(front_end, conditions)
     for start, stop in selection.ranges(BATCH_SIZE):

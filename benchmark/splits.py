@@ -76,10 +76,16 @@ def make_split(dataset: Dataset, scene: str, settings: SplitSettings, *, window_
 
 
 def links_of(dataset: Dataset, scene: str) -> pd.DataFrame:
-    """Return site, UE, position, label and track of every UE of a scene, in stored order."""
+    """Return every link of a scene, in stored order: identity, position, label, track and walk.
+
+    `walk` names what a split must keep whole: a track, or a UE on none, for all sites that see it.
+    """
     columns = ["site", "ue_index", "x_m", "y_m", "los", "track_id", "track_step"]
     index = dataset.index
-    return index.loc[index["scene"] == scene, columns].reset_index(drop=True)
+    links = index.loc[index["scene"] == scene, columns].reset_index(drop=True)
+    # Sites that see the same UEs number them alike: a walk seen by all of them is one.
+    seen_by = "all" if dataset.manifest.campaign.sites_share_ues else links["site"]
+    return links.assign(walk=_track_names(links, seen_by))
 
 
 def positions_of(links: pd.DataFrame) -> Float[np.ndarray, "link 2"]:
@@ -102,7 +108,7 @@ def check_split(split: Split, links: pd.DataFrame) -> None:
     if isinstance(settings, NlosBlocks):
         groups["block"] = table["block"]
     else:
-        groups["track"] = track_keys(links)
+        groups["track"] = links["walk"]
     for noun, group in groups.items():
         num_parts = table["part"][used].groupby(group[used].to_numpy()).nunique()
         if (num_parts > 1).any():
@@ -129,10 +135,15 @@ def distance_to_nearest(
 
 
 def track_keys(links: pd.DataFrame) -> pd.Series:
-    """Return a name for the track of every UE; a UE that is on no track is one of its own."""
+    """Return a name for the track of every link as one site sees it."""
+    return _track_names(links, links["site"])
+
+
+def _track_names(links: pd.DataFrame, seen_by: pd.Series | str) -> pd.Series:
+    """Name tracks by who sees them; a UE that is on no track is one of its own."""
     is_alone = links["track_id"] < 0
     number = links["track_id"].where(~is_alone, links["ue_index"]).astype(str)
-    return links["site"] + np.where(is_alone, "/ue-", "/track-") + number
+    return seen_by + pd.Series(np.where(is_alone, "/ue-", "/track-"), links.index) + number
 
 
 def block_numbers(
@@ -182,7 +193,7 @@ def _deal_blocks(
 def _tracks(
     links: pd.DataFrame, settings: RandomTracks | CrossingTracks, rng: np.random.Generator
 ) -> Int[np.ndarray, "link"]:
-    track, names = pd.factorize(track_keys(links))
+    track, names = pd.factorize(links["walk"])
     can_test = np.ones(len(names), dtype=bool)
     if isinstance(settings, CrossingTracks):
         near = _has_other_track_near(positions_of(links), track, settings.reach_m)

@@ -109,14 +109,19 @@ def _software() -> dict[str, str]:
     }
 
 
-def _require_same_software(folder: Path, manifest: Manifest) -> None:
-    """A dataset is made by one set of versions, or its parts would not fit together."""
+def changed_software(manifest: Manifest) -> str:
+    """Return which versions are others now than a dataset was made with; nothing if none."""
     now = _software()
     changed = [k for k, v in manifest.software.items() if now.get(k) != v]
+    return ", ".join(f"{k} {manifest.software[k]} (now {now.get(k)})" for k in changed)
+
+
+def _require_same_software(folder: Path, manifest: Manifest) -> None:
+    """A dataset is made by one set of versions, or its parts would not fit together."""
+    changed = changed_software(manifest)
     if manifest.state == "incomplete" and changed:
-        then = ", ".join(f"{k} {manifest.software[k]} (now {now.get(k)})" for k in changed)
         raise DatasetError(
-            f"{folder} was begun with {then}; go on with those versions or add --overwrite"
+            f"{folder} was begun with {changed}; go on with those versions or add --overwrite"
         )
 
 

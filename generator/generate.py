@@ -4,22 +4,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from raymark.errors import DatasetError
-from raymark.generator.assembly import assemble_shard
-from raymark.generator.completeness import estimate_completeness
+from raymark.generator.assembly import Arrays
 from raymark.generator.finish import finish_dataset
 from raymark.generator.folder import finished_shards, locked, prepare_folder
 from raymark.generator.plan import DEFAULT_SHARD_SIZE, Plan, ShardPlan, SitePlan
-from raymark.generator.sampling import SampledUEs
-from raymark.generator.tracing.search import SiteSearch
+from raymark.generator.site_tracing import ShardSource, TracedSite
 from raymark.manifest import Manifest, ShardRecord, append_journal
 from raymark.schema import check_path_physics
 from raymark.shard import write_shard
 
 Progress = Callable[[str, int], None]
 """Called with a site's key and the number of UEs that are newly done."""
+
+MakeSource = Callable[[Plan, SitePlan], ShardSource]
 
 
 def generate(
@@ -29,6 +27,7 @@ def generate(
     shard_size: int = DEFAULT_SHARD_SIZE,
     overwrite: bool = False,
     progress: Progress = lambda _site, _count: None,
+    source: MakeSource = TracedSite,
 ) -> Manifest:
     """Make the dataset of a plan, or go on where an interrupted run stopped.
 
@@ -38,6 +37,7 @@ def generate(
         shard_size: UEs per file; it changes the files, never the content.
         overwrite: Delete another dataset that lies in `folder`.
         progress: Told of every finished shard.
+        source: Makes the arrays of a site.
 
     Raises:
         DatasetError: If the folder holds something else, is in use or cannot be written.
@@ -53,43 +53,36 @@ def generate(
         manifest = prepare_folder(plan, folder, shard_size, overwrite=overwrite)
         if manifest.state == "complete":
             return manifest
-        return _run(plan, folder, manifest, progress)
+        return _run(plan, folder, manifest, progress, source)
 
 
-def _run(plan: Plan, folder: Path, manifest: Manifest, progress: Progress) -> Manifest:
+def _run(
+    plan: Plan, folder: Path, manifest: Manifest, progress: Progress, source: MakeSource
+) -> Manifest:
     started = time.monotonic()
     done = finished_shards(folder)
     records = []
     completeness = {}
     for site in plan.sites:
-        search = plan.search(site)
+        shards = source(plan, site)
         for shard in site.shards(manifest.shard_size):
             record = done.get((site.scene.name, site.site.name, shard.part))
             if record is None:
-                record = _trace_shard(plan, folder, site, shard, search)
+                record = _write_shard(plan, folder, site, shard, shards.arrays(shard))
                 append_journal(folder, record)
             progress(site.key, shard.num_ues)
             records.append(record)
-        estimate = estimate_completeness(plan, site, search)
+        estimate = shards.completeness()
         if estimate is not None:
             completeness[site.key] = estimate
     manifest = manifest.model_copy(update={"completeness": completeness})
     return finish_dataset(plan, folder, manifest, records, time.monotonic() - started)
 
 
-def _trace_shard(
-    plan: Plan, folder: Path, site: SitePlan, shard: ShardPlan, search: SiteSearch
+def _write_shard(
+    plan: Plan, folder: Path, site: SitePlan, shard: ShardPlan, arrays: tuple[Arrays, Arrays]
 ) -> ShardRecord:
-    ues = _slice(site.ues, shard.first_ue, shard.first_ue + shard.num_ues)
-    materials = sorted(set(site.loaded.object_materials))
-    main, detail = assemble_shard(
-        search.trace(ues.position_m, plan.campaign.bands),
-        ues,
-        first_ue=shard.first_ue,
-        site=site.site,
-        settings=plan.campaign.tracer,
-        material_of_object=np.array([materials.index(m) for m in site.loaded.object_materials]),
-    )
+    main, detail = arrays
     record = ShardRecord(
         scene=site.scene.name,
         site=site.site.name,
@@ -110,18 +103,10 @@ def _trace_shard(
         "bands": [band.name for band in plan.campaign.bands],
         "carrier_hz": carriers,
     }
-    meshes = {"objects": list(site.loaded.object_names), "materials": materials}
+    meshes = {"objects": list(site.loaded.object_names), "materials": site.materials}
     paths_sha256 = write_shard(folder / record.file("paths"), "paths", main, common)
     detail_sha256 = write_shard(
         folder / record.file("detail"), "detail", detail, {**common, **meshes}
     )
     hashes = {"paths_sha256": paths_sha256, "detail_sha256": detail_sha256}
     return record.model_copy(update=hashes)
-
-
-def _slice(ues: SampledUEs, start: int, stop: int) -> SampledUEs:
-    return SampledUEs(
-        position_m=ues.position_m[start:stop],
-        track_id=ues.track_id[start:stop],
-        track_step=ues.track_step[start:stop],
-    )

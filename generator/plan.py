@@ -11,12 +11,13 @@ import numpy as np
 from raymark.campaign import Campaign, PositionsSampling, SceneChoice, read_campaign
 from raymark.config import config_hash, nearest
 from raymark.errors import ConfigError, SceneError
-from raymark.generator.sampling import SampledUEs, check_site, sample_ues
+from raymark.generator.sampling import SampledUEs, check_site, join_ues, sample_ues
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.search import SiteSearch, make_search
 from raymark.scenes import Scene, Site, check_material, get_scene
 from raymark.seeding import child_generator
 from raymark.shard import file_sha256
+from raymark.site import panels_of
 
 DEFAULT_SHARD_SIZE = 1000
 
@@ -30,6 +31,10 @@ class ShardPlan:
     part: int
     first_ue: int
     num_ues: int
+
+    def ues(self, site: "SitePlan") -> SampledUEs:
+        """Return its UEs."""
+        return site.ues.take(slice(self.first_ue, self.first_ue + self.num_ues))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,11 @@ class SitePlan:
     def key(self) -> str:
         """Name of the site within the dataset."""
         return f"{self.scene.name}/{self.site.name}"
+
+    @property
+    def materials(self) -> list[str]:
+        """ITU names of the scene's materials; `path/material` counts them."""
+        return sorted(set(self.loaded.object_materials))
 
     def shards(self, shard_size: int) -> Iterator[ShardPlan]:
         """Yield the shards of the site in order."""
@@ -181,11 +191,13 @@ def make_plan(campaign: Campaign) -> Plan:
 
 
 def _sites_of(scene: Scene, choice: SceneChoice) -> tuple[Site, ...]:
-    if choice.sites is None:
-        if not scene.sites:
-            raise SceneError(f"scene '{scene.name}' has no site; add one to its scene.yaml")
-        return scene.sites
-    return tuple(scene.site(name) for name in choice.sites)
+    if choice.sites is None and not scene.sites:
+        raise SceneError(
+            f"scene '{scene.name}' has no site; run `raymark scenes add-site {choice.name} --write`"
+        )
+    chosen = scene.sites if choice.sites is None else choice.sites
+    sites = [scene.site(x) if isinstance(x, str) else x for x in chosen]
+    return tuple(panel for site in sites for panel in panels_of(site, choice.num_panels))
 
 
 def _plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> Iterator[SitePlan]:
@@ -201,8 +213,14 @@ def _plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> It
         )
     for site in sites:
         check_site(loaded, site, scene=scene.name)
-        ues = sample_ues(campaign.sampling, loaded, site, seed=campaign.seed, scene=scene.name)
-        yield SitePlan(scene=scene, scene_hash=scene_hash, loaded=loaded, site=site, ues=ues)
+    ues = [
+        sample_ues(campaign.sampling, loaded, site, seed=campaign.seed, scene=scene.name)
+        for site in sites
+    ]
+    if campaign.shared_ues and not isinstance(campaign.sampling, PositionsSampling):
+        ues = [join_ues(ues)] * len(sites)
+    for site, own in zip(sites, ues, strict=True):
+        yield SitePlan(scene=scene, scene_hash=scene_hash, loaded=loaded, site=site, ues=own)
 
 
 def _check_position_files(sampling: PositionsSampling, scenes: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Where the UEs stand: outdoors, off the walls, on the ground, within a site's sector."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -67,6 +67,14 @@ class SampledUEs:
         """Return the number of UEs."""
         return len(self.position_m)
 
+    def take(self, rows: Int[np.ndarray, "row"] | slice) -> "SampledUEs":
+        """Return some of the UEs."""
+        return SampledUEs(
+            position_m=self.position_m[rows],
+            track_id=self.track_id[rows],
+            track_step=self.track_step[rows],
+        )
+
 
 def sample_ues(
     sampling: Sampling, caster: RayCaster, site: Site, *, seed: int, scene: str
@@ -87,6 +95,21 @@ def sample_ues(
             return _without_tracks(_jittered_grid(sampling, caster, site, seed, names))
         case UniformSampling():
             return _without_tracks(_uniform_points(sampling, caster, site, seed, names))
+
+
+def join_ues(parts: Sequence[SampledUEs]) -> SampledUEs:
+    """Put the UEs drawn around several sites into one list; tracks are numbered on."""
+    num_tracks = [int(part.track_id.max(initial=-1)) + 1 for part in parts]
+    first = np.cumsum([0, *num_tracks[:-1]])
+    tracks = [
+        np.where(part.track_id < 0, -1, part.track_id + start)
+        for part, start in zip(parts, first, strict=True)
+    ]
+    return SampledUEs(
+        position_m=np.concatenate([part.position_m for part in parts]),
+        track_id=np.concatenate(tracks).astype("i4"),
+        track_step=np.concatenate([part.track_step for part in parts]),
+    )
 
 
 def ground_height(caster: RayCaster, xy_m: XY) -> Float[np.ndarray, "n"]:

@@ -7,14 +7,24 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from raymark.config import Strict, nearest, read_yaml, validate
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd, expand_band
+from raymark.site import Site
 
 
 class SceneChoice(Strict):
     """A scene of the campaign, and which of its sites to use."""
 
     name: str = Field(description="Name of a built-in scene, or path of a scene folder")
-    sites: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="Site names; all if not given"
+    sites: tuple[str | Site, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Names of its sites, or sites of one's own; all of its if not given",
+    )
+    num_panels: int = Field(
+        default=1,
+        ge=1,
+        le=6,
+        exclude_if=lambda value: value == 1,
+        description="Panels of each site, turned evenly about it; each is a site of the dataset",
     )
     params: dict[str, float | int | str] = Field(
         default_factory=dict, description="Parameters of a procedural scene"
@@ -22,8 +32,10 @@ class SceneChoice(Strict):
 
     @field_validator("sites")
     @classmethod
-    def _sites_are_unique(cls, sites: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        _require_unique(list(sites or ()), "site")
+    def _sites_are_unique(
+        cls, sites: tuple[str | Site, ...] | None
+    ) -> tuple[str | Site, ...] | None:
+        _require_unique([x if isinstance(x, str) else x.name for x in sites or ()], "site")
         return sites
 
 
@@ -179,6 +191,11 @@ class Campaign(Strict):
     bands: tuple[Annotated[Band, BeforeValidator(expand_band)], ...] = Field(min_length=1)
     front_end: FrontEnd = FrontEnd()
     sampling: Sampling
+    shared_ues: bool = Field(
+        default=False,
+        exclude_if=lambda value: not value,
+        description="Every site of a scene sees the UEs drawn around each of them",
+    )
     tracer: TracerSettings = TracerSettings()
 
     @field_validator("scenes", mode="before")
@@ -199,6 +216,15 @@ class Campaign(Strict):
     def _bands_are_unique(cls, bands: tuple[Band, ...]) -> tuple[Band, ...]:
         _require_unique([band.name for band in bands], "band")
         return bands
+
+    @property
+    def sites_share_ues(self) -> bool:
+        """Whether the sites of a scene see the same UEs, numbered alike."""
+        return self.shared_ues or isinstance(self.sampling, PositionsSampling)
+
+    def front_end_at(self, band: Band) -> FrontEnd:
+        """Return the front-end of a band: its own, else the campaign's."""
+        return band.front_end or self.front_end
 
     @model_validator(mode="after")
     def _delays_do_not_alias(self) -> "Campaign":

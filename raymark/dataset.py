@@ -153,6 +153,11 @@ class Selection:
     band_index: int
     sites: tuple[SiteRecord, ...]
 
+    @property
+    def front_end(self) -> FrontEnd:
+        """The front-end at the selection's band."""
+        return self.dataset.manifest.campaign.front_end_at(self.band)
+
     @cached_property
     def _shards(self) -> tuple[ShardRecord, ...]:
         keys = [site.key for site in self.sites]
@@ -301,7 +306,7 @@ class Selection:
             DatasetError: If the range spans several sites, or `measured` lacks a generator.
         """
         paths = self.path_batch(start, stop).to(device)
-        front_end = self.dataset.manifest.campaign.front_end
+        front_end = self.front_end
         if kind == "oracle":
             return oracle_fingerprints(paths, front_end)
         if generator is None:

@@ -201,10 +201,9 @@ def _draw_gains(
     scene: str, selections: Sequence[Selection], tables: Sequence[pd.DataFrame]
 ) -> _Drawing:
     figure, axes = plots.new_figure(1, len(tables), panel_inches=(4.6, 4.2))
-    panel = selections[0].dataset.manifest.campaign.front_end.panel
-    element_gain_db = _ELEMENT_GAIN_DB[panel.element_pattern]
     for ax, selection, links in zip(axes, selections, tables, strict=True):
         carrier_hz = selection.band.carrier_hz
+        element_gain_db = _ELEMENT_GAIN_DB[selection.front_end.panel.element_pattern]
         plots.plot_gain_vs_distance(links, carrier_hz, element_gain_db=element_gain_db, ax=ax)
         ax.set_title(f"{scene} at {selection.band.name}")
     data = pd.concat([links[["band", *_LINK_KEYS, "distance_m", "gain_db"]] for links in tables])
@@ -243,7 +242,7 @@ def _has_several_paths(selection: Selection, link: int) -> bool:
 @plots.house_style()
 def _draw_link(scene: str, selection: Selection, link: int, seed: int) -> _Drawing:
     band = selection.band
-    front_end = selection.dataset.manifest.campaign.front_end
+    front_end = selection.front_end
     csi = _measured_csi(selection, link, seed)
     profile = plots.angle_delay_profile(csi, front_end.panel, band)
     paths = visible_paths(selection, link)

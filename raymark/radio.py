@@ -1,78 +1,20 @@
 """The radio front-end: bands, base-station panel, user equipment, impairments, and their limits."""
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from raymark.config import Strict, nearest
+from raymark.errors import ConfigError
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 BOLTZMANN_J_K = 1.380649e-23
 REFERENCE_TEMPERATURE_K = 290.0
+MIN_CARRIER_HZ, MAX_CARRIER_HZ = 1e8, 3e11
 
 Polarization = Literal["V", "H"]
 ElementPattern = Literal["tr38901", "iso", "dipole"]
-
-
-class Band(Strict):
-    """One carrier with its grid of subcarriers and the receiver noise at the base station."""
-
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$", description="Short name, used in file names"
-    )
-    carrier_hz: float = Field(ge=1e8, le=3e11, description="Carrier frequency [Hz]")
-    bandwidth_hz: float = Field(
-        default=50e6, gt=0, le=1e10, description="Span of the subcarrier grid [Hz]"
-    )
-    num_subcarriers: int = Field(default=64, ge=2, le=4096, description="Tones that are kept")
-    noise_figure_db: float = Field(
-        default=5.0, ge=0, le=30, description="Noise figure of the base station's receiver [dB]"
-    )
-
-    @property
-    def wavelength_m(self) -> float:
-        """Wavelength [m]."""
-        return SPEED_OF_LIGHT_M_S / self.carrier_hz
-
-    @property
-    def subcarrier_spacing_hz(self) -> float:
-        """Distance between neighbouring tones [Hz]."""
-        return self.bandwidth_hz / self.num_subcarriers
-
-    @property
-    def unambiguous_range_m(self) -> float:
-        """Path length at which the delay of a path wraps around the grid of tones [m]."""
-        return SPEED_OF_LIGHT_M_S / self.subcarrier_spacing_hz
-
-    @property
-    def noise_power_w(self) -> float:
-        """Thermal noise k T B F over the whole bandwidth [W]."""
-        factor: float = 10 ** (self.noise_figure_db / 10)
-        return BOLTZMANN_J_K * REFERENCE_TEMPERATURE_K * self.bandwidth_hz * factor
-
-
-BAND_PRESETS = {
-    "2.6GHz": Band(name="2.6GHz", carrier_hz=2.6e9, noise_figure_db=5.0),
-    "6GHz": Band(name="6GHz", carrier_hz=6e9, noise_figure_db=5.0),
-    "28GHz": Band(name="28GHz", carrier_hz=28e9, noise_figure_db=7.0),
-}
-
-
-def expand_band(value: Any) -> Any:
-    """Replace the name of a band preset by the band; leave a mapping as it is.
-
-    Raises:
-        ValueError: If the name is no preset (the nearest is offered).
-    """
-    if not isinstance(value, str):
-        return value
-    if value not in BAND_PRESETS:
-        known = list(BAND_PRESETS)
-        raise ValueError(
-            f"unknown band '{value}'{nearest(value, known)} (presets: {', '.join(known)}; "
-            "any other carrier is a mapping with 'name' and 'carrier_hz')"
-        )
-    return BAND_PRESETS[value]
 
 
 class Panel(Strict):
@@ -137,13 +79,13 @@ class Impairments(Strict):
 
 
 class FrontEnd(Strict):
-    """What turns paths into CSI: panel, user equipment and impairments (the same at each band)."""
+    """What turns paths into CSI: panel, user equipment and impairments."""
 
     panel: Panel = Panel()
     ue: UserEquipment = UserEquipment()
     impairments: Impairments = Impairments()
 
-    def noise_variance(self, band: Band) -> float:
+    def noise_variance(self, band: "Band") -> float:
         """Return the variance of the noise on one CSI entry (the channel gain has unit 1).
 
         The UE spreads its power evenly over the tones and sends known unit pilots, so the
@@ -151,3 +93,128 @@ class FrontEnd(Strict):
         """
         tx_power_w: float = 10 ** ((self.ue.tx_power_dbm - 30) / 10)
         return band.noise_power_w / tx_power_w
+
+
+class Band(Strict):
+    """One carrier with its grid of subcarriers and the receiver noise at the base station."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$", description="Short name, used in file names"
+    )
+    carrier_hz: float = Field(
+        ge=MIN_CARRIER_HZ, le=MAX_CARRIER_HZ, description="Carrier frequency [Hz]"
+    )
+    bandwidth_hz: float = Field(
+        default=50e6, gt=0, le=1e10, description="Span of the subcarrier grid [Hz]"
+    )
+    num_subcarriers: int = Field(default=64, ge=2, le=4096, description="Tones that are kept")
+    noise_figure_db: float = Field(
+        default=5.0, ge=0, le=30, description="Noise figure of the base station's receiver [dB]"
+    )
+    front_end: FrontEnd | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Replaces the campaign's front-end at this band",
+    )
+
+    @property
+    def wavelength_m(self) -> float:
+        """Wavelength [m]."""
+        return SPEED_OF_LIGHT_M_S / self.carrier_hz
+
+    @property
+    def subcarrier_spacing_hz(self) -> float:
+        """Distance between neighbouring tones [Hz]."""
+        return self.bandwidth_hz / self.num_subcarriers
+
+    @property
+    def unambiguous_range_m(self) -> float:
+        """Path length at which the delay of a path wraps around the grid of tones [m]."""
+        return SPEED_OF_LIGHT_M_S / self.subcarrier_spacing_hz
+
+    @property
+    def noise_power_w(self) -> float:
+        """Thermal noise k T B F over the whole bandwidth [W]."""
+        factor: float = 10 ** (self.noise_figure_db / 10)
+        return BOLTZMANN_J_K * REFERENCE_TEMPERATURE_K * self.bandwidth_hz * factor
+
+
+def _nr_noise_figure_db(carrier_hz: float) -> float:
+    """Return the noise figure that is assumed unless a band states its own (our decision) [dB]."""
+    if carrier_hz < 7.125e9:
+        return 5.0
+    return 6.0 if carrier_hz < 24.25e9 else 7.0
+
+
+def _carrier(name: str, carrier_hz: float) -> Band:
+    return Band(name=name, carrier_hz=carrier_hz, noise_figure_db=_nr_noise_figure_db(carrier_hz))
+
+
+BAND_PRESETS = {
+    name: _carrier(name, carrier_ghz * 1e9)
+    for name, carrier_ghz in {
+        "2.6GHz": 2.6,
+        "6GHz": 6.0,
+        "28GHz": 28.0,
+        # 5G NR, FR1: centres of the bands of TS 38.101-1, table 5.2-1.
+        "n41": 2.593,
+        "n78": 3.55,
+        "n79": 4.7,
+        "n104": 6.775,
+        # FR3 candidates: centres of two ranges under study for WRC-27 (agenda item 1.7).
+        "FR3-7.8GHz": 7.7625,
+        "FR3-15GHz": 15.075,
+        # FR2: centres of the bands of TS 38.101-2, table 5.2-1.
+        "n258": 25.875,
+        "n261": 27.925,
+        "n257": 28.0,
+        "n260": 38.5,
+    }.items()
+}
+"""Bands by name; all span 50 MHz by 64 tones, which is unambiguous up to 384 m."""
+
+_CARRIER = re.compile(r"(\d+(?:\.\d+)?)(GHz|MHz)")
+
+
+def expand_band(value: Any) -> Any:
+    """Replace the name of a preset, or a carrier such as "39GHz", by the band.
+
+    A mapping without `carrier_hz` starts from the band that its `name` names.
+
+    Raises:
+        ValueError: If the name is neither (the nearest preset is offered).
+    """
+    if isinstance(value, dict) and "carrier_hz" not in value and isinstance(value.get("name"), str):
+        return {**_named_band(value["name"]).model_dump(), **value}
+    return _named_band(value) if isinstance(value, str) else value
+
+
+def parse_bands(text: str) -> tuple[Band, ...]:
+    """Read the names of bands, separated by commas.
+
+    Raises:
+        ConfigError: If one is neither a preset nor a carrier.
+    """
+    try:
+        return tuple(_named_band(name.strip()) for name in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"{error} in '{text}'") from error
+
+
+def _named_band(name: str) -> Band:
+    if name in BAND_PRESETS:
+        return BAND_PRESETS[name]
+    match = _CARRIER.fullmatch(name)
+    if match is None:
+        known = list(BAND_PRESETS)
+        raise ValueError(
+            f"unknown band '{name}'{nearest(name, known)} (presets: {', '.join(known)}; any other "
+            "is a carrier such as 39GHz, or a mapping with 'name' and 'carrier_hz')"
+        )
+    carrier_hz = float(match[1]) * {"GHz": 1e9, "MHz": 1e6}[match[2]]
+    if not MIN_CARRIER_HZ <= carrier_hz <= MAX_CARRIER_HZ:
+        raise ValueError(
+            f"the carrier of band '{name}' must be from {MIN_CARRIER_HZ / 1e9:g} to "
+            f"{MAX_CARRIER_HZ / 1e9:g} GHz"
+        )
+    return _carrier(name, carrier_hz)

@@ -3,7 +3,6 @@
 import hashlib
 import importlib
 import importlib.util
-import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, runtime_checkable
@@ -13,23 +12,9 @@ from pydantic import Field
 from raymark.config import Strict, canonical_json, nearest, read_yaml, validate
 from raymark.errors import SceneError
 from raymark.registry import Registry
+from raymark.site import Site
 
 Params = dict[str, float | int | str]
-
-
-class Site(Strict):
-    """A base station: where its panel stands and where it looks."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    position_m: tuple[float, float, float] = Field(description="Centre of the panel [m]")
-    azimuth_deg: float = Field(ge=-180, le=180, description="Boresight from +x towards +y [deg]")
-    downtilt_deg: float = Field(default=0.0, ge=-90, le=90, description="Positive looks down [deg]")
-    note: str = ""
-
-    @property
-    def orientation_rad(self) -> tuple[float, float, float]:
-        """Yaw, pitch (positive looks down) and roll [rad]."""
-        return math.radians(self.azimuth_deg), math.radians(self.downtilt_deg), 0.0
 
 
 class SceneSettings(Strict):

@@ -88,7 +88,7 @@ def estimates(
     selection: Selection, num_links: int, num_extracted: int, direct_only: bool
 ) -> Iterator[EstimatedPaths]:
     """Yield the paths estimated from the noisy CSI of each batch."""
-    front_end = selection.dataset.manifest.campaign.front_end
+    front_end = selection.front_end
     for start in range(0, num_links, DEFAULT_BATCH_SIZE):
         paths = selection.path_batch(start, min(start + DEFAULT_BATCH_SIZE, num_links))
         if direct_only:

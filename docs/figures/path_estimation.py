@@ -113,7 +113,7 @@ def compare_scene(
     selection: Selection, label: int, num_links: int, max_num_paths: int
 ) -> Comparison:
     """Estimate evenly spaced links of one scene from fresh noise, seed 1."""
-    front_end = selection.dataset.manifest.campaign.front_end
+    front_end = selection.front_end
     links = np.flatnonzero(selection.los == label)
     links = links[np.linspace(0, len(links) - 1, num_links).astype(int)]
     oracle = pick_links(selection.path_batch(0, len(selection)), torch.from_numpy(links))

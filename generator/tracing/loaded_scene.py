@@ -33,11 +33,11 @@ class LoadedScene:
     """
 
     def __init__(self, xml_path: Path, front_end: FrontEnd, *, weld_edges: bool = False) -> None:
-        """Load the geometry and set the element patterns.
+        """Load the geometry.
 
         Args:
             xml_path: Mitsuba scene.
-            front_end: Patterns of panel elements and UEs.
+            front_end: Patterns of panel elements and UEs, at bands that have none of their own.
             weld_edges: Let edges that separate meshes have in common diffract.
 
         Raises:
@@ -46,16 +46,15 @@ class LoadedScene:
         """
         adapter.require_supported_version()
         self.sionna = _load(xml_path)
-        panel, ue = front_end.panel, front_end.ue
-        self.sionna.tx_array = _single_antenna(panel.element_pattern, panel.polarization)
-        self.sionna.rx_array = _single_antenna(ue.element_pattern, ue.polarization)
+        self._front_end = front_end
         self._weld_edges = weld_edges
         meshes = adapter.read_meshes(self.sionna)
         self.triangles: Triangles = adapter.read_triangles(meshes)
         self.object_names = tuple(mesh.name for mesh in meshes)
         self.object_materials = tuple(mesh.material for mesh in meshes)
-        ids = [mesh.shape_id for mesh in meshes]
-        self._object_of_shape = np.full(max(ids) + 1, -1, dtype="i4")
+        ids = np.array([mesh.shape_id for mesh in meshes])
+        self._shape_ids = ids
+        self._object_of_shape = np.full(ids.max() + 1, -1, dtype="i4")
         self._object_of_shape[ids] = np.arange(len(ids))
 
     @property
@@ -121,13 +120,39 @@ class LoadedScene:
             return no_paths(buffer.depth_dim_size, len(bands))
         amplitude, delay_s = [], np.zeros(0)
         for band in bands:
-            self.sionna.frequency = band.carrier_hz
+            self._tune(band)
             values, delay_s = adapter.compute_fields(
                 self.sionna, buffer, endpoints, num_rays=num_rays
             )
             amplitude.append(values)
         paths = self._to_numpy(buffer, endpoints, delay_s, np.array(amplitude, dtype="c8"))
         return paths.take(np.flatnonzero(np.abs(paths.amplitude[0]) > 0))
+
+    def fields_of(
+        self, paths: TracedPaths, endpoints: Endpoints, bands: tuple[Band, ...]
+    ) -> Complex[np.ndarray, "band path"]:
+        """Compute the fields of reflected paths whose geometry is known, at other bands.
+
+        Args:
+            paths: Found by the chain search of this scene; their amplitudes are not read.
+            endpoints: Their BS and UEs.
+            bands: Carriers.
+        """
+        amplitude = np.zeros((len(bands), len(paths.ue_index)), dtype="c8")
+        if amplitude.size:
+            buffer = adapter.stored_buffer(paths, self._shape_ids)
+            for i, band in enumerate(bands):
+                self._tune(band)
+                amplitude[i], _ = adapter.compute_fields(self.sionna, buffer, endpoints, num_rays=1)
+        return amplitude
+
+    def _tune(self, band: Band) -> None:
+        """Set carrier and element patterns."""
+        self.sionna.frequency = band.carrier_hz
+        front_end = band.front_end or self._front_end
+        panel, ue = front_end.panel, front_end.ue
+        self.sionna.tx_array = _single_antenna(panel.element_pattern, panel.polarization)
+        self.sionna.rx_array = _single_antenna(ue.element_pattern, ue.polarization)
 
     def _to_numpy(
         self,

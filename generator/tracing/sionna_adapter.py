@@ -15,7 +15,7 @@ from jaxtyping import Bool, Complex, Float, Int
 
 from raymark.errors import RuntimeUnavailableError
 from raymark.generator.tracing.backend import dr, mi, rt
-from raymark.generator.tracing.paths import EDGE_SLOT, Candidates
+from raymark.generator.tracing.paths import EDGE_SLOT, Candidates, TracedPaths
 from raymark.generator.tracing.tables import HalfEdges, Planes, Triangles, Wedges
 
 # isort: split
@@ -42,6 +42,7 @@ __all__ = [
     "real",
     "require_supported_version",
     "solver_candidates",
+    "stored_buffer",
     "unsigned",
     "validate",
     "wedge_rows",
@@ -247,20 +248,62 @@ def candidate_buffer(
     code = reflects * int(rt.InteractionType.SPECULAR)
     code = code + diffracts * int(rt.InteractionType.DIFFRACTION)
     present = reflects | diffracts
-    buffer._interaction_types = mi.TensorXu(aligned(code, "u4"))
-    buffer._shapes = mi.TensorXu(aligned(np.where(present, triangles.shape_id[triangle], 0), "u4"))
-    buffer._primitives = mi.TensorXu(
-        aligned(np.where(present, triangles.primitive[triangle], 0), "u4")
+    _write_interactions(
+        buffer,
+        code=code,
+        shape=np.where(present, triangles.shape_id[triangle], 0),
+        primitive=np.where(present, triangles.primitive[triangle], 0),
+        vertex_m=vertex,
+        ue_index=candidates.ue_index,
     )
-    for axis, name in enumerate(("_vertices_x", "_vertices_y", "_vertices_z")):
-        setattr(buffer, name, mi.TensorXf(aligned(vertex[..., axis], "f4")))
-    buffer._tgt_indices = unsigned(candidates.ue_index)
-    buffer._probs = mi.TensorXf(aligned(np.ones((size, depth)), "f4"))
-    buffer._tensor_width_lit = size * depth
-    buffer._tensor_width = dr.opaque(mi.UInt32, size * depth)
     if wedges is not None:
         buffer._diffracting_wedges = _wedge_geometry(candidates, triangles, wedges)
     return buffer
+
+
+def stored_buffer(paths: TracedPaths, shape_ids: Int[np.ndarray, "object"]) -> PathsBuffer:
+    """Write paths whose geometry is known into Sionna's buffer, ready for their fields.
+
+    Args:
+        paths: None of them diffracted: Sionna's diffracted fields also hang on vertices beyond the
+            last interaction, which only a search leaves in the buffer.
+        shape_ids: The ray tracer's number of each object.
+    """
+    size, depth = paths.interaction.shape
+    present = paths.interaction > 0
+    buffer = PathsBuffer(size, depth, False)
+    shape = np.where(present, shape_ids[paths.object_index], 0)
+    _write_interactions(
+        buffer,
+        code=paths.interaction,
+        shape=shape,
+        primitive=np.where(present, paths.primitive, 0),
+        vertex_m=paths.vertex_m,
+        ue_index=paths.ue_index,
+    )
+    buffer._valid = dr.full(mi.Bool, True, size)
+    return buffer
+
+
+def _write_interactions(
+    buffer: PathsBuffer,
+    *,
+    code: np.ndarray,
+    shape: np.ndarray,
+    primitive: np.ndarray,
+    vertex_m: np.ndarray,
+    ue_index: np.ndarray,
+) -> None:
+    """Fill a buffer; arrays are `[path, depth]`, vertices `[path, depth, 3]`."""
+    buffer._interaction_types = mi.TensorXu(aligned(code, "u4"))
+    buffer._shapes = mi.TensorXu(aligned(shape, "u4"))
+    buffer._primitives = mi.TensorXu(aligned(primitive, "u4"))
+    for axis, name in enumerate(("_vertices_x", "_vertices_y", "_vertices_z")):
+        setattr(buffer, name, mi.TensorXf(aligned(vertex_m[..., axis], "f4")))
+    buffer._tgt_indices = unsigned(ue_index)
+    buffer._probs = mi.TensorXf(aligned(np.ones(code.shape), "f4"))
+    buffer._tensor_width_lit = code.size
+    buffer._tensor_width = dr.opaque(mi.UInt32, code.size)
 
 
 def validate(

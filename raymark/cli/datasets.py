@@ -1,5 +1,7 @@
 """Commands that make datasets and read them."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +12,7 @@ from rich.text import Text
 from raymark.cli.options import INTERRUPTED, Overwrite, Seed
 from raymark.console import cell, deferred_interrupt, duration, err, print_error, progress_bar
 from raymark.console import out as console_out
+from raymark.errors import ConfigError
 from raymark.schema import FingerprintKind, ProfileMethod
 
 app = typer.Typer()
@@ -88,17 +91,32 @@ def plan(
 
 @app.command()
 def generate(
-    campaign: CampaignArgument,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the dataset")],
+    campaign: Annotated[
+        str | None, typer.Argument(metavar="CAMPAIGN", help="Name of a preset, or a YAML file")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the dataset")] = None,
     shard_size: ShardSize = 1000,
     overwrite: Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing")] = (
         False
     ),
+    extend: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Dataset that gets the --bands, in place")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Bands to add, such as 39GHz,n78; needs --extend")
+    ] = None,
 ) -> None:
-    """Make a dataset; the same command goes on where an interrupted run stopped."""
+    """Make a dataset, or add bands to one; the same command goes on where it was interrupted."""
     from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
 
+    if extend is not None:
+        if campaign is not None or bands is None:
+            raise ConfigError("--extend DIR needs --bands, and no campaign")
+        _extend(extend, bands, out, dry_run=dry_run)
+        return
+    if campaign is None or out is None or bands is not None:
+        raise ConfigError("give a CAMPAIGN and --out DIR, or --extend DIR and --bands")
     loaded = load_campaign(campaign)
     err.print("Loading scenes and drawing UEs ...")
     made = make_plan(loaded)
@@ -107,6 +125,25 @@ def generate(
         return
     make_dataset(made, out, shard_size=shard_size, overwrite=overwrite)
     print_summary(out)
+
+
+def _extend(folder: Path, bands: str, out: Path | None, *, dry_run: bool) -> None:
+    from raymark.generator.extension import (  # noqa: PLC0415
+        extend_dataset,
+        open_for_extension,
+        plan_extension,
+    )
+    from raymark.radio import parse_bands  # noqa: PLC0415
+
+    dataset = open_for_extension(folder)
+    err.print("Loading scenes and drawing UEs ...")
+    made = plan_extension(dataset, parse_bands(bands))
+    if dry_run:
+        console_out.print(f"{made.num_links} links would get {bands}; nothing was written")
+        return
+    with _tracing_bar(made.num_links, folder) as on_shard:
+        extend_dataset(dataset, made, out, progress=on_shard)
+    print_summary(out or folder)
 
 
 @app.command()
@@ -212,19 +249,26 @@ def make_dataset(made: Any, out: Path, *, shard_size: int = 1000, overwrite: boo
     """Generate with a progress bar; Ctrl-C stops after a shard."""
     from raymark.generator.generate import generate as run  # noqa: PLC0415
 
+    with _tracing_bar(made.num_links, out) as on_shard:
+        run(made, out, shard_size=shard_size, overwrite=overwrite, progress=on_shard)
+
+
+@contextmanager
+def _tracing_bar(num_links: int, folder: Path) -> Iterator[Callable[[str, int], None]]:
+    """Show progress; Ctrl-C ends the command after the shard in progress."""
     try:
         with (
             deferred_interrupt() as stop_if_asked,
-            progress_bar("tracing", made.num_links, "UEs") as advance,
+            progress_bar("tracing", num_links, "UEs") as advance,
         ):
 
             def on_shard(_site: str, count: int) -> None:
                 advance(count)
                 stop_if_asked()
 
-            run(made, out, shard_size=shard_size, overwrite=overwrite, progress=on_shard)
+            yield on_shard
     except KeyboardInterrupt:
-        err.print(f"interrupted; nothing is lost: run the same command to go on in {out}")
+        err.print(f"interrupted; nothing is lost: run the same command to go on in {folder}")
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -103,7 +103,7 @@ def test_plan_says_so_when_the_scene_has_no_site(write_scene: Callable[..., Path
     plate = trimesh.creation.box(bounds=[[-200, -200, -1], [200, 200, 0]])
     scene = write_scene("no_site", {"ground": (plate, "concrete")}, [])
 
-    with pytest.raises(SceneError, match="scene 'no_site' has no site; add one"):
+    with pytest.raises(SceneError, match="scene 'no_site' has no site; run `raymark scenes add-site .*no_site --write`"):
         plan(scene)
 
 

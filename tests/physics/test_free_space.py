@@ -124,3 +124,23 @@ def test_direct_path_has_both_element_gains_when_ue_is_tr38901_too(
     paths = data.select(scene="face_to_face", band="6GHz").path_table(0, 1)
     friis = SPEED_OF_LIGHT_M_S / 6e9 / (4 * np.pi * 100)
     assert 20 * np.log10(np.abs(paths.amplitude[0]) / friis) == pytest.approx(16.0, abs=1e-3)
+
+
+def test_panel_is_the_bands_own_when_it_has_one(
+    far_ground: Path, trace_points: Callable[..., Dataset]
+) -> None:
+    """Off boresight the 3GPP element differs from an isotropic one; see the tests above."""
+    positions = [[80.0, 60.0, 0.0], [100.0, 5.0, -20.0]]
+    element = {"num_rows": 1, "num_cols": 1, "element_pattern": "tr38901"}
+    own = {"name": "28GHz", "bandwidth_hz": 5e6, "front_end": {"panel": element}}
+    mixed = trace_points(far_ground, positions, bands=["6GHz", own, "2.6GHz"], max_depth=0)
+    iso = trace_points(far_ground, positions, max_depth=0)
+    both = trace_points(far_ground, positions, front_end={"panel": element}, max_depth=0)
+
+    for band, reference in {"2.6GHz": iso, "6GHz": iso, "28GHz": both}.items():
+        found = mixed.select(scene="far_ground", band=band)
+        expected = reference.select(scene="far_ground", band=band).path_table(0, 2)
+        np.testing.assert_array_equal(found.path_table(0, 2).amplitude, expected.amplitude)
+    assert (
+        mixed.select(scene="far_ground", band="28GHz").front_end.panel.element_pattern == "tr38901"
+    )

@@ -131,11 +131,70 @@ def test_campaign_raises_when_a_band_is_absurd(band: dict[str, Any], message: st
 
 def test_campaign_offers_the_nearest_when_a_band_is_unknown() -> None:
     message = (
-        r"unknown band '26GHz'; did you mean '2\.6GHz'\? \(presets: 2\.6GHz, 6GHz, 28GHz; .*"
+        r"unknown band '26Ghz'; did you mean '2\.6GHz'\? \(presets: 2\.6GHz, 6GHz, 28GHz, .*"
         r"at campaign\.yaml: bands\[1\]"
     )
     with pytest.raises(ConfigError, match=message):
-        parse(changed("bands", ["6GHz", "26GHz"]))
+        parse(changed("bands", ["6GHz", "26Ghz"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "carrier_hz", "noise_figure_db"),
+    [("39GHz", 39e9, 7.0), ("7.5GHz", 7.5e9, 6.0), ("900MHz", 9e8, 5.0), ("n78", 3.55e9, 5.0)],
+)
+def test_campaign_takes_a_carrier_when_it_is_a_name(
+    name: str, carrier_hz: float, noise_figure_db: float
+) -> None:
+    band = parse(changed("bands", [name])).bands[0]
+
+    assert band == Band(name=name, carrier_hz=carrier_hz, noise_figure_db=noise_figure_db)
+
+
+def test_band_starts_from_its_name_when_a_mapping_gives_no_carrier() -> None:
+    band = parse(changed("bands", [{"name": "39GHz", "num_subcarriers": 128}])).bands[0]
+
+    assert (band.carrier_hz, band.num_subcarriers, band.noise_figure_db) == (39e9, 128, 7.0)
+
+
+def test_campaign_names_the_place_when_a_carrier_is_out_of_range() -> None:
+    message = r"carrier of band '500GHz' must be from 0\.1 to 300 GHz.* at campaign\.yaml: bands"
+    with pytest.raises(ConfigError, match=message):
+        parse(changed("bands", ["500GHz"]))
+
+
+def test_front_end_is_the_bands_own_when_it_has_one() -> None:
+    panel = {"num_rows": 16, "num_cols": 16}
+    bands = ["6GHz", {"name": "28GHz", "front_end": {"panel": panel}}]
+    campaign = parse(changed("bands", bands))
+
+    sizes = [campaign.front_end_at(band).panel.num_antennas for band in campaign.bands]
+    assert sizes == [64, 256]
+
+
+def test_campaign_keeps_its_hash_when_new_options_are_not_used() -> None:
+    """The hash of a published campaign, written down before these options existed."""
+    data = load_campaign("small").model_dump(mode="json")
+
+    assert not {"shared_ues"} & set(data)
+    assert "front_end" not in data["bands"][0]
+    assert "num_panels" not in data["scenes"][0]
+
+
+def test_sites_are_the_users_own_when_they_are_mappings() -> None:
+    own = {"name": "mast", "position_m": [8.5, 21.0, 30.0], "azimuth_deg": 170.0}
+    campaign = parse(changed("scenes", [{"name": "munich", "sites": ["bs0", own]}]))
+    ((_, sites),) = check_campaign(campaign)
+
+    assert [(site.name, site.azimuth_deg) for site in sites] == [("bs0", 45.0), ("mast", 170.0)]
+
+
+def test_each_site_has_three_panels_when_three_are_asked_for() -> None:
+    campaign = parse(changed("scenes", [{"name": "munich", "num_panels": 3}]))
+    ((_, sites),) = check_campaign(campaign)
+
+    assert [site.name for site in sites] == ["bs0-p0", "bs0-p1", "bs0-p2"]
+    assert [site.azimuth_deg for site in sites] == [45.0, 165.0, -75.0]
+    assert {site.position_m for site in sites} == {(8.5, 21.0, 27.0)}
 
 
 def test_campaign_takes_any_carrier_when_given_as_a_mapping() -> None:

@@ -25,8 +25,12 @@ from raymark.benchmark.task import (
     Task,
 )
 from raymark.benchmark.task_data import Splits
-from raymark.dataset import Dataset
+from raymark.campaign import Campaign
+from raymark.config import validate
+from raymark.dataset import Dataset, open_dataset
 from raymark.errors import SplitError
+from raymark.generator.generate import generate
+from raymark.generator.plan import make_plan
 from raymark.schema import NLOS
 
 WINDOW_SIZE = 4
@@ -353,3 +357,56 @@ def test_split_is_refused_in_one_sentence_when_there_are_too_few_ues(
         split_of(two_site_dataset, kind, "two_sites", **changes)
 
     assert "\n" not in str(caught.value)
+
+
+def shared_yard(dataset: Dataset, sampling: dict[str, Any]) -> Campaign:
+    """The campaign of the yard alone, whose two sites see the same UEs."""
+    data = dataset.manifest.campaign.model_dump(mode="json")
+    return validate(
+        Campaign,
+        {**data, "name": "shared", "scenes": data["scenes"][1:], **sampling},
+        where="shared",
+    )
+
+
+@pytest.fixture(scope="module")
+def shared_dataset(benchmark_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("shared") / "dataset"
+    generate(make_plan(shared_yard(benchmark_dataset, {"shared_ues": True})), folder)
+    return open_dataset(folder)
+
+
+def test_sites_see_the_ues_of_all_when_they_are_shared(
+    shared_dataset: Dataset, benchmark_dataset: Dataset
+) -> None:
+    own = links_of(benchmark_dataset, "yard")
+    shared = links_of(shared_dataset, "yard")
+    west, east = (shared[shared["site"] == site] for site in ("west", "east"))
+
+    np.testing.assert_array_equal(west[["x_m", "y_m"]], own[["x_m", "y_m"]])
+    np.testing.assert_array_equal(west[["x_m", "y_m"]], east[["x_m", "y_m"]])
+    assert west["track_id"].nunique() == own.groupby("site")["track_id"].nunique().sum()
+
+
+@each_kind
+def test_no_walk_is_in_training_and_test_when_sites_share_ues(
+    kind: str, shared_dataset: Dataset
+) -> None:
+    split = split_of(shared_dataset, kind)
+    links = links_of(shared_dataset, "yard")
+    positions = links[["x_m", "y_m"]].apply(tuple, axis=1)
+
+    test, train = (set(positions[parts_of(split) == part]) for part in (TEST, TRAIN))
+    assert test
+    assert train
+    assert not test & train
+
+
+def test_split_raises_when_a_shared_walk_is_divided_by_site(shared_dataset: Dataset) -> None:
+    split = split_of(shared_dataset, "random-tracks")
+    links = links_of(shared_dataset, "yard")
+    test = links.iloc[split.rows(TEST)[0]]
+    twin = np.flatnonzero((links["walk"] == test["walk"]) & (links["site"] != test["site"]))[0]
+
+    with pytest.raises(SplitError, match="lies in two parts"):
+        check_split(edited(split, int(twin), part=TRAIN), links)

@@ -1,0 +1,211 @@
+"""Add bands to a dataset that exists: fields are computed on its stored geometry.
+
+The result is what the dataset would hold had the bands been there from the start, to the bit:
+paths are found, ranked and cut off by the first band alone. Some links cannot be served from what
+is stored and are searched again: those that lost paths, whose power at the new band is part of a
+dataset, and those with a diffracted path, whose field in Sionna RT hangs on more than its geometry.
+"""
+
+import shutil
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Complex
+
+from raymark.campaign import Campaign
+from raymark.config import validate
+from raymark.dataset import Dataset, open_dataset
+from raymark.errors import DatasetError
+from raymark.generator.assembly import Arrays
+from raymark.generator.folder import changed_software, locked
+from raymark.generator.generate import Progress, generate
+from raymark.generator.plan import Plan, ShardPlan, SitePlan, make_plan
+from raymark.generator.site_tracing import ShardSource, TracedSite, assemble
+from raymark.generator.tracing import sionna_adapter as adapter
+from raymark.generator.tracing.paths import TracedPaths
+from raymark.generator.tracing.search import SiteSearch
+from raymark.manifest import Completeness, Manifest
+from raymark.radio import Band
+from raymark.schema import DIFFRACTION, NOTHING_TRUNCATED_DB
+from raymark.shard import writable
+
+
+def plan_extension(dataset: Dataset, bands: tuple[Band, ...]) -> Plan:
+    """Return the plan of a dataset with further bands.
+
+    Raises:
+        ConfigError: If a band is there already, or cannot be used with the campaign.
+        SceneError: If a material is undefined at a band.
+        DatasetError: If scenes, UEs or software are no longer those of the dataset.
+    """
+    manifest = dataset.manifest
+    changed = changed_software(manifest)
+    if changed:
+        raise DatasetError(
+            f"{dataset.folder} was made with {changed}; add bands with those versions, or generate "
+            "it anew"
+        )
+    data = manifest.campaign.model_dump(mode="json")
+    data["bands"] += [band.model_dump(mode="json") for band in bands]
+    plan = make_plan(validate(Campaign, data, where=f"{dataset.folder} with further bands"))
+    _require_same_sites(dataset, plan)
+    return plan
+
+
+def extend_dataset(
+    dataset: Dataset,
+    plan: Plan,
+    out: Path | None = None,
+    *,
+    progress: Progress = lambda _site, _count: None,
+) -> Manifest:
+    """Add the bands of a plan to a dataset, or go on where an interrupted run stopped.
+
+    The result is made beside the dataset and takes its place when it is complete.
+
+    Args:
+        dataset: A finished dataset.
+        plan: Of `plan_extension`.
+        out: Folder of the result; the dataset itself is then left as it is.
+        progress: Told of every finished shard.
+
+    Raises:
+        DatasetError: If a file of the dataset is missing or was changed, or if nothing can be
+            written.
+    """
+    folder, shard_size = dataset.folder, dataset.manifest.shard_size
+    source = _source(dataset)
+    if out is not None:
+        return generate(plan, out, shard_size=shard_size, progress=progress, source=source)
+    beside = _beside(folder, "extended")
+    with locked(folder):
+        manifest = generate(plan, beside, shard_size=shard_size, progress=progress, source=source)
+        with writable(folder):
+            folder.rename(_beside(folder, "before"))
+            beside.rename(folder)
+            shutil.rmtree(_beside(folder, "before"))
+    return manifest
+
+
+def open_for_extension(folder: Path) -> Dataset:
+    """Open a dataset; one whose replacement was cut off is put back in its place first.
+
+    Raises:
+        DatasetError: If the folder holds no finished dataset.
+    """
+    if not folder.exists() and _beside(folder, "before").exists():
+        with writable(folder):
+            _beside(folder, "before").rename(folder)
+    return open_dataset(folder)
+
+
+class ExtendedSite:
+    """Adds bands to the stored shards of one site."""
+
+    def __init__(self, plan: Plan, site: SitePlan, dataset: Dataset) -> None:
+        """Remember what is to be extended; nothing is computed yet."""
+        self._plan, self._site, self._dataset = plan, site, dataset
+        stored = dataset.manifest.shards
+        of_site = [r for r in stored if f"{r.scene}/{r.site}" == site.key]
+        self._records = {record.part: record for record in of_site}
+        self._new_bands = plan.campaign.bands[len(dataset.bands) :]
+
+    def arrays(self, shard: ShardPlan) -> tuple[Arrays, Arrays]:
+        """Return the stored arrays of one shard with rows for the new bands.
+
+        Raises:
+            DatasetError: If the search finds other paths than it once did.
+        """
+        record = self._records[shard.part]
+        main = self._dataset.load_shard(record)
+        detail = self._dataset.load_shard(record, "detail")
+        is_searched = _needs_search(main)
+        of_searched = np.repeat(is_searched, np.diff(main["link/path_offset"]))
+        num_new = len(self._new_bands)
+        amplitude = np.zeros((num_new, len(of_searched)), dtype="c8")
+        truncated_db = np.full((num_new, shard.num_ues), NOTHING_TRUNCATED_DB, dtype="f4")
+        amplitude[:, ~of_searched] = self._fields(shard, main, detail, ~of_searched)
+        if is_searched.any():
+            again = self._search_again(shard, is_searched)
+            if not np.array_equal(again["path/delay_s"], main["path/delay_s"][of_searched]):
+                raise DatasetError(
+                    f"{self._dataset.folder}: the paths of {record.file('paths')} are not found "
+                    "again on this machine, so no band can be added here; generate it anew"
+                )
+            amplitude[:, of_searched] = again["path/amplitude"][1:]
+            truncated_db[:, is_searched] = again["link/truncated_power_db"][1:]
+        added = {"path/amplitude": amplitude, "link/truncated_power_db": truncated_db}
+        joined = {name: np.concatenate([main[name], rows]) for name, rows in added.items()}
+        return {**main, **joined}, detail
+
+    def completeness(self) -> Completeness | None:
+        """Return what is known of the site; it hangs on the first band alone."""
+        return self._dataset.manifest.completeness.get(self._site.key)
+
+    def _fields(
+        self, shard: ShardPlan, main: Arrays, detail: Arrays, rows: Bool[np.ndarray, "path"]
+    ) -> Complex[np.ndarray, "new_band kept"]:
+        site, ues = self._site.site, shard.ues(self._site)
+        unread = np.zeros((int(rows.sum()), 3), dtype="f4")
+        geometry = TracedPaths(
+            ue_index=np.repeat(np.arange(len(ues)), np.diff(main["link/path_offset"]))[rows],
+            delay_s=main["path/delay_s"][rows],
+            direction_bs=unread,
+            direction_ue=unread,
+            interaction=main["path/interaction"][rows],
+            vertex_m=detail["path/vertex_m"][rows],
+            object_index=detail["path/object"][rows],
+            primitive=detail["path/primitive"][rows],
+            wedge=detail["path/wedge"][rows],
+            amplitude=np.zeros((0, len(unread)), dtype="c8"),
+        )
+        endpoints = adapter.make_endpoints(
+            np.asarray(site.position_m), np.asarray(site.orientation_rad), ues.position_m
+        )
+        return self._site.loaded.fields_of(geometry, endpoints, self._new_bands)
+
+    def _search_again(self, shard: ShardPlan, rows: Bool[np.ndarray, "ue"]) -> Arrays:
+        """Return the arrays of some UEs at the first band and the new ones."""
+        ues = shard.ues(self._site).take(np.flatnonzero(rows))
+        bands = (self._plan.campaign.bands[0], *self._new_bands)
+        return assemble(
+            self._plan, self._site, self._search.trace(ues.position_m, bands), ues, first_ue=0
+        )[0]
+
+    @cached_property
+    def _search(self) -> SiteSearch:
+        return self._plan.search(self._site)
+
+
+def _source(dataset: Dataset) -> Callable[[Plan, SitePlan], ShardSource]:
+    def make(plan: Plan, site: SitePlan) -> ShardSource:
+        # Sionna's own search leaves out what its paths' fields hang on: it is run anew.
+        if plan.campaign.tracer.needs_solver:
+            return TracedSite(plan, site)
+        return ExtendedSite(plan, site, dataset)
+
+    return make
+
+
+def _needs_search(main: Arrays) -> Bool[np.ndarray, "link"]:
+    lost = main["link/saturated"] | (main["link/truncated_power_db"][0] > NOTHING_TRUNCATED_DB)
+    diffracts = (main["path/interaction"] == DIFFRACTION).any(axis=1)
+    link = np.repeat(np.arange(len(lost)), np.diff(main["link/path_offset"]))
+    return lost | (np.bincount(link, diffracts, len(lost)) > 0)
+
+
+def _require_same_sites(dataset: Dataset, plan: Plan) -> None:
+    for stored, site in zip(dataset.manifest.sites, plan.sites, strict=True):
+        if stored.scene_hash != site.scene_hash:
+            raise DatasetError(
+                f"{dataset.folder} was made from another version of scene '{stored.scene}' "
+                f"({stored.scene_hash[:12]}, here it is {site.scene_hash[:12]}); bands can be "
+                "added with that version only"
+            )
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    resolved = folder.resolve()
+    return resolved.with_name(f"{resolved.name}.{suffix}")

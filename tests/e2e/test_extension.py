@@ -1,0 +1,203 @@
+"""A band added later leaves the same bits as one that was there from the start."""
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raymark.dataset import Dataset, open_dataset
+from raymark.errors import ConfigError, DatasetError, SceneError
+from raymark.generator import extension
+from raymark.generator.extension import extend_dataset, open_for_extension, plan_extension
+from raymark.generator.tracing.chain_search import ChainSearch
+from raymark.manifest import write_manifest
+from raymark.radio import parse_bands
+from raymark.verification import verify_dataset
+
+NEW = ["39GHz", "n78"]
+KINDS: dict[str, dict[str, Any]] = {
+    "all kept": {"max_depth": 2, "max_num_paths": 1000},
+    "some cut off": {"max_depth": 3, "max_num_paths": 4},
+    "diffracted": {"max_depth": 3, "max_num_paths": 6, "diffraction": True},
+    "refracted": {"max_depth": 2, "refraction": True, "solver_rays": 2000, "solver_block_size": 5},
+}
+
+
+def campaign_of(small: dict[str, Any], tracer: dict[str, Any], bands: list[str]) -> dict[str, Any]:
+    data = copy.deepcopy(small)
+    data["sampling"]["num_ues"] = 25
+    discovery = data["tracer"]["discovery"]
+    return {
+        **data,
+        "name": "extended",
+        "bands": bands,
+        "tracer": {"discovery": discovery, **tracer},
+    }
+
+
+def copied(dataset: Dataset, folder: Path) -> Dataset:
+    shutil.copytree(dataset.folder, folder)
+    return open_dataset(folder)
+
+
+@pytest.fixture(scope="module")
+def two_bands(small_campaign: dict[str, Any], make_dataset: Callable[..., Dataset]) -> Dataset:
+    data = campaign_of(small_campaign, KINDS["some cut off"], ["2.6GHz", "6GHz"])
+    return make_dataset(data, shard_size=10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_extension_has_the_hashes_of_a_whole_run_when_bands_are_added(
+    kind: str, small_campaign: dict[str, Any], make_dataset: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    first = ["2.6GHz", "6GHz"]
+    before = make_dataset(campaign_of(small_campaign, KINDS[kind], first), shard_size=10)
+    whole = make_dataset(campaign_of(small_campaign, KINDS[kind], first + NEW), shard_size=25)
+
+    plan = plan_extension(before, parse_bands(",".join(NEW)))
+    made = extend_dataset(before, plan, tmp_path / "out")
+
+    assert made.arrays == whole.manifest.arrays
+    assert made.content_hash == whole.manifest.content_hash
+    assert made.config_hash == whole.manifest.config_hash
+    assert made.completeness == whole.manifest.completeness
+    assert verify_dataset(tmp_path / "out") == []
+    assert open_dataset(before.folder).bands == tuple(first)
+
+
+def test_extension_searches_nothing_when_all_paths_are_stored(
+    small_campaign: dict[str, Any],
+    make_dataset: Callable[..., Dataset],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = campaign_of(small_campaign, KINDS["all kept"], ["2.6GHz"])
+    data["sampling"]["max_range_m"] = 60.0  # no path is too long to be kept
+    dataset = make_dataset(data)
+
+    def search(*_: Any, **__: Any) -> None:
+        raise AssertionError("a search was begun")
+
+    plan = plan_extension(dataset, parse_bands("39GHz"))
+    monkeypatch.setattr(ChainSearch, "__init__", search)
+    made = extend_dataset(dataset, plan, tmp_path / "out")
+
+    assert [band.name for band in made.campaign.bands] == ["2.6GHz", "39GHz"]
+
+
+def test_extension_takes_the_place_of_the_dataset_when_no_folder_is_given(
+    two_bands: Dataset, tmp_path: Path
+) -> None:
+    dataset = copied(two_bands, tmp_path / "data")
+
+    extend_dataset(dataset, plan_extension(dataset, parse_bands("39GHz")))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    extended = open_dataset(tmp_path / "data")
+    assert extended.bands == ("2.6GHz", "6GHz", "39GHz")
+    old = two_bands.select(scene="street_canyon", band="6GHz").path_table(0, 25)
+    new = extended.select(scene="street_canyon", band="6GHz").path_table(0, 25)
+    np.testing.assert_array_equal(old.amplitude, new.amplitude)
+
+
+def test_extension_goes_on_when_it_was_interrupted(
+    two_bands: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = copied(two_bands, tmp_path / "data")
+    plan = plan_extension(dataset, parse_bands("39GHz"))
+
+    def stop(_site: str, _count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extend_dataset(dataset, plan, progress=stop)
+    assert open_dataset(tmp_path / "data").bands == ("2.6GHz", "6GHz")
+
+    done: list[int] = []
+    real = extension.ExtendedSite.arrays
+
+    def count(self: Any, shard: Any) -> Any:
+        done.append(shard.part)
+        return real(self, shard)
+
+    monkeypatch.setattr(extension.ExtendedSite, "arrays", count)
+    extend_dataset(dataset, plan)
+
+    assert done == [1, 2]
+    assert open_dataset(tmp_path / "data").bands == ("2.6GHz", "6GHz", "39GHz")
+
+
+def test_dataset_is_put_back_when_its_replacement_was_cut_off(
+    two_bands: Dataset, tmp_path: Path
+) -> None:
+    copied(two_bands, tmp_path / "data.before")
+
+    assert open_for_extension(tmp_path / "data").bands == ("2.6GHz", "6GHz")
+
+
+@pytest.mark.parametrize(
+    ("bands", "message"),
+    [
+        ("6GHz", r"band '6GHz' is listed 2 times .*further bands: bands"),
+        ("39GH", r"unknown band '39GH'.* in '39GH'"),
+        ("500GHz", r"carrier of band '500GHz' must be from 0\.1 to 300 GHz"),
+    ],
+)
+def test_plan_says_what_is_wrong_when_a_band_cannot_be_added(
+    two_bands: Dataset, bands: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_extension(two_bands, parse_bands(bands))
+
+
+def test_plan_names_the_material_when_it_has_no_value_at_a_band(two_bands: Dataset) -> None:
+    message = r"bands\[2\] '45GHz': material 'brick' is defined for 1-40 GHz"
+    with pytest.raises(SceneError, match=message):
+        plan_extension(two_bands, parse_bands("45GHz"))
+
+
+def test_plan_says_so_when_the_software_is_another(two_bands: Dataset, tmp_path: Path) -> None:
+    dataset = copied(two_bands, tmp_path / "data")
+    software = {**dataset.manifest.software, "sionna-rt": "1.0.0"}
+    write_manifest(dataset.folder, dataset.manifest.model_copy(update={"software": software}))
+
+    with pytest.raises(DatasetError, match=r"made with sionna-rt 1\.0\.0 \(now 2\.2\.0\); add"):
+        plan_extension(open_dataset(dataset.folder), parse_bands("39GHz"))
+
+
+def test_plan_says_so_when_the_scene_is_another(two_bands: Dataset, tmp_path: Path) -> None:
+    dataset = copied(two_bands, tmp_path / "data")
+    site = dataset.manifest.sites[0].model_copy(update={"scene_hash": "0" * 64})
+    write_manifest(dataset.folder, dataset.manifest.model_copy(update={"sites": (site,)}))
+
+    with pytest.raises(DatasetError, match="another version of scene 'street_canyon'"):
+        plan_extension(open_dataset(dataset.folder), parse_bands("39GHz"))
+
+
+def test_extension_says_so_when_other_paths_are_found(
+    two_bands: Dataset,
+    small_campaign: dict[str, Any],
+    make_dataset: Callable[..., Dataset],
+    tmp_path: Path,
+) -> None:
+    plan = plan_extension(two_bands, parse_bands("39GHz"))
+    data = campaign_of(small_campaign, {**KINDS["some cut off"], "max_num_paths": 2}, ["2.6GHz"])
+    other = make_dataset(data, shard_size=10)
+
+    with pytest.raises(DatasetError, match=r"paths/.* are not found again on this machine"):
+        extend_dataset(other, plan, tmp_path / "out")
+
+
+def test_folder_is_left_as_it_is_when_an_extension_goes_elsewhere(
+    two_bands: Dataset, tmp_path: Path
+) -> None:
+    plan = plan_extension(two_bands, parse_bands("39GHz"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+
+    with pytest.raises(DatasetError, match="is not empty and holds no dataset"):
+        extend_dataset(two_bands, plan, tmp_path / "out")
