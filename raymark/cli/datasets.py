@@ -61,6 +61,24 @@ def presets_show(name: Annotated[str, typer.Argument()]) -> None:
 
 
 @app.command()
+def bands() -> None:
+    """List the bands that have a name; any carrier, such as 39GHz, is one too."""
+    from raymark.radio import BAND_PRESETS  # noqa: PLC0415
+
+    table = Table("band", "carrier", "span", "tones", "unambiguous", "noise figure", box=None)
+    for band in BAND_PRESETS.values():
+        table.add_row(
+            band.name,
+            f"{band.carrier_hz / 1e9:g} GHz",
+            f"{band.bandwidth_hz / 1e6:g} MHz",
+            str(band.num_subcarriers),
+            f"{band.unambiguous_range_m:.0f} m",
+            f"{band.noise_figure_db:g} dB",
+        )
+    console_out.print(table)
+
+
+@app.command()
 def plan(
     campaign: CampaignArgument,
     shard_size: ShardSize = 1000,
