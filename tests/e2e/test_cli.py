@@ -53,6 +53,39 @@ def test_commands_work_in_a_row_when_a_campaign_is_made(
         assert file["csi"].shape == (50, 64, 64)
 
 
+def test_generate_adds_a_band_when_a_dataset_is_extended(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    out = tmp_path / "extended"
+
+    made = raymark("generate", "--extend", small_dataset.folder, "--bands", "39GHz", "--out", out)
+
+    assert made.returncode == FINISHED, made.stderr
+    assert open_dataset(out).bands == (*small_dataset.bands, "39GHz")
+    assert "39GHz" in raymark("inspect", out, "--out", tmp_path / "figures").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--extend", "DATA"], "--extend DIR needs --bands, and no campaign"),
+        (["mini", "--extend", "DATA", "--bands", "39GHz"], "needs --bands, and no campaign"),
+        (["mini"], "give a CAMPAIGN and --out DIR, or --extend DIR and --bands"),
+        (["mini", "--out", "x", "--bands", "39GHz"], "give a CAMPAIGN and --out DIR, or"),
+        (["--extend", "DATA", "--bands", "28GHz"], "band '28GHz' is listed 2 times"),
+    ],
+)
+def test_generate_says_what_to_give_when_options_do_not_fit(
+    arguments: list[str], message: str, small_dataset: Dataset
+) -> None:
+    result = raymark(
+        "generate", *[str(small_dataset.folder) if x == "DATA" else x for x in arguments]
+    )
+
+    assert result.returncode == BAD_INPUT
+    assert message in " ".join(result.stderr.split())
+
+
 def test_refraction_and_scattering_go_through_sionnas_search_when_asked_for(
     small_campaign: dict[str, Any], tmp_path: Path
 ) -> None:
