@@ -1,6 +1,7 @@
 """Scenes as folders: geometry, materials, base-station sites and a card each."""
 
 from raymark.scenes.materials import ITU_RANGES_HZ, check_material
-from raymark.scenes.scene import Scene, Site, get_scene, scene_names
+from raymark.scenes.scene import Scene, get_scene, scene_names
+from raymark.site import Site
 
 __all__ = ["ITU_RANGES_HZ", "Scene", "Site", "check_material", "get_scene", "scene_names"]

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 from pyproj import CRS
 from shapely import MultiPolygon, Polygon
 
-Footprint = Polygon | MultiPolygon
+Footprint: TypeAlias = Polygon | MultiPolygon
 SurfaceKind = Literal["wall", "roof", "ground"]
 HeightSource = Literal["surveyed", "tag", "levels", "assumed"]
 """3D geometry of the source, its height attribute, its number of levels, or a seeded default."""

@@ -1,0 +1,317 @@
+"""Buildings of CityJSON 1.0 to 2.0 (https://www.cityjson.org/specs/2.0.1), and CityJSONSeq.
+
+A building's outline is that of its ground; its faces are kept where it is modelled with its roof
+(LoD 2). Heights are above the lowest point of the building, with its parts. A part that begins
+less than a storey above that point stands on the ground, which is not level below a building.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from jaxtyping import Float
+from pyproj import CRS
+
+from raymark.errors import SceneError
+from raymark.scenes.importing.buildings import (
+    Finding,
+    Footprint,
+    MapFeature,
+    SourceMap,
+    Surface,
+    SurfaceKind,
+)
+from raymark.scenes.importing.geojson import tags_of
+from raymark.scenes.importing.local_frame import crs_of_file, horizontal_crs
+
+_METRES_PER_DEGREE = 111_320.0
+_NOTHING = "has no geometry"
+_STOREY_M = 2.5
+_LEVEL_M = 0.2
+"""How far a corner of the ground may lie above the lowest point of the building."""
+_STEEP = 0.1
+"""A face with less than this of z in its normal (steeper than 84 deg) is a wall."""
+_KINDS: dict[str, SurfaceKind] = {
+    "WallSurface": "wall",
+    "Window": "wall",
+    "Door": "wall",
+    "OuterCeilingSurface": "wall",
+    "RoofSurface": "roof",
+    "OuterFloorSurface": "roof",
+    "GroundSurface": "ground",
+}
+_OSM_NAMES = {"measuredHeight": "height", "storeysAboveGround": "building:levels"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Geometry:
+    """What the faces of a document share.
+
+    Attributes:
+        vertices: Points in the source's CRS, with z [m].
+        units_m: Lengths of their axes' units, near enough to tell a wall from a roof [m].
+    """
+
+    vertices: Float[np.ndarray, "vertex 3"]
+    units_m: Float[np.ndarray, "3"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    """One object's faces, at the best level of detail that it has."""
+
+    lod: int
+    faces: tuple[Surface, ...]
+
+    @property
+    def low_m(self) -> float:
+        return min(float(face.rings[0][:, 2].min()) for face in self.faces)
+
+    @property
+    def high_m(self) -> float:
+        return max(float(face.rings[0][:, 2].max()) for face in self.faces)
+
+
+class _UnusableError(Exception):
+    """Why an object cannot be used, in the words of a finding."""
+
+
+def is_cityjson(document: Mapping[str, Any]) -> bool:
+    """Whether a JSON document is CityJSON, or the first line of CityJSONSeq."""
+    return document.get("type") == "CityJSON"
+
+
+def read_cityjson(path: Path, documents: list[dict[str, Any]], crs: CRS | None) -> SourceMap:
+    """Read the buildings of a CityJSON document, or of one with its features line by line.
+
+    Raises:
+        SceneError: If it has no reference system, or lacks what every CityJSON file has.
+    """
+    head = documents[0]
+    stated = crs or _stated_crs(head, path)
+    features: list[MapFeature] = []
+    findings: list[Finding] = []
+    for document in documents:
+        objects = document.get("CityObjects")
+        if not isinstance(objects, dict) or not all(isinstance(o, dict) for o in objects.values()):
+            raise SceneError(
+                f"{path} is no valid CityJSON: its 'CityObjects' must be an object of objects"
+            )
+        geometry = _geometry(document, head, stated, path)
+        for group in _groups(objects):
+            found, lost = _read_group(group, objects, geometry)
+            features += found
+            findings += lost
+    return SourceMap(
+        features=tuple(features),
+        crs=horizontal_crs(stated),
+        source=f"{path.name} (CityJSON {head.get('version', 'of unknown version')})",
+        licence="unknown",
+        attribution=_attribution(head),
+        findings=tuple(findings),
+    )
+
+
+def _stated_crs(head: Mapping[str, Any], path: Path) -> CRS:
+    """Return the reference system with its heights, whose unit matters."""
+    name = _metadata(head).get("referenceSystem")
+    crs_of_file(name, where=str(path))
+    return CRS.from_user_input(name)
+
+
+def _metadata(head: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = head.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _attribution(head: Mapping[str, Any]) -> str:
+    contact = _metadata(head).get("pointOfContact")
+    names = contact if isinstance(contact, dict) else {}
+    return str(names.get("organization") or names.get("contactName") or "unknown")
+
+
+def _geometry(
+    document: Mapping[str, Any], head: Mapping[str, Any], crs: CRS, path: Path
+) -> _Geometry:
+    transform = head.get("transform") or {"scale": [1, 1, 1], "translate": [0, 0, 0]}
+    try:
+        vertices = np.array(document["vertices"], dtype=float).reshape(-1, 3)
+        vertices = vertices * np.reshape(np.array(transform["scale"], dtype=float), 3)
+        vertices += np.reshape(np.array(transform["translate"], dtype=float), 3)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SceneError(
+            f"{path} is no valid CityJSON: its 'vertices' or 'transform' are missing or broken"
+        ) from error
+    if crs.is_geographic:
+        latitude_rad = np.deg2rad(vertices[:, 1].mean()) if len(vertices) else 0.0
+        units_m = _METRES_PER_DEGREE * np.array([np.cos(latitude_rad), 1.0])
+    else:
+        units_m = np.array([axis.unit_conversion_factor for axis in crs.axis_info[:2]])
+    vertices[:, 2] *= _metres_per_z_unit(crs)
+    return _Geometry(vertices=vertices, units_m=np.append(units_m, 1.0))
+
+
+def _metres_per_z_unit(crs: CRS) -> float:
+    """Return the unit of height [m]; a projected CRS without heights lends its own."""
+    if crs.is_geographic and len(crs.axis_info) < 3:
+        return 1.0
+    return float(crs.axis_info[-1].unit_conversion_factor)
+
+
+def _groups(objects: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Yield the ids of every building with its parts, and of parts without a building."""
+    for name, item in objects.items():
+        if item.get("type") == "Building":
+            children = [child for child in item.get("children", []) if child in objects]
+            yield [name, *(c for c in children if objects[c].get("type") == "BuildingPart")]
+        elif item.get("type") == "BuildingPart" and objects.keys().isdisjoint(
+            item.get("parents", [])
+        ):
+            yield [name]
+
+
+def _read_group(
+    names: list[str], objects: Mapping[str, Any], geometry: _Geometry
+) -> tuple[list[MapFeature], list[Finding]]:
+    """Read a building and its parts; its own geometry is left out if that of its parts is finer."""
+    models: dict[str, _Model] = {}
+    findings = []
+    for name in names:
+        try:
+            models[name] = _best_model(objects[name], geometry)
+        except _UnusableError as error:
+            # A building of parts need not have a geometry of its own.
+            if len(names) == 1 or name != names[0] or objects[name].get("geometry"):
+                findings.append(Finding(action="dropped", reason=str(error), building=name))
+    finest = max((model.lod for model in models.values()), default=0)
+    if names[0] in models and models[names[0]].lod < finest:
+        del models[names[0]]
+    low_m = min((model.low_m for model in models.values()), default=0.0)
+    attributes = objects[names[0]].get("attributes") or {}
+    features = []
+    for name, model in models.items():
+        own = {**attributes, **(objects[name].get("attributes") or {})}
+        try:
+            is_part = objects[name]["type"] == "BuildingPart"
+            features.append(_feature(name, model, own, low_m, is_part=is_part))
+        except _UnusableError as error:
+            findings.append(Finding(action="dropped", reason=str(error), building=name))
+    return features, findings
+
+
+def _feature(
+    name: str, model: _Model, attributes: Mapping[str, Any], low_m: float, *, is_part: bool
+) -> MapFeature:
+    rise_m = model.low_m - low_m
+    base_m = low_m if rise_m >= _STOREY_M else model.low_m
+    tags = tags_of({_OSM_NAMES.get(key, key): value for key, value in attributes.items()})
+    if model.lod > 0:
+        tags["height"] = f"{model.high_m - base_m:.3f}"
+    if model.lod > 0 and base_m == low_m and rise_m > 0:
+        tags["min_height"] = f"{rise_m:.3f}"
+    faces = tuple(
+        replace(face, rings=tuple(ring - [0.0, 0.0, base_m] for ring in face.rings))
+        for face in model.faces
+    )
+    return MapFeature(
+        id=name,
+        geometry=_footprint(faces),
+        tags=tags,
+        is_part=is_part,
+        surfaces=faces if model.lod == 2 else (),
+    )
+
+
+def _footprint(faces: tuple[Surface, ...]) -> Footprint:
+    """Return the union of the ground's faces seen from above, or of all if there is no ground."""
+    for chosen in ([face for face in faces if face.kind == "ground"], faces):
+        flat = [
+            shapely.Polygon(face.rings[0][:, :2], [hole[:, :2] for hole in face.rings[1:]])
+            for face in chosen
+        ]
+        union = shapely.union_all(shapely.make_valid(np.array(flat, dtype=object)))
+        parts = shapely.get_parts(shapely.get_parts(union))
+        parts = parts[shapely.area(parts) > 0]
+        if len(parts):
+            return parts[0] if len(parts) == 1 else shapely.MultiPolygon(list(parts))
+    raise _UnusableError("its faces enclose no area")
+
+
+def _best_model(item: Mapping[str, Any], geometry: _Geometry) -> _Model:
+    """Return the finest geometry up to LoD 2; LoD 3 models windows and railings."""
+    choices = item.get("geometry") or []
+    try:
+        levels = [float(choice["lod"]) for choice in choices]
+        usable = [i for i, level in enumerate(levels) if level < 3]
+        if not usable:
+            raise _UnusableError(f"is modelled at LoD {levels[0]:g} only" if levels else _NOTHING)
+        best = max(usable, key=lambda i: levels[i])
+        faces = _faces(choices[best], geometry)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise _UnusableError("its geometry cannot be read") from error
+    if not faces:
+        raise _UnusableError(_NOTHING)
+    return _Model(lod=int(levels[best]), faces=faces)
+
+
+def _faces(choice: Mapping[str, Any], geometry: _Geometry) -> tuple[Surface, ...]:
+    semantics = choice.get("semantics") or {}
+    types = [surface["type"] for surface in semantics.get("surfaces", [])]
+    boundaries = _outer_faces(choice["type"], choice["boundaries"], semantics.get("values"))
+    faces = [
+        (_rings(rings, geometry.vertices), types[kind] if kind is not None else "")
+        for rings, kind in boundaries
+    ]
+    faces = [(rings, kind) for rings, kind in faces if rings]
+    low_m = min((float(rings[0][:, 2].min()) for rings, _ in faces), default=0.0)
+    return tuple(
+        Surface(
+            kind=_KINDS.get(kind) or _kind_by_shape(rings[0] * geometry.units_m, low_m), rings=rings
+        )
+        for rings, kind in faces
+    )
+
+
+def _outer_faces(kind: str, boundaries: Any, values: Any) -> Iterator[tuple[Any, int | None]]:
+    """Yield the rings and the index of the semantics of every face but those of inner shells."""
+    if kind in {"MultiSurface", "CompositeSurface"}:
+        yield from zip(boundaries, values or [None] * len(boundaries), strict=True)
+    elif kind == "Solid":
+        yield from _outer_faces("MultiSurface", boundaries[0], values and values[0])
+    elif kind in {"MultiSolid", "CompositeSolid"}:
+        for solid, of_solid in zip(boundaries, values or [None] * len(boundaries), strict=True):
+            yield from _outer_faces("Solid", solid, of_solid)
+    else:
+        raise _UnusableError(f"its geometry is a {kind}, which has no faces of its own")
+
+
+def _rings(
+    boundary: list[list[int]], vertices: Float[np.ndarray, "vertex 3"]
+) -> tuple[Float[np.ndarray, "point 3"], ...]:
+    """Return the rings of a face without repeated points; none if its outer ring is no ring."""
+    rings = []
+    for indices in boundary:
+        if min(indices) < 0:  # which numpy would count from the end
+            raise IndexError(min(indices))
+        points = vertices[np.array(indices, dtype=int)]
+        differs = (points != np.roll(points, 1, axis=0)).any(axis=1)
+        rings.append(points[differs])
+    if len(rings[0]) < 3:
+        return ()
+    return tuple(ring for ring in rings if len(ring) >= 3)
+
+
+def _kind_by_shape(ring_m: Float[np.ndarray, "point 3"], low_m: float) -> SurfaceKind:
+    """Tell what a face is by its normal (Newell's method) and height.
+
+    What looks down from above the ground, such as the ceiling of a passage, is taken for a wall.
+    """
+    offset = ring_m - ring_m[0]
+    normal = np.cross(offset, np.roll(offset, -1, axis=0)).sum(axis=0)
+    upwards = normal[2] / max(float(np.linalg.norm(normal)), np.finfo(float).tiny)
+    if abs(upwards) > _STEEP and ring_m[:, 2].max() <= low_m + _LEVEL_M:
+        return "ground"
+    return "roof" if upwards > _STEEP else "wall"

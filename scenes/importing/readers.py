@@ -1,0 +1,134 @@
+"""Reading a map of buildings: which reader for which file, and checks of what it gave."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+from pyproj import CRS
+
+from raymark.errors import SceneError
+from raymark.scenes.importing.buildings import SourceMap
+from raymark.scenes.importing.cityjson import is_cityjson, read_cityjson
+from raymark.scenes.importing.geojson import read_documents, read_geojson
+from raymark.scenes.importing.geoparquet import read_geoparquet
+from raymark.scenes.importing.local_frame import MAX_EXTENT_M, bounds_of, parse_crs
+from raymark.scenes.importing.osm import read_osm
+
+Reader = Callable[[Path, CRS | None], SourceMap]
+
+_DEGREES = np.array([180.0, 90.0])
+
+
+def read_map(path: Path, *, crs: str | None = None) -> SourceMap:
+    """Read all buildings of a map file.
+
+    Args:
+        path: GeoJSON, CityJSON, OpenStreetMap XML or PBF, or GeoParquet, told by its name.
+        crs: Reference system of its coordinates, in place of what the file says of itself.
+
+    Raises:
+        ConfigError: If `crs` is unknown.
+        SceneError: If the file is missing, empty, foreign or broken, holds no building, or its
+            coordinates cannot be of its reference system.
+    """
+    _check_readable(path)
+    reader = _reader_of(path)
+    source = reader(path, parse_crs(crs) if crs is not None else None)
+    if not source.features:
+        raise SceneError(f"{path} holds no building that could be read{_losses(source)}")
+    check_coordinates(source, where=str(path))
+    return source
+
+
+def check_coordinates(source: SourceMap, *, where: str) -> None:
+    """Check that the coordinates can be of the reference system that the map claims.
+
+    Raises:
+        SceneError: If they are degrees instead of metres, metres instead of degrees, or both.
+    """
+    bounds = np.abs(bounds_of(source))
+    like_degrees = (bounds <= _DEGREES).all(axis=(1, 2))
+    if source.crs.is_geographic and not like_degrees.all():
+        got = _position(source, int(np.argmin(like_degrees)))
+        if (bounds <= _DEGREES[::-1]).all():
+            raise SceneError(
+                f"{where}: {got}, which is no longitude and latitude [deg]; it seems to hold "
+                "latitudes first, so swap them"
+            )
+        _check_mixed(~like_degrees, got, where)
+        raise SceneError(
+            f"{where}: expected degrees (its reference system is '{source.crs.name}'), but {got}; "
+            "if these are metres, name their reference system with --crs EPSG:..."
+        )
+    if source.crs.is_projected and like_degrees.any():
+        got = _position(source, int(np.argmax(like_degrees)))
+        # Some buildings may lie within 180 m of a grid's origin, if the rest is near it too.
+        if bounds.max() > MAX_EXTENT_M:
+            _check_mixed(like_degrees, got, where)
+        elif like_degrees.all() and bounds.max() > 0:
+            raise SceneError(
+                f"{where}: expected coordinates in {source.crs.axis_info[0].unit_name}s (its "
+                f"reference system is '{source.crs.name}'), but all are within +-180, +-90 as "
+                f"degrees are ({got}); if these are degrees, give --crs EPSG:4326"
+            )
+
+
+def _reader_of(path: Path) -> Reader:
+    name = path.name.lower()
+    for suffixes, reader in _READERS.items():
+        if name.endswith(suffixes):
+            return reader
+    known = ", ".join(suffix for suffixes in _READERS for suffix in suffixes)
+    kind = f"of type '{path.suffix}'" if path.suffix else "without a suffix"
+    raise SceneError(
+        f"{path}: maps {kind} are not read; give one of {known}, or convert it "
+        "to GeoJSON (QGIS and ogr2ogr can)"
+    )
+
+
+def _check_readable(path: Path) -> None:
+    if not path.is_file():
+        what = "is a folder, not a map file" if path.is_dir() else "does not exist"
+        raise SceneError(f"map {path} {what}")
+    try:
+        with path.open("rb") as stream:
+            is_empty = not stream.read(1)
+    except OSError as error:
+        raise SceneError(f"cannot read map {path}: {error.strerror}") from error
+    if is_empty:
+        raise SceneError(f"map {path} is empty (0 bytes); download or export it again")
+
+
+def _read_json(path: Path, crs: CRS | None) -> SourceMap:
+    documents = read_documents(path)
+    reader = read_cityjson if is_cityjson(documents[0]) else read_geojson
+    return reader(path, documents, crs)
+
+
+def _losses(source: SourceMap) -> str:
+    reasons = sorted({finding.reason for finding in source.findings})
+    if not reasons:
+        return " (it has no closed outline that is tagged as a building)"
+    return f"; {len(source.findings)} features were left out: {'; '.join(reasons)}"
+
+
+def _position(source: SourceMap, index: int) -> str:
+    feature = source.features[index]
+    x, y = feature.geometry.bounds[:2]
+    return f"building '{feature.id}' is at x = {x:.7g}, y = {y:.7g}"
+
+
+def _check_mixed(differs: Bool[np.ndarray, " feature"], got: str, where: str) -> None:
+    if not differs.all():
+        raise SceneError(
+            f"{where} mixes degrees and metres: {differs.sum()} of {len(differs)} buildings "
+            f"differ from the rest ({got}); bring all into one reference system"
+        )
+
+
+_READERS: dict[tuple[str, ...], Reader] = {
+    (".geojson", ".json", ".jsonl", ".geojsonl"): _read_json,
+    (".osm", ".osm.xml", ".osm.gz", ".osm.bz2", ".pbf"): read_osm,
+    (".parquet", ".geoparquet"): read_geoparquet,
+}
