@@ -1,0 +1,360 @@
+"""From features of a map to buildings: what stands where, how high, and how that is known.
+
+Tags are OpenStreetMap's, read as its "Simple 3D Buildings" says: heights count from the ground, and
+parts take the place of the outline that holds them. What parts leave of their outline, which that
+scheme does not draw, keeps the outline's own height, so that incomplete parts open no holes.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import shapely
+from jaxtyping import Bool
+from shapely import MultiPolygon
+
+from raymark.errors import SceneError
+from raymark.scenes.importing.buildings import (
+    Action,
+    Building,
+    Finding,
+    Footprint,
+    HeightSource,
+    MapFeature,
+    SourceMap,
+)
+from raymark.scenes.importing.geojson import is_underground
+from raymark.scenes.importing.height_tags import (
+    IMPLAUSIBLE,
+    LEVEL_HEIGHT_M,
+    Extent,
+    is_plausible,
+    parse_number,
+    read_extent,
+)
+from raymark.scenes.importing.local_frame import WGS84, BBox, LocalFrame, select_in_box
+from raymark.scenes.importing.material_rules import MaterialRules
+from raymark.scenes.importing.repair import GRID_M, fault_of, is_speck, make_valid
+from raymark.seeding import child_generator
+
+LEAST_KNOWN = 10
+"""A kind of building of which so many heights are known sets the heights of its others."""
+
+_MAX_DRAW = 2.0
+"""Draws end at so many deviations: no assumed building is a tower among its kind."""
+_NEAR_DEG = 0.01
+"""Parts lie no farther than this outside of a box that their outline touches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typical:
+    """A lognormal distribution of heights.
+
+    Attributes:
+        median_m: Its median [m].
+        log_spread: Standard deviation of the logarithm.
+    """
+
+    median_m: float
+    log_spread: float
+
+
+DEFAULT_HEIGHT = Typical(median_m=9.0, log_spread=1 / 3)
+"""Where the map knows too few heights of a kind: three levels, that is 9 m +- 3 m."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Item:
+    """A feature on its way to a building; `outline` is the one that holds it, if it is a part."""
+
+    feature: MapFeature
+    extent: Extent
+    unusable: str
+    footprint: Footprint
+    outline: "_Item | None" = None
+
+
+def to_buildings(
+    source: SourceMap,
+    frame: LocalFrame,
+    *,
+    rules: MaterialRules,
+    bbox: BBox | None = None,
+    seed: int = 0,
+) -> tuple[tuple[Building, ...], tuple[Finding, ...]]:
+    """Return the buildings of a map in the scene's frame, with heights and materials.
+
+    Heights that are not known are drawn; a draw depends on the seed, the building's id and the
+    heights that the whole map knows, so that a building is equally high in every box.
+
+    Args:
+        source: Features of one map.
+        frame: Where they go.
+        rules: What they are made of.
+        bbox: Only buildings that touch this box are kept, whole; all if None.
+        seed: Root of the draws.
+
+    Returns:
+        Buildings that stand above ground, and what was assumed or dropped; the map's own findings
+        are not repeated.
+
+    Raises:
+        SceneError: If no building is left.
+    """
+    if not source.features:
+        raise SceneError(f"{source.source} holds no building")
+    near = source if bbox is None else _select_near(source, bbox)
+    items = _place(near, frame)
+    kept = [item for item, is_in in zip(items, _touch(items, frame, bbox), strict=True) if is_in]
+    findings = [_finding("dropped", item.unusable, item) for item in kept if item.unusable]
+    standing = [item for item in kept if not item.unusable]
+    if not standing:
+        raise SceneError(_nothing_left(items, findings, source, frame, bbox))
+    findings += _carve(standing)
+    builder = _Builder(rules, typical_heights(source.features), seed)
+    buildings = [builder.build(item) for item in standing if not item.footprint.is_empty]
+    placed = [_place_faces(building, frame, source) for building in buildings]
+    return tuple(placed), (*findings, *builder.findings)
+
+
+def typical_heights(features: Sequence[MapFeature]) -> dict[str, Typical]:
+    """Return the distribution of known heights of each kind of building with enough of them.
+
+    Median and spread (half of what lies between the quantiles 0.16 and 0.84) of the logarithm are
+    robust: a tower among houses does not make other houses tall.
+    """
+    known = defaultdict(list)
+    for feature in features:
+        top_m = _extent(feature).top_m
+        if top_m is not None:
+            known[_kind(feature)].append(top_m)
+    typical = {}
+    for kind, tops_m in known.items():
+        if len(tops_m) >= LEAST_KNOWN:
+            low, high = np.quantile(np.log(tops_m), (0.16, 0.84))
+            spread = float(high - low) / 2
+            typical[kind] = Typical(median_m=float(np.median(tops_m)), log_spread=spread)
+    return typical
+
+
+def draw_height_m(typical: Typical, seed: int, building: str) -> float:
+    """Draw the height of a building [m] to the centimetre, by the seed and its id alone."""
+    draw = child_generator(seed, "height", building).standard_normal()
+    draw = float(np.clip(draw, -_MAX_DRAW, _MAX_DRAW))
+    return round(typical.median_m * float(np.exp(typical.log_spread * draw)), 2)
+
+
+class _Builder:
+    """Fills in what a map leaves open, and notes it.
+
+    Attributes:
+        findings: What was assumed so far.
+    """
+
+    def __init__(self, rules: MaterialRules, typical: Mapping[str, Typical], seed: int) -> None:
+        self._rules = rules
+        self._typical = typical
+        self._seed = seed
+        self.findings: list[Finding] = []
+
+    def build(self, item: _Item) -> Building:
+        """Return the building of a feature; faces, if any, are as its source has them."""
+        extent = item.extent
+        for fault in extent.faults:
+            self.findings.append(_finding("assumed", fault, item))
+        top_m, height_source = extent.top_m, extent.source
+        if top_m is None:
+            top_m, height_source = self._assume(item)
+        wall, roof = self._materials(item)
+        return Building(
+            id=item.feature.id,
+            footprint=item.footprint,
+            bottom_m=extent.bottom_m,
+            top_m=top_m,
+            height_source=height_source,
+            wall_material=wall,
+            roof_material=roof,
+            is_part=item.feature.is_part,
+            surfaces=item.feature.surfaces if extent.source == "surveyed" else (),
+        )
+
+    def _assume(self, item: _Item) -> tuple[float, HeightSource]:
+        """Return the height of a part's outline if that is known and fits, else a draw."""
+        bottom_m = item.extent.bottom_m
+        whole = item.outline.extent if item.outline else None
+        if whole and whole.top_m is not None and whole.top_m > bottom_m:
+            self.findings.append(_finding("assumed", "part is as high as its outline", item))
+            return whole.top_m, whole.source
+        kind = _kind(item.feature)
+        known = "those of its kind in the map" if kind in self._typical else "9 m +- 3 m"
+        reason = f"height not known, drawn around {known}"
+        self.findings.append(_finding("assumed", reason, item))
+        typical = self._typical.get(kind, DEFAULT_HEIGHT)
+        top_m = draw_height_m(typical, self._seed, item.feature.id)
+        return (top_m if top_m > bottom_m else bottom_m + LEVEL_HEIGHT_M), "assumed"
+
+    def _materials(self, item: _Item) -> tuple[str, str]:
+        # What is said of the whole holds for its parts, unless they say otherwise.
+        whole = item.outline.feature.tags if item.outline else {}
+        tags = {**whole, **item.feature.tags}
+        for value in self._rules.unknown_materials(tags):
+            self.findings.append(_finding("assumed", f"no material rule for {value}", item))
+        return self._rules.materials_of(tags)
+
+
+def _select_near(source: SourceMap, bbox: BBox) -> SourceMap:
+    """Leave out what lies far from a box; what its features hold may lie a little outside."""
+    select_in_box(source, bbox)  # raises if nothing lies in it
+    west, south, east, north = bbox
+    west, east = _wrap_deg(west - _NEAR_DEG), _wrap_deg(east + _NEAR_DEG)
+    return select_in_box(source, (west, south - _NEAR_DEG, east, north + _NEAR_DEG))
+
+
+def _wrap_deg(lon_deg: float) -> float:
+    return (lon_deg + 180) % 360 - 180
+
+
+def _place(source: SourceMap, frame: LocalFrame) -> list[_Item]:
+    """Bring all features into the frame, and find the outlines of parts."""
+    raw = np.array([feature.geometry for feature in source.features], dtype=object)
+    footprints = frame.project(raw, source.crs)
+    items = []
+    for feature, footprint in zip(source.features, footprints, strict=True):
+        extent = _extent(feature)
+        unusable = _unusable(feature, extent)
+        items.append(_Item(feature=feature, extent=extent, unusable=unusable, footprint=footprint))
+    usable = [item for item in items if not item.unusable]
+    parts = [item for item in usable if item.feature.is_part]
+    outlines = [item for item in usable if not item.feature.is_part]
+    if parts and outlines:
+        _find_outlines(parts, outlines)
+    return items
+
+
+def _find_outlines(parts: list[_Item], outlines: list[_Item]) -> None:
+    """Give each part the outline that contains most of it, if one contains more than half."""
+    part_area, whole_area = _valid(parts), _valid(outlines)
+    pairs = shapely.STRtree(whole_area).query(part_area, predicate="intersects")
+    shared_m2 = shapely.area(shapely.intersection(part_area[pairs[0]], whole_area[pairs[1]]))
+    is_most = shared_m2 > shapely.area(part_area)[pairs[0]] / 2
+    # The largest share comes last, and stays.
+    for pair in np.argsort(shared_m2, kind="stable"):
+        if is_most[pair]:
+            parts[pairs[0, pair]].outline = outlines[pairs[1, pair]]
+
+
+def _valid(items: list[_Item]) -> np.ndarray:
+    return make_valid(np.array([item.footprint for item in items], dtype=object))
+
+
+def _touch(items: list[_Item], frame: LocalFrame, bbox: BBox | None) -> Bool[np.ndarray, " item"]:
+    """Return which features touch a box, or are parts of one that does."""
+    if bbox is None:
+        return np.ones(len(items), dtype=bool)
+    west, south, east, north = bbox
+    east = east + 360 if east < west else east
+    # Parallels are curved in the frame.
+    corners = shapely.segmentize(shapely.box(west, south, east, north), (east - west) / 16)
+    box = frame.project(corners, WGS84)
+    whole = np.array([(item.outline or item).footprint for item in items], dtype=object)
+    valid = make_valid(whole)
+    # What encloses nothing is kept here, to be dropped, and reported, by the repair.
+    seen = np.where(shapely.is_empty(valid), shapely.envelope(whole), valid)
+    return shapely.intersects(seen, box)
+
+
+def _carve(items: list[_Item]) -> list[Finding]:
+    """Take parts out of their outlines' footprints; an outline that is used up becomes empty."""
+    parts_of: dict[_Item, list[_Item]] = defaultdict(list)
+    for item in items:
+        if item.outline is not None:
+            parts_of[item.outline].append(item)
+    findings = []
+    for outline, parts in parts_of.items():
+        if fault := fault_of(outline.footprint):
+            findings.append(_finding("repaired", fault, outline))
+        outline.footprint = _difference(outline, parts)
+        is_gone = outline.footprint.is_empty
+        reason = "outline replaced by its parts" if is_gone else "outline is what its parts leave"
+        findings.append(_finding("merged", reason, outline))
+        if outline.feature.surfaces:
+            reason = "extruded instead of its 3D faces: parts lie within it"
+            findings.append(_finding("repaired", reason, outline))
+            outline.feature = replace(outline.feature, surfaces=())
+    return findings
+
+
+def _difference(outline: _Item, parts: list[_Item]) -> MultiPolygon:
+    taken = shapely.union_all(_valid(parts), grid_size=GRID_M)
+    pieces = shapely.get_parts(shapely.difference(_valid([outline])[0], taken, grid_size=GRID_M))
+    return MultiPolygon(pieces[~is_speck(pieces)].tolist())
+
+
+def _place_faces(building: Building, frame: LocalFrame, source: SourceMap) -> Building:
+    """Bring the faces of a building into the frame, its lowest point to height 0."""
+    if not building.surfaces:
+        return building
+    faces = frame.project_surfaces(building.surfaces, source.crs)
+    lowest_m = min(ring[:, 2].min() for face in faces for ring in face.rings)
+    down = np.array([0.0, 0.0, lowest_m])
+    return replace(
+        building,
+        surfaces=tuple(replace(f, rings=tuple(ring - down for ring in f.rings)) for f in faces),
+    )
+
+
+def _extent(feature: MapFeature) -> Extent:
+    """Return the height of a feature's faces, if it has some, else what its tags say."""
+    if not feature.surfaces:
+        return read_extent(feature.tags)
+    height_m = float(np.ptp([z for s in feature.surfaces for ring in s.rings for z in ring[:, 2]]))
+    if is_plausible(height_m):
+        return Extent(bottom_m=0.0, top_m=height_m, source="surveyed")
+    tagged = read_extent(feature.tags)
+    return replace(tagged, faults=(*tagged.faults, f"3D faces ignored: height {IMPLAUSIBLE}"))
+
+
+def _unusable(feature: MapFeature, extent: Extent) -> str:
+    """Return why a feature is no building that waves meet, or nothing."""
+    if extent.source == "surveyed":
+        return ""
+    kind, layer = _kind(feature), parse_number(feature.tags.get("layer", "0"))
+    if kind == "no":
+        return "tagged as no building"
+    if is_underground(feature.tags):
+        return "lies underground"
+    if layer is not None and layer < 0 and extent.top_m is None:
+        return "layer below the ground and no height"
+    if kind in {"roof", "carport"} and extent.bottom_m == 0:
+        return "roof without walls and without min_height"
+    return ""
+
+
+def _kind(feature: MapFeature) -> str:
+    return feature.tags.get("building:part" if feature.is_part else "building", "yes")
+
+
+def _finding(action: Action, reason: str, item: _Item) -> Finding:
+    return Finding(action=action, reason=reason, building=item.feature.id)
+
+
+def _nothing_left(
+    items: list[_Item],
+    dropped: list[Finding],
+    source: SourceMap,
+    frame: LocalFrame,
+    bbox: BBox | None,
+) -> str:
+    reasons = Counter(finding.reason for finding in dropped)
+    unusable = "".join(f", {count} left out ({reason})" for reason, count in reasons.items())
+    counts = f"{source.source}, which has {len(source.features)} in all{unusable}"
+    if bbox is None:
+        return f"no building stands above ground in {counts}; choose another map"
+    bounds = shapely.total_bounds(np.array([item.footprint for item in items], dtype=object))
+    nearest = frame.to_lonlat(bounds.reshape(2, 2)).ravel()
+    return (
+        f"the box {','.join(f'{value:g}' for value in bbox)} meets no building above ground of "
+        f"{counts}; the nearest lie in {','.join(f'{value:.5f}' for value in nearest)}; "
+        "choose another box"
+    )
