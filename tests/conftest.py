@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from raymark.dataset import Dataset, open_dataset
 from raymark.generator.generate import generate
 from raymark.generator.plan import make_plan
 from raymark.models import get_model
+from raymark.scenes.scene_files import write_geometry
 
 settings.register_profile("raymark", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("raymark")
@@ -105,20 +105,8 @@ def write_scene(tmp_path_factory: pytest.TempPathFactory) -> WriteScene:
         thickness_m: float = 3.0,
     ) -> Path:
         folder = tmp_path_factory.mktemp("scene") / name
-        (folder / "meshes").mkdir(parents=True)
-        root = ET.Element("scene", version="2.1.0")
+        write_geometry(folder, meshes, thickness_m=thickness_m)
         materials = sorted({material for _, material in meshes.values()})
-        for material in materials:
-            bsdf = ET.SubElement(root, "bsdf", type="itu-radio-material", id=f"mat-{material}")
-            ET.SubElement(bsdf, "string", name="type", value=material)
-            ET.SubElement(bsdf, "float", name="thickness", value=str(thickness_m))
-        for mesh_name, (mesh, material) in meshes.items():
-            mesh.export(folder / "meshes" / f"{mesh_name}.ply")
-            shape = ET.SubElement(root, "shape", type="ply", id=f"mesh-{mesh_name}")
-            ET.SubElement(shape, "string", name="filename", value=f"meshes/{mesh_name}.ply")
-            ET.SubElement(shape, "boolean", name="face_normals", value="true")
-            ET.SubElement(shape, "ref", id=f"mat-{material}", name="bsdf")
-        ET.ElementTree(root).write(folder / "scene.xml", encoding="unicode")
         settings_ = {
             "title": name,
             "geometry": "files",

@@ -6,19 +6,20 @@ The grid is centred on the origin; the crossing that is nearest to it carries th
 """
 
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import trimesh
 
 from raymark.errors import SceneError
-from raymark.scenes.scene import Params, Site
+from raymark.scenes.scene import Params
+from raymark.scenes.scene_files import write_geometry
 from raymark.seeding import child_generator
+from raymark.site import Site
 
 _LEAST_HEIGHT_M = 6.0
 _MARGIN_M = 60.0
 _WALL_MATERIALS = ("concrete", "brick", "marble")
-_HOUSES = "_houses"
+_WALL_THICKNESS_M = 0.3
 
 _LIMITS: dict[str, tuple[float, float]] = {
     "num_blocks_x": (1, 60),
@@ -63,9 +64,9 @@ def build(params: Params, folder: Path) -> None:
         top = float(np.clip(height, _LEAST_HEIGHT_M, tallest))
         material = _WALL_MATERIALS[int(rng.integers(len(_WALL_MATERIALS)))]
         houses[material].append(trimesh.creation.box(bounds=[[*low, 0.0], [*high, top]]))
-    # Sionna wants meshes and materials to have different names.
-    meshes = {f"{name}{_HOUSES}": _join(boxes) for name, boxes in houses.items() if boxes}
-    _write(folder, {**meshes, "ground": _ground(extent(params))})
+    meshes = {f"{name}_houses": (_join(boxes), name) for name, boxes in houses.items() if boxes}
+    meshes["ground"] = (_ground(extent(params)), "concrete")
+    write_geometry(folder, meshes, thickness_m=_WALL_THICKNESS_M)
 
 
 def sites(params: Params) -> tuple[Site, ...]:
@@ -129,23 +130,3 @@ def _ground(box: tuple[float, float, float, float]) -> trimesh.Trimesh:
     x0, y0, x1, y1 = box
     vertices = [[x0, y0, 0], [x1, y0, 0], [x1, y1, 0], [x0, y1, 0]]
     return trimesh.Trimesh(vertices=vertices, faces=[[0, 1, 2], [0, 2, 3]], process=False)
-
-
-def _write(folder: Path, meshes: dict[str, trimesh.Trimesh]) -> None:
-    (folder / "meshes").mkdir(parents=True, exist_ok=True)
-    root = ET.Element("scene", version="2.1.0")
-    materials = {
-        name: "concrete" if name == "ground" else name.removesuffix(_HOUSES) for name in meshes
-    }
-    for material in sorted(set(materials.values())):
-        bsdf = ET.SubElement(root, "bsdf", type="itu-radio-material", id=f"mat-{material}")
-        ET.SubElement(bsdf, "string", name="type", value=material)
-        ET.SubElement(bsdf, "float", name="thickness", value="0.3")
-    for name, mesh in meshes.items():
-        mesh.export(folder / "meshes" / f"{name}.ply")
-        shape = ET.SubElement(root, "shape", type="ply", id=f"mesh-{name}")
-        ET.SubElement(shape, "string", name="filename", value=f"meshes/{name}.ply")
-        ET.SubElement(shape, "boolean", name="face_normals", value="true")
-        ET.SubElement(shape, "ref", id=f"mat-{materials[name]}", name="bsdf")
-    ET.indent(root)
-    ET.ElementTree(root).write(folder / "scene.xml", encoding="unicode")

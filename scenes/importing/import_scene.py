@@ -1,0 +1,224 @@
+"""An import from end to end: read, place, repair, build, write, report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from raymark.errors import ConfigError, SceneError
+from raymark.radio import parse_bands
+from raymark.scenes.importing.buildings import Building, Finding, HeightSource, SourceMap
+from raymark.scenes.importing.fetch import fetch_map
+from raymark.scenes.importing.ground import Extent, Ground, flat_ground
+from raymark.scenes.importing.heights import to_buildings
+from raymark.scenes.importing.local_frame import WGS84, BBox, LocalFrame, make_frame
+from raymark.scenes.importing.material_rules import MaterialRules, read_rules
+from raymark.scenes.importing.readers import read_map
+from raymark.scenes.importing.repair import repair
+from raymark.scenes.importing.report import (
+    FrameRecord,
+    ImportOptions,
+    ImportReport,
+    buildings_geojson,
+    card_text,
+    findings_csv,
+    group_findings,
+)
+from raymark.scenes.importing.scene_folder import (
+    RECORD,
+    replaced_folder,
+    sites_of,
+    target_folder,
+)
+from raymark.scenes.importing.solids import Meshes, build_solids
+from raymark.scenes.importing.terrain import lay_terrain, read_terrain
+from raymark.scenes.scene import SceneSettings
+from raymark.scenes.scene_files import write_geometry
+from raymark.shard import file_sha256
+
+MARGIN_M = 60.0
+"""Ground around the buildings, or around the box that was asked for."""
+WALL_THICKNESS_M = 0.3
+_HEIGHT_SOURCES: tuple[HeightSource, ...] = ("surveyed", "tag", "levels", "assumed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    """What a map became, ready to be written."""
+
+    buildings: tuple[Building, ...]
+    ground: Ground
+    meshes: Meshes
+    findings: tuple[Finding, ...]
+
+
+def find_map(file: Path | None, options: ImportOptions, *, fetch: bool, cache: Path) -> Path:
+    """Return the map that a user asked for: a file, or a box of OpenStreetMap.
+
+    Args:
+        file: A map file; None to download.
+        options: Its `bbox` is downloaded.
+        fetch: Whether to download.
+        cache: Folder that downloads are kept in.
+
+    Raises:
+        ConfigError: If neither or both are asked for, or a box is missing.
+        SceneError: If the download fails.
+    """
+    if fetch:
+        if file is not None or options.bbox is None:
+            raise ConfigError("--fetch takes --bbox west,south,east,north and no FILE")
+        return fetch_map(options.bbox, cache)
+    if file is None:
+        raise ConfigError("give a map FILE, or --fetch with --bbox west,south,east,north")
+    return file
+
+
+def import_scene(
+    source: Path, *, name: str, out: Path, options: ImportOptions, overwrite: bool = False
+) -> ImportReport:
+    """Make the scene folder `out/name` of a map of buildings.
+
+    Args:
+        source: Map file, see `read_map`.
+        name: Name of the scene.
+        out: Folder that the scene's folder goes into.
+        options: What decides the content beside the map.
+        overwrite: Replace what an earlier import wrote there.
+
+    Raises:
+        SceneError: If an input cannot be used, or the folder is occupied or cannot be written;
+            nothing is left there.
+        ConfigError: If an option holds a wrong value.
+    """
+    folder = target_folder(out, name, overwrite=overwrite)
+    rules = read_rules(options.rules)
+    carriers_hz = [band.carrier_hz for band in parse_bands(options.bands)] if options.bands else []
+    map_ = read_map(source, crs=options.crs)
+    frame = make_frame(map_, options.bbox)
+    model = _build(map_, frame, rules, options)
+    materials = sorted({material for _, material in model.meshes.values()})
+    rules.check_at_bands(carriers_hz, used=materials)
+    lost = tuple(
+        Finding(action="dropped", reason="site of the scene that was replaced", building=site)
+        for site in sites_of(folder)
+    )
+    findings = model.findings + lost
+    inputs = [path for path in (source, options.rules, options.terrain) if path is not None]
+    report = ImportReport(
+        name=name,
+        source=map_.source,
+        licence=map_.licence,
+        attribution=map_.attribution,
+        input_sha256={path.name: file_sha256(path) for path in inputs},
+        options=options.without_folders(),
+        frame=_record(frame),
+        extent_m=model.ground.extent_m,
+        ground_offset_m=model.ground.offset_m,
+        num_features=len(map_.features),
+        height_sources=_count_sources(model.buildings),
+        materials=tuple(materials),
+        num_triangles=sum(len(mesh.faces) for mesh, _ in model.meshes.values()),
+        findings=group_findings(findings),
+        files=(),
+    )
+    with replaced_folder(folder) as partial:
+        return _write(partial, report, model, findings, frame)
+
+
+def _build(
+    map_: SourceMap, frame: LocalFrame, rules: MaterialRules, options: ImportOptions
+) -> _Model:
+    found, assumed = to_buildings(map_, frame, rules=rules, bbox=options.bbox, seed=options.seed)
+    buildings, repaired = repair(found)
+    if not buildings:
+        raise SceneError(_nothing_left(map_, [*map_.findings, *assumed, *repaired]))
+    ground, holes = _lay_ground(buildings, frame, options)
+    solids = build_solids(buildings, ground.lowest_below([b.footprint for b in buildings]))
+    findings = (*map_.findings, *assumed, *repaired, *holes, *solids.findings)
+    kept = tuple(b for b, is_kept in zip(buildings, solids.is_kept, strict=True) if is_kept)
+    if not kept:
+        raise SceneError(_nothing_left(map_, findings))
+    meshes = {**solids.meshes, "ground": (ground.mesh(), rules.ground)}
+    return _Model(buildings=kept, ground=ground, meshes=meshes, findings=findings)
+
+
+def _nothing_left(map_: SourceMap, findings: Sequence[Finding]) -> str:
+    dropped = [f for f in group_findings(findings) if f.action == "dropped"]
+    reasons = "; ".join(f"{f.count} x {f.reason}" for f in dropped)
+    return f"{map_.source}: no building is left of {len(map_.features)} ({reasons})"
+
+
+def _lay_ground(
+    buildings: Sequence[Building], frame: LocalFrame, options: ImportOptions
+) -> tuple[Ground, tuple[Finding, ...]]:
+    extent_m = _extent(buildings, frame, options.bbox)
+    if options.terrain is None:
+        return flat_ground(extent_m), ()
+    terrain = read_terrain(options.terrain, crs=options.terrain_crs)
+    return lay_terrain(terrain, frame, extent_m, spacing_m=options.terrain_spacing_m)
+
+
+def _extent(buildings: Sequence[Building], frame: LocalFrame, bbox: BBox | None) -> Extent:
+    """Return the box of all buildings, and of the one asked for, with a margin, in whole metres."""
+    bounds = np.array([building.footprint.bounds for building in buildings])
+    corners = [bounds[:, :2], bounds[:, 2:]]
+    if bbox is not None:
+        west, south, east, north = bbox
+        lonlat = np.array([[x, y] for x in (west, east) for y in (south, north)])
+        corners.append(frame.project_points(lonlat, WGS84))
+    points = np.concatenate(corners)
+    low, high = np.floor(points.min(axis=0) - MARGIN_M), np.ceil(points.max(axis=0) + MARGIN_M)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def _record(frame: LocalFrame) -> FrameRecord:
+    return FrameRecord(
+        crs=frame.crs.srs,
+        origin_lon_deg=frame.origin_lon_deg,
+        origin_lat_deg=frame.origin_lat_deg,
+    )
+
+
+def _count_sources(buildings: Sequence[Building]) -> dict[HeightSource, int]:
+    found = [building.height_source for building in buildings]
+    return {source: found.count(source) for source in _HEIGHT_SOURCES if source in found}
+
+
+def _write(
+    folder: Path,
+    report: ImportReport,
+    model: _Model,
+    findings: Sequence[Finding],
+    frame: LocalFrame,
+) -> ImportReport:
+    """Write the whole folder; return the report with the names of its files."""
+    write_geometry(folder, model.meshes, thickness_m=WALL_THICKNESS_M)
+    texts: Mapping[str, str] = {
+        "scene.yaml": _scene_yaml(report),
+        "card.md": card_text(report),
+        "buildings.geojson": buildings_geojson(model.buildings, frame),
+        "findings.csv": findings_csv(findings),
+    }
+    for file_name, text in texts.items():
+        (folder / file_name).write_text(text, encoding="utf-8")
+    written = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    report = report.model_copy(update={"files": tuple(sorted([*written, RECORD]))})
+    (folder / RECORD).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def _scene_yaml(report: ImportReport) -> str:
+    settings = SceneSettings(
+        title=f"{report.num_buildings} buildings imported from {report.source}",
+        geometry="files",
+        source=report.source,
+        licence=report.licence,
+        attribution=report.attribution,
+        materials=report.materials,
+        extent_m=report.extent_m,
+    )
+    data = settings.model_dump(mode="json", exclude={"los_share", "sites"})
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)

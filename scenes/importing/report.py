@@ -1,0 +1,203 @@
+"""What an import was asked for, what it did, and the texts that say so in the scene's folder."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import shapely
+from pydantic import BeforeValidator, Field
+
+from raymark.config import Strict
+from raymark.scenes.importing.buildings import Action, Building, Finding, HeightSource
+from raymark.scenes.importing.ground import Extent
+from raymark.scenes.importing.local_frame import BBox, LocalFrame, parse_bbox
+from raymark.scenes.importing.solids import SINK_M
+from raymark.scenes.materials import ITU_RANGES_HZ
+
+_DECIMALS_DEG = 8
+"""A millimetre on the ground."""
+_HEIGHT_MEANINGS: dict[HeightSource, str] = {
+    "surveyed": "from the 3D geometry of the source",
+    "tag": "from an attribute of the building",
+    "levels": "from its number of levels",
+    "assumed": "assumed: drawn at random, with the seed",
+}
+
+
+def _read_bbox(value: Any) -> Any:
+    return parse_bbox(value) if isinstance(value, str) else value
+
+
+class ImportOptions(Strict):
+    """Everything beside the map that decides what an import makes of it."""
+
+    bbox: Annotated[BBox | None, BeforeValidator(_read_bbox)] = Field(
+        default=None, description="West, south, east, north [deg]"
+    )
+    crs: str | None = Field(default=None, description="Of the map, if its file does not say it")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of assumed heights")
+    rules: Path | None = Field(default=None, description="YAML of material rules")
+    bands: str | None = Field(
+        default=None, description="Materials must be defined there; separated by commas"
+    )
+    terrain: Path | None = Field(default=None, description="Raster of heights; flat if None")
+    terrain_crs: str | None = Field(default=None, description="Of the raster, if it has none")
+    terrain_spacing_m: float = Field(default=10.0, ge=0.5, le=1000.0)
+
+    def without_folders(self) -> "ImportOptions":
+        """Return the same options with the bare names of files."""
+        names = {key: getattr(self, key) for key in ("rules", "terrain")}
+        return self.model_copy(
+            update={key: Path(path.name) for key, path in names.items() if path is not None}
+        )
+
+
+class FrameRecord(Strict):
+    """The scene's frame: metres east and north of its origin."""
+
+    crs: str = Field(description="PROJ string")
+    origin_lon_deg: float
+    origin_lat_deg: float
+
+
+class FindingCount(Strict):
+    """How many findings say the same."""
+
+    action: Action
+    reason: str
+    count: int
+
+
+class ImportReport(Strict):
+    """The record of an import, `import.json`."""
+
+    name: str
+    source: str
+    licence: str
+    attribution: str
+    input_sha256: dict[str, str] = Field(description="Of each file that was read, by its name")
+    options: ImportOptions
+    frame: FrameRecord
+    extent_m: Extent
+    ground_offset_m: float = Field(description="Height of z = 0 in the terrain's raster [m]")
+    num_features: int = Field(description="Buildings and parts that were read")
+    height_sources: dict[HeightSource, int] = Field(description="Buildings kept, by their source")
+    materials: tuple[str, ...]
+    num_triangles: int
+    findings: tuple[FindingCount, ...]
+    files: tuple[str, ...] = Field(description="All that the import wrote")
+
+    @property
+    def num_buildings(self) -> int:
+        """Number of buildings and parts in the scene."""
+        return sum(self.height_sources.values())
+
+
+def group_findings(findings: Sequence[Finding]) -> tuple[FindingCount, ...]:
+    """Count equal findings together, the most frequent first."""
+    counts = Counter((finding.action, finding.reason) for finding in findings)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(
+        FindingCount(action=action, reason=reason, count=count)
+        for (action, reason), count in ranked
+    )
+
+
+def findings_csv(findings: Sequence[Finding]) -> str:
+    """Return one row per finding."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["building", "action", "reason"])
+    writer.writerows((f.building, f.action, f.reason) for f in findings)
+    return stream.getvalue()
+
+
+def buildings_geojson(buildings: Sequence[Building], frame: LocalFrame) -> str:
+    """Return the footprints in WGS84, with heights, their sources and materials."""
+
+    def to_degrees(points_m: np.ndarray) -> np.ndarray:
+        return np.round(frame.to_lonlat(points_m), _DECIMALS_DEG)
+
+    outlines = shapely.transform(np.array([b.footprint for b in buildings]), to_degrees)
+    features = [
+        {"type": "Feature", "properties": _properties(b), "geometry": json.loads(outline)}
+        for b, outline in zip(buildings, shapely.to_geojson(outlines), strict=True)
+    ]
+    collection = {"type": "FeatureCollection", "features": features}
+    return json.dumps(collection, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def card_text(report: ImportReport) -> str:
+    """Return the scene's card."""
+    frame, options = report.frame, report.options
+    x0, y0, x1, y1 = report.extent_m
+    files = "".join(f"\n- `{name}`, SHA-256 `{sha}`" for name, sha in report.input_sha256.items())
+    ground = (
+        f"terrain from `{options.terrain}` on a grid of at most {options.terrain_spacing_m:g} m; "
+        f"z = 0 is at {report.ground_offset_m:.2f} m there"
+        if options.terrain
+        else "a plane at z = 0"
+    )
+    heights = "".join(
+        f"\n- {count} {_HEIGHT_MEANINGS[source]}" for source, count in report.height_sources.items()
+    )
+    findings = "".join(f"\n- {f.action}: {f.count} x {f.reason}" for f in report.findings)
+    materials = "".join(f"\n- {name}: {_ranges(name)}" for name in report.materials)
+    return f"""# {report.name}
+
+{report.num_buildings} buildings and parts, imported from {report.source}.
+
+Licence {report.licence}; attribution: {report.attribution}
+
+## Files it was made from
+{files}
+
+## Frame
+
+x east, y north, z up [m]; the origin is at longitude {frame.origin_lon_deg:.7f}, latitude
+{frame.origin_lat_deg:.7f} (WGS84); CRS as PROJ string: `{frame.crs}`.
+The ground spans {x1 - x0:.0f} x {y1 - y0:.0f} m: {ground}.
+
+## Heights of buildings
+
+Above the lowest ground below each; `buildings.geojson` says which is which.
+{heights}
+
+## What was repaired, merged, assumed or dropped
+
+`findings.csv` has one row for each.
+{findings or chr(10) + "- nothing"}
+
+## Materials and where ITU-R P.2040 defines them
+{materials}
+
+## Limits
+
+- Footprints are extruded to flat roofs, unless the source models a free-standing building in 3D.
+- Corners lie on a grid of 1 cm. Floors lie {SINK_M:g} m below the lowest ground under each
+  building, so that the edge between wall and ground does not diffract.
+- Surfaces of different materials are separate meshes; `tracer.weld_edges: true` in a campaign
+  lets the edges between them diffract.
+- There are no trees, vehicles, street furniture or interiors.
+"""
+
+
+def _properties(building: Building) -> dict[str, str | float | bool]:
+    return {
+        "id": building.id,
+        "bottom_m": round(building.bottom_m, 2),
+        "top_m": round(building.top_m, 2),
+        "height_source": building.height_source,
+        "wall_material": building.wall_material,
+        "roof_material": building.roof_material,
+        "is_part": building.is_part,
+    }
+
+
+def _ranges(material: str) -> str:
+    return ", ".join(f"{low / 1e9:g}-{high / 1e9:g} GHz" for low, high in ITU_RANGES_HZ[material])
