@@ -84,7 +84,8 @@ def links_of(dataset: Dataset, scene: str) -> pd.DataFrame:
     index = dataset.index
     links = index.loc[index["scene"] == scene, columns].reset_index(drop=True)
     # Sites that see the same UEs number them alike: a walk seen by all of them is one.
-    seen_by = "all" if dataset.manifest.campaign.sites_share_ues else links["site"]
+    shared = dataset.manifest.campaign.sites_share_ues
+    seen_by = pd.Series("all", links.index) if shared else links["site"]
     return links.assign(walk=_track_names(links, seen_by))
 
 
@@ -139,11 +140,11 @@ def track_keys(links: pd.DataFrame) -> pd.Series:
     return _track_names(links, links["site"])
 
 
-def _track_names(links: pd.DataFrame, seen_by: pd.Series | str) -> pd.Series:
+def _track_names(links: pd.DataFrame, seen_by: pd.Series) -> pd.Series:
     """Name tracks by who sees them; a UE that is on no track is one of its own."""
     is_alone = links["track_id"] < 0
     number = links["track_id"].where(~is_alone, links["ue_index"]).astype(str)
-    return seen_by + pd.Series(np.where(is_alone, "/ue-", "/track-"), links.index) + number
+    return seen_by + np.where(is_alone, "/ue-", "/track-") + number
 
 
 def block_numbers(
