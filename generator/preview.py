@@ -24,7 +24,7 @@ from raymark.generator.sampling import RayCaster, ground_height
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.inspection import site_mark
 from raymark.plots import HeightMap, SiteMark
-from raymark.radio import BAND_PRESETS, SPEED_OF_LIGHT_M_S, FrontEnd
+from raymark.radio import BAND_PRESETS, SPEED_OF_LIGHT_M_S, Band, FrontEnd
 from raymark.scenes import Scene, Site, get_scene
 from raymark.schema import LOS, NLOS, OUTAGE
 from raymark.shard import writable
@@ -94,39 +94,71 @@ def preview_scene(scene: Scene, out: Path, *, num_ues: int = 500, seed: int = 0)
         DatasetError: If a file cannot be written.
     """
     if not scene.sites:
-        _save(out, scene, height_map(_load(scene)[0], scene.extent_m), [], None)
+        _save(out, scene, height_map(load_geometry(scene)[0], scene.extent_m), [], None)
         return
     sampling = UniformSampling(num_ues=num_ues)
-    plan = make_plan(_campaign(scene, sampling, seed))
-    marks = [_mark(site, sampling) for site in scene.sites]
+    plan = make_plan(preview_campaign(scene, sampling, seed))
+    marks = [sector_mark(site, sampling) for site in scene.sites]
     heights = height_map(plan.sites[0].loaded, _surroundings(scene, marks))
     links = pd.concat([_labelled_ues(plan, site) for site in plan.sites], ignore_index=True)
     _save(out, scene, heights, marks, links)
 
 
-def _campaign(scene: Scene, sampling: UniformSampling, seed: int) -> Campaign:
+def preview_campaign(
+    scene: Scene,
+    sampling: UniformSampling,
+    seed: int,
+    *,
+    band: Band = BAND,
+    sites: tuple[str, ...] | None = None,
+) -> Campaign:
+    """Return a campaign of one scene that is traced with few rays, to look at and not to keep.
+
+    Args:
+        scene: The scene.
+        sampling: How its UEs are drawn.
+        seed: Root of their positions.
+        band: The one band.
+        sites: Names of the sites; all of the scene if not given.
+    """
     return Campaign(
         name="preview",
         seed=seed,
-        scenes=(SceneChoice(name=str(scene.folder), params=scene.params),),
-        bands=(BAND,),
+        scenes=(SceneChoice(name=str(scene.folder), sites=sites, params=scene.params),),
+        bands=(band,),
         sampling=sampling,
         tracer=TracerSettings(diffraction=True, discovery=DISCOVERY_PRESETS["quick"]),
     )
 
 
-def _load(scene: Scene) -> tuple[LoadedScene, str]:
-    """Return the geometry of a scene and its hash."""
+def load_geometry(scene: Scene) -> tuple[LoadedScene, str]:
+    """Return the geometry of a scene and its hash.
+
+    Raises:
+        SceneError: If the geometry cannot be read.
+    """
     with tempfile.TemporaryDirectory(prefix="raymark-") as workspace:
         xml_path = scene.xml_path(Path(workspace))
         return LoadedScene(xml_path, FrontEnd()), scene.hash(xml_path)
+
+
+def sector_mark(site: Site, sampling: SectorSampling) -> SiteMark:
+    """Return how a site and the sector that its UEs are drawn from are drawn."""
+    x, y, _ = site.position_m
+    return SiteMark(
+        name=site.name,
+        position_m=(x, y),
+        azimuth_rad=math.radians(site.azimuth_deg),
+        half_width_rad=math.radians(sampling.sector_half_width_deg),
+        range_m=sampling.max_range_m,
+    )
 
 
 def _find_scene(choice: SceneChoice, scene_hash: str) -> tuple[Scene, LoadedScene] | None:
     """Return a scene of a campaign if it is here and still the same."""
     try:
         scene = get_scene(choice.name, choice.params)
-        loaded, found_hash = _load(scene)
+        loaded, found_hash = load_geometry(scene)
     except RaymarkError:
         return None
     return (scene, loaded) if found_hash == scene_hash else None
@@ -144,17 +176,6 @@ def _height_above_ground(
     top = above - np.where(has_ground, distance, 0.0)
     # Up and down rays meet a slope at slightly different heights: no cell lies below ground.
     return np.where(has_ground, np.maximum(top - np.where(has_ground, ground, 0.0), 0.0), 0.0)
-
-
-def _mark(site: Site, sampling: SectorSampling) -> SiteMark:
-    x, y, _ = site.position_m
-    return SiteMark(
-        name=site.name,
-        position_m=(x, y),
-        azimuth_rad=math.radians(site.azimuth_deg),
-        half_width_rad=math.radians(sampling.sector_half_width_deg),
-        range_m=sampling.max_range_m,
-    )
 
 
 def _surroundings(scene: Scene, marks: list[SiteMark]) -> Extent:

@@ -1,0 +1,298 @@
+"""Gather what the 3D page of a scene shows: triangles, sites, and traced or stored paths."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from raymark.campaign import UniformSampling
+from raymark.dataset import Dataset
+from raymark.errors import DatasetError
+from raymark.generator.assembly import Arrays
+from raymark.generator.plan import Plan, SitePlan, make_plan
+from raymark.generator.preview import BAND, load_geometry, preview_campaign, sector_mark
+from raymark.generator.sampling import RayCaster, ground_height
+from raymark.generator.site_tracing import assemble
+from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.inspection import site_mark
+from raymark.link_statistics import to_db
+from raymark.manifest import ShardRecord, SiteRecord
+from raymark.plots import SiteMark
+from raymark.radio import parse_bands
+from raymark.scenes import Scene
+from raymark.seeding import child_generator
+from raymark.shard import open_shard
+from raymark.viewer import LinkPaths, SceneMesh, SceneView, ViewSite, join_links
+from raymark.viewer.page import require_free, write_view
+
+_GROUND_TOLERANCE_M = 0.5
+_STEEPEST_GROUND = 0.3
+"""Least vertical part of a ground triangle's normal: terrain of up to 72 deg."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkChoice:
+    """Which links a page shows.
+
+    Attributes:
+        site: Name of the one site; all sites if not given.
+        band: Band of the gains; the dataset's first, or 6GHz where paths are traced, if not given.
+        num_links: Links per site at most.
+        seed: Root of their choice.
+    """
+
+    site: str | None = None
+    band: str | None = None
+    num_links: int = 200
+    seed: int = 0
+
+
+def view_scene(
+    scene: Scene,
+    out: Path,
+    choice: LinkChoice | None = None,
+    *,
+    dataset: Dataset | None = None,
+    overwrite: bool = False,
+) -> SceneView:
+    """Write an interactive 3D page of a scene, its sites, UEs and the paths of each link.
+
+    Args:
+        scene: What to show; one without sites shows its geometry alone.
+        out: HTML file.
+        choice: Which links.
+        dataset: Where the links come from; if not given, UEs are drawn and traced as in a preview.
+        overwrite: Replace a file of that name.
+
+    Returns:
+        What the page shows.
+
+    Raises:
+        ConfigError: If the ending of `out` is not `.html`, or the band is unknown.
+        SceneError: If the site is unknown, or a site's sector has no outdoor point.
+        DatasetError: If the file is there or cannot be written, or the dataset lacks the scene,
+            site, band or its detail files, or was made from another scene.
+    """
+    require_free(out, overwrite=overwrite)
+    choice = choice or LinkChoice()
+    if dataset is not None:
+        view = _stored_view(scene, choice, dataset)
+    elif scene.sites or choice.site is not None:
+        view = _traced_view(scene, choice)
+    else:
+        view = _make_view(scene, load_geometry(scene)[0], ())
+    write_view(view, out, overwrite=overwrite)
+    return view
+
+
+def scene_mesh(loaded: RayCaster, corner_m: Float[np.ndarray, "tri 3 3"]) -> SceneMesh:
+    """Tell ground from buildings: it is what a ray from underneath meets first.
+
+    The floor of a building may count as ground; it is hidden inside.
+
+    Args:
+        loaded: The scene.
+        corner_m: Its triangles [m].
+    """
+    area = np.cross(corner_m[:, 1] - corner_m[:, 0], corner_m[:, 2] - corner_m[:, 0])
+    level = np.abs(area[:, 2]) > _STEEPEST_GROUND * np.linalg.norm(area, axis=1)
+    is_ground = np.zeros(len(corner_m), dtype=bool)
+    is_ground[level] = _lies_lowest(loaded, corner_m[level])
+    return SceneMesh(corner_m=corner_m, is_ground=is_ground)
+
+
+def links_of_shard(
+    main: Arrays, detail: Arrays, band_index: int, rows: Int[np.ndarray, "row"]
+) -> LinkPaths:
+    """Return some links of a shard with their paths, strongest first at one band.
+
+    Args:
+        main: Arrays of its `paths` file.
+        detail: Arrays of its `detail` file.
+        band_index: Place of the band in `path/amplitude`.
+        rows: Links, by their row.
+    """
+    offset = main["link/path_offset"]
+    count = np.diff(offset)[rows]
+    link = np.repeat(np.arange(len(rows)), count)
+    first = np.cumsum(count) - count
+    path = offset[rows][link] + np.arange(len(link)) - first[link]
+    gain_db = to_db(np.abs(main["path/amplitude"][band_index, path].astype("c16")) ** 2)
+    order = np.lexsort((-gain_db, link))  # stored in the order of the first band
+    path = path[order]
+    return LinkPaths(
+        ue_index=main["ue/ue_index"][rows],
+        position_m=main["ue/position_m"][rows],
+        los=main["link/los"][rows],
+        path_offset=np.concatenate([[0], np.cumsum(count)]).astype("i8"),
+        delay_s=main["path/delay_s"][path],
+        gain_db=gain_db[order],
+        interaction=main["path/interaction"][path],
+        vertex_m=detail["path/vertex_m"][path],
+        material=detail["path/material"][path],
+    )
+
+
+def _lies_lowest(
+    loaded: RayCaster, corner_m: Float[np.ndarray, "tri 3 3"]
+) -> Bool[np.ndarray, "tri"]:
+    """Tell which triangles lie on the lowest surface in their middle, or near a corner."""
+    lowest = np.zeros(len(corner_m), dtype=bool)
+    for weights in ((1, 1, 1), (8, 1, 1), (1, 8, 1), (1, 1, 8)):
+        point = np.einsum("tcx,c->tx", corner_m, np.array(weights) / sum(weights))
+        above_m = point[:, 2] - ground_height(loaded, point[:, :2])
+        lowest |= np.abs(above_m) <= _GROUND_TOLERANCE_M
+    return lowest
+
+
+def _traced_view(scene: Scene, choice: LinkChoice) -> SceneView:
+    (band, *_) = parse_bands(choice.band) if choice.band is not None else (BAND,)
+    sampling = UniformSampling(num_ues=choice.num_links)
+    sites = None if choice.site is None else (scene.site(choice.site).name,)
+    plan = make_plan(preview_campaign(scene, sampling, choice.seed, band=band, sites=sites))
+    loaded = plan.sites[0].loaded
+    placed = []
+    for site in plan.sites:
+        links = _traced_links(plan, site)
+        mark, tilt_rad = sector_mark(site.site, sampling), site.site.orientation_rad[1]
+        placed.append(_place(loaded, mark, site.site.position_m, tilt_rad, links))
+    return _make_view(
+        scene,
+        loaded,
+        tuple(placed),
+        materials=tuple(plan.sites[0].materials),
+        band=band.name,
+        origin=f"traced for this page with few rays, seed {choice.seed}",
+    )
+
+
+def _traced_links(plan: Plan, site: SitePlan) -> LinkPaths:
+    paths = plan.search(site).trace(site.ues.position_m, plan.campaign.bands)
+    main, detail = assemble(plan, site, paths, site.ues, first_ue=0)
+    return links_of_shard(main, detail, 0, np.arange(len(site.ues)))
+
+
+def _stored_view(scene: Scene, choice: LinkChoice, dataset: Dataset) -> SceneView:
+    band = choice.band if choice.band is not None else dataset.bands[0]
+    selection = dataset.select(scene=scene.name, band=band, site=choice.site)
+    scene, loaded = _scene_of(dataset, scene, selection.sites[0].scene_hash)
+    placed: list[ViewSite] = []
+    materials: tuple[str, ...] = ()
+    for record in selection.sites:
+        links, materials = _stored_links(dataset, record, selection.band_index, choice)
+        mark, tilt_rad = site_mark(dataset, record), record.orientation_rad[1]
+        placed.append(_place(loaded, mark, record.position_m, tilt_rad, links))
+    return _make_view(
+        scene,
+        loaded,
+        tuple(placed),
+        materials=materials,
+        band=band,
+        origin=f"dataset {dataset.manifest.id}",
+    )
+
+
+def _scene_of(dataset: Dataset, scene: Scene, scene_hash: str) -> tuple[Scene, LoadedScene]:
+    """Return the scene with the parameters of the dataset, and its geometry.
+
+    Raises:
+        DatasetError: If it is not the scene that the dataset was made from.
+    """
+    choices = dataset.manifest.campaign.scenes
+    params = next(c.params for c in choices if Path(c.name).name == scene.name)
+    scene = scene.with_params(params)
+    loaded, found_hash = load_geometry(scene)
+    if found_hash != scene_hash:
+        raise DatasetError(
+            f"{dataset.folder} was made from another scene '{scene.name}' (hash "
+            f"{scene_hash[:12]}, that of {scene.folder} is {found_hash[:12]}); give the folder of "
+            "the scene that it was made from, or generate the dataset again"
+        )
+    return scene, loaded
+
+
+def _stored_links(
+    dataset: Dataset, site: SiteRecord, band_index: int, choice: LinkChoice
+) -> tuple[LinkPaths, tuple[str, ...]]:
+    """Return links of a site, chosen at random where it has more, and the names of materials."""
+    wanted = np.arange(site.num_ues)
+    if site.num_ues > choice.num_links:
+        rng = child_generator(choice.seed, site.key, "view")
+        wanted = np.sort(rng.choice(site.num_ues, choice.num_links, replace=False))
+    parts: list[LinkPaths] = []
+    materials: tuple[str, ...] = ()
+    for shard, rows in _rows_by_shard(dataset, site, wanted):
+        materials = _materials(dataset, shard)
+        arrays = dataset.load_shard(shard), dataset.load_shard(shard, "detail")
+        parts.append(links_of_shard(*arrays, band_index, rows))
+    return join_links(parts), materials
+
+
+def _rows_by_shard(
+    dataset: Dataset, site: SiteRecord, wanted: Int[np.ndarray, "link"]
+) -> Iterator[tuple[ShardRecord, Int[np.ndarray, "row"]]]:
+    """Yield the shards that hold some of the UEs, in order, and their rows there."""
+    shards = [s for s in dataset.manifest.shards if (s.scene, s.site) == (site.scene, site.site)]
+    for shard in sorted(shards, key=lambda s: s.first_ue):
+        rows = wanted - shard.first_ue
+        rows = rows[(rows >= 0) & (rows < shard.num_ues)]
+        if rows.size:
+            yield shard, rows
+
+
+def _materials(dataset: Dataset, shard: ShardRecord) -> tuple[str, ...]:
+    path = dataset.folder / shard.file("detail")
+    if not path.is_file():
+        raise DatasetError(
+            f"{path} is missing, and it holds the points of the paths; copy the folder `detail` of "
+            "the dataset, too, or leave --data out to trace some links anew"
+        )
+    with open_shard(path, "detail") as file:
+        return tuple(str(name) for name in file.attrs["materials"])
+
+
+def _place(
+    loaded: RayCaster,
+    mark: SiteMark,
+    position_m: tuple[float, float, float],
+    downtilt_rad: float,
+    links: LinkPaths,
+) -> ViewSite:
+    ground_m = float(ground_height(loaded, np.array([mark.position_m]))[0])
+    return ViewSite(
+        name=mark.name,
+        position_m=position_m,
+        azimuth_rad=mark.azimuth_rad,
+        downtilt_rad=downtilt_rad,
+        half_width_rad=mark.half_width_rad,
+        range_m=mark.range_m,
+        # A dataset may have been made where there is no ground at all.
+        ground_m=ground_m if np.isfinite(ground_m) else float(loaded.box_m[0][2]),
+        links=links,
+    )
+
+
+def _make_view(
+    scene: Scene,
+    loaded: LoadedScene,
+    sites: tuple[ViewSite, ...],
+    *,
+    materials: tuple[str, ...] = (),
+    band: str = "",
+    origin: str = "",
+) -> SceneView:
+    settings = scene.settings
+    return SceneView(
+        name=scene.name,
+        title=settings.title,
+        licence=settings.licence,
+        attribution=settings.attribution,
+        origin=origin,
+        band=band,
+        extent_m=scene.extent_m,
+        mesh=scene_mesh(loaded, loaded.triangles.corner_m),
+        materials=materials,
+        sites=sites,
+    )
