@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from raymark import plots
 from raymark.campaign import (
@@ -19,14 +19,14 @@ from raymark.campaign import (
 )
 from raymark.dataset import Dataset
 from raymark.errors import RaymarkError
+from raymark.generator.coverage import label_points
 from raymark.generator.plan import Plan, SitePlan, make_plan
 from raymark.generator.sampling import RayCaster, ground_height
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.inspection import site_mark
 from raymark.plots import HeightMap, SiteMark
-from raymark.radio import BAND_PRESETS, SPEED_OF_LIGHT_M_S, Band, FrontEnd
+from raymark.radio import BAND_PRESETS, Band, FrontEnd
 from raymark.scenes import Scene, Site, get_scene
-from raymark.schema import LOS, NLOS, OUTAGE
 from raymark.shard import writable
 
 Extent = tuple[float, float, float, float]
@@ -192,24 +192,17 @@ def _surroundings(scene: Scene, marks: list[SiteMark]) -> Extent:
 
 
 def _labelled_ues(plan: Plan, site: SitePlan) -> pd.DataFrame:
-    position = site.ues.position_m
-    bs = np.tile(np.asarray(site.site.position_m), (len(position), 1))
-    los = np.where(site.loaded.is_visible(bs, position.astype("f8")), LOS, OUTAGE)
-    hidden = np.flatnonzero(los != LOS)
-    los[hidden] = np.where(_has_path(plan, site, position[hidden]), NLOS, OUTAGE)
+    position, campaign = site.ues.position_m, plan.campaign
+    los = label_points(
+        site.loaded,
+        site.site,
+        position.astype("f8"),
+        campaign.bands[0],
+        max_path_length_m=campaign.tracer.max_path_length_m,
+    )
     x, y, z = position.T
     columns = {"site": site.site.name, "x_m": x, "y_m": y, "z_m": z, "los": los}
     return pd.DataFrame(columns)
-
-
-def _has_path(
-    plan: Plan, site: SitePlan, position_m: Float[np.ndarray, "ue 3"]
-) -> Bool[np.ndarray, "ue"]:
-    """Trace UEs of a site and tell which of them a path reaches that a dataset would keep."""
-    paths = plan.search(site).trace(position_m, plan.campaign.bands)
-    longest_s = plan.campaign.tracer.max_path_length_m / SPEED_OF_LIGHT_M_S
-    kept = paths.ue_index[paths.delay_s <= longest_s]
-    return np.bincount(kept, minlength=len(position_m)) > 0
 
 
 @plots.house_style()

@@ -1,0 +1,356 @@
+"""The footprints of a scene's buildings as GeoJSON, in the form that `scenes import` reads.
+
+A scene's metric frame has no place on earth: it is laid around an origin, by default where its
+import had it, else at longitude and latitude 0, by the projection that an import uses.
+"""
+
+import json
+import re
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import shapely
+import trimesh
+from jaxtyping import Float
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from raymark.errors import ConfigError, DatasetError, SceneError
+from raymark.scenes.importing.buildings import Building, Footprint
+from raymark.scenes.importing.local_frame import LocalFrame
+from raymark.scenes.importing.report import ImportReport
+from raymark.scenes.importing.scene_folder import RECORD
+from raymark.scenes.roofs import (
+    WELD_M,
+    Prism,
+    Triangles,
+    corner_numbers,
+    cut_prisms,
+    plan_area,
+    plan_normal,
+)
+from raymark.scenes.scene import Scene
+from raymark.shard import write_text
+
+TOLERANCE_M = 0.5
+"""Largest difference between a sloped roof and the pieces that stand for it."""
+
+_LEAST_HEIGHT_M = 0.05
+_GROUND_NAME = re.compile(r"(^|[-_. ])(ground|terrain|plane)([-_. \d]|$)", re.IGNORECASE)
+_GROUND_COVER = 0.9
+"""A mesh without walls that covers so much of the scene's box is its ground, whatever its name."""
+_PART_OF_NAME = re.compile(r"[-_](itu[-_]\w+|roofs?|walls?)$")
+_OVERLAP_M2 = 0.01
+_WALL = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneMesh:
+    """A mesh of a scene.
+
+    Attributes:
+        name: Its name, without the "mesh-" that Mitsuba's exporters put before it.
+        material: ITU-R P.2040 name.
+        triangles: Corners of its triangles [m].
+    """
+
+    name: str
+    material: str
+    triangles: Triangles
+
+
+def export_footprints(
+    scene: Scene,
+    out: Path,
+    *,
+    origin: tuple[float, float] | None = None,
+    tolerance_m: float = TOLERANCE_M,
+    overwrite: bool = False,
+) -> int:
+    """Write the footprints of a scene's buildings as GeoJSON; return their number.
+
+    Args:
+        scene: Any scene.
+        out: File to write.
+        origin: Longitude and latitude of the point (0, 0) [deg]; that of its import, or 0, 0.
+        tolerance_m: Largest difference between a sloped roof and its pieces [m].
+        overwrite: Replace the file if it is there.
+
+    Raises:
+        SceneError: If the geometry cannot be read, or has no ground or no building.
+        DatasetError: If the file exists or cannot be written.
+    """
+    if out.exists() and not overwrite:
+        raise DatasetError(f"{out} exists; choose another file or give --overwrite")
+    frame = scene_frame(scene, origin)
+    with tempfile.TemporaryDirectory(prefix="raymark-") as workspace:
+        meshes = read_meshes(scene.xml_path(Path(workspace)))
+    buildings = find_buildings(meshes, where=f"scene '{scene.name}'", tolerance_m=tolerance_m)
+    write_text(out, to_geojson(buildings, scene, frame))
+    return len(buildings)
+
+
+def scene_frame(scene: Scene, origin: tuple[float, float] | None = None) -> LocalFrame:
+    """Return where a scene's frame lies on earth: at a given origin, as imported, or at 0, 0."""
+    record = scene.folder / RECORD
+    if origin is None and record.is_file():
+        frame = ImportReport.model_validate_json(record.read_bytes()).frame
+        origin = frame.origin_lon_deg, frame.origin_lat_deg
+    lon_deg, lat_deg = origin or (0.0, 0.0)
+    return LocalFrame(origin_lon_deg=lon_deg, origin_lat_deg=lat_deg)
+
+
+def parse_origin(text: str) -> tuple[float, float]:
+    """Read "longitude,latitude" [deg].
+
+    Raises:
+        ConfigError: If these are not two numbers in range.
+    """
+    try:
+        lon_deg, lat_deg = (float(part) for part in text.split(","))
+    except ValueError:
+        lon_deg, lat_deg = np.nan, np.nan
+    # Written so that a NaN fails too; beyond 85 degrees a map's box is no box in metres any more.
+    if not (abs(lon_deg) <= 180 and abs(lat_deg) <= 85):
+        raise ConfigError(
+            f"--origin '{text}' must be longitude,latitude in degrees, within +-180 and +-85, "
+            "such as 11.5755,48.1374"
+        )
+    return lon_deg, lat_deg
+
+
+def read_meshes(xml_path: Path) -> tuple[SceneMesh, ...]:
+    """Read the meshes of a Mitsuba scene.
+
+    Raises:
+        SceneError: If a shape is no PLY file, is moved by a transform, or cannot be read.
+    """
+    try:
+        root = ET.parse(xml_path).getroot()  # noqa: S314 (a scene that is about to be traced)
+    except (OSError, ET.ParseError) as error:
+        raise SceneError(f"cannot read the geometry of {xml_path}: {error}") from error
+    materials = {
+        bsdf.get("id", ""): _text_of(bsdf, "type") or bsdf.get("id", "")
+        for bsdf in root.iter("bsdf")
+    }
+    return tuple(_read_mesh(shape, materials, xml_path) for shape in root.iter("shape"))
+
+
+def find_buildings(
+    meshes: Sequence[SceneMesh], *, where: str, tolerance_m: float = TOLERANCE_M
+) -> tuple[Building, ...]:
+    """Return the buildings of a scene; those that stack or overlap are parts.
+
+    Meshes that differ by the ending of their names alone, "-roof", "-wall" or "-itu_marble", are
+    one object: where a roof has nothing below it, it reaches down to the lowest point of that.
+
+    Args:
+        meshes: All meshes.
+        where: What errors name.
+        tolerance_m: Largest difference between a sloped roof and its pieces [m].
+
+    Raises:
+        SceneError: If there is no ground or no building.
+    """
+    ground = [mesh for mesh, is_it in zip(meshes, are_ground(meshes), strict=True) if is_it]
+    objects: dict[str, list[SceneMesh]] = defaultdict(list)
+    for mesh in meshes:
+        if not any(mesh is other for other in ground):
+            objects[_PART_OF_NAME.sub("", mesh.name)].append(mesh)
+    if not ground or not objects:
+        missing = "no building" if ground else "no mesh that is its ground"
+        raise SceneError(f"{where} has {missing}; it has: {_names(meshes)}")
+    surface = _GroundSurface(np.concatenate([mesh.triangles for mesh in ground]))
+    found = [
+        building
+        for name, parts in objects.items()
+        for building in _object_buildings(name, parts, surface, tolerance_m)
+    ]
+    if not found:
+        raise SceneError(f"{where}: no mesh has a roof above the ground; it has: {_names(meshes)}")
+    return _mark_parts(found)
+
+
+def to_geojson(buildings: Sequence[Building], scene: Scene, frame: LocalFrame) -> str:
+    """Return buildings as GeoJSON (RFC 7946), one feature per line."""
+    settings = scene.settings
+    head = {
+        "type": "FeatureCollection",
+        "source": f"scene '{scene.name}' ({settings.source})",
+        "licence": settings.licence,
+        "attribution": settings.attribution,
+        "origin_deg": [frame.origin_lon_deg, frame.origin_lat_deg],
+    }
+    lines = ",\n".join(json.dumps(_feature(building, frame)) for building in buildings)
+    return f'{json.dumps(head)[:-1]}, "features": [\n{lines}\n]}}\n'
+
+
+class _GroundSurface:
+    """The ground's triangles, asked for its heights below an outline."""
+
+    def __init__(self, triangles: Triangles) -> None:
+        triangles = triangles[plan_area(triangles) > WELD_M**2]
+        self._tree = shapely.STRtree(shapely.polygons(triangles[..., :2]))
+        corner = triangles.reshape(-1, 3)
+        self._corner_m = corner[np.unique(corner_numbers(triangles), return_index=True)[1]]
+        self._corners = shapely.STRtree(shapely.points(self._corner_m[:, :2]))
+        # The plane through each triangle, z = a + b x + c y.
+        columns = np.concatenate([np.ones((len(triangles), 3, 1)), triangles[..., :2]], axis=-1)
+        self._plane = np.linalg.solve(columns, triangles[..., 2:])[..., 0]
+
+    def range_below(self, footprint: Footprint) -> tuple[float, float]:
+        """Return the lowest and the highest of the ground's points below an outline and within."""
+        within = self._corners.query(footprint, predicate="contains")
+        outline = shapely.get_coordinates(footprint)
+        row, triangle = self._tree.query(shapely.points(outline), predicate="intersects")
+        if len(row) == 0 and len(within) == 0:
+            within = np.array([self._corners.nearest(shapely.centroid(footprint))])
+        flat = np.column_stack([np.ones(len(row)), outline[row]])
+        heights = (flat * self._plane[triangle]).sum(axis=1)
+        heights = np.concatenate([heights, self._corner_m[within, 2]])
+        return float(heights.min()), float(heights.max())
+
+
+def _text_of(element: ET.Element, name: str) -> str:
+    texts = (child for child in element.iter("string") if child.get("name") == name)
+    return next((child.get("value", "") for child in texts), "")
+
+
+def _read_mesh(shape: ET.Element, materials: dict[str, str], xml_path: Path) -> SceneMesh:
+    name, file_name = shape.get("id", ""), _text_of(shape, "filename")
+    fault = ""
+    if shape.get("type") != "ply":
+        fault = f"is of type '{shape.get('type')}', expected 'ply'"
+    elif shape.find("transform") is not None:
+        fault = "is moved by a transform; write its mesh where it stands"
+    if fault:
+        raise SceneError(f"{xml_path}: shape '{name}' {fault}")
+    try:
+        mesh = trimesh.load_mesh(xml_path.parent / file_name, process=False)
+    except (OSError, ValueError) as error:
+        raise SceneError(f"{xml_path}: cannot read {file_name} ({error})") from error
+    refs = [ref.get("id", "") for ref in shape.iter("ref")]
+    return SceneMesh(
+        name=name.removeprefix("mesh-"),
+        material=materials.get(refs[0], refs[0]) if refs else "",
+        triangles=np.asarray(mesh.triangles, dtype=float),
+    )
+
+
+def are_ground(meshes: Sequence[SceneMesh]) -> list[bool]:
+    """Tell which meshes are ground: without walls, and so named or as wide as the scene."""
+    corners = np.concatenate(
+        [mesh.triangles.reshape(-1, 3) for mesh in meshes] or [np.zeros((1, 3))]
+    )
+    width_m, depth_m, _ = np.ptp(corners, axis=0)
+    found = []
+    for mesh in meshes:
+        area_m2 = plan_area(mesh.triangles)
+        has_walls = (plan_normal(mesh.triangles)[area_m2 > WELD_M**2] < _WALL).any()
+        is_wide = area_m2.sum() >= _GROUND_COVER * width_m * depth_m
+        is_named = _GROUND_NAME.search(mesh.name) is not None
+        found.append(bool(not has_walls and (is_named or is_wide)))
+    return found
+
+
+def _names(meshes: Sequence[SceneMesh]) -> str:
+    names = [mesh.name for mesh in meshes]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _object_buildings(
+    name: str, parts: Sequence[SceneMesh], ground: _GroundSurface, tolerance_m: float
+) -> Iterator[Building]:
+    triangles = np.concatenate([part.triangles for part in parts])
+    material = np.repeat([part.material for part in parts], [len(p.triangles) for p in parts])
+    prisms = cut_prisms(triangles, tolerance_m=tolerance_m)
+    # What stacks counts from the same ground, lest its layers come apart on a slope.
+    stacks = len({prism.bottom_m for prism in prisms}) > 1
+    grounds_m = [ground.range_below(prism.footprint) for prism in prisms]
+    shared_m = min((low for low, _ in grounds_m), default=0.0)
+    walls = _Walls(triangles, material)
+    for i, (prism, (low_m, high_m)) in enumerate(zip(prisms, grounds_m, strict=True)):
+        ground_m = shared_m if stacks else low_m
+        if prism.top_m - ground_m < _LEAST_HEIGHT_M:
+            continue
+        roofs = Counter(material[prism.roof].tolist())
+        # What touches the ground on one side of a slope stands on it, and does not hover.
+        hovers = prism.bottom_m >= high_m + _LEAST_HEIGHT_M
+        yield Building(
+            id=name if len(prisms) == 1 else f"{name}/{i}",
+            footprint=prism.footprint,
+            bottom_m=round(prism.bottom_m - ground_m, 2) if hovers else 0.0,
+            top_m=round(prism.top_m - ground_m, 2),
+            height_source="surveyed",
+            wall_material=walls.material_at(prism) or roofs.most_common(1)[0][0],
+            roof_material=roofs.most_common(1)[0][0],
+        )
+
+
+class _Walls:
+    """What the walls of an object are made of."""
+
+    def __init__(self, triangles: Triangles, material: np.ndarray) -> None:
+        is_wall = np.abs(plan_normal(triangles)) <= _WALL
+        self._corner = corner_numbers(triangles)
+        self._wall_corner, self._material = self._corner[is_wall], material[is_wall]
+        sides = triangles[is_wall]
+        normal = np.cross(sides[:, 1] - sides[:, 0], sides[:, 2] - sides[:, 0])
+        self._area_m2 = np.linalg.norm(normal, axis=1) / 2
+
+    def material_at(self, prism: Prism) -> str:
+        """Return the material of most of the walls that meet a roof, else of the object's walls."""
+        meets = np.isin(self._wall_corner, self._corner[prism.roof]).any(axis=1)
+        rows = np.flatnonzero(meets) if meets.any() else np.arange(len(self._material))
+        area_m2: Counter[str] = Counter()
+        for name in np.unique(self._material[rows]).tolist():
+            area_m2[name] = self._area_m2[rows][self._material[rows] == name].sum()
+        return area_m2.most_common(1)[0][0] if area_m2 else ""
+
+
+def _mark_parts(buildings: Sequence[Building]) -> tuple[Building, ...]:
+    """Mark as parts what hovers, what overlaps that, what overlaps this, and so on.
+
+    A map's outline gives way to the parts that lie within it, but parts never to each other.
+    """
+    shapes = np.array([building.footprint for building in buildings], dtype=object)
+    one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    overlaps = shapely.area(shapely.intersection(shapes[one], shapes[other])) > _OVERLAP_M2
+    links = (overlaps[overlaps], (one[overlaps], other[overlaps]))
+    graph = coo_array(links, shape=(len(shapes), len(shapes)))
+    _, stack = connected_components(graph, directed=False)
+    hovers = np.array([building.bottom_m > 0 for building in buildings])
+    is_part = np.isin(stack, stack[hovers])
+    return tuple(
+        replace(building, is_part=part)
+        for building, part in zip(buildings, is_part.tolist(), strict=True)
+    )
+
+
+def _feature(building: Building, frame: LocalFrame) -> dict[str, Any]:
+    tags: dict[str, Any] = {"building:part" if building.is_part else "building": "yes"}
+    tags["height"] = building.top_m
+    if building.bottom_m > 0:
+        tags["min_height"] = building.bottom_m
+    tags["building:material"] = building.wall_material
+    tags["roof:material"] = building.roof_material
+    # RFC 7946 asks for seven decimals or fewer, 1 cm; another one keeps the corners of neighbours.
+    geometry = shapely.transform(
+        shapely.orient_polygons(building.footprint), lambda xy: _lonlat(frame, xy)
+    )
+    return {
+        "type": "Feature",
+        "id": building.id,
+        "properties": tags,
+        "geometry": shapely.geometry.mapping(geometry),
+    }
+
+
+def _lonlat(frame: LocalFrame, xy_m: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, "point 2"]:
+    return np.round(frame.to_lonlat(xy_m), 8)
