@@ -203,11 +203,20 @@ def _last(
 
 
 def _load(xml_path: Path) -> rt.Scene:
+    # Left alone, Mitsuba looks for meshes in the working folder first, which may have others of
+    # the same names.
+    usual, own = mi.file_resolver(), mi.FileResolver()
+    own.clear()
+    for folder in (xml_path.absolute().parent, Path(mi.__file__).parent):  # meshes; its plugins
+        own.append(str(folder))
+    mi.set_file_resolver(own)
     try:
-        scene = rt.load_scene(str(xml_path), merge_shapes=True)
+        scene = rt.load_scene(str(xml_path.absolute()), merge_shapes=True)
     except (RuntimeError, ValueError, SyntaxError) as error:  # a syntax error is one of the XML
         reason = " ".join(str(error).split())
         raise SceneError(f"cannot load the geometry of {xml_path}: {reason}") from error
+    finally:
+        mi.set_file_resolver(usual)
     if not scene.objects:
         raise SceneError(f"{xml_path} holds no mesh")
     for name, item in scene.objects.items():

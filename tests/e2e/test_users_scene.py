@@ -1,5 +1,7 @@
 """A user's own scene folder: what is wrong with it is said in one sentence."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,39 @@ def test_dataset_is_made_when_the_folder_is_right(
     assert data.scenes == ("own",)
     assert data.manifest.sites[0].licence == "CC0-1.0"
     assert set(data.select(scene="own", band="28GHz").los) == {1}
+
+
+LOWEST = """
+import sys
+from pathlib import Path
+from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.radio import FrontEnd
+print(LoadedScene(Path(sys.argv[1]), FrontEnd()).box_m[0][2])
+"""
+
+
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_meshes_are_the_scenes_own_when_others_lie_in_the_working_folder(
+    is_missing: bool, folder: Path, write_scene: Callable[..., Path]
+) -> None:
+    lower = trimesh.creation.box(bounds=[[-200, -200, -41], [200, 200, -40]])
+    other = write_scene("other", {"ground": (lower, "concrete")}, [SITE])
+    if is_missing:
+        (folder / "meshes" / "ground.ply").unlink()
+
+    # In a process of its own: Mitsuba remembers the working folder that it was loaded in.
+    run = subprocess.run(
+        [sys.executable, "-c", LOWEST, folder / "scene.xml"],
+        cwd=other,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    if is_missing:
+        assert "SceneError: cannot load the geometry" in run.stderr
+    else:
+        assert float(run.stdout) == -1.0
 
 
 @pytest.mark.parametrize(
@@ -103,7 +138,10 @@ def test_plan_says_so_when_the_scene_has_no_site(write_scene: Callable[..., Path
     plate = trimesh.creation.box(bounds=[[-200, -200, -1], [200, 200, 0]])
     scene = write_scene("no_site", {"ground": (plate, "concrete")}, [])
 
-    with pytest.raises(SceneError, match="scene 'no_site' has no site; run `raymark scenes add-site .*no_site --write`"):
+    with pytest.raises(
+        SceneError,
+        match="scene 'no_site' has no site; run `raymark scenes add-site .*no_site --write`",
+    ):
         plan(scene)
 
 
