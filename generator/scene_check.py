@@ -16,8 +16,8 @@ from raymark.generator.sampling import check_site
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.radio import BAND_PRESETS, Band, FrontEnd
 from raymark.scenes import Scene
-from raymark.scenes.footprints import SceneMesh, are_ground, read_meshes
 from raymark.scenes.importing.meshes import is_closed, weld
+from raymark.scenes.scene_meshes import SceneMesh, are_ground, read_meshes
 
 Level = Literal["ok", "note", "FAIL"]
 

@@ -9,60 +9,39 @@ import re
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import shapely
-import trimesh
 from jaxtyping import Float
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from raymark.errors import ConfigError, DatasetError, SceneError
-from raymark.scenes.importing.buildings import Building, Footprint
+from raymark.scenes.importing.buildings import Building
 from raymark.scenes.importing.local_frame import LocalFrame
 from raymark.scenes.importing.report import ImportReport
 from raymark.scenes.importing.scene_folder import RECORD
 from raymark.scenes.roofs import (
-    WELD_M,
+    STEEPEST,
     Prism,
     Triangles,
     corner_numbers,
     cut_prisms,
-    plan_area,
     plan_normal,
 )
 from raymark.scenes.scene import Scene
+from raymark.scenes.scene_meshes import GroundSurface, SceneMesh, are_ground, read_meshes
 from raymark.shard import write_text
 
 TOLERANCE_M = 0.5
 """Largest difference between a sloped roof and the pieces that stand for it."""
 
 _LEAST_HEIGHT_M = 0.05
-_GROUND_NAME = re.compile(r"(^|[-_. ])(ground|terrain|plane)([-_. \d]|$)", re.IGNORECASE)
-_GROUND_COVER = 0.9
-"""A mesh without walls that covers so much of the scene's box is its ground, whatever its name."""
 _PART_OF_NAME = re.compile(r"[-_](itu[-_]\w+|roofs?|walls?)$")
 _OVERLAP_M2 = 0.01
-_WALL = 0.02
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SceneMesh:
-    """A mesh of a scene.
-
-    Attributes:
-        name: Its name, without the "mesh-" that Mitsuba's exporters put before it.
-        material: ITU-R P.2040 name.
-        triangles: Corners of its triangles [m].
-    """
-
-    name: str
-    material: str
-    triangles: Triangles
 
 
 def export_footprints(
@@ -125,23 +104,6 @@ def parse_origin(text: str) -> tuple[float, float]:
     return lon_deg, lat_deg
 
 
-def read_meshes(xml_path: Path) -> tuple[SceneMesh, ...]:
-    """Read the meshes of a Mitsuba scene.
-
-    Raises:
-        SceneError: If a shape is no PLY file, is moved by a transform, or cannot be read.
-    """
-    try:
-        root = ET.parse(xml_path).getroot()  # noqa: S314 (a scene that is about to be traced)
-    except (OSError, ET.ParseError) as error:
-        raise SceneError(f"cannot read the geometry of {xml_path}: {error}") from error
-    materials = {
-        bsdf.get("id", ""): _text_of(bsdf, "type") or bsdf.get("id", "")
-        for bsdf in root.iter("bsdf")
-    }
-    return tuple(_read_mesh(shape, materials, xml_path) for shape in root.iter("shape"))
-
-
 def find_buildings(
     meshes: Sequence[SceneMesh], *, where: str, tolerance_m: float = TOLERANCE_M
 ) -> tuple[Building, ...]:
@@ -166,7 +128,7 @@ def find_buildings(
     if not ground or not objects:
         missing = "no building" if ground else "no mesh that is its ground"
         raise SceneError(f"{where} has {missing}; it has: {_names(meshes)}")
-    surface = _GroundSurface(np.concatenate([mesh.triangles for mesh in ground]))
+    surface = GroundSurface(np.concatenate([mesh.triangles for mesh in ground]))
     found = [
         building
         for name, parts in objects.items()
@@ -191,81 +153,13 @@ def to_geojson(buildings: Sequence[Building], scene: Scene, frame: LocalFrame) -
     return f'{json.dumps(head)[:-1]}, "features": [\n{lines}\n]}}\n'
 
 
-class _GroundSurface:
-    """The ground's triangles, asked for its heights below an outline."""
-
-    def __init__(self, triangles: Triangles) -> None:
-        triangles = triangles[plan_area(triangles) > WELD_M**2]
-        self._tree = shapely.STRtree(shapely.polygons(triangles[..., :2]))
-        corner = triangles.reshape(-1, 3)
-        self._corner_m = corner[np.unique(corner_numbers(triangles), return_index=True)[1]]
-        self._corners = shapely.STRtree(shapely.points(self._corner_m[:, :2]))
-        # The plane through each triangle, z = a + b x + c y.
-        columns = np.concatenate([np.ones((len(triangles), 3, 1)), triangles[..., :2]], axis=-1)
-        self._plane = np.linalg.solve(columns, triangles[..., 2:])[..., 0]
-
-    def range_below(self, footprint: Footprint) -> tuple[float, float]:
-        """Return the lowest and the highest of the ground's points below an outline and within."""
-        within = self._corners.query(footprint, predicate="contains")
-        outline = shapely.get_coordinates(footprint)
-        row, triangle = self._tree.query(shapely.points(outline), predicate="intersects")
-        if len(row) == 0 and len(within) == 0:
-            within = np.array([self._corners.nearest(shapely.centroid(footprint))])
-        flat = np.column_stack([np.ones(len(row)), outline[row]])
-        heights = (flat * self._plane[triangle]).sum(axis=1)
-        heights = np.concatenate([heights, self._corner_m[within, 2]])
-        return float(heights.min()), float(heights.max())
-
-
-def _text_of(element: ET.Element, name: str) -> str:
-    texts = (child for child in element.iter("string") if child.get("name") == name)
-    return next((child.get("value", "") for child in texts), "")
-
-
-def _read_mesh(shape: ET.Element, materials: dict[str, str], xml_path: Path) -> SceneMesh:
-    name, file_name = shape.get("id", ""), _text_of(shape, "filename")
-    fault = ""
-    if shape.get("type") != "ply":
-        fault = f"is of type '{shape.get('type')}', expected 'ply'"
-    elif shape.find("transform") is not None:
-        fault = "is moved by a transform; write its mesh where it stands"
-    if fault:
-        raise SceneError(f"{xml_path}: shape '{name}' {fault}")
-    try:
-        mesh = trimesh.load_mesh(xml_path.parent / file_name, process=False)
-    except (OSError, ValueError) as error:
-        raise SceneError(f"{xml_path}: cannot read {file_name} ({error})") from error
-    refs = [ref.get("id", "") for ref in shape.iter("ref")]
-    return SceneMesh(
-        name=name.removeprefix("mesh-"),
-        material=materials.get(refs[0], refs[0]) if refs else "",
-        triangles=np.asarray(mesh.triangles, dtype=float),
-    )
-
-
-def are_ground(meshes: Sequence[SceneMesh]) -> list[bool]:
-    """Tell which meshes are ground: without walls, and so named or as wide as the scene."""
-    corners = np.concatenate(
-        [mesh.triangles.reshape(-1, 3) for mesh in meshes] or [np.zeros((1, 3))]
-    )
-    width_m, depth_m, _ = np.ptp(corners, axis=0)
-    found = []
-    for mesh in meshes:
-        area_m2 = plan_area(mesh.triangles)
-        has_walls = (plan_normal(mesh.triangles)[area_m2 > WELD_M**2] < _WALL).any()
-        is_wide = area_m2.sum() >= _GROUND_COVER * width_m * depth_m
-        is_named = _GROUND_NAME.search(mesh.name) is not None
-        found.append(bool(not has_walls and (is_named or is_wide)))
-    return found
-
-
 def _names(meshes: Sequence[SceneMesh]) -> str:
     names = [mesh.name for mesh in meshes]
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _object_buildings(
-    name: str, parts: Sequence[SceneMesh], ground: _GroundSurface, tolerance_m: float
+    name: str, parts: Sequence[SceneMesh], ground: GroundSurface, tolerance_m: float
 ) -> Iterator[Building]:
     triangles = np.concatenate([part.triangles for part in parts])
     material = np.repeat([part.material for part in parts], [len(p.triangles) for p in parts])
@@ -297,7 +191,7 @@ class _Walls:
     """What the walls of an object are made of."""
 
     def __init__(self, triangles: Triangles, material: np.ndarray) -> None:
-        is_wall = np.abs(plan_normal(triangles)) <= _WALL
+        is_wall = np.abs(plan_normal(triangles)) <= STEEPEST
         self._corner = corner_numbers(triangles)
         self._wall_corner, self._material = self._corner[is_wall], material[is_wall]
         sides = triangles[is_wall]

@@ -17,9 +17,9 @@ from shapely import MultiPolygon, Polygon
 
 WELD_M = 1e-3
 """Corners that are nearer count as one."""
-
-_STEEPEST = 0.02
+STEEPEST = 0.02
 """Vertical part of a wall's unit normal, at most: 89 degrees against the ground."""
+
 _LEVEL_M = 0.05
 """Surfaces that rise or differ by less count as level."""
 
@@ -40,7 +40,7 @@ class Prism:
     footprint: Polygon | MultiPolygon
     bottom_m: float
     top_m: float
-    roof: Int[np.ndarray, "triangle"]
+    roof: Int[np.ndarray, "row"]
 
 
 def cut_prisms(triangles: Triangles, *, tolerance_m: float) -> list[Prism]:
@@ -58,8 +58,8 @@ def cut_prisms(triangles: Triangles, *, tolerance_m: float) -> list[Prism]:
     up = plan_normal(triangles)
     height_m = triangles[..., 2]
     base_m = float(height_m.min())
-    rows = np.flatnonzero(up > _STEEPEST)
-    below = _undersides(triangles[up < -_STEEPEST], base_m)
+    rows = np.flatnonzero(up > STEEPEST)
+    below = _undersides(triangles[up < -STEEPEST], base_m)
     prisms: list[Prism] = []
     is_level = np.ptp(height_m[rows], axis=1) < _LEVEL_M
     for group in _connected(triangles[rows], is_level):
@@ -107,7 +107,7 @@ def _connected(
 
 
 def _fill(
-    triangles: Triangles, rows: Int[np.ndarray, "triangle"], base_m: float, tolerance_m: float
+    triangles: Triangles, rows: Int[np.ndarray, "row"], base_m: float, tolerance_m: float
 ) -> Iterator[Prism]:
     """Yield the prisms below one connected piece of roof, all down to the object's lowest point."""
     roof = triangles[rows]
@@ -126,7 +126,7 @@ def _fill(
         yield Prism(footprint=footprint, bottom_m=bottom_m, top_m=top_m, roof=rows)
 
 
-def _part_above(triangles: Triangles, level_m: float) -> Triangles:
+def _part_above(triangles: Triangles, level_m: float) -> Float[np.ndarray, "part corner=3 axis=3"]:
     vertices = triangles.reshape(-1, 3)
     faces = np.arange(len(vertices)).reshape(-1, 3)
     points, kept, _ = trimesh.intersections.slice_faces_plane(

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
@@ -202,7 +203,20 @@ def _last(
     return np.where(count[:, None] > 0, last, bs)
 
 
+def _require_meshes(xml_path: Path) -> None:
+    """Check that the meshes lie beside the XML: Mitsuba would also take the working folder's."""
+    try:
+        root = ET.parse(xml_path).getroot()  # noqa: S314 - a scene that is about to be traced
+    except (OSError, ET.ParseError) as error:
+        raise SceneError(f"cannot load the geometry of {xml_path}: {error}") from error
+    names = [x.get("value", "") for x in root.iter("string") if x.get("name") == "filename"]
+    for name in names:
+        if not (xml_path.parent / name).is_file():
+            raise SceneError(f"cannot load the geometry of {xml_path}: {name} is missing")
+
+
 def _load(xml_path: Path) -> rt.Scene:
+    _require_meshes(xml_path)
     # Left alone, Mitsuba looks for meshes in the working folder first, which may have others of
     # the same names.
     usual, own = mi.file_resolver(), mi.FileResolver()

@@ -140,7 +140,7 @@ def test_plan_says_so_when_the_scene_has_no_site(write_scene: Callable[..., Path
 
     with pytest.raises(
         SceneError,
-        match="scene 'no_site' has no site; run `raymark scenes add-site .*no_site --write`",
+        match=r"scene .no_site. has no site; run `raymark scenes add-site .*no_site --write`",
     ):
         plan(scene)
 
