@@ -77,6 +77,7 @@ BUFFER_ITEMS = (
     "_tensor_width",
     "_tensor_width_lit",
     "_tgt_indices",
+    "_valid",
     "_vertices_x",
     "_vertices_y",
     "_vertices_z",
