@@ -1,6 +1,7 @@
 """Splits of random tracks and points against rules written out as loops."""
 
 import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,8 @@ def dataset_of(links: pd.DataFrame) -> Dataset:
     """Return a dataset that is only its table of links."""
     dataset = Dataset.__new__(Dataset)
     vars(dataset)["index"] = links
+    campaign = SimpleNamespace(sites_share_ues=False)
+    vars(dataset)["manifest"] = SimpleNamespace(campaign=campaign)
     return dataset
 
 
