@@ -27,7 +27,9 @@ _MOST_ROOF_PER_RANGE = 0.25
 _EDGE_SMOOTHING_CELLS = 2.0
 _EDGE_STEP_M = 0.5
 _LOOK_AWAY_DEG = 45.0
-_STREET_M = (2.0, 20.0)
+_OFF_WALL_M = 2.0
+_STREET_WIDTH_M = 40.0
+_WIDTH_DIRECTIONS = 16
 _OPEN_LAND_M = 30.0
 
 
@@ -90,9 +92,9 @@ def find_candidates(
     """Find positions on roof edges and in streets, at most 600 of each kind.
 
     A roof of at least 5 m and at most a quarter of the range (the panel would look down too
-    steeply) carries a mast half a metre inside its edge. A street mast stands 2-20 m from the
-    nearest building. Where there are more, a random choice is made, no two on the same tenth of
-    the range.
+    steeply) carries a mast half a metre inside its edge. A street mast stands between two walls
+    that face each other at most 40 m apart, and at least 2 m off. Where there are more, a random
+    choice is made, no two in the same cell of a tenth of the range.
     """
     roofs, away_rad = _roof_edges(caster, heights, settings, rng)
     masts = _street_masts(caster, heights, settings, rng)
@@ -213,13 +215,32 @@ def _street_masts(
 ) -> Float[np.ndarray, "pos 3"]:
     """Return positions of panels on masts in streets."""
     wall_m = _building_distance(heights)
-    near, far = _STREET_M
-    xy = _centres(heights)[((wall_m >= near) & (wall_m <= far)).ravel()]
-    xy = xy[_thin(xy, settings.range_m / 10, rng)]
-    position, outdoors = place_outdoors(
-        caster, xy, height_m=settings.height_m, wall_margin_m=settings.sampling.wall_margin_m
+    near = (wall_m >= _OFF_WALL_M) & (wall_m <= _STREET_WIDTH_M / 2)
+    xy = _centres(heights)[near.ravel()]
+    sampling = settings.sampling
+    foot, outdoors = place_outdoors(
+        caster, xy, height_m=sampling.height_m, wall_margin_m=sampling.wall_margin_m
     )
-    return position[outdoors]
+    foot = foot[outdoors]
+    foot = foot[_street_width(caster, foot) <= _STREET_WIDTH_M]
+    foot = foot[_thin(foot[:, :2], settings.range_m / 10, rng)]
+    position, is_free = place_outdoors(
+        caster, foot[:, :2], height_m=settings.height_m, wall_margin_m=sampling.wall_margin_m
+    )
+    return position[is_free]
+
+
+def _street_width(
+    caster: RayCaster, position_m: Float[np.ndarray, "n 3"]
+) -> Float[np.ndarray, "n"]:
+    """Return the least distance between walls on opposite sides of each point [m]."""
+    angle = np.arange(_WIDTH_DIRECTIONS) * 2 * np.pi / _WIDTH_DIRECTIONS
+    rays = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(len(angle))])
+    distance = [
+        caster.hit_distance(position_m, np.tile(ray, (len(position_m), 1)))[0] for ray in rays
+    ]
+    one, other = np.split(np.array(distance), 2)
+    return (one + other).min(axis=0)
 
 
 def _top_height(caster: RayCaster, xy_m: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n"]:
