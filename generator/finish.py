@@ -4,12 +4,12 @@ import os
 import platform
 import resource
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from raymark.generator.plan import Plan
 from raymark.link_statistics import to_db
 from raymark.manifest import (
     INDEX_NAME,
@@ -24,11 +24,11 @@ from raymark.shard import file_sha256, publish, read_shard, writable, write_text
 
 
 def finish_dataset(
-    plan: Plan, folder: Path, manifest: Manifest, records: list[ShardRecord], seconds: float
+    folder: Path, manifest: Manifest, records: list[ShardRecord], seconds: float
 ) -> Manifest:
     """Write index, card, attribution and the final manifest; then the journal may go."""
     arrays = site_hashes(folder, manifest, records)
-    index_sha256 = _write_index(folder, plan, records)
+    index_sha256 = _write_index(folder, manifest, records)
     finished = manifest.model_copy(
         update={
             "state": "complete",
@@ -37,6 +37,7 @@ def finish_dataset(
             "content_hash": content_hash(arrays),
             "index_sha256": index_sha256,
             "generation": {
+                "finished_on": datetime.now(UTC).date().isoformat(),
                 "seconds_of_last_run": round(seconds, 1),
                 "machine": platform.machine(),
                 "num_cpus": os.cpu_count() or 1,
@@ -44,15 +45,15 @@ def finish_dataset(
             },
         }
     )
-    write_text(folder / "ATTRIBUTION", _attribution(plan))
+    write_text(folder / "ATTRIBUTION", _attribution(finished))
     write_text(folder / "CARD.md", _card(finished))
     write_manifest(folder, finished)
     (folder / JOURNAL_NAME).unlink(missing_ok=True)
     return finished
 
 
-def _write_index(folder: Path, plan: Plan, records: list[ShardRecord]) -> str:
-    names = [band.name for band in plan.campaign.bands]
+def _write_index(folder: Path, manifest: Manifest, records: list[ShardRecord]) -> str:
+    names = [band.name for band in manifest.campaign.bands]
     table = pd.concat([_index_rows(folder, record, names) for record in records])
     path = folder / INDEX_NAME
     partial = path.with_name(path.name + ".partial")
@@ -88,8 +89,8 @@ def _index_rows(folder: Path, record: ShardRecord, bands: list[str]) -> pd.DataF
     return pd.DataFrame(columns)
 
 
-def _attribution(plan: Plan) -> str:
-    scenes = {site.scene.name: site.scene.settings for site in plan.sites}
+def _attribution(manifest: Manifest) -> str:
+    scenes = {site.scene: site for site in manifest.sites}
     lines = [f"{name}: {s.attribution} (licence: {s.licence})" for name, s in scenes.items()]
     return "\n".join(lines) + "\n"
 

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from raymark.errors import DatasetError
+from raymark.generator.assembly import Arrays
 from raymark.generator.plan import Plan, SitePlan
 from raymark.generator.tracing.runtime import find_runtime
 from raymark.manifest import (
@@ -22,8 +23,8 @@ from raymark.manifest import (
     read_manifest,
     write_manifest,
 )
-from raymark.schema import SCHEMA_VERSION
-from raymark.shard import file_sha256, writable
+from raymark.schema import SCHEMA_VERSION, check_path_physics
+from raymark.shard import file_sha256, writable, write_shard
 
 _SOFTWARE = ("raymark", "sionna-rt", "mitsuba", "drjit", "numpy", "h5py")
 
@@ -85,6 +86,46 @@ def prepare_folder(plan: Plan, folder: Path, shard_size: int, *, overwrite: bool
     return manifest
 
 
+def write_shard_pair(
+    folder: Path,
+    manifest: Manifest,
+    record: ShardRecord,
+    arrays: tuple[Arrays, Arrays],
+    names: dict[str, list[str]],
+) -> ShardRecord:
+    """Check and write the two files of a shard.
+
+    Args:
+        folder: The dataset.
+        manifest: Whose bands and config hash the files carry.
+        record: What the shard is; its hashes are filled in.
+        arrays: Of the `paths` and the `detail` file.
+        names: `objects` and `materials`, which the `detail` file counts.
+
+    Raises:
+        PhysicsError: If a path breaks a physical law.
+        DatasetError: If nothing can be written.
+    """
+    main, detail = arrays
+    carriers = [band.carrier_hz for band in manifest.campaign.bands]
+    check_path_physics(main, carriers_hz=carriers, where=record.file("paths"))
+    common = {
+        "config_hash": manifest.config_hash,
+        "frame": "world: x east, y north, z up [m]; angles as in docs/conventions.md",
+        "scene": record.scene,
+        "site": record.site,
+        "bands": [band.name for band in manifest.campaign.bands],
+        "carrier_hz": carriers,
+    }
+    hashes = {
+        "paths_sha256": write_shard(folder / record.file("paths"), "paths", main, common),
+        "detail_sha256": write_shard(
+            folder / record.file("detail"), "detail", detail, {**common, **names}
+        ),
+    }
+    return record.model_copy(update=hashes)
+
+
 def _new_manifest(plan: Plan, shard_size: int) -> Manifest:
     return Manifest(
         id=f"{plan.campaign.name}-{plan.config_hash[:12]}",
@@ -94,12 +135,13 @@ def _new_manifest(plan: Plan, shard_size: int) -> Manifest:
         shard_size=shard_size,
         campaign=plan.campaign,
         sites=tuple(_site_record(site) for site in plan.sites),
-        software=_software(),
+        software=software_versions(),
         notes=plan.notes,
     )
 
 
-def _software() -> dict[str, str]:
+def software_versions() -> dict[str, str]:
+    """Return the versions of everything that has a part in a dataset's numbers."""
     runtime = find_runtime()
     return {
         **{name: metadata.version(name) for name in _SOFTWARE},
@@ -111,7 +153,7 @@ def _software() -> dict[str, str]:
 
 def changed_software(manifest: Manifest) -> str:
     """Return which versions are others now than a dataset was made with; nothing if none."""
-    now = _software()
+    now = software_versions()
     changed = [k for k, v in manifest.software.items() if now.get(k) != v]
     return ", ".join(f"{k} {manifest.software[k]} (now {now.get(k)})" for k in changed)
 

@@ -7,12 +7,10 @@ from pathlib import Path
 from raymark.errors import DatasetError
 from raymark.generator.assembly import Arrays
 from raymark.generator.finish import finish_dataset
-from raymark.generator.folder import finished_shards, locked, prepare_folder
+from raymark.generator.folder import finished_shards, locked, prepare_folder, write_shard_pair
 from raymark.generator.plan import DEFAULT_SHARD_SIZE, Plan, ShardPlan, SitePlan
 from raymark.generator.site_tracing import ShardSource, TracedSite
 from raymark.manifest import Manifest, ShardRecord, append_journal
-from raymark.schema import check_path_physics
-from raymark.shard import write_shard
 
 Progress = Callable[[str, int], None]
 """Called with a site's key and the number of UEs that are newly done."""
@@ -68,7 +66,7 @@ def _run(
         for shard in site.shards(manifest.shard_size):
             record = done.get((site.scene.name, site.site.name, shard.part))
             if record is None:
-                record = _write_shard(plan, folder, site, shard, shards.arrays(shard))
+                record = _write_shard(folder, manifest, site, shard, shards.arrays(shard))
                 append_journal(folder, record)
             progress(site.key, shard.num_ues)
             records.append(record)
@@ -76,37 +74,25 @@ def _run(
         if estimate is not None:
             completeness[site.key] = estimate
     manifest = manifest.model_copy(update={"completeness": completeness})
-    return finish_dataset(plan, folder, manifest, records, time.monotonic() - started)
+    return finish_dataset(folder, manifest, records, time.monotonic() - started)
 
 
 def _write_shard(
-    plan: Plan, folder: Path, site: SitePlan, shard: ShardPlan, arrays: tuple[Arrays, Arrays]
+    folder: Path,
+    manifest: Manifest,
+    site: SitePlan,
+    shard: ShardPlan,
+    arrays: tuple[Arrays, Arrays],
 ) -> ShardRecord:
-    main, detail = arrays
     record = ShardRecord(
         scene=site.scene.name,
         site=site.site.name,
         part=shard.part,
         first_ue=shard.first_ue,
         num_ues=shard.num_ues,
-        num_paths=len(main["path/delay_s"]),
+        num_paths=len(arrays[0]["path/delay_s"]),
         paths_sha256="",
         detail_sha256="",
     )
-    carriers = [band.carrier_hz for band in plan.campaign.bands]
-    check_path_physics(main, carriers_hz=carriers, where=record.file("paths"))
-    common = {
-        "config_hash": plan.config_hash,
-        "frame": "world: x east, y north, z up [m]; angles as in docs/conventions.md",
-        "scene": site.scene.name,
-        "site": site.site.name,
-        "bands": [band.name for band in plan.campaign.bands],
-        "carrier_hz": carriers,
-    }
-    meshes = {"objects": list(site.loaded.object_names), "materials": site.materials}
-    paths_sha256 = write_shard(folder / record.file("paths"), "paths", main, common)
-    detail_sha256 = write_shard(
-        folder / record.file("detail"), "detail", detail, {**common, **meshes}
-    )
-    hashes = {"paths_sha256": paths_sha256, "detail_sha256": detail_sha256}
-    return record.model_copy(update=hashes)
+    names = {"objects": list(site.loaded.object_names), "materials": site.materials}
+    return write_shard_pair(folder, manifest, record, arrays, names)

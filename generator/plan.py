@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from raymark.campaign import Campaign, PositionsSampling, SceneChoice, read_campaign
+from raymark.campaign import (
+    Campaign,
+    ImportedSampling,
+    PositionsSampling,
+    SceneChoice,
+    read_campaign,
+)
 from raymark.config import config_hash, nearest
 from raymark.errors import ConfigError, SceneError
 from raymark.generator.sampling import SampledUEs, check_site, join_ues, sample_ues
@@ -153,9 +159,15 @@ def check_campaign(campaign: Campaign) -> list[tuple[Scene, tuple[Site, ...]]]:
     """Check scenes, sites and materials of a campaign without loading any geometry.
 
     Raises:
-        ConfigError: If a scene is unknown or a file of positions is missing.
+        ConfigError: If a scene is unknown, a file of positions is missing, or the paths were
+            imported.
         SceneError: If a site is unknown or a material is undefined at a band.
     """
+    if isinstance(campaign.sampling, ImportedSampling):
+        raise ConfigError(
+            f"the paths of '{campaign.name}' were imported ({campaign.sampling.source}); raymark "
+            "cannot trace them"
+        )
     chosen = []
     for i, choice in enumerate(campaign.scenes):
         scene = get_scene(choice.name, choice.params)

@@ -109,8 +109,15 @@ class PositionsSampling(Strict):
     )
 
 
+class ImportedSampling(Strict):
+    """The UEs, and their paths, were made by another program; nothing can be traced again."""
+
+    kind: Literal["imported"] = "imported"
+    source: str = Field(min_length=1, description="Program, file or scenario, with its version")
+
+
 Sampling = Annotated[
-    TrackSampling | GridSampling | UniformSampling | PositionsSampling,
+    TrackSampling | GridSampling | UniformSampling | PositionsSampling | ImportedSampling,
     Field(discriminator="kind"),
 ]
 

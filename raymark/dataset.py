@@ -94,8 +94,14 @@ class Dataset:
         """Read the arrays of one file of a shard; the last four files are kept in memory.
 
         Raises:
+            DatasetError: If files of this kind were left out of the dataset.
             SchemaError: If the file is missing or differs from the manifest.
         """
+        if kind in self.manifest.left_out:
+            raise DatasetError(
+                f"{self.folder} was published without its '{kind}' files; the full release or "
+                "the campaign in its dataset.json has them"
+            )
         return _load_checked(self.folder / record.file(kind), record.sha256(kind), kind)
 
     def _require(self, noun: str, name: str, known: Sequence[str]) -> None:

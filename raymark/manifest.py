@@ -92,6 +92,11 @@ class Manifest(Strict):
         default_factory=dict, description="SHA-256 of every array of every site, over all shards"
     )
     shards: tuple[ShardRecord, ...] = ()
+    left_out: tuple[FileKind, ...] = Field(
+        default=(),
+        exclude_if=lambda value: not value,
+        description="Kinds of files that this copy of the dataset does not have",
+    )
     index_sha256: str | None = None
     seal: str | None = Field(default=None, description="SHA-256 over all the rest of this file")
 
@@ -116,8 +121,7 @@ def dataset_status(folder: Path) -> DatasetStatus:
     """
     manifest = read_manifest(folder)
     done = manifest.shards or tuple(read_journal(folder))
-    kinds: tuple[FileKind, ...] = ("paths", "detail")
-    files = [folder / record.file(kind) for record in done for kind in kinds]
+    files = [folder / record.file(kind) for record in done for kind in kept_kinds(manifest)]
     return DatasetStatus(
         id=manifest.id,
         state=manifest.state,
@@ -185,6 +189,12 @@ def read_journal(folder: Path) -> list[ShardRecord]:
     return list(records.values())
 
 
+def kept_kinds(manifest: Manifest) -> tuple[FileKind, ...]:
+    """Return the kinds of files that a dataset has."""
+    kinds: tuple[FileKind, ...] = ("paths", "detail")
+    return tuple(kind for kind in kinds if kind not in manifest.left_out)
+
+
 def hash_arrays(shards: Iterable[Path], kind: FileKind) -> dict[str, str]:
     """Return the SHA-256 of each array over all shards of one site, in order.
 
@@ -202,13 +212,19 @@ def hash_arrays(shards: Iterable[Path], kind: FileKind) -> dict[str, str]:
 def site_hashes(
     folder: Path, manifest: Manifest, records: list[ShardRecord]
 ) -> dict[str, dict[str, str]]:
-    """Return the hash of every array of every site over all its shards."""
+    """Return the hash of every array of every site over all its shards.
+
+    Of files that were left out, the hashes are those of the manifest.
+    """
     result: dict[str, dict[str, str]] = {}
-    kinds: tuple[FileKind, ...] = ("paths", "detail")
     for site in manifest.sites:
         own = [r for r in records if (r.scene, r.site) == (site.scene, site.site)]
-        result[site.key] = {}
-        for kind in kinds:
+        result[site.key] = {
+            name: value
+            for name, value in manifest.arrays.get(site.key, {}).items()
+            if name.split("/")[0] in manifest.left_out
+        }
+        for kind in kept_kinds(manifest):
             files = [folder / r.file(kind) for r in sorted(own, key=lambda r: r.first_ue)]
             result[site.key].update(hash_arrays(files, kind))
     return result

@@ -96,7 +96,6 @@ def _as_arrays(selection: Selection, values: Fingerprints, rows: slice) -> dict[
         "link/los": selection.los[rows],
         "csi": values.csi.numpy(),
         "aoa_profile": values.aoa_profile.numpy(),
-        "azimuth_rad": azimuth_bins().numpy(),
         "distance_m": values.distance_m.numpy(),
         "gain_db": values.gain_db.numpy(),
         "has_signal": values.has_signal.numpy(),
@@ -108,20 +107,20 @@ def _append(file: h5py.File, arrays: dict[str, np.ndarray], rows: slice, num_lin
         array = arrays[field.name]
         if field.name not in file:
             _create(file, field, array, num_links)
-        if field.axes[0] == "link":
-            file[field.name][rows] = array
+        file[field.name][rows] = array
 
 
 def _create(file: h5py.File, field: FieldSpec, array: np.ndarray, num_links: int) -> None:
-    per_link = field.axes[0] == "link"
     dtype: Any = h5py.complex_compat_dtype(array.dtype) if array.dtype.kind == "c" else array.dtype
-    shape = (num_links, *array.shape[1:]) if per_link else array.shape
     # Noise does not compress; the checksum is what the filters are for.
-    chunks = (min(num_links, 32), *array.shape[1:]) if per_link else None
     dataset = file.create_dataset(
-        field.name, shape=shape, dtype=dtype, chunks=chunks, fletcher32=per_link
+        field.name,
+        shape=(num_links, *array.shape[1:]),
+        dtype=dtype,
+        chunks=(min(num_links, 32), *array.shape[1:]),
+        fletcher32=True,
     )
-    if not per_link:
-        dataset[...] = array
     dataset.attrs.update({"unit": field.unit, "axes": list(field.axes)})
     dataset.attrs["description"] = field.description
+    if field.name == "aoa_profile":
+        dataset.attrs["azimuth_rad"] = azimuth_bins().numpy()

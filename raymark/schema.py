@@ -128,9 +128,8 @@ FIELDS: tuple[FieldSpec, ...] = (
         "f4",
         "link azimuth",
         "dB",
-        "Power over azimuth from the panel's boresight, see `azimuth_rad`",
+        "Power over azimuth from the panel's boresight; its attribute `azimuth_rad` has the bins",
     ),
-    _spec("fingerprints", "azimuth_rad", "f4", "azimuth", "rad", "Bins of `aoa_profile`"),
     _spec("fingerprints", "distance_m", "f4", "link", "m", "First-path ToA times c"),
     _spec("fingerprints", "gain_db", "f4", "link", "dB", "Mean channel gain over the panel"),
     _spec(

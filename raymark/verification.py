@@ -10,14 +10,13 @@ from raymark.manifest import (
     Manifest,
     ShardRecord,
     content_hash,
+    kept_kinds,
     read_manifest,
     seal_of,
     site_hashes,
 )
 from raymark.schema import FileKind, check_arrays, check_path_physics
 from raymark.shard import file_sha256, read_shard
-
-_KINDS: tuple[FileKind, ...] = ("paths", "detail")
 
 
 def verify_dataset(
@@ -42,7 +41,7 @@ def verify_dataset(
     if manifest.seal != seal_of(manifest):
         faults.append(f"{folder / MANIFEST_NAME}: the file was edited, its seal does not fit")
     for record in manifest.shards:
-        for kind in _KINDS:
+        for kind in kept_kinds(manifest):
             progress(record.file(kind))
             faults += _fault_of(folder, manifest, record, kind)
     progress(INDEX_NAME)
