@@ -38,9 +38,13 @@ def plan_extension(dataset: Dataset, bands: tuple[Band, ...]) -> Plan:
     Raises:
         ConfigError: If a band is there already, or cannot be used with the campaign.
         SceneError: If a material is undefined at a band.
-        DatasetError: If scenes, UEs or software are no longer those of the dataset.
+        DatasetError: If the dataset is a subset, or scenes or software are no longer its own.
     """
     manifest = dataset.manifest
+    if manifest.subset_of is not None:
+        raise DatasetError(
+            f"{dataset.folder} was cut from another dataset; add the bands there and cut it again"
+        )
     changed = changed_software(manifest)
     if changed:
         raise DatasetError(

@@ -90,7 +90,7 @@ def write_shard_pair(
     folder: Path,
     manifest: Manifest,
     record: ShardRecord,
-    arrays: tuple[Arrays, Arrays],
+    arrays: tuple[Arrays, Arrays | None],
     names: dict[str, list[str]],
 ) -> ShardRecord:
     """Check and write the two files of a shard.
@@ -99,7 +99,7 @@ def write_shard_pair(
         folder: The dataset.
         manifest: Whose bands and config hash the files carry.
         record: What the shard is; its hashes are filled in.
-        arrays: Of the `paths` and the `detail` file.
+        arrays: Of the `paths` and the `detail` file; none where `detail` is left out.
         names: `objects` and `materials`, which the `detail` file counts.
 
     Raises:
@@ -117,12 +117,11 @@ def write_shard_pair(
         "bands": [band.name for band in manifest.campaign.bands],
         "carrier_hz": carriers,
     }
-    hashes = {
-        "paths_sha256": write_shard(folder / record.file("paths"), "paths", main, common),
-        "detail_sha256": write_shard(
-            folder / record.file("detail"), "detail", detail, {**common, **names}
-        ),
-    }
+    hashes = {"paths_sha256": write_shard(folder / record.file("paths"), "paths", main, common)}
+    if detail is not None:
+        attributes = {**common, **names}
+        path = folder / record.file("detail")
+        hashes["detail_sha256"] = write_shard(path, "detail", detail, attributes)
     return record.model_copy(update=hashes)
 
 

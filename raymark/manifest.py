@@ -97,6 +97,11 @@ class Manifest(Strict):
         exclude_if=lambda value: not value,
         description="Kinds of files that this copy of the dataset does not have",
     )
+    subset_of: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Content hash of the dataset that this one was cut from",
+    )
     index_sha256: str | None = None
     seal: str | None = Field(default=None, description="SHA-256 over all the rest of this file")
 

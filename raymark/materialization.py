@@ -69,16 +69,21 @@ def materialize(  # noqa: PLR0913 - the choices of the command line
         path.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(partial, "w", libver="v110") as file:
             file.attrs.update(attributes)
-            for rows, arrays in _batches(selection, kind, method, seed):
+            for rows, arrays in fingerprint_batches(selection, kind, method, seed):
                 _append(file, arrays, rows, len(selection))
                 progress(rows.stop - rows.start)
         publish(partial, path)
     return file_sha256(path)
 
 
-def _batches(
+def fingerprint_batches(
     selection: Selection, kind: FingerprintKind, method: ProfileMethod, seed: int
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    """Make what a file of fingerprints holds, batch by batch.
+
+    Yields:
+        The rows of the batch, and its arrays by their names in the schema.
+    """
     for start, stop in selection.ranges(BATCH_SIZE):
         generator = selection.noise_generator(start, seed)
         values = selection.fingerprints(start, stop, kind=kind, generator=generator, method=method)

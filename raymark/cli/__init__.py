@@ -12,6 +12,7 @@ from raymark.cli.datasets import app as datasets_app
 from raymark.cli.datasets import draw_figures, make_dataset, print_summary
 from raymark.cli.models import app as models_app
 from raymark.cli.options import Overwrite
+from raymark.cli.release import app as release_app
 from raymark.cli.scenes import app as scenes_app
 from raymark.console import err, out, print_error
 from raymark.errors import RaymarkError
@@ -86,3 +87,4 @@ app.add_typer(datasets_app)
 app.add_typer(scenes_app, name="scenes")
 app.add_typer(models_app)
 app.add_typer(bench_app, name="bench")
+app.add_typer(release_app, name="release")

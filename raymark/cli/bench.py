@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from raymark.cli.options import INTERRUPTED, Overwrite
+from raymark.cli.options import INTERRUPTED, Overwrite, listed
 from raymark.console import cell, err, out, print_error, progress_bar, stage_bars
 
 app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
@@ -132,8 +132,8 @@ def run(
         loaded,
         data,
         folder,
-        models=_listed(models),
-        tracks=_listed(tracks),
+        models=listed(models),
+        tracks=listed(tracks),
         seeds=_seed_numbers(seeds),
         jobs=jobs,
     )
@@ -372,11 +372,7 @@ def _board(
 
 
 def _seed_numbers(text: str) -> list[int]:
-    listed = _listed(text)
-    if not all(part.isdecimal() for part in listed):
+    parts = listed(text)
+    if not all(part.isdecimal() for part in parts):
         raise typer.BadParameter(f"--seeds takes whole numbers separated by commas, got '{text}'")
-    return [int(part) for part in listed]
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    return [int(part) for part in parts]

@@ -1,0 +1,154 @@
+"""Commands that publish a dataset."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from raymark.cli.options import Overwrite, listed
+from raymark.console import err, out, print_error, progress_bar
+from raymark.errors import DatasetError
+
+app = typer.Typer(help="Publish a dataset: build, verify, compare, preview.", no_args_is_help=True)
+
+ReleaseArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a release")]
+
+
+@app.command()
+def build(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset")],
+    version: Annotated[str, typer.Option(help="Semantic version of the data, such as 1.0.0")],
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the release")],
+    about: Annotated[
+        Path | None, typer.Option(help="YAML with title, authors, url, doi, changelog ...")
+    ] = None,
+    date: Annotated[
+        str | None, typer.Option(help="Day of publication; that of the dataset if not given")
+    ] = None,
+    materialize: Annotated[
+        str, typer.Option(help="Fingerprints to add as arrays: all, or scene:band,scene:band")
+    ] = "",
+    suite: Annotated[
+        str | None, typer.Option(help="Suite whose splits are added; the shipped one for the data")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Run of that suite: its predictions and board are added")
+    ] = None,
+    detail: Annotated[
+        bool, typer.Option("--detail/--no-detail", help="Interaction points of the paths")
+    ] = True,
+) -> None:
+    """Build a release of a dataset; a failing check stops it and says why."""
+    from raymark.benchmark import load_suite  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
+    from raymark.release import BuildSettings, build_release, read_about  # noqa: PLC0415
+
+    opened = open_dataset(dataset)
+    settings = BuildSettings(
+        version=version,
+        about=read_about(about) if about else None,
+        date=date,
+        materialized=_chosen_fingerprints(opened, materialize),
+        left_out=() if detail else ("detail",),
+        suite=load_suite(suite) if suite else None,
+        runs=runs,
+        height_maps=dataset_height_maps(opened),
+    )
+    release = build_release(
+        dataset, folder, settings, progress=lambda step: err.print(f"{step} ...")
+    )
+    num_bytes = sum(file.size_bytes for file in release.files.values())
+    out.print(
+        f"{release.about.title} {release.version}: {len(release.files)} files, "
+        f"{num_bytes / 1e6:.1f} MB in {folder}\ncheck it: raymark release verify {folder}",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def verify(
+    folder: ReleaseArgument,
+    level: Annotated[
+        Literal["names", "hashes", "full"],
+        typer.Option(help="Names and sizes, SHA-256, or all that can be made anew"),
+    ] = "hashes",
+) -> None:
+    """Prove that a release is intact; exit code 2 if anything is wrong."""
+    from raymark.release import read_release, verify_release  # noqa: PLC0415
+
+    total = len(read_release(folder).files)
+    with progress_bar("verify", total, "files") as advance:
+        faults = verify_release(folder, level, progress=lambda _name: advance(1))
+    for fault in faults:
+        print_error(fault)
+    if faults:
+        raise typer.Exit(2)
+    out.print(f"{folder}: {total} files are right (level {level})")
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="Folder of a release")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Folder of another one")],
+) -> None:
+    """Show what changed between two releases: data, arrays, splits, scores, files."""
+    from raymark.release import diff_releases  # noqa: PLC0415
+
+    found = diff_releases(old, new)
+    table = Table("what", "where", "change", box=None)
+    for difference in found:
+        table.add_row(difference.kind, difference.place, difference.text)
+    out.print(table if found else f"{old} and {new} hold the same")
+
+
+@app.command()
+def card(
+    folder: ReleaseArgument,
+    page: Annotated[Path, typer.Option("--out", help="HTML file to write")] = Path("card.html"),
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the card of a release as an HTML page."""
+    from raymark.release import card_page  # noqa: PLC0415
+    from raymark.shard import write_text  # noqa: PLC0415
+
+    if page.exists() and not overwrite:
+        raise DatasetError(f"{page} exists; choose another name or add --overwrite")
+    write_text(page, card_page(folder))
+    out.print(f"wrote {page}")
+
+
+@app.command()
+def subset(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset or release")],
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the subset")],
+    scenes: Annotated[str, typer.Option(help="Scenes to keep, separated by commas")] = "",
+    sites: Annotated[str, typer.Option(help="Sites to keep")] = "",
+    bands: Annotated[str, typer.Option(help="Bands to keep")] = "",
+    ues: Annotated[int | None, typer.Option(min=1, help="The first UEs of every site")] = None,
+) -> None:
+    """Cut a dataset down; the result is a dataset of its own."""
+    from raymark.cli.datasets import print_summary  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.release import Cut, cut_dataset  # noqa: PLC0415
+
+    kept = Cut(
+        scenes=tuple(listed(scenes)),
+        sites=tuple(listed(sites)),
+        bands=tuple(listed(bands)),
+        num_ues=ues,
+    )
+    cut_dataset(open_dataset(dataset), folder, kept)
+    print_summary(folder)
+
+
+def _chosen_fingerprints(dataset: Any, text: str) -> tuple[tuple[str, str], ...]:
+    if text == "all":
+        return tuple((scene, band) for scene in dataset.scenes for band in dataset.bands)
+    chosen = []
+    for part in listed(text):
+        scene, _, band = part.partition(":")
+        dataset.select(scene=scene, band=band)  # refuses what is not there
+        chosen.append((scene, band))
+    return tuple(chosen)

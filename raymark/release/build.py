@@ -1,0 +1,235 @@
+"""Turn a dataset folder into a release: files, documents, hashes; a failing check stops it."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from raymark.benchmark.task import Suite
+from raymark.config import validate
+from raymark.dataset import Dataset, open_dataset
+from raymark.errors import ConfigError, DatasetError
+from raymark.manifest import INDEX_NAME, kept_kinds, write_manifest
+from raymark.materialization import materialize
+from raymark.plots import HeightMap
+from raymark.release.benchmark_files import add_benchmark, suite_of
+from raymark.release.croissant import check_records, validate_croissant
+from raymark.release.documents import documents
+from raymark.release.hashing import hash_files
+from raymark.release.record import (
+    RELEASE_NAME,
+    SUMS_NAME,
+    TIERS_BYTES,
+    About,
+    Author,
+    Benchmark,
+    Materialized,
+    Release,
+    release_text,
+    sums_text,
+)
+from raymark.schema import FileKind
+from raymark.shard import file_sha256, writable, write_text
+from raymark.verification import verify_dataset
+
+Progress = Callable[[str], None]
+"""Told the name of every step."""
+
+DATA_LICENCE = "CC-BY-4.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSettings:
+    """What goes into a release beside the paths.
+
+    Attributes:
+        version: Semantic version of the data.
+        about: Title, authors and history; those of raymark's own tiers if not given.
+        date: Day of publication, ISO 8601; the day on which the dataset was finished if not given.
+        materialized: (scene, band) whose fingerprints are added as arrays.
+        left_out: Kinds of files that are not published.
+        suite: Whose splits and audit are added; that of the run, else the shipped one for the
+            dataset, if there is one.
+        runs: Folder of a run of that suite, whose predictions and board are added.
+        height_maps: Buildings of each scene, drawn below the maps of the audit.
+    """
+
+    version: str
+    about: About | None = None
+    date: str | None = None
+    materialized: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[FileKind, ...] = ()
+    suite: Suite | None = None
+    runs: Path | None = None
+    height_maps: Mapping[str, HeightMap] = field(default_factory=dict)
+
+
+def build_release(
+    source: Path,
+    out: Path,
+    settings: BuildSettings,
+    *,
+    progress: Progress = lambda _step: None,
+) -> Release:
+    """Build a release of a dataset; it appears whole, checked, or not at all.
+
+    The same dataset and settings give the same bytes.
+
+    Args:
+        source: A finished dataset.
+        out: Folder of the release; it must not exist.
+        settings: What goes into it.
+        progress: Told of each step.
+
+    Raises:
+        DatasetError: If a check of the dataset fails, the release is too large for its tier, or the
+            folder exists or cannot be written.
+        ConfigError: If something that only the publisher knows is missing.
+        SplitError: If a split of the suite leaks or differs from the published one.
+        ScoringError: If predictions of the run were changed.
+    """
+    if out.exists():
+        raise DatasetError(f"{out} exists; choose another folder")
+    dataset = open_dataset(source)
+    release = _begin(dataset, settings)
+    progress("check the dataset")
+    _require_sound(dataset)
+    partial = out.with_name(out.name + ".partial")
+    with writable(out):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    progress("copy the files")
+    copy = _copy_dataset(dataset, partial, settings.left_out)
+    contents = {
+        "left_out": copy.manifest.left_out,
+        "materialized": _materialize(copy, settings.materialized, progress),
+        "benchmark": _benchmark(copy, settings, progress),
+    }
+    progress("write the documents")
+    release = _finish(copy, release.model_copy(update=contents))
+    progress("check the release")
+    _require_valid(partial, release)
+    with writable(out):
+        partial.rename(out)
+    return release
+
+
+def _begin(dataset: Dataset, settings: BuildSettings) -> Release:
+    """Return the record of a release without contents, so that wrong settings show at once."""
+    known = {
+        "version": settings.version,
+        "date": _date(dataset, settings),
+        "about": _about(dataset, settings).model_dump(),
+        "tier": _tier(dataset),
+        "licence": DATA_LICENCE,
+        "dataset_id": dataset.manifest.id,
+        "content_hash": dataset.manifest.content_hash,
+        "left_out": (),
+        "materialized": (),
+        "benchmark": None,
+        "code_version": metadata.version("raymark"),
+    }
+    return validate(Release, known, where="release")
+
+
+def _about(dataset: Dataset, settings: BuildSettings) -> About:
+    if settings.about is not None:
+        return settings.about
+    tier = _tier(dataset)
+    if tier is None:
+        raise ConfigError(
+            f"{dataset.folder} is none of raymark's own datasets ({', '.join(TIERS_BYTES)}): say "
+            "who publishes it under which title, in a YAML file with `title` and `authors: "
+            "[{name: ...}]`, given by --about FILE"
+        )
+    return About(title=f"raymark {tier}", authors=(Author(name="The raymark authors"),))
+
+
+def _tier(dataset: Dataset) -> str | None:
+    name, manifest = dataset.manifest.campaign.name, dataset.manifest
+    return name if name in TIERS_BYTES and manifest.subset_of is None else None
+
+
+def _date(dataset: Dataset, settings: BuildSettings) -> str:
+    finished_on = dataset.manifest.generation.get("finished_on")
+    if settings.date is None and finished_on is None:
+        raise ConfigError(
+            f"{dataset.folder} does not say when it was made; give the day of publication by "
+            "--date YYYY-MM-DD"
+        )
+    return settings.date or str(finished_on)
+
+
+def _require_sound(dataset: Dataset) -> None:
+    faults = verify_dataset(dataset.folder)
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise DatasetError(f"the dataset is not sound, nothing was built: {faults[0]}{more}")
+
+
+def _copy_dataset(dataset: Dataset, folder: Path, left_out: tuple[FileKind, ...]) -> Dataset:
+    manifest = dataset.manifest
+    all_left_out = tuple(sorted({*manifest.left_out, *left_out}))
+    kept = manifest.model_copy(update={"left_out": all_left_out})
+    names = [INDEX_NAME, *(r.file(kind) for r in kept.shards for kind in kept_kinds(kept))]
+    with writable(folder):
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(dataset.folder / name, folder / name)
+    write_manifest(folder, kept)
+    return open_dataset(folder)
+
+
+def _materialize(
+    dataset: Dataset, chosen: tuple[tuple[str, str], ...], progress: Progress
+) -> tuple[Materialized, ...]:
+    made = []
+    for scene, band in chosen:
+        progress(f"fingerprints of {scene} at {band}")
+        item = Materialized(
+            scene=scene,
+            band=band,
+            kind="measured",
+            seed=dataset.manifest.campaign.seed,
+            num_links=len(dataset.select(scene=scene, band=band)),
+        )
+        materialize(dataset, dataset.folder / item.file, scene=scene, band=band)
+        made.append(item)
+    return tuple(made)
+
+
+def _benchmark(dataset: Dataset, settings: BuildSettings, progress: Progress) -> Benchmark | None:
+    suite = settings.suite or suite_of(dataset, settings.runs)
+    if suite is None:
+        return None
+    return add_benchmark(dataset, suite, settings.runs, settings.height_maps, progress=progress)
+
+
+def _finish(dataset: Dataset, release: Release) -> Release:
+    """Write the documents, then the record and the sums of all files."""
+    folder = dataset.folder
+    data_files = hash_files(folder, _files_in(folder))
+    for name, text in documents(release, dataset, data_files).items():
+        write_text(folder / name, text)
+    finished = release.model_copy(update={"files": hash_files(folder, _files_in(folder))})
+    write_text(folder / RELEASE_NAME, release_text(finished))
+    write_text(folder / SUMS_NAME, sums_text(finished, file_sha256(folder / RELEASE_NAME)))
+    return finished
+
+
+def _files_in(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def _require_valid(folder: Path, release: Release) -> None:
+    faults = [*validate_croissant(folder), *check_records(folder)]
+    if faults:
+        raise DatasetError(f"the release is not valid, it was left in {folder}: {faults[0]}")
+    num_bytes = sum(file.size_bytes for file in release.files.values())
+    limit = TIERS_BYTES.get(release.tier or "", num_bytes)
+    if num_bytes > limit:
+        raise DatasetError(
+            f"the release holds {num_bytes / 1e6:.1f} MB, tier '{release.tier}' allows "
+            f"{limit / 1e6:g} MB; materialise less, leave detail out, or leave the run out"
+        )
