@@ -23,6 +23,8 @@ from raymark.dataset import Dataset, open_dataset
 from raymark.generator.generate import generate
 from raymark.generator.plan import make_plan
 from raymark.models import get_model
+from raymark.release import About, BuildSettings, build_release
+from raymark.release.record import Author
 from raymark.scenes.scene_files import write_geometry
 
 settings.register_profile("raymark", deadline=None, derandomize=True, max_examples=60)
@@ -374,3 +376,28 @@ def benchmark_run(
     report = Runner(yard_suite, benchmark_dataset, folder, num_jobs=1).run(models)
     assert (report.num_run, report.failures) == (2 * 4 * 2, ())
     return RunFolder(folder)
+
+
+@pytest.fixture(scope="session")
+def release_settings(yard_suite: Suite, benchmark_run: RunFolder) -> BuildSettings:
+    """All that a release can hold: fingerprints, splits, predictions, board."""
+    about = About(title="Canyon and yard", authors=(Author(name="Doe, Jane"),))
+    return BuildSettings(
+        version="1.0.0",
+        about=about,
+        materialized=(("yard", "6GHz"), ("street_canyon", "28GHz")),
+        suite=yard_suite,
+        runs=benchmark_run.root,
+    )
+
+
+@pytest.fixture(scope="session")
+def benchmark_release(
+    tmp_path_factory: pytest.TempPathFactory,
+    benchmark_dataset: Dataset,
+    release_settings: BuildSettings,
+) -> Path:
+    """A release of `benchmark_dataset` with everything; read it, never write to it."""
+    folder = tmp_path_factory.mktemp("release") / "release"
+    build_release(benchmark_dataset.folder, folder, release_settings)
+    return folder

@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from raymark.benchmark.task import Suite
+from raymark.campaign import ImportedSampling
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.errors import ConfigError, DatasetError
@@ -117,12 +118,13 @@ def build_release(
 
 def _begin(dataset: Dataset, settings: BuildSettings) -> Release:
     """Return the record of a release without contents, so that wrong settings show at once."""
+    about = _about(dataset, settings)
     known = {
         "version": settings.version,
         "date": _date(dataset, settings),
-        "about": _about(dataset, settings).model_dump(),
+        "about": about.model_dump(),
         "tier": _tier(dataset),
-        "licence": DATA_LICENCE,
+        "licence": _licence(dataset, about),
         "dataset_id": dataset.manifest.id,
         "content_hash": dataset.manifest.content_hash,
         "left_out": (),
@@ -149,6 +151,16 @@ def _about(dataset: Dataset, settings: BuildSettings) -> About:
 def _tier(dataset: Dataset) -> str | None:
     name, manifest = dataset.manifest.campaign.name, dataset.manifest
     return name if name in TIERS_BYTES and manifest.subset_of is None else None
+
+
+def _licence(dataset: Dataset, about: About) -> str:
+    is_imported = isinstance(dataset.manifest.campaign.sampling, ImportedSampling)
+    if about.licence is None and is_imported:
+        raise ConfigError(
+            f"the paths of {dataset.folder} were made by another program: say under which licence "
+            "they may be published, by the key `licence` in the file of --about"
+        )
+    return about.licence or DATA_LICENCE
 
 
 def _date(dataset: Dataset, settings: BuildSettings) -> str:

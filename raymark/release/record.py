@@ -1,10 +1,12 @@
 """`release.json`: what a release holds, whose it is, and the size and hash of every file."""
 
 import json
+import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from raymark.config import Strict, config_hash, read_yaml, validate
 from raymark.errors import ConfigError, DatasetError
@@ -13,14 +15,31 @@ from raymark.schema import FileKind, FingerprintKind
 RELEASE_NAME = "release.json"
 SUMS_NAME = "SHA256SUMS"
 
+_SEMANTIC = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?")
+
+
+def _is_semantic(value: str) -> str:
+    if _SEMANTIC.fullmatch(value) is None:
+        raise ValueError("a version has three numbers, such as 1.0.0 or 1.0.0-rc.1")
+    return value
+
+
+def _is_day(value: str) -> str:
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != value:
+        raise ValueError("a date is written YYYY-MM-DD")
+    return value
+
+
 Version = Annotated[
     str,
-    Field(
-        pattern=r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$",
-        description="Semantic version of the data, apart from that of the code",
-    ),
+    AfterValidator(_is_semantic),
+    Field(description="Semantic version of the data, apart from that of the code"),
 ]
-Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Day = Annotated[str, AfterValidator(_is_day)]
 
 TIERS_BYTES = {"mini": 50_000_000, "small": 500_000_000, "v1": 5_000_000_000}
 """The sizes in which raymark publishes its own dataset, and the most bytes of each."""
@@ -38,7 +57,7 @@ class Change(Strict):
     """One entry of the changelog."""
 
     version: Version
-    date: Date
+    date: Day
     changes: tuple[str, ...] = Field(min_length=1)
 
 
@@ -48,6 +67,11 @@ class About(Strict):
     title: str = Field(min_length=1)
     authors: tuple[Author, ...] = Field(min_length=1)
     description: str = Field(default="", description="Added to the campaign's own")
+    licence: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$",
+        description="SPDX identifier for the radio data; CC-BY-4.0 for what raymark traced",
+    )
     url: str | None = Field(default=None, pattern=r"^https?://", description="Page of the dataset")
     doi: str | None = Field(default=None, pattern=r"^10\.\d{4,9}/\S+$")
     contact: str | None = None
@@ -97,7 +121,7 @@ class Release(Strict):
 
     schema_version: Literal[1] = 1
     version: Version
-    date: Date
+    date: Day
     about: About
     tier: str | None = Field(description="`mini`, `small` or `v1`; none for another dataset")
     licence: str = Field(description="SPDX identifier of the licence of the radio data")

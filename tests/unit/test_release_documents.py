@@ -1,0 +1,197 @@
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import mlcroissant
+import pandas as pd
+import pytest
+import yaml
+
+from raymark.dataset import Dataset, open_dataset
+from raymark.errors import ConfigError
+from raymark.interop.deepmimo_export import export_deepmimo
+from raymark.interop.deepmimo_import import import_deepmimo
+from raymark.release import BuildSettings, Cut, build_release, card_page, cut_dataset, read_release
+from raymark.release.croissant import check_records, validate_croissant
+from raymark.release.documents import documents
+from raymark.release.preview import split_card
+from raymark.release.record import About, Author
+
+
+def all_documents(folder: Path, **about: Any) -> dict[str, str]:
+    release = read_release(folder)
+    changed = release.model_copy(update={"about": release.about.model_copy(update=about)})
+    return documents(changed, open_dataset(folder), release.files)
+
+
+def test_card_front_matter_names_files_that_exist_when_read_by_a_host(
+    benchmark_release: Path,
+) -> None:
+    front_matter, _ = split_card((benchmark_release / "README.md").read_text(encoding="utf-8"))
+
+    names = {item["config_name"]: item["data_files"] for item in front_matter["configs"]}
+    assert set(names) == {"index", "yard_6GHz", "street_canyon_28GHz"}
+    assert all((benchmark_release / file).is_file() for file in names.values())
+    assert front_matter["license"] == "cc-by-4.0"
+    assert front_matter["size_categories"] == ["n<1K"]
+
+
+def test_card_shares_are_those_of_the_index_when_computed(
+    benchmark_release: Path, benchmark_dataset: Dataset
+) -> None:
+    _, text = split_card((benchmark_release / "README.md").read_text(encoding="utf-8"))
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if "| 6GHz |" in line]
+    found = {row[0]: float(row[3]) for row in rows if len(row) == 10}
+
+    index = benchmark_dataset.index
+    for scene, links in index.groupby("scene"):
+        assert found[scene] == pytest.approx((links["los"] == 1).mean(), rel=5e-3)
+
+
+def test_card_of_a_subset_has_other_numbers_when_ues_are_cut(
+    benchmark_dataset: Dataset, release_settings: BuildSettings, tmp_path: Path
+) -> None:
+    cut_dataset(benchmark_dataset, tmp_path / "cut", Cut(num_ues=30, bands=("6GHz",)))
+    settings = dataclasses.replace(release_settings, materialized=(), suite=None, runs=None)
+    build_release(tmp_path / "cut", tmp_path / "release", settings)
+
+    text = (tmp_path / "release" / "README.md").read_text(encoding="utf-8")
+
+    assert "90 links at 1 bands (6GHz)" in text
+    assert "cut from benchmark-" in text
+    assert "fingerprints/" not in text
+    assert "## Baselines" not in text
+
+
+def test_card_shows_the_board_when_there_is_one(benchmark_release: Path) -> None:
+    text = (benchmark_release / "README.md").read_text(encoding="utf-8")
+    section = text.split("## Baselines")[1].split("\n## ")[0]
+    assert "| WKNN" in section
+    assert "P90 [m]" in section
+
+
+def test_card_page_holds_no_raw_html_when_a_title_tries(
+    benchmark_release: Path, tmp_path: Path
+) -> None:
+    attack = "<script>alert(1)</script>"
+    card = all_documents(benchmark_release, title=attack, description=attack)["README.md"]
+    folder = tmp_path / "release"
+    folder.mkdir()
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    record = (benchmark_release / "release.json").read_text(encoding="utf-8")
+    (folder / "release.json").write_text(record.replace("Canyon and yard", attack), "utf-8")
+
+    page = card_page(folder)
+
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "<table>" in page
+
+
+def test_croissant_is_valid_when_checked_by_its_own_library(benchmark_release: Path) -> None:
+    assert validate_croissant(benchmark_release) == []
+    assert check_records(benchmark_release) == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # mlcroissant's libraries
+def test_croissant_records_are_the_rows_of_the_index_when_read(
+    benchmark_release: Path, benchmark_dataset: Dataset
+) -> None:
+    dataset = mlcroissant.Dataset(jsonld=benchmark_release / "croissant.json")
+    found = pd.DataFrame(list(dataset.records("links")))
+    index = benchmark_dataset.index
+
+    assert len(found) == len(index)
+    assert found["links/x_m"].to_numpy() == pytest.approx(index["x_m"].to_numpy())
+    assert [name.decode() for name in found["links/scene"]] == index["scene"].tolist()
+
+
+def test_croissant_has_the_fields_that_reviewers_ask_for_when_written(
+    benchmark_release: Path,
+) -> None:
+    found = json.loads((benchmark_release / "croissant.json").read_text(encoding="utf-8"))
+
+    needed = {"dataLimitations", "dataBiases", "personalSensitiveInformation", "dataUseCases"}
+    needed |= {"dataSocialImpact", "hasSyntheticData"}
+    assert {f"rai:{name}" for name in needed} <= set(found)
+    assert {"prov:wasDerivedFrom", "prov:wasGeneratedBy"} <= set(found)
+    assert found["conformsTo"][0] == "http://mlcommons.org/croissant/1.1"
+    hashes = read_release(benchmark_release).files
+    for item in found["distribution"]:
+        assert item["sha256"] == hashes[item["contentUrl"]].sha256
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"cr:FileObject"', '"cr:FileObjekt"'), ('"links/x_m"', '"links/y_m"'), ("{", "")],
+)
+def test_validate_croissant_names_the_file_when_it_is_damaged(
+    benchmark_release: Path, tmp_path: Path, old: str, new: str
+) -> None:
+    text = (benchmark_release / "croissant.json").read_text(encoding="utf-8")
+    (tmp_path / "croissant.json").write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    faults = validate_croissant(tmp_path)
+
+    assert faults
+    assert all(fault.startswith(f"{tmp_path / 'croissant.json'}: ") for fault in faults)
+
+
+def test_check_records_names_the_records_when_a_column_is_another(
+    benchmark_release: Path, tmp_path: Path
+) -> None:
+    text = (benchmark_release / "croissant.json").read_text(encoding="utf-8")
+    for name in ("index.parquet", "splits"):
+        (tmp_path / name).symlink_to(benchmark_release / name)
+    edited = text.replace('"column": "x_m"', '"column": "y_m"')
+    (tmp_path / "croissant.json").write_text(edited, encoding="utf-8")
+
+    expected = f"{tmp_path / 'croissant.json'}: the records 'links' differ from their file"
+    assert check_records(tmp_path) == [expected]
+
+
+def test_citation_has_what_the_format_requires_when_parsed(benchmark_release: Path) -> None:
+    found = yaml.safe_load((benchmark_release / "CITATION.cff").read_text(encoding="utf-8"))
+    assert found["cff-version"] == "1.2.0"
+    assert found["type"] == "dataset"
+    assert found["authors"] == [{"family-names": "Doe", "given-names": "Jane"}]
+    assert found["version"] == "1.0.0"
+
+
+def test_zenodo_metadata_name_persons_and_organisations_when_both_publish(
+    benchmark_release: Path,
+) -> None:
+    authors = (
+        Author(name="Doe, Jane", affiliation="A", orcid="0000-0002-1825-0097"),
+        Author(name="A lab"),
+    )
+    found = json.loads(all_documents(benchmark_release, authors=authors)[".zenodo.json"])
+    assert found["creators"] == [
+        {"name": "Doe, Jane", "affiliation": "A", "orcid": "0000-0002-1825-0097"},
+        {"name": "A lab"},
+    ]
+    assert found["license"] == "cc-by-4.0"
+
+
+def test_licences_name_every_scene_when_written(benchmark_release: Path) -> None:
+    text = (benchmark_release / "LICENSES.md").read_text(encoding="utf-8")
+    for site in open_dataset(benchmark_release).manifest.sites:
+        assert f"| geometry of scene `{site.scene}` | [{site.licence}]" in text
+    assert "OpenStreetMap" not in text  # no scene of this dataset is made from it
+
+
+def test_build_release_asks_for_a_licence_when_paths_were_imported(
+    small_dataset: Dataset, release_settings: BuildSettings, tmp_path: Path
+) -> None:
+    scenario = tmp_path / "scenario"
+    export_deepmimo(small_dataset, scenario, scene="street_canyon", band="6GHz")
+    import_deepmimo(scenario, tmp_path / "imported")
+    settings = dataclasses.replace(release_settings, materialized=(), suite=None, runs=None)
+
+    with pytest.raises(ConfigError, match="under which licence they may be published"):
+        build_release(tmp_path / "imported", tmp_path / "release", settings)
+
+    about = About(title="T", authors=(Author(name="X"),), licence="CC0-1.0")
+    named = dataclasses.replace(settings, about=about)
+    assert build_release(tmp_path / "imported", tmp_path / "release", named).licence == "CC0-1.0"
