@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from raymark.errors import ConfigError
+from raymark.loaders.extras import import_extra
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -34,12 +35,7 @@ def load_part(
     Raises:
         ConfigError: If TensorFlow is not installed, or the file has no such array.
     """
-    try:
-        import tensorflow as tf  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise ConfigError(
-            'TensorFlow is not installed; `pip install "raymark[tensorflow]"` adds it'
-        ) from error
+    tf = import_extra("tensorflow", name="TensorFlow", extra="tensorflow")
     names = [*inputs] + ([] if part == "test" else ["position_m"])
     if not inputs or not path.is_file():
         reason = "is no file" if inputs else "was asked for no inputs"

@@ -1,7 +1,9 @@
 """From paths to channel state information: array response, delays, noise and impairments."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,18 +45,23 @@ class PathBatch:
 
     def to(self, device: torch.device | str) -> "PathBatch":
         """Return the batch on another device."""
-        tensors = {
-            name: getattr(self, name).to(device)
-            for name in (
-                "amplitude",
-                "delay_s",
-                "zenith_bs_rad",
-                "azimuth_bs_rad",
-                "num_interactions",
-                "mask",
-            )
-        }
-        return PathBatch(**tensors, band=self.band, orientation_rad=self.orientation_rad)
+        return self._changed(lambda tensor: tensor.to(device))
+
+    def take(self, rows: Int[Tensor, "row"]) -> "PathBatch":
+        """Return some of the links, in any order, on the device of the batch."""
+        return self._changed(lambda tensor: tensor[rows.to(tensor.device)])
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> "PathBatch":
+        names = (
+            "amplitude",
+            "delay_s",
+            "zenith_bs_rad",
+            "azimuth_bs_rad",
+            "num_interactions",
+            "mask",
+        )
+        tensors: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        return replace(self, **tensors)
 
 
 def subcarrier_frequencies(band: Band) -> Float[np.ndarray, "subcarrier"]:
@@ -103,14 +110,23 @@ def synthesize_csi(paths: PathBatch, panel: Panel) -> Complex[Tensor, "link ant 
     positions r in wavelengths of the carrier and u the direction from the BS: Sionna's
     `Paths.cfr(normalize_delays=False)` for a synthetic array. Delays are absolute.
     """
-    direction = panel_direction(paths.zenith_bs_rad, paths.azimuth_bs_rad, paths.orientation_rad)
-    # The phase of the carrier needs float64: f_c tau reaches 4e4 turns, far beyond float32.
-    carrier_turns = (paths.band.carrier_hz * paths.delay_s.double()) % 1.0
-    weight = paths.amplitude * _turns_to_phasor(-carrier_turns.to(paths.delay_s.dtype))
+    response = array_response(paths, panel)
     step_turns = paths.band.subcarrier_spacing_hz * paths.delay_s
     tones = _geometric_phasors(
         -step_turns, paths.band.num_subcarriers, -(paths.band.num_subcarriers // 2)
     )
+    return response.transpose(-1, -2) @ tones
+
+
+def array_response(paths: PathBatch, panel: Panel) -> Complex[Tensor, "link path ant"]:
+    """Return what each path alone gives each antenna at the carrier; 0 where padded.
+
+    a_p exp(-j 2 pi f_c tau_p) exp(j 2 pi r_n . u_p), in the terms of `synthesize_csi`.
+    """
+    direction = panel_direction(paths.zenith_bs_rad, paths.azimuth_bs_rad, paths.orientation_rad)
+    # The phase of the carrier needs float64: f_c tau reaches 4e4 turns, far beyond float32.
+    carrier_turns = (paths.band.carrier_hz * paths.delay_s.double()) % 1.0
+    weight = paths.amplitude * _turns_to_phasor(-carrier_turns.to(paths.delay_s.dtype))
     spacing = panel.spacing_wavelengths
     cols = _geometric_phasors(
         spacing * direction[..., 1], panel.num_cols, -(panel.num_cols - 1) / 2
@@ -119,7 +135,7 @@ def synthesize_csi(paths: PathBatch, panel: Panel) -> Complex[Tensor, "link ant 
         -spacing * direction[..., 2], panel.num_rows, -(panel.num_rows - 1) / 2
     )
     steering = (cols.unsqueeze(-1) * rows.unsqueeze(-2)).flatten(-2)
-    return (steering * weight.unsqueeze(-1)).transpose(-1, -2) @ tones
+    return steering * weight.unsqueeze(-1)
 
 
 def add_noise(

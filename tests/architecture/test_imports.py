@@ -18,6 +18,8 @@ PACKAGES = {
     "raymark.generator": ROOT / "generator",
     "raymark.benchmark": ROOT / "benchmark",
     "raymark.models": ROOT / "models",
+    "raymark.interop": ROOT / "raymark" / "interop",
+    "raymark.release": ROOT / "raymark" / "release",
 }
 
 MAY_IMPORT = {
@@ -26,6 +28,8 @@ MAY_IMPORT = {
     "raymark.generator": {"raymark.scenes", "raymark.generator"},
     "raymark.benchmark": {"raymark.benchmark"},
     "raymark.models": {"raymark.benchmark", "raymark.models"},
+    "raymark.interop": {"raymark.scenes", "raymark.generator"},
+    "raymark.release": {"raymark.scenes", "raymark.generator", "raymark.benchmark"},
 }
 """Beside the kernel, which all may import."""
 
@@ -65,8 +69,10 @@ def test_command_line_loads_neither_torch_nor_the_ray_tracer_when_imported() -> 
 
 def sources() -> Iterator[tuple[str, Path]]:
     for package, folder in PACKAGES.items():
+        inner = [other for other in PACKAGES.values() if folder in other.parents]
         for path in sorted(folder.rglob("*.py")):
-            yield package, path
+            if not any(other in path.parents for other in inner):
+                yield package, path
 
 
 def imported(path: Path) -> set[str]:

@@ -1,9 +1,7 @@
-import builtins
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -179,14 +177,7 @@ def test_dataset_is_refused_when_it_is_another_one(
 def test_one_sentence_says_how_to_get_tensorflow_when_it_is_missing(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_import = builtins.__import__
-
-    def without_tensorflow(name: str, *rest: Any) -> Any:
-        if name == "tensorflow":
-            raise ImportError(name)
-        return real_import(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without_tensorflow)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
 
     with pytest.raises(ConfigError, match=r'TensorFlow is not installed; `pip install "raymark\['):
         load_part(exported, "train", ["features"])

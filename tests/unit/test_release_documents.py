@@ -31,7 +31,7 @@ def test_card_front_matter_names_files_that_exist_when_read_by_a_host(
     front_matter, _ = split_card((benchmark_release / "README.md").read_text(encoding="utf-8"))
 
     names = {item["config_name"]: item["data_files"] for item in front_matter["configs"]}
-    assert set(names) == {"index", "yard_6GHz", "street_canyon_28GHz"}
+    assert set(names) == {"yard_6GHz", "street_canyon_28GHz"}
     assert all((benchmark_release / file).is_file() for file in names.values())
     assert front_matter["license"] == "cc-by-4.0"
     assert front_matter["size_categories"] == ["n<1K"]
@@ -62,6 +62,9 @@ def test_card_of_a_subset_has_other_numbers_when_ues_are_cut(
     assert "cut from benchmark-" in text
     assert "fingerprints/" not in text
     assert "## Baselines" not in text
+    assert split_card(text)[0]["configs"] == [
+        {"config_name": "index", "data_files": "index.parquet"}
+    ]
 
 
 def test_card_shows_the_board_when_there_is_one(benchmark_release: Path) -> None:

@@ -1,0 +1,57 @@
+"""Commands that exchange datasets with other programs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raymark.console import out
+
+app = typer.Typer(help="Scenario folders of DeepMIMO v4, both ways.", no_args_is_help=True)
+
+
+@app.command("export")
+def export(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset")],
+    scene: Annotated[str, typer.Option(help="Scene of the dataset")],
+    band: Annotated[str, typer.Option(help="Band of the dataset")],
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Scenario folder to write")],
+    site: Annotated[str | None, typer.Option(help="One site; all if not given")] = None,
+    keep_element_patterns: Annotated[
+        bool, typer.Option("--keep-element-patterns", help="Leave them in the powers")
+    ] = False,
+) -> None:
+    """Write a scenario folder that `deepmimo.load` reads."""
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.interop import export_deepmimo  # noqa: PLC0415
+
+    made = export_deepmimo(
+        open_dataset(dataset),
+        folder,
+        scene=scene,
+        band=band,
+        site=site,
+        keep_element_patterns=keep_element_patterns,
+    )
+    out.print(
+        f"wrote {made.folder}: {made.num_sites} transmitters, {made.num_ues} receivers, "
+        f"{made.num_paths} paths"
+    )
+
+
+@app.command("import")
+def import_scenario(
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO", help="Folder of a scenario")],
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the dataset")],
+    options: Annotated[
+        Path | None, typer.Option(help="YAML: tx_sets, azimuth_deg, max_ues, licence, ...")
+    ] = None,
+) -> None:
+    """Make a dataset of a scenario; docs/interop.md lists the options."""
+    from raymark.cli.datasets import print_summary  # noqa: PLC0415
+    from raymark.config import read_yaml, validate  # noqa: PLC0415
+    from raymark.interop import DeepmimoImport, import_deepmimo  # noqa: PLC0415
+
+    values = read_yaml(options) if options else {}
+    import_deepmimo(scenario, folder, validate(DeepmimoImport, values, where=str(options)))
+    print_summary(folder)

@@ -1,0 +1,223 @@
+"""What of a DeepMIMO scenario is imported: options, transmitters, panels and receivers."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from pydantic import BeforeValidator, Field
+
+from raymark.config import Strict
+from raymark.errors import ConfigError, SchemaError
+from raymark.interop.deepmimo_scenario import PointSet, Scenario, Survey, Transmitter
+from raymark.radio import FrontEnd
+from raymark.seeding import child_generator
+from raymark.site import Site, panels_of
+
+_SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, int | float) else value
+
+
+Angles = Annotated[tuple[Annotated[float, Field(ge=-180, le=180)], ...], BeforeValidator(_listed)]
+Tilts = Annotated[tuple[Annotated[float, Field(ge=-90, le=90)], ...], BeforeValidator(_listed)]
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_listed)]
+
+
+class DeepmimoImport(Strict):
+    """How a scenario becomes a dataset; the defaults take all of it."""
+
+    name: str | None = Field(default=None, description="Of the dataset; the folder's if not given")
+    scene: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="Of the scene; the folder's if not given",
+    )
+    tx_sets: Numbers = Field(default=(), description="Sets of transmitters; all if none")
+    rx_sets: Numbers = Field(
+        default=(), description="Sets of receivers; all that do not transmit if none"
+    )
+    azimuth_deg: Angles = Field(
+        default=(),
+        description="Where the panels look: one value, or one a transmitter. As in the dataset if "
+        "raymark made the scenario, else to the middle of the receivers that have a path [deg]",
+    )
+    downtilt_deg: Tilts = Field(
+        default=(), description="The same for the tilt, positive looks down; else 0 [deg]"
+    )
+    num_panels: int = Field(
+        default=1, ge=1, le=6, description="Panels of each transmitter, turned evenly about it"
+    )
+    bandwidth_hz: float = Field(default=50e6, gt=0, description="Of the band [Hz]")
+    num_subcarriers: int = Field(default=64, ge=2, description="Of the band")
+    noise_figure_db: float | None = Field(
+        default=None, ge=0, le=30, description="Of the band; as of named bands if not given [dB]"
+    )
+    front_end: FrontEnd = FrontEnd()
+    apply_element_patterns: bool | None = Field(
+        default=None,
+        description="Multiply the front-end's element patterns in: yes, but for an export that "
+        "kept them",
+    )
+    carrier_in_phase: bool | None = Field(
+        default=None,
+        description="Whether phases include exp(-j 2 pi f tau); told from the lines of sight",
+    )
+    max_path_length_m: float | None = Field(
+        default=None, gt=0, description="Longer paths are cut; else 99 % of what is unambiguous [m]"
+    )
+    max_num_paths: int = Field(default=25, ge=1, le=1000, description="Paths kept per link")
+    every: int = Field(default=1, ge=1, description="Take each n-th of the receivers")
+    max_ues: int | None = Field(default=None, ge=1, description="Draw at most so many of the rest")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of that draw, and of the dataset")
+    drop_outage: bool = Field(default=False, description="Leave out receivers without any path")
+    sector_half_width_deg: float | None = Field(
+        default=None,
+        gt=0,
+        le=180,
+        description="Leave out receivers that stand farther from the boresight of each panel [deg]",
+    )
+    licence: str | None = Field(default=None, description="SPDX identifier of the scenario's")
+    attribution: str | None = Field(default=None, description="Whom a user has to name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What is imported of a scenario.
+
+    Attributes:
+        scenario: The scenario.
+        transmitters: The chosen transmitters.
+        receivers: The chosen sets of receivers.
+        surveys: Positions, by transmitter.
+        panels: Sites that each transmitter becomes.
+        rows: The chosen receivers, counted over all chosen sets.
+    """
+
+    scenario: Scenario
+    transmitters: tuple[Transmitter, ...]
+    receivers: tuple[PointSet, ...]
+    surveys: tuple[Survey, ...]
+    panels: tuple[tuple[Site, ...], ...]
+    rows: Int[np.ndarray, "ue"]
+
+
+def choose(scenario: Scenario, options: DeepmimoImport) -> Choice:
+    """Find out which transmitters and receivers are imported, and how the panels look.
+
+    Raises:
+        ConfigError: If a set is unknown, angles do not fit, or no receiver is left.
+        SchemaError: If positions are missing or differ between transmitters.
+    """
+    transmitters = scenario.transmitters(options.tx_sets)
+    receivers = scenario.receiver_sets(options.rx_sets)
+    surveys = tuple(scenario.survey(each, receivers) for each in transmitters)
+    for survey in surveys[1:]:
+        if not np.array_equal(survey.rx_position_m, surveys[0].rx_position_m):
+            raise SchemaError(
+                f"{scenario.folder}: rx_pos differs between transmitters; download it again"
+            )
+    panels = _panels(scenario, options, transmitters, surveys)
+    rows = _rows(options, surveys, panels)
+    if len(rows) == 0:
+        raise ConfigError(
+            f"{scenario.folder}: none of its {len(surveys[0].rx_position_m)} receivers is left; "
+            "widen sector_half_width_deg or set drop_outage to false"
+        )
+    return Choice(
+        scenario=scenario,
+        transmitters=transmitters,
+        receivers=receivers,
+        surveys=surveys,
+        panels=panels,
+        rows=rows,
+    )
+
+
+def _panels(
+    scenario: Scenario,
+    options: DeepmimoImport,
+    transmitters: tuple[Transmitter, ...],
+    surveys: tuple[Survey, ...],
+) -> tuple[tuple[Site, ...], ...]:
+    count = len(transmitters)
+    names = _site_names(transmitters)
+    exported = {site.name: site for site in scenario.notes.sites} if scenario.notes else {}
+    middle_deg = [_azimuth_of_middle(survey) for survey in surveys]
+    azimuth_deg = _by_transmitter(options.azimuth_deg, count, "azimuth_deg") or [
+        exported[name].azimuth_deg if name in exported else middle
+        for name, middle in zip(names, middle_deg, strict=True)
+    ]
+    downtilt_deg = _by_transmitter(options.downtilt_deg, count, "downtilt_deg") or [
+        exported[name].downtilt_deg if name in exported else 0.0 for name in names
+    ]
+    sites = [
+        Site(
+            name=name,
+            position_m=tuple(map(float, survey.tx_position_m)),
+            azimuth_deg=azimuth,
+            downtilt_deg=downtilt,
+        )
+        for name, survey, azimuth, downtilt in zip(
+            names, surveys, azimuth_deg, downtilt_deg, strict=True
+        )
+    ]
+    return tuple(panels_of(site, options.num_panels) for site in sites)
+
+
+def _site_names(transmitters: tuple[Transmitter, ...]) -> list[str]:
+    """Name transmitters as their sets are named, where that gives different names that we allow."""
+    names = [
+        each.point_set.name + (f"-{each.index}" if each.point_set.num_points > 1 else "")
+        for each in transmitters
+    ]
+    if len(set(names)) == len(names) and all(map(_SITE_NAME.fullmatch, names)):
+        return names
+    return [f"tx{each.point_set.id}-{each.index}" for each in transmitters]
+
+
+def _by_transmitter(angles: tuple[float, ...], count: int, name: str) -> list[float]:
+    if len(angles) not in (0, 1, count):
+        raise ConfigError(
+            f"{name} must have one value or one for each of the {count} transmitters, "
+            f"got {len(angles)}"
+        )
+    return list(angles) * (count if len(angles) == 1 else 1)
+
+
+def _azimuth_of_middle(survey: Survey) -> float:
+    """Return the direction of the mean position of all receivers that have a path [deg]."""
+    chosen = survey.is_heard if survey.is_heard.any() else np.ones_like(survey.is_heard)
+    offset_m = (survey.rx_position_m[chosen].astype("f8") - survey.tx_position_m).mean(axis=0)
+    return round(float(np.degrees(np.arctan2(offset_m[1], offset_m[0]))), 1)
+
+
+def _rows(
+    options: DeepmimoImport, surveys: tuple[Survey, ...], panels: tuple[tuple[Site, ...], ...]
+) -> Int[np.ndarray, "ue"]:
+    position_m = surveys[0].rx_position_m
+    is_kept = np.zeros(len(position_m), dtype=bool)
+    is_kept[:: options.every] = True
+    if options.drop_outage:
+        is_kept &= np.any([survey.is_heard for survey in surveys], axis=0)
+    if options.sector_half_width_deg is not None:
+        sectors = [
+            _in_sector(position_m, s, options.sector_half_width_deg) for p in panels for s in p
+        ]
+        is_kept &= np.any(sectors, axis=0)
+    rows = np.flatnonzero(is_kept)
+    if options.max_ues is not None and len(rows) > options.max_ues:
+        rng = child_generator(options.seed, "deepmimo", "ue")
+        rows = np.sort(rng.choice(rows, options.max_ues, replace=False))
+    return rows
+
+
+def _in_sector(
+    position_m: Float[np.ndarray, "rx 3"], site: Site, half_width_deg: float
+) -> Bool[np.ndarray, "rx"]:
+    x_m, y_m, _ = (position_m.astype("f8") - site.position_m).T
+    off_deg = np.degrees(np.arctan2(y_m, x_m)) - site.azimuth_deg
+    return np.abs((off_deg + 180) % 360 - 180) <= half_width_deg

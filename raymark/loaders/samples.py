@@ -1,0 +1,319 @@
+"""Samples of any links, made from their paths when they are asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Required, TypedDict, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Int
+from torch import Tensor
+
+from raymark.config import nearest
+from raymark.dataset import PathTable, Selection, open_dataset
+from raymark.errors import ConfigError
+from raymark.fingerprints import (
+    NUM_AZIMUTH_BINS,
+    estimate_aoa_profile,
+    estimate_distance,
+    estimate_gain,
+    oracle_fingerprints,
+)
+from raymark.manifest import SiteRecord
+from raymark.radio import Band, FrontEnd, Impairments
+from raymark.schema import NO_INTERACTION, FingerprintKind, ProfileMethod, fields_of
+from raymark.seeding import child_generator
+from raymark.synthesis import PathBatch, add_noise, impair, quantize, synthesize_csi
+
+_SPECS = {spec.name.rsplit("/", maxsplit=1)[-1]: spec for spec in fields_of("fingerprints")}
+
+FIELDS = tuple(_SPECS)
+"""Names of all fields: those of the arrays of a materialised file, without their group."""
+
+_LABELS = ("position_m", "ue_index", "site_index", "los")
+
+_CHUNK = 64
+"""Links made at once, so that memory is bounded whatever the batch."""
+
+
+_LARGEST_KEPT_BYTES = 32_000_000
+
+
+class LinkChoice(TypedDict, total=False):
+    """Which samples a loader gives; every loader takes these by name.
+
+    Attributes:
+        scene: Scene of the links.
+        band: Their band.
+        site: Their site; links of all sites of the scene if not given.
+        kind: `measured` (estimated from noisy CSI, the default) or `oracle` (the ray tracer's).
+        seed: Root of noise and order; the campaign's if not given.
+        fields: What to make, of `FIELDS`; all if not given. What is not asked for costs nothing.
+        method: Estimator of the measured angle-of-arrival profile.
+    """
+
+    scene: Required[str]
+    band: Required[str]
+    site: str | None
+    kind: FingerprintKind
+    seed: int | None
+    fields: Sequence[str]
+    method: ProfileMethod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkSamples:
+    """The links of one scene at one band as compact paths, about 1 kB each, in plain numpy.
+
+    A sample is a function of the link, the seed and the number of the draw alone, whatever its
+    company (but for float32 rounding): noise and impairments are drawn link by link, each from a
+    generator of its own. It holds no open file, and pickles by value into any worker.
+
+    Attributes:
+        fields: Names of what a sample holds.
+        kind: `measured` or `oracle`.
+        method: Estimator of the measured angle-of-arrival profile.
+        seed: Root of the noise.
+        band: The band.
+        front_end: The front-end at the band.
+        sites: Sites of the links; `site_index` counts them.
+        calibrations: Complex gain of each antenna, of each site.
+        labels: `position_m`, `ue_index`, `site_index` and `los` of all links.
+        table: The paths of all links.
+    """
+
+    fields: tuple[str, ...]
+    kind: FingerprintKind
+    method: ProfileMethod
+    seed: int
+    band: Band
+    front_end: FrontEnd
+    sites: tuple[SiteRecord, ...]
+    calibrations: tuple[Complex[np.ndarray, "ant"], ...]
+    labels: dict[str, np.ndarray]
+    table: PathTable
+
+    def __len__(self) -> int:
+        """Return the number of links."""
+        return len(self.labels["ue_index"])
+
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Return shape and type of one link's value of each field."""
+        sizes = {
+            "space": 3,
+            "ant": self.front_end.panel.num_antennas,
+            "subcarrier": self.band.num_subcarriers,
+            "azimuth": NUM_AZIMUTH_BINS,
+        }
+        specs = {name: _SPECS[name] for name in self.fields}
+        return {
+            name: (tuple(sizes[axis] for axis in spec.axes[1:]), np.dtype(spec.dtype))
+            for name, spec in specs.items()
+        }
+
+    def take(
+        self, links: Int[np.ndarray, "link"], draws: Int[np.ndarray, "link"] | int = 0
+    ) -> dict[str, Tensor]:
+        """Make the samples of some links, in any order, also several times.
+
+        Args:
+            links: Numbers of the links in the selection's order; negative ones count from the end.
+            draws: Which draw of its noise each link gets, from 0 on.
+
+        Raises:
+            IndexError: If there is no such link.
+        """
+        _keep_freed_memory()
+        links = np.arange(len(self))[links]
+        values = {
+            name: torch.from_numpy(self.labels[name][links])
+            for name in self.fields
+            if name in self.labels
+        }
+        if len(values) < len(self.fields):
+            values |= self._made(links, np.broadcast_to(draws, links.shape))
+        return {name: values[name] for name in self.fields}
+
+    def _made(
+        self, links: Int[np.ndarray, "link"], draws: Int[np.ndarray, "link"]
+    ) -> dict[str, Tensor]:
+        """Make what is no label, site by site (panels point elsewhere) and a few links at once."""
+        values = {
+            name: torch.empty((len(links), *shape), dtype=_torch_type(dtype))
+            for name, (shape, dtype) in self.shapes().items()
+            if name not in _LABELS
+        }
+        site_index = self.labels["site_index"][links]
+        for site in np.unique(site_index).tolist():
+            places = np.flatnonzero(site_index == site)
+            for place in np.split(places, range(_CHUNK, len(places), _CHUNK)):
+                part = self._at_site(site, links[place], draws[place])
+                for name, value in values.items():
+                    value[torch.from_numpy(place)] = part[name]
+        return values
+
+    def _at_site(
+        self, site: int, links: Int[np.ndarray, "link"], draws: Int[np.ndarray, "link"]
+    ) -> dict[str, Tensor]:
+        orientation = np.asarray(self.sites[site].orientation_rad, dtype="f8")
+        paths = _path_batch(self.table, links, self.band, orientation)
+        if self.kind == "measured":
+            return self._estimates(self._measured_csi(paths, site, links, draws))
+        if set(self.fields) <= {"csi", *_LABELS}:
+            return {"csi": synthesize_csi(paths, self.front_end.panel)}
+        prints = oracle_fingerprints(paths, self.front_end)
+        return {name: getattr(prints, name) for name in self.fields if name not in _LABELS}
+
+    def _measured_csi(
+        self,
+        paths: PathBatch,
+        site: int,
+        links: Int[np.ndarray, "link"],
+        draws: Int[np.ndarray, "link"],
+    ) -> Complex[Tensor, "link ant subcarrier"]:
+        """Return what `measured_csi` gives for each link alone, with its own generator."""
+        csi = synthesize_csi(paths, self.front_end.panel)
+        calibration = torch.from_numpy(self.calibrations[site])
+        generator = torch.Generator()
+        is_ideal = self.front_end.impairments == Impairments()
+        for one, seed in zip(csi.split(1), self._noise_seeds(site, links, draws), strict=True):
+            generator.manual_seed(seed)
+            if not is_ideal:
+                one.copy_(impair(one, self.band, self.front_end, generator, calibration))
+            one.copy_(add_noise(one, self.band, self.front_end, generator))
+        return quantize(csi, self.front_end.impairments.quantization_bits)
+
+    def _noise_seeds(
+        self, site: int, links: Int[np.ndarray, "link"], draws: Int[np.ndarray, "link"]
+    ) -> list[int]:
+        """Return the seed of each link's generator: its UE's number after a start.
+
+        The start is drawn for each seed, site, band and draw. As torch's generator on the CPU uses
+        32 bits of a seed, numbers in a row are distinct within a draw, where hashes would not be.
+        """
+        starts = {
+            draw: child_generator(
+                self.seed, self.sites[site].key, self.band.name, "link noise", draw
+            ).integers(2**32)
+            for draw in np.unique(draws).tolist()
+        }
+        first = np.array([starts[draw] for draw in draws.tolist()], dtype="i8")
+        seeds: list[int] = ((first + self.labels["ue_index"][links]) % 2**32).tolist()
+        return seeds
+
+    def _estimates(self, csi: Complex[Tensor, "link ant subcarrier"]) -> dict[str, Tensor]:
+        noise_variance = self.front_end.noise_variance(self.band)
+        values = {"csi": csi}
+        if "aoa_profile" in self.fields:
+            panel = self.front_end.panel
+            values["aoa_profile"] = estimate_aoa_profile(csi, panel, method=self.method)
+        if {"distance_m", "has_signal"} & set(self.fields):
+            found = estimate_distance(csi, self.band, noise_variance)
+            values["distance_m"], values["has_signal"] = found
+        if "gain_db" in self.fields:
+            values["gain_db"] = estimate_gain(csi, noise_variance)
+        return values
+
+
+def open_links(  # noqa: PLR0913 - the choices of every loader
+    folder: str | Path,
+    *,
+    scene: str,
+    band: str,
+    site: str | None = None,
+    kind: str = "measured",
+    seed: int | None = None,
+    fields: Sequence[str] = FIELDS,
+    method: str = "bartlett",
+) -> LinkSamples:
+    """Read the paths of the links that `LinkChoice` describes.
+
+    Raises:
+        DatasetError: If the folder holds no finished dataset, or has no such scene, band or site.
+        ConfigError: If `kind`, `method`, `seed` or one of the `fields` is not possible.
+    """
+    wanted = (fields,) if isinstance(fields, str) else tuple(fields)
+    if not wanted:
+        raise ConfigError(f"no fields were asked for (there are: {', '.join(FIELDS)})")
+    for name in wanted:
+        _require("field", name, FIELDS)
+    _require("kind", kind, get_args(FingerprintKind))
+    _require("method", method, get_args(ProfileMethod))
+    if seed is not None and seed < 0:
+        raise ConfigError(f"seed must not be negative, got {seed}")
+    selection = open_dataset(folder).select(scene=scene, band=band, site=site)
+    campaign_seed = selection.dataset.manifest.campaign.seed
+    return LinkSamples(
+        fields=wanted,
+        kind=kind,  # type: ignore[arg-type] # checked above
+        method=method,  # type: ignore[arg-type]
+        seed=campaign_seed if seed is None else seed,
+        band=selection.band,
+        front_end=selection.front_end,
+        sites=selection.sites,
+        calibrations=_calibrations(selection),
+        labels={
+            name: getattr(selection, name).astype(_SPECS[name].dtype, copy=False)
+            for name in _LABELS
+        },
+        table=selection.path_table(0, len(selection)),
+    )
+
+
+def _require(noun: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise ConfigError(
+            f"unknown {noun} '{name}'{nearest(str(name), list(known))} "
+            f"(there are: {', '.join(known)})"
+        )
+
+
+def _calibrations(selection: Selection) -> tuple[Complex[np.ndarray, "ant"], ...]:
+    first = [start for start, _ in selection.ranges(len(selection))]
+    return tuple(selection.calibration(link, selection.front_end).numpy() for link in first)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Have the C library reuse the memory of one batch for the next.
+
+    glibc gives freed memory back to the system beyond twice the largest block that was ever freed,
+    so that each batch would pay for fresh pages, a third of its time.
+    """
+    torch.empty(_LARGEST_KEPT_BYTES, dtype=torch.uint8)
+
+
+def _torch_type(dtype: np.dtype[Any]) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, dtype)).dtype
+
+
+def _path_batch(
+    table: PathTable,
+    links: Int[np.ndarray, "link"],
+    band: Band,
+    orientation_rad: np.ndarray,
+) -> PathBatch:
+    """Return the paths of some links, padded to the longest list among them."""
+    first, last = table.path_offset[links], table.path_offset[links + 1]
+    column = np.arange(max(1, (last - first).max(initial=0)))
+    mask = column < (last - first)[:, None]
+    at = (first[:, None] + column)[mask]
+    num_interactions = (table.interaction[at] != NO_INTERACTION).sum(axis=1)
+
+    def padded(values: np.ndarray) -> Tensor:
+        whole = np.zeros(mask.shape, dtype=values.dtype)
+        whole[mask] = values
+        return torch.from_numpy(whole)
+
+    return PathBatch(
+        amplitude=padded(table.amplitude[at]),
+        delay_s=padded(table.delay_s[at]),
+        zenith_bs_rad=padded(table.zenith_bs_rad[at]),
+        azimuth_bs_rad=padded(table.azimuth_bs_rad[at]),
+        num_interactions=padded(num_interactions),
+        mask=torch.from_numpy(mask),
+        band=band,
+        orientation_rad=orientation_rad,
+    )
