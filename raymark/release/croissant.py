@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from raymark.dataset import Dataset
-from raymark.errors import ConfigError
+from raymark.loaders.extras import import_extra
 from raymark.manifest import INDEX_NAME
 from raymark.release import statements
 from raymark.release.benchmark_files import SPLITS_FOLDER
@@ -139,7 +139,7 @@ def validate_croissant(folder: Path) -> list[str]:
         ConfigError: If mlcroissant is not installed.
     """
     path = folder / CROISSANT_NAME
-    mlcroissant = _mlcroissant()
+    mlcroissant = import_extra("mlcroissant", name="mlcroissant", extra="release")
     log, logger = io.StringIO(), logging.getLogger("absl")
     handler = logging.StreamHandler(log)
     logger.addHandler(handler)
@@ -161,7 +161,8 @@ def check_records(folder: Path) -> list[str]:
         ConfigError: If mlcroissant is not installed.
     """
     path = folder / CROISSANT_NAME
-    mlcroissant, faults = _mlcroissant(), []
+    mlcroissant = import_extra("mlcroissant", name="mlcroissant", extra="release")
+    faults = []
     with _quiet():
         dataset = mlcroissant.Dataset(jsonld=path)
         for record_set in dataset.metadata.record_sets:
@@ -195,16 +196,6 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
-
-
-def _mlcroissant() -> Any:
-    try:
-        import mlcroissant  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise ConfigError(
-            'mlcroissant is not installed; `pip install "raymark[release]"` adds it'
-        ) from error
-    return mlcroissant
 
 
 def _creator(author: dict[str, str | None]) -> dict[str, Any]:

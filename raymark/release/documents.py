@@ -12,6 +12,7 @@ import yaml
 from raymark.campaign import ImportedSampling
 from raymark.dataset import Dataset
 from raymark.inspection import summarize
+from raymark.manifest import INDEX_NAME
 from raymark.release import statements
 from raymark.release.benchmark_files import BOARD_FOLDER
 from raymark.release.citation import CITATION_NAME, ZENODO_NAME, bibtex, citation_text, zenodo_text
@@ -89,16 +90,17 @@ def _values(release: Release, dataset: Dataset) -> dict[str, Any]:
 
 def _front_matter(release: Release, dataset: Dataset) -> str:
     num_links = sum(site.num_ues for site in dataset.manifest.sites)
-    configs = [{"config_name": "index", "data_files": "index.parquet", "default": True}]
-    configs += [
+    # The hub reads all configurations of a dataset in one format: arrays, or else the index.
+    arrays = [
         {"config_name": item.config_name, "data_files": item.file} for item in release.materialized
     ]
+    index = {"config_name": "index", "data_files": INDEX_NAME}
     value = {
         "pretty_name": release.about.title,
         "license": release.licence.lower(),
         "size_categories": [next((name for top, name in _SIZES if num_links < top), "n>1M")],
         "tags": ["wireless", "localization", "CSI", "ray-tracing", "simulation"],
-        "configs": configs,
+        "configs": arrays or [index],
     }
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
 
