@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from raymark.campaign import (
     GridSampling,
+    ImportedSampling,
     PositionsSampling,
     Sampling,
     SectorSampling,
@@ -83,7 +84,7 @@ def sample_ues(
 
     Raises:
         SceneError: If the sector has no outdoor point, or a given position lies in a building.
-        ConfigError: If a file of positions cannot be used.
+        ConfigError: If a file of positions cannot be used, or the UEs were imported.
     """
     names = (scene, site.name, "ue")
     match sampling:
@@ -95,6 +96,8 @@ def sample_ues(
             return _without_tracks(_jittered_grid(sampling, caster, site, seed, names))
         case UniformSampling():
             return _without_tracks(_uniform_points(sampling, caster, site, seed, names))
+        case ImportedSampling():
+            raise ConfigError(f"imported UEs come with their paths ({sampling.source})")
 
 
 def join_ues(parts: Sequence[SampledUEs]) -> SampledUEs:
