@@ -1,6 +1,6 @@
 """What changed between two releases: data, arrays, splits and scores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -124,7 +124,7 @@ def _score_differences(old: Path, new: Path, was: Release, now: Release) -> Iter
         yield Difference(kind="score", place="board", text="added" if has[1] else "removed")
 
 
-def _score_difference(row: dict[str, Any]) -> Iterator[Difference]:
+def _score_difference(row: Mapping[Any, Any]) -> Iterator[Difference]:
     place = "/".join(str(row[key]) for key in _KEYS if not pd.isna(row[key]))
     if row["_merge"] != "both":
         text = "removed" if row["_merge"] == "left_only" else "added"

@@ -41,7 +41,7 @@ def documents(
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"cell": _cell, "number": _number, "url": licence_url}
+    environment.filters.update(cell=_cell, number=_number, url=licence_url)
     values = _values(release, dataset)
     return {
         **{name: environment.get_template(f"{name}.j2").render(values) for name in _TEMPLATES},

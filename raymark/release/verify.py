@@ -166,6 +166,6 @@ def _score_faults(folder: Path, release: Release) -> Iterator[str]:
 
 def _same_column(stored: pd.Series, made: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(made):
-        numbers = (series.to_numpy("f8", na_value=np.nan) for series in (stored, made))
-        return np.allclose(*numbers, rtol=1e-9, equal_nan=True)
+        old, new = (series.to_numpy("f8", na_value=np.nan) for series in (stored, made))
+        return bool(np.allclose(old, new, rtol=1e-9, equal_nan=True))
     return stored.fillna("").astype(str).equals(made.fillna("").astype(str))
