@@ -78,14 +78,14 @@ def verify(
     """Prove that a release is intact; exit code 2 if anything is wrong."""
     from raymark.release import read_release, verify_release  # noqa: PLC0415
 
-    total = len(read_release(folder).files)
-    with progress_bar("verify", total, "files") as advance:
-        faults = verify_release(folder, level, progress=lambda _name: advance(1))
+    files = read_release(folder).files
+    with progress_bar("verify", len(files), "files") as advance:
+        faults = verify_release(folder, level, progress=lambda name: advance(int(name in files)))
     for fault in faults:
         print_error(fault)
     if faults:
         raise typer.Exit(2)
-    out.print(f"{folder}: {total} files are right (level {level})")
+    out.print(f"{folder}: {len(files)} files are right (level {level})")
 
 
 @app.command()

@@ -6,9 +6,10 @@ own loaders only.
 """
 
 from raymark.loaders.arrays import load_numpy
+from raymark.loaders.choice import LinkChoice, open_links
 from raymark.loaders.huggingface import huggingface_dataset
 from raymark.loaders.order import LinkOrder
-from raymark.loaders.samples import FIELDS, LinkChoice, LinkSamples, open_links
+from raymark.loaders.samples import FIELDS, LinkSamples
 from raymark.loaders.tables import load_index, open_index
 from raymark.loaders.tensorflow_data import tf_dataset
 from raymark.loaders.torch_data import TorchLinks, as_arrays, torch_dataset, torch_loader

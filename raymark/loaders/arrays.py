@@ -8,7 +8,8 @@ from typing import Unpack
 import numpy as np
 
 from raymark.errors import ConfigError
-from raymark.loaders.samples import LinkChoice, LinkSamples, open_links
+from raymark.loaders.choice import LinkChoice, open_links
+from raymark.loaders.samples import LinkSamples
 
 DEFAULT_LIMIT_BYTES = 2_000_000_000
 """Memory that is not exceeded unless it is asked for."""

@@ -1,19 +1,15 @@
 """Samples of any links, made from their paths when they are asked for."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, Required, TypedDict, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Complex, Int
 from torch import Tensor
 
-from raymark.config import nearest
-from raymark.dataset import PathTable, Selection, open_dataset
-from raymark.errors import ConfigError
+from raymark.dataset import PathTable
 from raymark.fingerprints import (
     NUM_AZIMUTH_BINS,
     estimate_aoa_profile,
@@ -27,40 +23,20 @@ from raymark.schema import NO_INTERACTION, FingerprintKind, ProfileMethod, field
 from raymark.seeding import child_generator
 from raymark.synthesis import PathBatch, add_noise, impair, quantize, synthesize_csi
 
-_SPECS = {spec.name.rsplit("/", maxsplit=1)[-1]: spec for spec in fields_of("fingerprints")}
+SPECS = {spec.name.rsplit("/", maxsplit=1)[-1]: spec for spec in fields_of("fingerprints")}
+"""The arrays of a materialised file by their names without the group."""
 
-FIELDS = tuple(_SPECS)
-"""Names of all fields: those of the arrays of a materialised file, without their group."""
+FIELDS = tuple(SPECS)
+"""Names of all fields."""
 
-_LABELS = ("position_m", "ue_index", "site_index", "los")
+LABELS = ("position_m", "ue_index", "site_index", "los")
+"""Fields that are stored, and not made."""
 
 _CHUNK = 64
 """Links made at once, so that memory is bounded whatever the batch."""
 
 
 _LARGEST_KEPT_BYTES = 32_000_000
-
-
-class LinkChoice(TypedDict, total=False):
-    """Which samples a loader gives; every loader takes these by name.
-
-    Attributes:
-        scene: Scene of the links.
-        band: Their band.
-        site: Their site; links of all sites of the scene if not given.
-        kind: `measured` (estimated from noisy CSI, the default) or `oracle` (the ray tracer's).
-        seed: Root of noise and order; the campaign's if not given.
-        fields: What to make, of `FIELDS`; all if not given. What is not asked for costs nothing.
-        method: Estimator of the measured angle-of-arrival profile.
-    """
-
-    scene: Required[str]
-    band: Required[str]
-    site: str | None
-    kind: FingerprintKind
-    seed: int | None
-    fields: Sequence[str]
-    method: ProfileMethod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +83,7 @@ class LinkSamples:
             "subcarrier": self.band.num_subcarriers,
             "azimuth": NUM_AZIMUTH_BINS,
         }
-        specs = {name: _SPECS[name] for name in self.fields}
+        specs = {name: SPECS[name] for name in self.fields}
         return {
             name: (tuple(sizes[axis] for axis in spec.axes[1:]), np.dtype(spec.dtype))
             for name, spec in specs.items()
@@ -140,31 +116,38 @@ class LinkSamples:
         self, links: Int[np.ndarray, "link"], draws: Int[np.ndarray, "link"]
     ) -> dict[str, Tensor]:
         """Make what is no label, site by site (panels point elsewhere) and a few links at once."""
-        values = {
-            name: torch.empty((len(links), *shape), dtype=_torch_type(dtype))
-            for name, (shape, dtype) in self.shapes().items()
-            if name not in _LABELS
-        }
+        if not len(links):
+            empty = {n: np.empty((0, *shape), dtype) for n, (shape, dtype) in self.shapes().items()}
+            return {name: torch.from_numpy(values) for name, values in empty.items()}
         site_index = self.labels["site_index"][links]
-        for site in np.unique(site_index).tolist():
-            places = np.flatnonzero(site_index == site)
-            for place in np.split(places, range(_CHUNK, len(places), _CHUNK)):
-                part = self._at_site(site, links[place], draws[place])
-                for name, value in values.items():
-                    value[torch.from_numpy(place)] = part[name]
-        return values
+        sites = np.unique(site_index).tolist()
+        places = [
+            place
+            for whole in (np.flatnonzero(site_index == site) for site in sites)
+            for place in np.split(whole, range(_CHUNK, len(whole), _CHUNK))
+        ]
+        parts = [self._at_site(links[place], draws[place]) for place in places]
+        if len(parts) == 1:
+            return parts[0]
+        made = [name for name in self.fields if name not in LABELS]
+        values = {name: torch.cat([part[name] for part in parts]) for name in made}
+        if len(sites) == 1:
+            return values
+        back = torch.from_numpy(np.argsort(np.concatenate(places)))
+        return {name: value[back] for name, value in values.items()}
 
     def _at_site(
-        self, site: int, links: Int[np.ndarray, "link"], draws: Int[np.ndarray, "link"]
+        self, links: Int[np.ndarray, "link"], draws: Int[np.ndarray, "link"]
     ) -> dict[str, Tensor]:
+        site = int(self.labels["site_index"][links[0]])
         orientation = np.asarray(self.sites[site].orientation_rad, dtype="f8")
         paths = _path_batch(self.table, links, self.band, orientation)
         if self.kind == "measured":
             return self._estimates(self._measured_csi(paths, site, links, draws))
-        if set(self.fields) <= {"csi", *_LABELS}:
+        if set(self.fields) <= {"csi", *LABELS}:
             return {"csi": synthesize_csi(paths, self.front_end.panel)}
         prints = oracle_fingerprints(paths, self.front_end)
-        return {name: getattr(prints, name) for name in self.fields if name not in _LABELS}
+        return {name: getattr(prints, name) for name in self.fields if name not in LABELS}
 
     def _measured_csi(
         self,
@@ -178,7 +161,8 @@ class LinkSamples:
         calibration = torch.from_numpy(self.calibrations[site])
         generator = torch.Generator()
         is_ideal = self.front_end.impairments == Impairments()
-        for one, seed in zip(csi.split(1), self._noise_seeds(site, links, draws), strict=True):
+        for i, seed in enumerate(self._noise_seeds(site, links, draws)):
+            one = csi[i : i + 1]
             generator.manual_seed(seed)
             if not is_ideal:
                 one.copy_(impair(one, self.band, self.front_end, generator, calibration))
@@ -217,64 +201,6 @@ class LinkSamples:
         return values
 
 
-def open_links(  # noqa: PLR0913 - the choices of every loader
-    folder: str | Path,
-    *,
-    scene: str,
-    band: str,
-    site: str | None = None,
-    kind: str = "measured",
-    seed: int | None = None,
-    fields: Sequence[str] = FIELDS,
-    method: str = "bartlett",
-) -> LinkSamples:
-    """Read the paths of the links that `LinkChoice` describes.
-
-    Raises:
-        DatasetError: If the folder holds no finished dataset, or has no such scene, band or site.
-        ConfigError: If `kind`, `method`, `seed` or one of the `fields` is not possible.
-    """
-    wanted = (fields,) if isinstance(fields, str) else tuple(fields)
-    if not wanted:
-        raise ConfigError(f"no fields were asked for (there are: {', '.join(FIELDS)})")
-    for name in wanted:
-        _require("field", name, FIELDS)
-    _require("kind", kind, get_args(FingerprintKind))
-    _require("method", method, get_args(ProfileMethod))
-    if seed is not None and seed < 0:
-        raise ConfigError(f"seed must not be negative, got {seed}")
-    selection = open_dataset(folder).select(scene=scene, band=band, site=site)
-    campaign_seed = selection.dataset.manifest.campaign.seed
-    return LinkSamples(
-        fields=wanted,
-        kind=kind,  # type: ignore[arg-type] # checked above
-        method=method,  # type: ignore[arg-type]
-        seed=campaign_seed if seed is None else seed,
-        band=selection.band,
-        front_end=selection.front_end,
-        sites=selection.sites,
-        calibrations=_calibrations(selection),
-        labels={
-            name: getattr(selection, name).astype(_SPECS[name].dtype, copy=False)
-            for name in _LABELS
-        },
-        table=selection.path_table(0, len(selection)),
-    )
-
-
-def _require(noun: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise ConfigError(
-            f"unknown {noun} '{name}'{nearest(str(name), list(known))} "
-            f"(there are: {', '.join(known)})"
-        )
-
-
-def _calibrations(selection: Selection) -> tuple[Complex[np.ndarray, "ant"], ...]:
-    first = [start for start, _ in selection.ranges(len(selection))]
-    return tuple(selection.calibration(link, selection.front_end).numpy() for link in first)
-
-
 @cache
 def _keep_freed_memory() -> None:
     """Have the C library reuse the memory of one batch for the next.
@@ -283,10 +209,6 @@ def _keep_freed_memory() -> None:
     so that each batch would pay for fresh pages, a third of its time.
     """
     torch.empty(_LARGEST_KEPT_BYTES, dtype=torch.uint8)
-
-
-def _torch_type(dtype: np.dtype[Any]) -> torch.dtype:
-    return torch.from_numpy(np.empty(0, dtype)).dtype
 
 
 def _path_batch(

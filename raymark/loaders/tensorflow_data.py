@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from raymark.errors import ConfigError
+from raymark.loaders.choice import LinkChoice, open_links
 from raymark.loaders.extras import import_extra
 from raymark.loaders.order import LinkOrder
-from raymark.loaders.samples import LinkChoice, open_links
 
 if TYPE_CHECKING:
     import tensorflow as tf

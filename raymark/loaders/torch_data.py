@@ -8,8 +8,9 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from raymark.loaders.choice import LinkChoice, open_links
 from raymark.loaders.order import LinkOrder
-from raymark.loaders.samples import LinkChoice, LinkSamples, open_links
+from raymark.loaders.samples import LinkSamples
 
 Key = int | tuple[int, int]
 """A link, or a link and the draw of its noise (0 if not given)."""

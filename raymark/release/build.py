@@ -11,6 +11,7 @@ from raymark.campaign import ImportedSampling
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.errors import ConfigError, DatasetError
+from raymark.loaders.extras import import_extra
 from raymark.manifest import INDEX_NAME, kept_kinds, write_manifest
 from raymark.materialization import materialize
 from raymark.plots import HeightMap
@@ -86,12 +87,14 @@ def build_release(
     Raises:
         DatasetError: If a check of the dataset fails, the release is too large for its tier, or the
             folder exists or cannot be written.
-        ConfigError: If something that only the publisher knows is missing.
+        ConfigError: If something that only the publisher knows is missing, or mlcroissant is not
+            installed.
         SplitError: If a split of the suite leaks or differs from the published one.
         ScoringError: If predictions of the run were changed.
     """
     if out.exists():
         raise DatasetError(f"{out} exists; choose another folder")
+    import_extra("mlcroissant", name="mlcroissant", extra="release")  # not after minutes of work
     dataset = open_dataset(source)
     release = _begin(dataset, settings)
     progress("check the dataset")

@@ -400,8 +400,8 @@ def test_arrays_are_refused_with_their_sizes_when_they_exceed_the_limit(
     small_dataset: Dataset,
 ) -> None:
     csi, rest = 50 * 64 * 64 * 8, 50 * (12 + 8 + 2 + 1 + 64 * 4 + 4 + 4 + 1)
-    arrays = load_numpy(small_dataset.folder, limit_bytes=csi + rest, **CANYON)
-    assert sum(values.nbytes for values in arrays.values()) == csi + rest
+    found = load_numpy(small_dataset.folder, limit_bytes=csi + rest, **CANYON)
+    assert sum(values.nbytes for values in found.values()) == csi + rest
 
     with pytest.raises(ConfigError, match=r"50 links take 0\.00165 GB, of which 'csi' 0\.00164 GB"):
         load_numpy(small_dataset.folder, limit_bytes=csi + rest - 1, **CANYON)
