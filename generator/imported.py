@@ -70,16 +70,19 @@ def write_imported(
         raise DatasetError(f"{folder} exists; choose another folder")
     partial = folder.with_name(folder.name + ".partial")
     manifest = _manifest(campaign, sites, notes)
-    with writable(folder):
+    try:
+        with writable(folder):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            records = [
+                _write_part(partial, manifest, site, first)
+                for site in sites
+                for first in range(0, len(site.ues), SHARD_SIZE)
+            ]
+            finished = finish_dataset(partial, manifest, records, seconds=0.0)
+            partial.rename(folder)
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        records = [
-            _write_part(partial, manifest, site, first)
-            for site in sites
-            for first in range(0, len(site.ues), SHARD_SIZE)
-        ]
-        finished = finish_dataset(partial, manifest, records, seconds=0.0)
-        partial.rename(folder)
     return finished
 
 

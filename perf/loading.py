@@ -1,6 +1,6 @@
 """Links per second of the torch loader against readers of a materialised file, in the same run.
 
-    python perf/loading.py small [--scene munich] [--band 6GHz] [--quick] [--json FILE]
+    python perf/loading.py small [--scene munich] [--band 6GHz] [--kind oracle] [--quick]
     python perf/loading.py small --memory v1
 
 Ours makes CSI from paths, in a new order in each epoch. The peers read the file that `raymark
@@ -17,10 +17,10 @@ import argparse
 import dataclasses
 import json
 import math
-import multiprocessing
 import os
-import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--scene", default="munich")
     parser.add_argument("--band", default="6GHz")
+    parser.add_argument("--kind", default="measured", choices=["measured", "oracle"])
     parser.add_argument("--quick", action="store_true", help="batches of 64 and fewer epochs")
     parser.add_argument("--memory", type=Path, help="another dataset: peak memory of one pass")
     parser.add_argument("--json", type=Path)
@@ -106,7 +107,7 @@ def main() -> None:
     torch.set_num_threads(1)
     choice = {"scene": arguments.scene, "band": arguments.band}
     result: dict[str, Any] = {"stages_us": stages(arguments.data, choice, arguments.quick)}
-    result["epochs"] = compare(arguments.data, choice, arguments.quick)
+    result["epochs"] = compare(arguments.data, choice | {"kind": arguments.kind}, arguments.quick)
     if arguments.memory:
         result["memory"] = [in_child(arguments.memory, choice, count) for count in (0, 2)]
     if arguments.json:
@@ -242,20 +243,43 @@ def microseconds_per_link(folder: Path, choice: dict[str, Any], repeats: int) ->
 
 def in_child(folder: Path, choice: dict[str, str], workers: int) -> dict[str, float]:
     """Make one pass in a fresh process."""
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        row: dict[str, float] = pool.apply(one_pass, (folder, choice, workers))
+    code = f"import loading; loading.one_pass({str(folder.resolve())!r}, {choice!r}, {workers})"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    row: dict[str, float] = json.loads(result.stdout)
     print("  ".join(f"{name} {value:.0f}" for name, value in row.items()), flush=True)
     return row
 
 
-def one_pass(folder: Path, choice: dict[str, str], workers: int) -> dict[str, float]:
-    """Make all fields of all links once; tell the largest resident size [MB] before and after."""
-    megabyte = 2**10  # ru_maxrss is in kB
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / megabyte
-    loader = torch_loader(folder, batch_size=256, num_workers=workers, **choice)  # type: ignore[arg-type]
+def one_pass(folder: str, choice: dict[str, Any], workers: int) -> None:
+    """Make all fields of all links once; print the largest resident sizes [MB] (Linux)."""
+    imported = peak_mb("self")
+    started = time.perf_counter()
+    loader = torch_loader(folder, batch_size=256, num_workers=workers, **choice)
+    opened_s = time.perf_counter() - started
     num_links = sum(len(batch["csi"]) for batch in loader)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / megabyte
-    return {"workers": workers, "links": num_links, "imported_mb": before, "peak_mb": after}
+    pids = [worker.pid for worker in getattr(loader._iterator, "_workers", [])]
+    row = {
+        "workers": workers,
+        "links": num_links,
+        "open_ms": opened_s * 1e3,
+        "imported_mb": imported,
+        "peak_mb": peak_mb("self"),
+        "peak_worker_mb": max((peak_mb(str(pid)) for pid in pids), default=0.0),
+    }
+    print(json.dumps(row))
+
+
+def peak_mb(process: str) -> float:
+    """Return the largest resident size that a process ever had [MB] (Linux)."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sionna_paths import read_sionna_paths
 
 from raymark.campaign import TracerSettings, UniformSampling
 from raymark.generator.assembly import path_groups
@@ -34,7 +35,6 @@ from raymark.generator.tracing.sionna_adapter import (
     solver_candidates,
     validate,
 )
-from raymark.generator.tracing.sionna_paths import read_sionna_paths
 from raymark.radio import BAND_PRESETS, FrontEnd
 from raymark.scenes import get_scene
 from raymark.schema import DIFFRACTION

@@ -79,6 +79,8 @@ def quickstart(
         "  a campaign of your own         raymark presets show mini > my.yaml, edit, "
         "raymark generate my.yaml --out DIR\n"
         "  a model of your own            raymark bench new-model my_model\n"
+        f"  a release to publish           raymark release build {dataset} --version 1.0.0 "
+        "--out DIR (pip install 'raymark[release]')\n"
         f"  in Python                      raymark.open_dataset('{dataset}')",
         soft_wrap=True,
     )

@@ -142,6 +142,11 @@ def merge_bands(
 
 def _by_band(paths: Mapping[str | Band, Any]) -> dict[Band, list[Any]]:
     """Return the `Paths` objects of each band, checked one by one and against each other."""
+    if not isinstance(paths, Mapping):
+        raise ConfigError(
+            "save_paths needs the Paths objects by band, such as {'6GHz': paths}, not "
+            f"{type(paths).__name__}"
+        )
     groups: dict[Band, list[Any]] = {}
     for key, value in paths.items():
         band = key if isinstance(key, Band) else parse_bands(key)[0]

@@ -1,5 +1,6 @@
 """Samples of any links, made from their paths when they are asked for."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,7 +22,7 @@ from raymark.manifest import SiteRecord
 from raymark.radio import Band, FrontEnd, Impairments
 from raymark.schema import NO_INTERACTION, FingerprintKind, ProfileMethod, fields_of
 from raymark.seeding import child_generator
-from raymark.synthesis import PathBatch, add_noise, impair, quantize, synthesize_csi
+from raymark.synthesis import PathBatch, impair, quantize, synthesize_csi
 
 SPECS = {spec.name.rsplit("/", maxsplit=1)[-1]: spec for spec in fields_of("fingerprints")}
 """The arrays of a materialised file by their names without the group."""
@@ -159,14 +160,16 @@ class LinkSamples:
         """Return what `measured_csi` gives for each link alone, with its own generator."""
         csi = synthesize_csi(paths, self.front_end.panel)
         calibration = torch.from_numpy(self.calibrations[site])
-        generator = torch.Generator()
         is_ideal = self.front_end.impairments == Impairments()
+        deviation = math.sqrt(self.front_end.noise_variance(self.band))
+        # As `add_noise`, but in place: random numbers are most of the time, the rest must not add.
+        generator, noise = torch.Generator(), torch.empty_like(csi[:1])
         for i, seed in enumerate(self._noise_seeds(site, links, draws)):
             one = csi[i : i + 1]
             generator.manual_seed(seed)
             if not is_ideal:
                 one.copy_(impair(one, self.band, self.front_end, generator, calibration))
-            one.copy_(add_noise(one, self.band, self.front_end, generator))
+            one.add_(noise.normal_(generator=generator), alpha=deviation)
         return quantize(csi, self.front_end.impairments.quantization_bits)
 
     def _noise_seeds(

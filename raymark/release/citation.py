@@ -1,5 +1,6 @@
 """How a release is cited: BibTeX, `CITATION.cff` and `.zenodo.json`."""
 
+import html
 import json
 import re
 from typing import Any
@@ -9,30 +10,68 @@ import yaml
 from raymark.dataset import Dataset
 from raymark.release.licences import licence_url
 from raymark.release.record import Author, Release
+from raymark.release.statements import description, is_traced
 
 CITATION_NAME, ZENODO_NAME = "CITATION.cff", ".zenodo.json"
+SIONNA_RT_URL = "https://github.com/NVlabs/sionna-rt"
 _KEYWORDS = ["localization", "CSI", "ray tracing", "wireless", "dataset", "benchmark"]
+_ZENODO_DOI = "10.5281/"
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        # BibTeX counts braces even behind a backslash, so that a single one ends the field.
+        "{": "(",
+        "}": ")",
+        **{char: f"\\{char}" for char in "#$%&_"},
+    }
+)
 
 
 def bibtex(release: Release) -> str:
     """Return a BibTeX entry."""
-    key = re.sub(r"[^a-z0-9]+", "-", release.about.title.lower()).strip("-")
+    about = release.about
+    key = re.sub(r"[^a-z0-9]+", "-", about.title.lower()).strip("-") or release.dataset_id
     fields = {
-        "title": f"{{{release.about.title}}}",
-        "author": " and ".join(_bibtex_name(author) for author in release.about.authors),
+        "title": f"{{{_latex(about.title)}}}",
+        "author": " and ".join(_bibtex_name(author) for author in about.authors),
         "year": release.date[:4],
         "version": release.version,
-        "doi": release.about.doi,
-        "url": release.about.url,
+        "doi": about.doi,
+        "url": about.url,
         "note": f"Content hash {release.content_hash[:12]}",
     }
     lines = [f"  {name} = {{{value}}}" for name, value in fields.items() if value]
     return f"@misc{{{key},\n" + ",\n".join(lines) + "\n}"
 
 
-def citation_text(release: Release) -> str:
+def is_person(author: Author) -> bool:
+    """Return whether an author is a person rather than an organisation."""
+    return ", " in author.name or author.orcid is not None
+
+
+def citation_text(release: Release, dataset: Dataset) -> str:
     """Return `CITATION.cff` (Citation File Format 1.2.0, type `dataset`)."""
     about = release.about
+    software: list[dict[str, Any]] = [
+        {
+            "type": "software",
+            "title": "raymark",
+            "version": release.code_version,
+            "authors": [{"name": "The raymark authors"}],
+        }
+    ]
+    if is_traced(dataset.manifest):
+        software.append(
+            {
+                "type": "software",
+                "title": "Sionna RT",
+                "version": dataset.manifest.software["sionna-rt"],
+                "repository-code": SIONNA_RT_URL,
+                "authors": [{"name": "NVIDIA Corporation"}],
+            }
+        )
     value: dict[str, Any] = {
         "cff-version": "1.2.0",
         "message": "If you use this dataset, please cite it, and what it builds on.",
@@ -45,26 +84,14 @@ def citation_text(release: Release) -> str:
         "keywords": _KEYWORDS,
         **({"doi": about.doi} if about.doi else {}),
         **({"url": about.url} if about.url else {}),
-        "references": [
-            {
-                "type": "software",
-                "title": "raymark",
-                "version": release.code_version,
-                "authors": [{"name": "The raymark authors"}],
-            },
-            {
-                "type": "software",
-                "title": "Sionna RT",
-                "authors": [{"name": "NVIDIA Corporation"}],
-            },
-        ],
+        "references": software,
     }
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
 
 
 def zenodo_text(release: Release, dataset: Dataset) -> str:
-    """Return `.zenodo.json`, the metadata of a deposit."""
-    about, campaign = release.about, dataset.manifest.campaign
+    """Return `.zenodo.json`, the metadata of a deposit; its descriptions are HTML."""
+    about = release.about
     creators = [
         {
             key: value
@@ -78,22 +105,40 @@ def zenodo_text(release: Release, dataset: Dataset) -> str:
         "title": about.title,
         "version": release.version,
         "publication_date": release.date,
-        "description": about.description or campaign.description or about.title,
+        "description": f"<p>{_html(description(about, dataset.manifest))}</p>",
         "creators": creators,
         "access_right": "open",
         "license": release.licence.lower(),
         "keywords": _KEYWORDS,
-        "notes": f"Scenes: {_scene_notes(dataset)}",
+        "notes": f"<p>Scenes: {_html(_scene_notes(dataset))}</p>",
+        "related_identifiers": _related(release, dataset),
     }
-    if about.url:
-        value["related_identifiers"] = [{"identifier": about.url, "relation": "isIdenticalTo"}]
+    # One of Zenodo's own is given by the deposit itself, and refused here.
+    if about.doi and not about.doi.startswith(_ZENODO_DOI):
+        value["doi"] = about.doi
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def _related(release: Release, dataset: Dataset) -> list[dict[str, str]]:
+    found = []
+    if release.about.url:
+        found.append({"identifier": release.about.url, "relation": "isIdenticalTo"})
+    if is_traced(dataset.manifest):
+        found.append(
+            {
+                "identifier": SIONNA_RT_URL,
+                "relation": "isCompiledBy",
+                "resource_type": "software",
+            }
+        )
+    return found
 
 
 def _scene_notes(dataset: Dataset) -> str:
     scenes = {site.scene: site for site in dataset.manifest.sites}
     return "; ".join(
-        f"{name}, {site.attribution}, {licence_url(site.licence)}" for name, site in scenes.items()
+        f"{name}, {site.attribution}, {licence_url(site.licence) or site.licence}"
+        for name, site in scenes.items()
     )
 
 
@@ -108,4 +153,13 @@ def _cff_author(author: Author) -> dict[str, str]:
 
 
 def _bibtex_name(author: Author) -> str:
-    return author.name if ", " in author.name else f"{{{author.name}}}"
+    name = _latex(author.name)
+    return name if is_person(author) else f"{{{name}}}"
+
+
+def _latex(text: str) -> str:
+    return " ".join(text.split()).translate(_LATEX)
+
+
+def _html(text: str) -> str:
+    return html.escape(" ".join(text.split()), quote=False)

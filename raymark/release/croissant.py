@@ -23,229 +23,186 @@ from raymark.loaders.extras import import_extra
 from raymark.manifest import INDEX_NAME
 from raymark.release import statements
 from raymark.release.benchmark_files import SPLITS_FOLDER
-from raymark.release.citation import bibtex
+from raymark.release.citation import bibtex, is_person
+from raymark.release.croissant_terms import (
+    CONTEXT,
+    INDEX_KEY,
+    RAI_URL,
+    REVIEWED_TERMS,
+    SPLIT_COLUMNS,
+    SPLIT_KEY,
+    VERSION_URL,
+    index_columns,
+)
 from raymark.release.licences import licence_url
-from raymark.release.record import Release, ReleasedFile
+from raymark.release.provenance import provenance, responsible_ai
+from raymark.release.record import Author, Release, ReleasedFile
 
 CROISSANT_NAME = "croissant.json"
 _CHECKED_RECORDS = 100
+_ROUNDING = 1e-6
+"""Relative; records hold float32 values as Python numbers."""
 _ENCODINGS = {
     ".h5": "application/x-hdf5",
     ".json": "application/json",
     ".parquet": "application/x-parquet",
 }
-_CONTEXT: dict[str, Any] = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "arrayShape": "cr:arrayShape",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
-    "containedIn": "cr:containedIn",
-    "cr": "http://mlcommons.org/croissant/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "description": {"@container": "@language"},
-    "equivalentProperty": "cr:equivalentProperty",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isArray": "cr:isArray",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "name": {"@container": "@language"},
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "prov": "http://www.w3.org/ns/prov#",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
-INDEX_COLUMNS = {
-    "scene": "Name of the scene",
-    "site": "Name of the base station's panel",
-    "ue_index": "Number of the UE at its site",
-    "x_m": "UE position, east [m]",
-    "y_m": "UE position, north [m]",
-    "z_m": "UE position, up [m]",
-    "los": "1 LOS, 0 NLOS, -1 outage (no path)",
-    "num_paths": "Number of stored paths",
-    "track_id": "Track of the UE; -1 if not on a track",
-    "track_step": "Time order on the track; -1 if none",
-    "shard": "File that holds the paths",
-    "row": "Row of the link in that file",
-}
-_SPLIT_COLUMNS = {
-    "site": "Name of the base station's panel",
-    "ue_index": "Number of the UE at its site",
-    "part": "train, validation, test or unused",
-    "block": "Number of the UE's square on the map",
-    "window": "Number of the window; -1 where unused",
-    "window_step": "Place in the window",
-}
 
 
 def croissant_text(release: Release, dataset: Dataset, files: Mapping[str, ReleasedFile]) -> str:
     """Return `croissant.json`."""
-    about, manifest = release.about, dataset.manifest
+    about, names = release.about, _described(files)
     value = {
-        "@context": _CONTEXT,
+        "@context": CONTEXT,
         "@type": "sc:Dataset",
-        "conformsTo": [
-            "http://mlcommons.org/croissant/1.1",
-            "http://mlcommons.org/croissant/RAI/1.0",
-        ],
+        "conformsTo": [VERSION_URL, RAI_URL],
         "name": about.title,
-        "description": " ".join(filter(None, [manifest.campaign.description, about.description]))
-        or about.title,
+        "description": statements.description(about, dataset.manifest),
         "version": release.version,
         "datePublished": release.date,
         "isLiveDataset": False,
-        "license": licence_url(release.licence),
+        "license": licence_url(release.licence) or release.licence,
         "url": about.url or (f"https://doi.org/{about.doi}" if about.doi else None),
-        "creator": [_creator(author.model_dump()) for author in about.authors],
+        "creator": [_creator(author) for author in about.authors],
         "citeAs": bibtex(release),
         "keywords": ["localization", "CSI", "ray tracing", "wireless", *dataset.scenes],
-        **_responsible_ai(dataset),
-        **_provenance(dataset),
-        "distribution": [_file_object(name, files[name]) for name in _described(files)],
-        "recordSet": list(_record_sets(dataset, files)),
+        **responsible_ai(dataset.manifest),
+        **provenance(dataset.manifest),
+        "distribution": [_file_object(name, files[name]) for name in names],
+        "recordSet": list(_record_sets(dataset, names)),
     }
     kept = {key: item for key, item in value.items() if item is not None}
     return json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
 
 
 def validate_croissant(folder: Path) -> list[str]:
-    """Return one sentence for every error that mlcroissant finds in a release's description.
+    """Return one sentence for every fault of a release's description.
+
+    Faults are the errors and the warnings of mlcroissant, and what reviewers ask for and it does
+    not know.
 
     Raises:
         ConfigError: If mlcroissant is not installed.
     """
     path = folder / CROISSANT_NAME
-    mlcroissant = import_extra("mlcroissant", name="mlcroissant", extra="release")
-    log, logger = io.StringIO(), logging.getLogger("absl")
-    handler = logging.StreamHandler(log)
-    logger.addHandler(handler)
-    try:
-        with _quiet():
-            metadata = mlcroissant.Dataset(jsonld=path).metadata
-    except (mlcroissant.ValidationError, ValueError, KeyError, TypeError) as error:
-        return [f"{path}: {' '.join(str(error).split())}"]
-    finally:
-        logger.removeHandler(handler)
-    said = [*metadata.ctx.issues.errors, *metadata.ctx.issues.warnings, *log.getvalue().split("\n")]
-    return [f"{path}: {' '.join(str(text).split())}" for text in said if text]
+    with _quiet() as log:
+        dataset, fault = _open(path)
+    if dataset is None:
+        return [f"{path}: {fault}"]
+    issues = dataset.metadata.ctx.issues
+    said = [*sorted(issues.errors), *sorted(issues.warnings)]
+    # What is an issue is also logged, under a headline.
+    logged = [line.strip(" -") for line in log.getvalue().splitlines()]
+    said += [x for x in logged if x and x not in said and not x.startswith("Found the following")]
+    value = json.loads(path.read_text(encoding="utf-8"))
+    said += [f"{term} is missing" for term in REVIEWED_TERMS if value.get(term) in (None, "", [])]
+    return [f"{path}: {_one_line(text)}" for text in said]
 
 
 def check_records(folder: Path) -> list[str]:
     """Read the first records through mlcroissant and compare them with the Parquet files.
 
+    Returns:
+        One sentence for every Parquet file that has no records, or other ones.
+
     Raises:
         ConfigError: If mlcroissant is not installed.
     """
     path = folder / CROISSANT_NAME
-    mlcroissant = import_extra("mlcroissant", name="mlcroissant", extra="release")
-    faults = []
     with _quiet():
-        dataset = mlcroissant.Dataset(jsonld=path)
-        for record_set in dataset.metadata.record_sets:
-            place = f"{path}: the records '{record_set.id}'"
-            try:
-                if not _same_records(folder, record_set, dataset):
-                    faults.append(f"{place} differ from their file")
-            except mlcroissant.GenerationError as error:
-                faults.append(f"{place} cannot be read: {' '.join(str(error.__cause__).split())}")
+        dataset, fault = _open(path)
+        if dataset is None:
+            return [f"{path}: no records can be read: {fault}"]
+        record_sets = {_file_of(item): item.id for item in dataset.metadata.record_sets}
+        tables = [INDEX_NAME, *sorted(f"{SPLITS_FOLDER}/{p.name}" for p in _splits(folder))]
+        faults = [f"{path}: no records describe {x}" for x in tables if x not in record_sets]
+        for file, name in record_sets.items():
+            fault = _record_fault(folder / file, name, dataset)
+            faults += [f"{path}: the records '{name}' {fault}"] if fault else []
     return faults
 
 
-def _same_records(folder: Path, record_set: Any, dataset: Any) -> bool:
-    name, file = record_set.id, str(record_set.fields[0].source.file_object)
-    records = list(islice(dataset.records(name), _CHECKED_RECORDS))
-    expected = pd.read_parquet(folder / file).head(_CHECKED_RECORDS).to_dict("records")
-    if len(records) != len(expected):
-        return False
-    for found, row in zip(records, expected, strict=True):
-        for column, value in row.items():
-            stored = found[f"{name}/{column}"]
-            stored = stored.decode() if isinstance(stored, bytes) else stored
-            if stored != value and not np.isclose(stored, value, rtol=1e-6):
-                return False
-    return True
+def _open(path: Path) -> tuple[Any, str]:
+    """Return a description as mlcroissant reads it; else nothing, and why."""
+    mlcroissant = import_extra("mlcroissant", name="mlcroissant", extra="release")
+    # Of what is no description at all, it asserts and asks for attributes that are not there.
+    damage = (ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError)
+    try:
+        return mlcroissant.Dataset(jsonld=path), ""
+    except (mlcroissant.ValidationError, *damage) as error:
+        return None, _one_line(error)
+
+
+def _file_of(record_set: Any) -> str:
+    sources = [field.source for field in record_set.fields]
+    return str(sources[0].file_object) if sources and sources[0] else ""
+
+
+def _splits(folder: Path) -> Iterator[Path]:
+    return (folder / SPLITS_FOLDER).glob("*.parquet")
+
+
+def _record_fault(path: Path, name: str, dataset: Any) -> str:
+    """Return how the first records differ from the rows of their file; nothing if they agree."""
+    mlcroissant = import_extra("mlcroissant", name="mlcroissant", extra="release")
+    try:
+        records = pd.DataFrame(list(islice(dataset.records(name), _CHECKED_RECORDS)))
+        table = pd.read_parquet(path).head(_CHECKED_RECORDS)
+    except (mlcroissant.GenerationError, OSError, ValueError) as error:
+        while error.__cause__ is not None:
+            error = error.__cause__  # type: ignore[assignment]  # which is all that is printed
+        return f"cannot be read: {_one_line(error)}"
+    found = {str(column).removeprefix(f"{name}/"): records[column] for column in records}
+    if set(found) != set(table.columns):
+        differing = ", ".join(sorted(set(found) ^ set(table.columns)))
+        return f"differ from {path.name} in which columns they have: {differing}"
+    for column in table.columns:
+        if len(records) != len(table) or not _same(found[column], table[column]):
+            return f"differ from {path.name} in column {column}"
+    return ""
+
+
+def _same(found: pd.Series, expected: pd.Series) -> bool:
+    if pd.api.types.is_numeric_dtype(expected):
+        values = pd.to_numeric(found, errors="coerce")
+        return bool(np.allclose(values, expected, rtol=_ROUNDING, atol=0))
+    return [x.decode() if isinstance(x, bytes) else x for x in found] == expected.tolist()
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide that mlcroissant uses functions that its libraries will drop one day."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
+def _quiet() -> Iterator[io.StringIO]:
+    """Collect what mlcroissant logs; hide that it uses functions that will be dropped one day."""
+    log, logger = io.StringIO(), logging.getLogger("absl")
+    handler, propagate = logging.StreamHandler(log), logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield log
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
 
 
-def _creator(author: dict[str, str | None]) -> dict[str, Any]:
-    found: dict[str, Any] = {"@type": "sc:Person" if author["orcid"] else "sc:Organization"}
-    found["name"] = author["name"]
-    if author["orcid"]:
-        found["url"] = f"https://orcid.org/{author['orcid']}"
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def _creator(author: Author) -> dict[str, Any]:
+    found: dict[str, Any] = {"@type": "sc:Person" if is_person(author) else "sc:Organization"}
+    found["name"] = author.name
+    if author.orcid:
+        found["url"] = f"https://orcid.org/{author.orcid}"
+    if author.affiliation and is_person(author):
+        found["affiliation"] = {"@type": "sc:Organization", "name": author.affiliation}
     return found
-
-
-def _responsible_ai(dataset: Dataset) -> dict[str, Any]:
-    return {
-        "rai:hasSyntheticData": True,
-        "rai:dataCollection": "Simulated by ray tracing, see prov:wasGeneratedBy.",
-        "rai:dataCollectionType": ["Simulations"],
-        "rai:dataCollectionMissingData": "UEs without any path stay in, labelled -1 (outage).",
-        "rai:dataLimitations": statements.limitations(dataset.manifest),
-        "rai:dataBiases": list(statements.BIASES),
-        "rai:dataUseCases": list(statements.USE_CASES),
-        "rai:dataSocialImpact": statements.SOCIAL_IMPACT,
-        "rai:personalSensitiveInformation": list(statements.PERSONAL_INFORMATION),
-        "rai:dataReleaseMaintenancePlan": statements.MAINTENANCE,
-    }
-
-
-def _provenance(dataset: Dataset) -> dict[str, Any]:
-    manifest = dataset.manifest
-    scenes = {site.scene: site for site in manifest.sites}
-    software = ", ".join(f"{name} {version}" for name, version in manifest.software.items())
-    return {
-        "prov:wasDerivedFrom": [
-            {
-                "@type": "prov:Entity",
-                "prov:label": f"scene {name}: {site.attribution}",
-                "sc:license": licence_url(site.licence),
-            }
-            for name, site in scenes.items()
-        ],
-        "prov:wasGeneratedBy": {
-            "@type": "prov:Activity",
-            "prov:label": f"campaign {manifest.campaign.name}, config {manifest.config_hash}",
-            "sc:description": software,
-        },
-    }
 
 
 def _described(files: Mapping[str, ReleasedFile]) -> list[str]:
     """Return the files that hold data; the rest is documents and the record of a benchmark."""
     folders = ("paths/", "detail/", "fingerprints/", f"{SPLITS_FOLDER}/")
-    return [name for name in files if name.startswith(folders) or "/" not in name]
+    return sorted(name for name in files if name.startswith(folders) or "/" not in name)
 
 
 def _file_object(name: str, file: ReleasedFile) -> dict[str, Any]:
@@ -260,31 +217,28 @@ def _file_object(name: str, file: ReleasedFile) -> dict[str, Any]:
     }
 
 
-def _record_sets(dataset: Dataset, files: Mapping[str, ReleasedFile]) -> Iterator[dict[str, Any]]:
-    index = dataset.index
-    gains = {
-        f"gain_db_{band}": f"Sum of the path powers at {band} [dB]; -200 in outage"
-        for band in dataset.bands
-    }
-    yield _record_set(
-        "links", "One record per link (UE and site)", INDEX_NAME, index, INDEX_COLUMNS | gains
+def _record_sets(dataset: Dataset, names: list[str]) -> Iterator[dict[str, Any]]:
+    links = _record_set(
+        "links", INDEX_NAME, dataset.index, columns=index_columns(dataset.bands), key=INDEX_KEY
     )
-    for name in files:
-        if name.startswith(SPLITS_FOLDER) and name.endswith(".parquet"):
-            table = pd.read_parquet(dataset.folder / name)
-            title = Path(name).stem
+    yield links | {"description": "One record per link (UE and site)"}
+    for file in names:
+        if file.startswith(SPLITS_FOLDER) and file.endswith(".parquet"):
+            table = pd.read_parquet(dataset.folder / file)
+            title = Path(file).stem
             text = f"Part of every link in the split {title.replace('__', '/')}"
-            yield _record_set(f"split_{title}", text, name, table, _SPLIT_COLUMNS)
+            split = _record_set(f"split_{title}", file, table, columns=SPLIT_COLUMNS, key=SPLIT_KEY)
+            yield split | {"description": text}
 
 
 def _record_set(
-    name: str, text: str, file: str, table: pd.DataFrame, columns: Mapping[str, str]
+    name: str, file: str, table: pd.DataFrame, *, columns: Mapping[str, str], key: tuple[str, ...]
 ) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": name,
         "name": name,
-        "description": text,
+        "key": [{"@id": f"{name}/{column}"} for column in key],
         "field": [
             {
                 "@type": "cr:Field",

@@ -1,30 +1,38 @@
-"""What a reader must know of any simulated radio dataset; the documents of a release share it."""
+"""What a reader must know of a simulated radio dataset; the documents of a release share it."""
 
-from raymark.campaign import ImportedSampling
+from raymark.campaign import ImportedSampling, SectorSampling, TracerSettings
 from raymark.manifest import Manifest
+from raymark.release.record import About
 
-LIMITATIONS = (
+SIMULATED = (
     "Simulated: ray tracing in simplified models of places; no measurement was made, and no claim "
-    "is tested against one. Models trained here may fail on real channels.",
+    "is tested against one. Models trained here may fail on real channels."
+)
+TRACED_LIMITATIONS = (
     "Buildings have flat walls and nominal ITU-R P.2040 materials; there is no vegetation, no "
     "traffic, furniture, weather or moving person.",
     "Base stations, their heights, arrays, downtilts and noise figures are assumed, not those of "
     "any operator.",
-    "At most {max_num_paths} paths of up to {max_path_length_m:g} m are kept for a link; what was "
-    "dropped is stored for each link.",
+    "Traced anew, the paths have the same bits on one processor family with the software versions "
+    "in `dataset.json`; elsewhere they may differ by rounding.",
 )
 IMPORTED_LIMITATION = (
     "The paths were made by another program ({source}); raymark checked them against physical laws "
-    "and cannot trace them again."
+    "and cannot trace them again. What that program assumed of materials, arrays and positions is "
+    "said by its own documents."
 )
-BIASES = (
-    "The scenes are a few dense urban layouts; results say little about suburbs, indoor places or "
-    "other kinds of cities.",
-    "UEs stand outdoors at one height above ground; positions are drawn within the sectors of the "
-    "base stations and do not follow where people are.",
+BIAS_OF_SCENES = (
+    "The places are {scenes} alone; results say little about other cities or other kinds of places."
 )
+BIAS_OF_SECTORS = (
+    "UEs stand outdoors, {height_m:g} m above ground, {min_range_m:g} to {max_range_m:g} m from a "
+    "base station and within {sector_half_width_deg:g} degrees of its boresight; they do not "
+    "follow where people are."
+)
+BIAS_OF_POSITIONS = "UE positions were chosen by the publisher, not drawn from where people are."
+BIAS_OF_IMPORT = "UE positions are those of the imported simulation."
 USE_CASES = (
-    "Training and comparing models that locate a UE from its channel, on the published splits.",
+    "Training and comparing models that locate a UE from its channel.",
     "Studying how carrier, line of sight and multipath affect localization.",
     "Not for planning of networks, for certifying safety, or for statements on real people.",
 )
@@ -33,28 +41,93 @@ SOCIAL_IMPACT = (
     "knowledge. The data hold no person, device or operator; methods that were tuned on them "
     "should be judged with both uses in mind."
 )
-PERSONAL_INFORMATION = (
-    "None: all UEs are drawn by a random number generator or were made by another simulation.",
+DRAWN_UES = (
+    "None: no person or device was observed, all UEs are drawn by a random number generator."
+)
+GIVEN_UES = (
+    "None that raymark knows of: the channels are simulated. The UE positions were handed in; "
+    "whether they come from real people, only the publisher knows."
 )
 MAINTENANCE = (
     "Releases are never changed: an error leads to a new version, and the old one names what "
     "supersedes it. `raymark release diff` shows what changed."
 )
+MISSING_DATA = "UEs without any path stay in, labelled -1 (outage). No value is imputed."
+PREPROCESSING = (
+    "Paths are ranked by power, cut off and labelled; what was cut off is counted for each link. "
+    "Fingerprints are made from the stored paths by published code."
+)
+ANNOTATION = (
+    "Positions and LOS, NLOS and outage labels follow from the simulation; no human labels."
+)
+
+
+def is_traced(manifest: Manifest) -> bool:
+    """Return whether raymark traced the paths, with Sionna RT; others were imported."""
+    return not isinstance(manifest.campaign.sampling, ImportedSampling)
+
+
+def description(about: About, manifest: Manifest) -> str:
+    """Return what campaign and publisher say of a dataset; it is never empty."""
+    texts = (manifest.campaign.description, about.description)
+    return " ".join(text.strip() for text in texts if text.strip()) or about.title
 
 
 def limitations(manifest: Manifest) -> list[str]:
     """Return the limitations of one dataset, with its own figures."""
     tracer, sampling = manifest.campaign.tracer, manifest.campaign.sampling
-    limits = {
-        "max_num_paths": tracer.max_num_paths,
-        "max_path_length_m": tracer.max_path_length_m,
-    }
-    found = [text.format(**limits) for text in LIMITATIONS]
+    found = [SIMULATED]
     if isinstance(sampling, ImportedSampling):
         found.append(IMPORTED_LIMITATION.format(source=sampling.source))
+    else:
+        found += [*TRACED_LIMITATIONS, _propagation(tracer)]
+    found.append(
+        f"At most {tracer.max_num_paths} paths of up to {tracer.max_path_length_m:g} m are kept "
+        "for a link; what was dropped is counted for each link."
+    )
     missed = [
         f"{site}: the search misses about {value.missed_power_share:.2%} of a UE's power and "
-        f"{value.missed_paths_share:.1%} of its paths."
-        for site, value in manifest.completeness.items()
+        f"{value.missed_paths_share:.1%} of its paths (from a second search for {value.num_ues} "
+        "UEs)."
+        for site, value in sorted(manifest.completeness.items())
     ]
-    return [*found, *manifest.notes, *missed]
+    return [*found, *(sentence(note) for note in manifest.notes), *missed]
+
+
+def biases(manifest: Manifest) -> list[str]:
+    """Return the biases of one dataset, from how its UEs and scenes were chosen."""
+    sampling = manifest.campaign.sampling
+    scenes = ", ".join(dict.fromkeys(site.scene for site in manifest.sites))
+    if isinstance(sampling, SectorSampling):
+        positions = BIAS_OF_SECTORS.format(**sampling.model_dump())
+    elif isinstance(sampling, ImportedSampling):
+        positions = BIAS_OF_IMPORT
+    else:
+        positions = BIAS_OF_POSITIONS
+    return [BIAS_OF_SCENES.format(scenes=scenes), positions]
+
+
+def personal_information(manifest: Manifest) -> str:
+    """Return what a dataset can tell of persons."""
+    is_drawn = isinstance(manifest.campaign.sampling, SectorSampling)
+    return DRAWN_UES if is_drawn else GIVEN_UES
+
+
+def sentence(note: str) -> str:
+    """Return a note with a capital and a full stop."""
+    return f"{note[:1].upper()}{note[1:].rstrip('.')}."
+
+
+def _propagation(tracer: TracerSettings) -> str:
+    kinds = {
+        "specular reflection": tracer.specular_reflection,
+        "first-order diffraction": tracer.diffraction,
+        "transmission through walls": tracer.refraction,
+        "diffuse scattering": tracer.diffuse_reflection,
+    }
+    traced = ", ".join(name for name, is_on in kinds.items() if is_on)
+    left_out = ", ".join(name for name, is_on in kinds.items() if not is_on)
+    return (
+        f"Traced beside the direct path: {traced or 'nothing'}, with at most {tracer.max_depth} "
+        f"interactions; not traced: {left_out or 'none of the kinds that raymark knows'}."
+    )
