@@ -150,7 +150,7 @@ def _record_fault(path: Path, name: str, dataset: Any) -> str:
         table = pd.read_parquet(path).head(_CHECKED_RECORDS)
     except (mlcroissant.GenerationError, OSError, ValueError) as error:
         while error.__cause__ is not None:
-            error = error.__cause__  # type: ignore[assignment]  # which is all that is printed
+            error = error.__cause__
         return f"cannot be read: {_one_line(error)}"
     found = {str(column).removeprefix(f"{name}/"): records[column] for column in records}
     if set(found) != set(table.columns):
