@@ -19,7 +19,7 @@ from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.errors import DatasetError
 from raymark.generator.assembly import Arrays
-from raymark.generator.folder import changed_software, locked
+from raymark.generator.folder import changed_software, locked, software_versions
 from raymark.generator.generate import Progress, generate
 from raymark.generator.plan import Plan, ShardPlan, SitePlan, make_plan
 from raymark.generator.site_tracing import ShardSource, TracedSite, assemble
@@ -45,7 +45,7 @@ def plan_extension(dataset: Dataset, bands: tuple[Band, ...]) -> Plan:
         raise DatasetError(
             f"{dataset.folder} was cut from another dataset; add the bands there and cut it again"
         )
-    changed = changed_software(manifest)
+    changed = changed_software(manifest, software_versions())
     if changed:
         raise DatasetError(
             f"{dataset.folder} was made with {changed}; add bands with those versions, or generate "

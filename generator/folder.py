@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from raymark.campaign import Campaign
 from raymark.errors import DatasetError
 from raymark.generator.assembly import Arrays
-from raymark.generator.plan import Plan, SitePlan
+from raymark.generator.plan import SitePlan, campaign_hash, search_notes
 from raymark.generator.tracing.runtime import find_runtime
 from raymark.manifest import (
     INDEX_NAME,
@@ -59,8 +60,8 @@ def finished_shards(folder: Path) -> dict[tuple[str, str, int], ShardRecord]:
     return done
 
 
-def prepare_folder(plan: Plan, folder: Path, shard_size: int, *, overwrite: bool) -> Manifest:
-    """Return the manifest to go on with; a new one is written where the folder is free.
+def prepare_folder(planned: Manifest, folder: Path, *, overwrite: bool) -> Manifest:
+    """Return the manifest to go on with: the planned one, written, where the folder is free.
 
     Raises:
         DatasetError: If the folder holds another campaign (and `overwrite` is not set), one that
@@ -68,22 +69,22 @@ def prepare_folder(plan: Plan, folder: Path, shard_size: int, *, overwrite: bool
     """
     if (folder / MANIFEST_NAME).is_file():
         manifest = read_manifest(folder)
-        if manifest.config_hash == plan.config_hash and manifest.shard_size == shard_size:
-            _require_same_software(folder, manifest)
+        same = manifest.config_hash == planned.config_hash
+        if same and manifest.shard_size == planned.shard_size:
+            _require_same_software(folder, manifest, planned.software)
             return manifest
         if not overwrite:
             raise DatasetError(
                 f"{folder} holds another campaign ('{manifest.campaign.name}', config "
                 f"{manifest.config_hash[:12]}, {manifest.shard_size} UEs per shard; this is "
-                f"'{plan.campaign.name}', {plan.config_hash[:12]}, {shard_size}); choose another "
-                "folder or add --overwrite"
+                f"'{planned.campaign.name}', {planned.config_hash[:12]}, {planned.shard_size}); "
+                "choose another folder or add --overwrite"
             )
         _clear(folder, manifest)
     elif any(path.name != f"{MANIFEST_NAME}.partial" for path in folder.iterdir()):
         raise DatasetError(f"{folder} is not empty and holds no dataset; choose another folder")
-    manifest = _new_manifest(plan, shard_size)
-    write_manifest(folder, manifest)
-    return manifest
+    write_manifest(folder, planned)
+    return planned
 
 
 def write_shard_pair(
@@ -125,17 +126,25 @@ def write_shard_pair(
     return record.model_copy(update=hashes)
 
 
-def _new_manifest(plan: Plan, shard_size: int) -> Manifest:
+def new_manifest(
+    campaign: Campaign,
+    sites: tuple[SiteRecord, ...],
+    *,
+    shard_size: int,
+    software: dict[str, str],
+) -> Manifest:
+    """Return the manifest of a dataset of which nothing is done yet."""
+    config_hash = campaign_hash(campaign, {site.scene: site.scene_hash for site in sites})
     return Manifest(
-        id=f"{plan.campaign.name}-{plan.config_hash[:12]}",
+        id=f"{campaign.name}-{config_hash[:12]}",
         schema_version=SCHEMA_VERSION,
         state="incomplete",
-        config_hash=plan.config_hash,
+        config_hash=config_hash,
         shard_size=shard_size,
-        campaign=plan.campaign,
-        sites=tuple(_site_record(site) for site in plan.sites),
-        software=software_versions(),
-        notes=plan.notes,
+        campaign=campaign,
+        sites=sites,
+        software=software,
+        notes=search_notes(campaign),
     )
 
 
@@ -150,23 +159,23 @@ def software_versions() -> dict[str, str]:
     }
 
 
-def changed_software(manifest: Manifest) -> str:
+def changed_software(manifest: Manifest, now: dict[str, str]) -> str:
     """Return which versions are others now than a dataset was made with; nothing if none."""
-    now = software_versions()
     changed = [k for k, v in manifest.software.items() if now.get(k) != v]
     return ", ".join(f"{k} {manifest.software[k]} (now {now.get(k)})" for k in changed)
 
 
-def _require_same_software(folder: Path, manifest: Manifest) -> None:
+def _require_same_software(folder: Path, manifest: Manifest, now: dict[str, str]) -> None:
     """A dataset is made by one set of versions, or its parts would not fit together."""
-    changed = changed_software(manifest)
+    changed = changed_software(manifest, now)
     if manifest.state == "incomplete" and changed:
         raise DatasetError(
             f"{folder} was begun with {changed}; go on with those versions or add --overwrite"
         )
 
 
-def _site_record(site: SitePlan) -> SiteRecord:
+def site_record(site: SitePlan) -> SiteRecord:
+    """Return what the manifest says of a planned site."""
     return SiteRecord(
         scene=site.scene.name,
         site=site.site.name,

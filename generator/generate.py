@@ -4,11 +4,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from raymark.campaign import Campaign
 from raymark.errors import DatasetError
 from raymark.generator.assembly import Arrays
 from raymark.generator.finish import finish_dataset
-from raymark.generator.folder import finished_shards, locked, prepare_folder, write_shard_pair
-from raymark.generator.plan import DEFAULT_SHARD_SIZE, Plan, ShardPlan, SitePlan
+from raymark.generator.folder import (
+    finished_shards,
+    locked,
+    new_manifest,
+    prepare_folder,
+    site_record,
+    software_versions,
+    write_shard_pair,
+)
+from raymark.generator.plan import DEFAULT_SHARD_SIZE, Plan, ShardPlan, SitePlan, shards_of
 from raymark.generator.site_tracing import ShardSource, TracedSite
 from raymark.manifest import Manifest, ShardRecord, append_journal
 
@@ -41,14 +50,15 @@ def generate(
         DatasetError: If the folder holds something else, is in use or cannot be written.
         PhysicsError: If a traced path breaks a physical law.
     """
-    tracer = plan.campaign.tracer
-    if tracer.needs_solver and shard_size % tracer.solver_block_size:
-        raise DatasetError(
-            f"shard size {shard_size} must be a multiple of tracer.solver_block_size "
-            f"({tracer.solver_block_size} UEs), since the UEs of a block are traced together"
-        )
+    require_shard_size(plan.campaign, shard_size)
+    planned = new_manifest(
+        plan.campaign,
+        tuple(site_record(site) for site in plan.sites),
+        shard_size=shard_size,
+        software=software_versions(),
+    )
     with locked(folder):
-        manifest = prepare_folder(plan, folder, shard_size, overwrite=overwrite)
+        manifest = prepare_folder(planned, folder, overwrite=overwrite)
         if manifest.state == "complete":
             return manifest
         return _run(plan, folder, manifest, progress, source)
@@ -63,10 +73,10 @@ def _run(
     completeness = {}
     for site in plan.sites:
         shards = source(plan, site)
-        for shard in site.shards(manifest.shard_size):
+        for shard in shards_of(len(site.ues), manifest.shard_size):
             record = done.get((site.scene.name, site.site.name, shard.part))
             if record is None:
-                record = _write_shard(folder, manifest, site, shard, shards.arrays(shard))
+                record = write_site_shard(folder, manifest, site, shard, shards.arrays(shard))
                 append_journal(folder, record)
             progress(site.key, shard.num_ues)
             records.append(record)
@@ -77,13 +87,33 @@ def _run(
     return finish_dataset(folder, manifest, records, time.monotonic() - started)
 
 
-def _write_shard(
+def require_shard_size(campaign: Campaign, shard_size: int) -> None:
+    """Check that shards do not cut what must be traced together.
+
+    Raises:
+        DatasetError: If they do.
+    """
+    tracer = campaign.tracer
+    if tracer.needs_solver and shard_size % tracer.solver_block_size:
+        raise DatasetError(
+            f"shard size {shard_size} must be a multiple of tracer.solver_block_size "
+            f"({tracer.solver_block_size} UEs), since the UEs of a block are traced together"
+        )
+
+
+def write_site_shard(
     folder: Path,
     manifest: Manifest,
     site: SitePlan,
     shard: ShardPlan,
     arrays: tuple[Arrays, Arrays],
 ) -> ShardRecord:
+    """Check and write the files of one shard.
+
+    Raises:
+        PhysicsError: If a path breaks a physical law.
+        DatasetError: If nothing can be written.
+    """
     record = ShardRecord(
         scene=site.scene.name,
         site=site.site.name,

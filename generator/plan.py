@@ -43,6 +43,12 @@ class ShardPlan:
         return site.ues.take(slice(self.first_ue, self.first_ue + self.num_ues))
 
 
+def shards_of(num_ues: int, shard_size: int) -> Iterator[ShardPlan]:
+    """Yield the shards of a site in order."""
+    for part, first in enumerate(range(0, num_ues, shard_size)):
+        yield ShardPlan(part=part, first_ue=first, num_ues=min(shard_size, num_ues - first))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SitePlan:
     """One site of one scene, ready to be traced."""
@@ -63,13 +69,6 @@ class SitePlan:
         """ITU names of the scene's materials; `path/material` counts them."""
         return sorted(set(self.loaded.object_materials))
 
-    def shards(self, shard_size: int) -> Iterator[ShardPlan]:
-        """Yield the shards of the site in order."""
-        for part, first in enumerate(range(0, len(self.ues), shard_size)):
-            yield ShardPlan(
-                part=part, first_ue=first, num_ues=min(shard_size, len(self.ues) - first)
-            )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -84,27 +83,6 @@ class Plan:
         """Number of (UE, site) pairs; each is stored at every band."""
         return sum(len(site.ues) for site in self.sites)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader must know of how the paths are found."""
-        tracer, first = self.campaign.tracer, self.campaign.bands[0].name
-        notes = [f"paths are ranked and cut off by their power at {first}"]
-        if tracer.diffraction:
-            notes.append(
-                "diffracted fields are those of Sionna RT, whose terms for reflection differ from "
-                "the uniform theory (docs/tracing.md)"
-            )
-        if not tracer.needs_solver:
-            rays = tracer.discovery.discovery_rays
-            return (f"paths found by the chain search, {rays} discovery rays per site", *notes)
-        return (
-            f"refraction or diffuse reflection: paths found by Sionna's own search, "
-            f"{tracer.solver_rays} rays, in blocks of {tracer.solver_block_size} UEs; the paths "
-            "of a UE depend on its block",
-            f"interactions were sampled with the materials at {first} for all bands",
-            *notes,
-        )
-
     def search(self, site: "SitePlan") -> SiteSearch:
         """Return the search for the paths of one site."""
         rng = child_generator(self.campaign.seed, site.key, "rays")
@@ -115,6 +93,27 @@ class Plan:
             self.campaign.tracer,
             seed=int(rng.integers(2**31)),
         )
+
+
+def search_notes(campaign: Campaign) -> tuple[str, ...]:
+    """Return what a reader must know of how the paths of a campaign are found."""
+    tracer, first = campaign.tracer, campaign.bands[0].name
+    notes = [f"paths are ranked and cut off by their power at {first}"]
+    if tracer.diffraction:
+        notes.append(
+            "diffracted fields are those of Sionna RT, whose terms for reflection differ from "
+            "the uniform theory (docs/tracing.md)"
+        )
+    if not tracer.needs_solver:
+        rays = tracer.discovery.discovery_rays
+        return (f"paths found by the chain search, {rays} discovery rays per site", *notes)
+    return (
+        f"refraction or diffuse reflection: paths found by Sionna's own search, "
+        f"{tracer.solver_rays} rays, in blocks of {tracer.solver_block_size} UEs; the paths "
+        "of a UE depend on its block",
+        f"interactions were sampled with the materials at {first} for all bands",
+        *notes,
+    )
 
 
 def preset_names() -> list[str]:
@@ -190,16 +189,20 @@ def make_plan(campaign: Campaign) -> Plan:
     """
     chosen = check_campaign(campaign)
     sites = tuple(
-        plan
-        for scene, chosen_sites in chosen
-        for plan in _plan_scene(campaign, scene, chosen_sites)
+        plan for scene, chosen_sites in chosen for plan in plan_scene(campaign, scene, chosen_sites)
     )
     hashes = {site.scene.name: site.scene_hash for site in sites}
-    return Plan(
-        campaign=campaign,
-        sites=sites,
-        config_hash=config_hash({"campaign": _identity(campaign), "scenes": hashes}),
-    )
+    return Plan(campaign=campaign, sites=sites, config_hash=campaign_hash(campaign, hashes))
+
+
+def campaign_hash(campaign: Campaign, scene_hashes: dict[str, str]) -> str:
+    """Return the hash over everything that decides a dataset's content but software versions.
+
+    Args:
+        campaign: The campaign.
+        scene_hashes: Hash of each scene by its name.
+    """
+    return config_hash({"campaign": _identity(campaign), "scenes": scene_hashes})
 
 
 def _sites_of(scene: Scene, choice: SceneChoice) -> tuple[Site, ...]:
@@ -212,7 +215,12 @@ def _sites_of(scene: Scene, choice: SceneChoice) -> tuple[Site, ...]:
     return tuple(panel for site in sites for panel in panels_of(site, choice.num_panels))
 
 
-def _plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> Iterator[SitePlan]:
+def plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> tuple[SitePlan, ...]:
+    """Load one scene of a campaign and draw the UEs of its sites; other scenes play no part.
+
+    Raises:
+        SceneError: If a site lies in a building or a sector has no outdoor point.
+    """
     with tempfile.TemporaryDirectory(prefix="raymark-") as workspace:
         xml_path = scene.xml_path(Path(workspace))
         scene_hash = scene.hash(xml_path)
@@ -231,8 +239,10 @@ def _plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> It
     ]
     if campaign.shared_ues and not isinstance(campaign.sampling, PositionsSampling):
         ues = [join_ues(ues)] * len(sites)
-    for site, own in zip(sites, ues, strict=True):
-        yield SitePlan(scene=scene, scene_hash=scene_hash, loaded=loaded, site=site, ues=own)
+    return tuple(
+        SitePlan(scene=scene, scene_hash=scene_hash, loaded=loaded, site=site, ues=own)
+        for site, own in zip(sites, ues, strict=True)
+    )
 
 
 def _check_position_files(sampling: PositionsSampling, scenes: list[str]) -> None:

@@ -39,3 +39,7 @@ class ScoringError(RaymarkError):
 
 class CheckpointError(RaymarkError):
     """A fitted model cannot be kept, is missing, or belongs to other code or data."""
+
+
+class ClusterError(RaymarkError):
+    """A cluster cannot be started or reached, is unfit for the work, or was lost during it."""

@@ -85,14 +85,19 @@ def plan(
 ) -> None:
     """Check a campaign and show links, shards, size and time; nothing is written."""
     from raymark.generator.estimate import estimate  # noqa: PLC0415
-    from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
+    from raymark.generator.plan import (  # noqa: PLC0415
+        load_campaign,
+        make_plan,
+        search_notes,
+        shards_of,
+    )
 
     made = make_plan(load_campaign(campaign))
     cost = estimate(made)
     bands = ", ".join(band.name for band in made.campaign.bands)
     table = Table("scene", "site", "UEs", "shards", box=None)
     for site in made.sites:
-        shards = sum(1 for _ in site.shards(shard_size))
+        shards = sum(1 for _ in shards_of(len(site.ues), shard_size))
         table.add_row(site.scene.name, site.site.name, str(len(site.ues)), str(shards))
     console_out.print(table)
     facts = [
@@ -101,7 +106,7 @@ def plan(
         ("config", made.config_hash[:12]),
         ("size", f"about {cost.size_bytes / 1e6:.1f} MB"),
         ("time", f"about {duration(cost.seconds)} on this machine ({cost.basis})"),
-        *(("note", note) for note in made.notes),
+        *(("note", note) for note in search_notes(made.campaign)),
     ]
     for key, value in facts:
         console_out.print(f"{key:<9} {value}", soft_wrap=True)

@@ -1,0 +1,310 @@
+"""A dataset on a Dask cluster: every shard is a task, the driver keeps the journal.
+
+A worker is told the campaign of one scene and where the dataset lies. It loads the scene, draws the
+UEs and discovers the paths of a site by itself, once, and checks that they fit the manifest. Content
+is a function of the campaign, so that it does not matter who writes a shard, or how often.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raymark.campaign import Campaign, PositionsSampling, SceneChoice
+from raymark.cluster.tasks import Finished, Shared, run_tasks
+from raymark.errors import ClusterError, DatasetError
+from raymark.generator.finish import finish_dataset
+from raymark.generator.folder import (
+    changed_software,
+    finished_shards,
+    locked,
+    new_manifest,
+    prepare_folder,
+    site_record,
+    software_versions,
+)
+from raymark.generator.generate import Progress, require_shard_size, write_site_shard
+from raymark.generator.plan import (
+    DEFAULT_SHARD_SIZE,
+    Plan,
+    ShardPlan,
+    check_campaign,
+    plan_scene,
+    shards_of,
+)
+from raymark.generator.site_tracing import TracedSite
+from raymark.manifest import (
+    Completeness,
+    Manifest,
+    ShardRecord,
+    SiteRecord,
+    append_journal,
+)
+from raymark.shard import write_text
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+DEFAULT_TIME_LIMIT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterReport:
+    """How a run went.
+
+    Attributes:
+        manifest: Of the dataset; it is complete if nothing failed.
+        failures: Name and last error of every task that failed three times.
+    """
+
+    manifest: Manifest
+    failures: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Site:
+    """What a worker is told of a site: `manifest` has the one scene and this site alone."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def record(self) -> SiteRecord:
+        return self.manifest.sites[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """A shard of a site, or, without one, the estimate of what the site's paths lack."""
+
+    site: SiteRecord
+    shard: ShardPlan | None
+
+    @property
+    def name(self) -> str:
+        part = "completeness" if self.shard is None else f"part-{self.shard.part:04d}"
+        return f"{self.site.key}/{part}"
+
+
+def plan_on_cluster(
+    campaign: Campaign,
+    client: "Client",
+    *,
+    shard_size: int = DEFAULT_SHARD_SIZE,
+    time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+    progress: Callable[[int], None] = lambda _count: None,
+) -> Manifest:
+    """Load every scene on a worker and draw its UEs; nothing is written, no scene is kept here.
+
+    Args:
+        campaign: A campaign that `check_campaign` accepts.
+        client: Client of the cluster.
+        shard_size: UEs per file.
+        time_limit_s: Longest time for one scene [s].
+        progress: Told how many scenes are newly done.
+
+    Returns:
+        The manifest of a dataset of which nothing is done yet.
+
+    Raises:
+        ConfigError: If a setting cannot be used.
+        SceneError: If a scene or site is unknown.
+        ClusterError: If a worker cannot load its scene, or workers have different software.
+    """
+    check_campaign(campaign)
+    require_shard_size(campaign, shard_size)
+    jobs = dict(enumerate(_scene_campaigns(campaign)))
+    done = run_tasks(
+        client,
+        _survey,
+        jobs,
+        lambda i: (jobs[i].model_dump_json(),),
+        name="scene",
+        time_limit_s=time_limit_s,
+    )
+    found: dict[int, tuple[tuple[SiteRecord, ...], dict[str, str]]] = {}
+    for task in done:
+        if task.error is not None:
+            raise ClusterError(f"scene '{campaign.scenes[task.job].name}': {task.error}")
+        found[task.job] = task.result
+        progress(1)
+    sites = tuple(site for i in sorted(found) for site in found[i][0])
+    software = found[0][1]
+    if any(other != software for _, other in found.values()):
+        raise ClusterError(
+            "the workers have different software: "
+            f"{'; '.join(sorted({str(other) for _, other in found.values()}))}"
+        )
+    return new_manifest(campaign, sites, shard_size=shard_size, software=software)
+
+
+def generate_on_cluster(
+    planned: Manifest,
+    folder: Path,
+    client: "Client",
+    *,
+    overwrite: bool = False,
+    time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+    progress: Progress = lambda _site, _count: None,
+) -> ClusterReport:
+    """Make the dataset of a plan on the workers, or go on where an interrupted run stopped.
+
+    Its content is that of `generate`, bit by bit.
+
+    Args:
+        planned: Of `plan_on_cluster`.
+        folder: Where the dataset goes; all workers must reach it by this name.
+        client: Client of the cluster.
+        overwrite: Delete another dataset that lies in `folder`.
+        time_limit_s: Longest time for one shard [s]; then its worker is ended and another tries.
+        progress: Told of every finished shard.
+
+    Raises:
+        DatasetError: If the folder holds something else, is in use or cannot be written.
+        ClusterError: If the scheduler is lost.
+    """
+    with locked(folder):
+        manifest = prepare_folder(planned, folder, overwrite=overwrite)
+        if manifest.state == "complete":
+            return ClusterReport(manifest=manifest, failures=())
+        started = time.monotonic()
+        records = _noted(folder, progress)
+        completeness: dict[str, Completeness] = {}
+        failures = []
+        for task in _run(manifest, folder, client, set(records), time_limit_s):
+            _write_log(folder, task)
+            if task.error is not None:
+                failures.append((task.job.name, task.error))
+            elif isinstance(task.result, ShardRecord):
+                append_journal(folder, task.result)
+                records[task.job.site.key, task.result.part] = task.result
+                progress(task.job.site.key, task.result.num_ues)
+            elif task.result is not None:
+                completeness[task.job.site.key] = task.result
+        if failures:
+            return ClusterReport(manifest=manifest, failures=tuple(failures))
+        manifest = manifest.model_copy(update={"completeness": _in_order(manifest, completeness)})
+        ordered = [records[job.site.key, job.shard.part] for job in _jobs(manifest) if job.shard]
+        finished = finish_dataset(folder, manifest, ordered, time.monotonic() - started)
+        return ClusterReport(manifest=finished, failures=())
+
+
+def _noted(folder: Path, progress: Progress) -> dict[tuple[str, int], ShardRecord]:
+    """Return what an earlier run has finished."""
+    done = finished_shards(folder)
+    records = {(f"{scene}/{site}", part): record for (scene, site, part), record in done.items()}
+    for (key, _), record in records.items():
+        progress(key, record.num_ues)
+    return records
+
+
+def _run(
+    manifest: Manifest,
+    folder: Path,
+    client: "Client",
+    done: set[tuple[str, int]],
+    time_limit_s: float,
+) -> Iterator[Finished[_Job]]:
+    scenes = dict(zip(_scene_names(manifest), _scene_campaigns(manifest.campaign), strict=True))
+    shared = {
+        site.key: Shared(
+            key=site.key,
+            value=_Site(
+                folder=folder.resolve(),
+                manifest=manifest.model_copy(
+                    update={"campaign": scenes[site.scene], "sites": (site,)}
+                ),
+            ),
+        )
+        for site in manifest.sites
+    }
+    jobs = (j for j in _jobs(manifest) if j.shard is None or (j.site.key, j.shard.part) not in done)
+    return run_tasks(
+        client,
+        _do,
+        jobs,
+        lambda job: (shared[job.site.key], job.shard),
+        name="shard",
+        time_limit_s=time_limit_s,
+    )
+
+
+def _jobs(manifest: Manifest) -> Iterator[_Job]:
+    for site in manifest.sites:
+        for shard in shards_of(site.num_ues, manifest.shard_size):
+            yield _Job(site=site, shard=shard)
+        yield _Job(site=site, shard=None)
+
+
+def _in_order(manifest: Manifest, completeness: dict[str, Completeness]) -> dict[str, Completeness]:
+    return {s.key: completeness[s.key] for s in manifest.sites if s.key in completeness}
+
+
+def _scene_names(manifest: Manifest) -> list[str]:
+    return list(dict.fromkeys(site.scene for site in manifest.sites))
+
+
+def _scene_campaigns(campaign: Campaign) -> list[Campaign]:
+    """Return a campaign for each scene; files are named so that a worker elsewhere finds them."""
+    parts = []
+    for choice in campaign.scenes:
+        sampling = campaign.sampling
+        if isinstance(sampling, PositionsSampling):
+            name = Path(choice.name).name
+            files = {name: str(Path(sampling.files[name]).resolve())}
+            sampling = sampling.model_copy(update={"files": files})
+        update = {"scenes": (_with_whole_path(choice),), "sampling": sampling}
+        parts.append(campaign.model_copy(update=update))
+    return parts
+
+
+def _with_whole_path(choice: SceneChoice) -> SceneChoice:
+    folder = Path(choice.name)
+    is_folder = (folder / "scene.yaml").is_file()
+    return choice.model_copy(update={"name": str(folder.resolve())}) if is_folder else choice
+
+
+def _write_log(folder: Path, task: Finished[_Job]) -> None:
+    lines = []
+    for number, attempt in enumerate(task.attempts, start=1):
+        took = "" if attempt.seconds is None else f", {attempt.seconds:.1f} s"
+        outcome = attempt.error or "done"
+        lines.append(f"attempt {number} on {attempt.place}{took}: {outcome}\n{attempt.details}")
+    write_text(folder / "logs" / f"{task.job.name}.log", "".join(lines))
+
+
+def _survey(campaign_json: str) -> tuple[tuple[SiteRecord, ...], dict[str, str]]:
+    """Run on a worker."""
+    plan = _loaded_plan(campaign_json)
+    return tuple(site_record(site) for site in plan.sites), software_versions()
+
+
+def _do(site: _Site, shard: ShardPlan | None) -> ShardRecord | Completeness | None:
+    """Run on a worker."""
+    manifest, record = site.manifest, site.record
+    changed = changed_software(manifest, software_versions())
+    if changed:
+        raise DatasetError(f"this worker has other software than the one that planned: {changed}")
+    campaign_json = manifest.campaign.model_dump_json()
+    planned = next(s for s in _loaded_plan(campaign_json).sites if s.key == record.key)
+    if site_record(planned) != record:
+        raise DatasetError(f"{record.key}: this worker has another scene, or draws other UEs")
+    source = _traced_site(campaign_json, record.key)
+    if shard is None:
+        return source.completeness()
+    return write_site_shard(site.folder, manifest, planned, shard, source.arrays(shard))
+
+
+@lru_cache(maxsize=2)
+def _loaded_plan(campaign_json: str) -> Plan:
+    campaign = Campaign.model_validate_json(campaign_json)
+    ((scene, sites),) = check_campaign(campaign)
+    return Plan(campaign=campaign, sites=plan_scene(campaign, scene, sites), config_hash="")
+
+
+@lru_cache(maxsize=2)
+def _traced_site(campaign_json: str, key: str) -> TracedSite:
+    plan = _loaded_plan(campaign_json)
+    return TracedSite(plan, next(site for site in plan.sites if site.key == key))

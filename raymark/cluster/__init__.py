@@ -1,0 +1,1 @@
+"""Work on a Dask cluster; imported only where one is asked for."""

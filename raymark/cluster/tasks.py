@@ -1,0 +1,239 @@
+"""Tasks on a Dask cluster: results as they come, failures counted, no more in flight than needed.
+
+Dask already sends the task of a worker that died to another one, and gives it up after four deaths.
+Added here is what it lacks: a time limit that also ends a task stuck in native code, a record of
+every attempt, and a bounded number of tasks in the scheduler, however many there are in all.
+"""
+
+import faulthandler
+import os
+import platform
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from distributed import Client, Future, KilledWorker, as_completed, get_worker
+
+from raymark.errors import ClusterError, RaymarkError
+
+JobT = TypeVar("JobT")
+
+MAX_FAILURES = 3
+_LEAST_WINDOW, _WINDOW_PER_THREAD = 1000, 4
+_ONE_AT_A_TIME = threading.Lock()
+"""Of a worker with several threads one computes: the ray tracer's state is that of its process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One execution of a task.
+
+    Attributes:
+        place: Host, process and Dask address of the worker, as far as known.
+        seconds: How long it took [s]; None if its worker did not live to tell.
+        error: Sentence of the error; None if it succeeded.
+        details: The traceback.
+    """
+
+    place: str
+    seconds: float | None = None
+    error: str | None = None
+    details: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Finished(Generic[JobT]):
+    """A job that has a result, or that has failed as often as is allowed.
+
+    Attributes:
+        job: What it was.
+        result: What the function returned; None if it failed.
+        attempts: All executions that were heard of, the last one last.
+    """
+
+    job: JobT
+    result: Any = None
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed; None if it did not."""
+        return self.attempts[-1].error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """A value that is small to send and dear to be made use of, such as the name of a scene.
+
+    Jobs that share one are sent by Dask where another of them was, as far as no worker idles: what
+    a worker has built from it, and keeps, serves again.
+
+    Attributes:
+        key: Its name, the same for equal values.
+        value: The value.
+        weight_bytes: What Dask is told of its size: moving it costs as long as this takes to send.
+    """
+
+    key: str
+    value: Any
+    weight_bytes: int = 500_000_000
+
+    def __sizeof__(self) -> int:
+        """Return the weight, from which Dask reckons what it costs to run a job elsewhere."""
+        return self.weight_bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pending(Generic[JobT]):
+    finished: Finished[JobT]
+    arguments: tuple[Any, ...]
+    refused: set[str] = field(default_factory=set)
+
+
+def run_tasks(
+    client: Client,
+    function: Callable[..., Any],
+    jobs: Iterable[JobT],
+    arguments: Callable[[JobT], tuple[Any, ...]],
+    *,
+    name: str,
+    time_limit_s: float,
+) -> Iterator[Finished[JobT]]:
+    """Call `function` for every job on the workers, and yield each job when it is done.
+
+    A job fails if the function raises, or if Dask gives it up because its workers died; after three
+    failures it is yielded with its error, and the rest goes on. After an error the next attempt
+    goes to another worker, if there is one. A worker whose task exceeds its time ends itself.
+
+    Args:
+        client: Client of the cluster.
+        function: What to call; a name of a module. Its results may be computed several times.
+        jobs: What to call it for, taken up as workers become free.
+        arguments: Makes the arguments of a job, which are sent; a `Shared` one is sent once.
+        name: What the dashboard calls the tasks.
+        time_limit_s: Longest time of one call [s].
+
+    Raises:
+        ClusterError: If the scheduler is lost.
+    """
+    run = _Run(client, function, name, time_limit_s)
+    waiting = iter(jobs)
+    done = as_completed(raise_errors=False)
+    for job in islice(waiting, _window(client)):
+        done.add(run.submit(_Pending(finished=Finished(job=job), arguments=arguments(job))))
+    for future in done:
+        pending = run.take(future)
+        if pending.finished.error is not None and len(pending.finished.attempts) < MAX_FAILURES:
+            done.add(run.submit(pending))
+            continue
+        yield pending.finished
+        for job in islice(waiting, 1):
+            done.add(run.submit(_Pending(finished=Finished(job=job), arguments=arguments(job))))
+
+
+class _Run:
+    """The futures of one call of `run_tasks`."""
+
+    def __init__(
+        self, client: Client, function: Callable[..., Any], name: str, time_limit_s: float
+    ) -> None:
+        self._client, self._function, self._name = client, function, name
+        self._time_limit_s = time_limit_s
+        self._pending: dict[str, _Pending[Any]] = {}
+        self._shared: dict[str, Future] = {}
+        self._token, self._number = os.urandom(4).hex(), 0
+
+    def submit(self, pending: _Pending[Any]) -> Future:
+        self._number += 1
+        key = f"{self._name}-{self._token}-{self._number}"
+        self._pending[key] = pending
+        found = [x if not isinstance(x, Shared) else self._share(x) for x in pending.arguments]
+        others = self._others(pending.refused)
+        return self._client.submit(
+            _call,
+            self._function,
+            self._time_limit_s,
+            *found,
+            key=key,
+            pure=False,
+            workers=others or None,
+            allow_other_workers=bool(others),
+        )
+
+    def take(self, future: Future) -> _Pending[Any]:
+        """Note how an attempt went."""
+        pending = self._pending.pop(future.key)
+        pending.finished.result, attempt, address = self._outcome(future)
+        pending.finished.attempts.append(attempt)
+        if address is not None and attempt.error is not None:
+            pending.refused.add(address)
+        future.release()
+        return pending
+
+    def _outcome(self, future: Future) -> tuple[Any, Attempt, str | None]:
+        if future.status == "finished":
+            result, attempt, address = future.result()
+            return result, attempt, address
+        if future.status == "error":
+            error = future.exception()
+            if isinstance(error, KilledWorker):
+                text = (
+                    f"its workers died {error.allowed_failures + 1} times: killed, out of memory, "
+                    f"or beyond the time limit of {self._time_limit_s:g} s"
+                )
+                return None, Attempt(place=str(error.last_worker), error=text), None
+            return None, Attempt(place="unknown", error=f"{type(error).__name__}: {error}"), None
+        raise ClusterError(
+            f"the scheduler at {self._client.scheduler.address if self._client.scheduler else '-'} "
+            "is gone; nothing that was finished is lost: start it and run the same command again"
+        )
+
+    def _share(self, shared: Shared) -> Future:
+        if shared.key not in self._shared:
+            key = f"{self._name}-shared-{self._token}-{shared.key}"
+            self._shared[shared.key] = self._client.submit(_identity, shared, key=key)
+        return self._shared[shared.key]
+
+    def _others(self, refused: set[str]) -> list[str]:
+        if not refused:
+            return []
+        return [a for a in self._client.scheduler_info(n_workers=-1)["workers"] if a not in refused]
+
+
+def _window(client: Client) -> int:
+    return max(_LEAST_WINDOW, _WINDOW_PER_THREAD * sum(client.nthreads().values()))
+
+
+def _identity(shared: Shared) -> Shared:
+    return shared
+
+
+def _call(
+    function: Callable[..., Any], time_limit_s: float, *arguments: Any
+) -> tuple[Any, Attempt, str]:
+    """Run on a worker; what goes wrong is returned, as not every exception can be sent."""
+    address = get_worker().address
+    place = f"{platform.node()}, process {os.getpid()}, {address}"
+    with _ONE_AT_A_TIME:
+        started = time.monotonic()
+        # The timer is one of C: it ends the process even if native code never gives control back.
+        faulthandler.dump_traceback_later(time_limit_s, exit=True, file=sys.__stderr__)
+        try:
+            values = [x.value if isinstance(x, Shared) else x for x in arguments]
+            result, error, details = function(*values), None, ""
+        except Exception as problem:
+            result, error, details = None, _sentence(problem), traceback.format_exc()
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        seconds = time.monotonic() - started
+    return result, Attempt(place=place, seconds=seconds, error=error, details=details), address
+
+
+def _sentence(problem: Exception) -> str:
+    text = " ".join(str(problem).split())
+    return text if isinstance(problem, RaymarkError) else f"{type(problem).__name__}: {text}"
