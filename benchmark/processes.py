@@ -63,6 +63,21 @@ def run_jobs(
 
 
 @contextlib.contextmanager
+def child_processes_allowed() -> Iterator[None]:
+    """Let a worker of Dask start processes, which Python forbids it as a daemon.
+
+    The rule is there so that no child is left behind; ours end with their parent.
+    """
+    settings: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    before = settings.get("daemon")
+    settings["daemon"] = False
+    try:
+        yield
+    finally:
+        settings["daemon"] = before
+
+
+@contextlib.contextmanager
 def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
     with _one_thread_environment():
         pool = ProcessPoolExecutor(

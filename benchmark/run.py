@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from raymark.benchmark.cluster_run import ClusterJobs, fit_on_worker
 from raymark.benchmark.features import FEATURES_VERSION
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured, measure
@@ -75,7 +76,15 @@ class _Cell:
 class Runner:
     """One suite on one dataset, kept in one folder."""
 
-    def __init__(self, suite: Suite, dataset: Dataset, folder: Path, *, num_jobs: int = 0) -> None:
+    def __init__(
+        self,
+        suite: Suite,
+        dataset: Dataset,
+        folder: Path,
+        *,
+        num_jobs: int = 0,
+        cluster: ClusterJobs | None = None,
+    ) -> None:
         """Check that suite and dataset belong together, and open the folder.
 
         Args:
@@ -83,6 +92,7 @@ class Runner:
             dataset: Its dataset.
             folder: Where everything is kept.
             num_jobs: Processes; as many as there are cores if 0.
+            cluster: Where the jobs are done instead; it must reach dataset and folder.
 
         Raises:
             ConfigError: If the dataset is another one, or the folder holds something else.
@@ -90,7 +100,7 @@ class Runner:
         require_dataset(suite, dataset)
         self.suite, self.dataset, self.folder = suite, dataset, RunFolder(folder)
         self.splits = Splits(dataset, suite.window_size)
-        self.num_jobs = num_jobs or os.cpu_count() or 1
+        self.num_jobs, self.cluster = num_jobs or os.cpu_count() or 1, cluster
         self.folder.start(
             RunInfo(
                 suite=suite,
@@ -164,10 +174,15 @@ class Runner:
                 wanted.setdefault(survey, False)
         kept = self.folder.measurements
         missing = [s for s, csi in wanted.items() if not is_measured(s, self.dataset, kept, csi)]
-        folders = (self.dataset.folder, kept)
-        done = run_jobs(
-            _measure_in_worker, missing, lambda s: (s, *folders, wanted[s]), self.num_jobs
-        )
+        folders = (self.dataset.folder.resolve(), kept.resolve())
+
+        def arguments(survey: Survey) -> tuple[Any, ...]:
+            return survey, *folders, wanted[survey]
+
+        if self.cluster is None:
+            done = run_jobs(_measure_in_worker, missing, arguments, self.num_jobs)
+        else:
+            done = self.cluster.run(_measure_in_worker, missing, arguments)
         progress("measure", 0, len(missing))
         for i, (_, result) in enumerate(done, start=1):
             if isinstance(result, Exception):
@@ -202,7 +217,10 @@ class Runner:
 
     def _run_cells(self, cells: Sequence[_Cell], progress: Progress) -> None:
         progress("models", 0, len(cells))
-        done = run_jobs(fit_and_predict, cells, self._arguments, self.num_jobs)
+        if self.cluster is None:
+            done = run_jobs(fit_and_predict, cells, self._data, self.num_jobs)
+        else:
+            done = self.cluster.run(fit_on_worker, cells, self._places)
         for i, (cell, result) in enumerate(done, start=1):
             if isinstance(result, Outcome):
                 self._keep(cell, result)
@@ -210,7 +228,13 @@ class Runner:
                 self.folder.write_failure(cell.task, cell.model.name, cell.seed, _reason(result))
             progress("models", i, len(cells))
 
-    def _arguments(self, cell: _Cell) -> tuple[ModelFolder, int, TaskData]:
+    def _places(self, cell: _Cell) -> tuple[Any, ...]:
+        """Tell a worker of a cluster where the data lie."""
+        folders = (self.dataset.folder.resolve(), self.folder.measurements.resolve())
+        window_size = self.suite.window_size
+        return cell.model, cell.seed, cell.task, folders, window_size, cell.needs_csi
+
+    def _data(self, cell: _Cell) -> tuple[ModelFolder, int, TaskData]:
         """Load the data here, so that no model's process opens the dataset."""
         folder = self.folder.measurements
         data = load_task(

@@ -1,14 +1,10 @@
 """What happens in a model's process: fit, predict, measure. No test position ever enters it."""
 
-import contextlib
 import json
 import operator
 import platform
-import resource
-import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +14,7 @@ from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction
 from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.task_data import TaskData
 from raymark.errors import ScoringError
-
-_CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+from raymark.peak_memory import peak_memory_bytes, reset_peak_memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +37,7 @@ def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:
         ScoringError: If the prediction has the wrong shape or holds values that are not finite, or
             the model's choices, history or diagnostics cannot be stored.
     """
-    _reset_peak_memory()
+    reset_peak_memory()
     localizer = model.create(seed)
     torch.manual_seed(seed)
     start = time.perf_counter()
@@ -56,7 +51,7 @@ def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:
         record={
             "fit_s": fitted - start,
             "predict_ms_per_point": 1e3 * (predicted - fitted) / len(data.test),
-            "peak_memory_mb": _peak_memory_mb(),
+            "peak_memory_mb": peak_memory_bytes() / 1024**2,
             **report_of(localizer),
         },
     )
@@ -130,18 +125,3 @@ def _curves(history: dict[str, list[float]]) -> dict[str, list[float]]:
 
 def _processor() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "1 CPU core"
-
-
-def _reset_peak_memory() -> None:
-    with contextlib.suppress(OSError):
-        _CLEAR_REFS.write_text("5", encoding="ascii")
-
-
-def _peak_memory_mb() -> float:
-    """Return the largest resident memory since the reset; where Linux's files lack, since start."""
-    with contextlib.suppress(OSError):
-        for line in _STATUS.read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    unit = 1024**2 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

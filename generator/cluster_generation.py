@@ -1,8 +1,8 @@
 """A dataset on a Dask cluster: every shard is a task, the driver keeps the journal.
 
 A worker is told the campaign of one scene and where the dataset lies. It loads the scene, draws the
-UEs and discovers the paths of a site by itself, once, and checks that they fit the manifest. Content
-is a function of the campaign, so that it does not matter who writes a shard, or how often.
+UEs and discovers the paths of a site by itself, once, and checks that they fit the manifest. The
+content is a function of the campaign, so that it does not matter who writes a shard, or how often.
 """
 
 import time
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raymark.campaign import Campaign, PositionsSampling, SceneChoice
-from raymark.cluster.tasks import Finished, Shared, run_tasks
+from raymark.cluster.tasks import Finished, Shared, TaskKind, run_tasks
 from raymark.errors import ClusterError, DatasetError
 from raymark.generator.finish import finish_dataset
 from raymark.generator.folder import (
@@ -118,11 +118,10 @@ def plan_on_cluster(
     jobs = dict(enumerate(_scene_campaigns(campaign)))
     done = run_tasks(
         client,
+        TaskKind(name="scene", time_limit_s=time_limit_s),
         _survey,
         jobs,
         lambda i: (jobs[i].model_dump_json(),),
-        name="scene",
-        time_limit_s=time_limit_s,
     )
     found: dict[int, tuple[tuple[SiteRecord, ...], dict[str, str]]] = {}
     for task in done:
@@ -223,11 +222,10 @@ def _run(
     jobs = (j for j in _jobs(manifest) if j.shard is None or (j.site.key, j.shard.part) not in done)
     return run_tasks(
         client,
+        TaskKind(name="shard", time_limit_s=time_limit_s),
         _do,
         jobs,
         lambda job: (shared[job.site.key], job.shard),
-        name="shard",
-        time_limit_s=time_limit_s,
     )
 
 

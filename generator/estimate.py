@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from raymark.generator.plan import Plan, SitePlan
+from raymark.peak_memory import peak_memory_bytes
 
-_NUM_PROBED = 200
+_NUM_FIRST = 200
 _BYTES_PER_LINK = 60
 _BYTES_PER_PATH = 55
 _BYTES_PER_PATH_AND_BAND = 8
@@ -21,19 +22,21 @@ class Estimate:
     Attributes:
         seconds: Tracing time on this machine.
         size_bytes: Size of the dataset.
+        memory_bytes: Memory of a process that traces one shard at a time.
         basis: What was measured.
     """
 
     seconds: float
     size_bytes: float
+    memory_bytes: int
     basis: str
 
 
-def estimate(plan: Plan) -> Estimate:
-    """Trace the first 200 UEs of every site twice and extrapolate from the second time."""
+def estimate(plan: Plan, shard_size: int) -> Estimate:
+    """Trace one shard of every site and extrapolate."""
     seconds, num_paths, num_probed = 0.0, 0.0, 0
     for site in plan.sites:
-        count = min(_NUM_PROBED, len(site.ues))
+        count = min(shard_size, len(site.ues))
         share = len(site.ues) / count
         discovery_s, trace_s, kept = _probe(plan, site, count)
         seconds += discovery_s + trace_s * share
@@ -43,6 +46,7 @@ def estimate(plan: Plan) -> Estimate:
     return Estimate(
         seconds=seconds,
         size_bytes=plan.num_links * _BYTES_PER_LINK + num_paths * per_path,
+        memory_bytes=peak_memory_bytes(),
         basis=f"measured on {num_probed} of the UEs",
     )
 
@@ -53,7 +57,7 @@ def _probe(plan: Plan, site: SitePlan, count: int) -> tuple[float, float, int]:
     started = time.perf_counter()
     search = plan.search(site)
     discovered = time.perf_counter()
-    search.trace(position, plan.campaign.bands)  # compiles the kernels
+    search.trace(position[:_NUM_FIRST], plan.campaign.bands)  # compiles the kernels
     compiled = time.perf_counter()
     paths = search.trace(position, plan.campaign.bands)
     traced = time.perf_counter()

@@ -2,8 +2,6 @@
 
 import os
 import platform
-import resource
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,13 +18,27 @@ from raymark.manifest import (
     site_hashes,
     write_manifest,
 )
+from raymark.peak_memory import peak_memory_bytes
 from raymark.shard import file_sha256, publish, read_shard, writable, write_text
 
 
 def finish_dataset(
-    folder: Path, manifest: Manifest, records: list[ShardRecord], seconds: float
+    folder: Path,
+    manifest: Manifest,
+    records: list[ShardRecord],
+    seconds: float,
+    *,
+    num_workers: int = 1,
 ) -> Manifest:
-    """Write index, card, attribution and the final manifest; then the journal may go."""
+    """Write index, card, attribution and the final manifest; then the journal may go.
+
+    Args:
+        folder: The dataset.
+        manifest: What was planned.
+        records: All shards, site by site in order.
+        seconds: Time of the run [s].
+        num_workers: Processes that traced.
+    """
     arrays = site_hashes(folder, manifest, records)
     index_sha256 = _write_index(folder, manifest, records)
     finished = manifest.model_copy(
@@ -41,7 +53,8 @@ def finish_dataset(
                 "seconds_of_last_run": round(seconds, 1),
                 "machine": platform.machine(),
                 "num_cpus": os.cpu_count() or 1,
-                "peak_memory_bytes": _peak_memory_bytes(),
+                "num_workers": num_workers,
+                "peak_memory_bytes": peak_memory_bytes(),
             },
         }
     )
@@ -119,9 +132,3 @@ def _card(manifest: Manifest) -> str:
         "Read it with `raymark.open_dataset(folder)`; every array is described in the files "
         "themselves. The whole campaign stands in `dataset.json`.\n"
     )
-
-
-def _peak_memory_bytes() -> int:
-    """Return the largest resident size of this process; Linux counts it in KiB, macOS in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

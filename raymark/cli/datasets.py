@@ -93,7 +93,7 @@ def plan(
     )
 
     made = make_plan(load_campaign(campaign))
-    cost = estimate(made)
+    cost = estimate(made, shard_size)
     bands = ", ".join(band.name for band in made.campaign.bands)
     table = Table("scene", "site", "UEs", "shards", box=None)
     for site in made.sites:
@@ -106,6 +106,7 @@ def plan(
         ("config", made.config_hash[:12]),
         ("size", f"about {cost.size_bytes / 1e6:.1f} MB"),
         ("time", f"about {duration(cost.seconds)} on this machine ({cost.basis})"),
+        ("memory", f"about {cost.memory_bytes / 1e6:.0f} MB for each process that traces"),
         *(("note", note) for note in search_notes(made.campaign)),
     ]
     for key, value in facts:

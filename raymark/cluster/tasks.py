@@ -23,10 +23,24 @@ from raymark.errors import ClusterError, RaymarkError
 
 JobT = TypeVar("JobT")
 
-MAX_FAILURES = 3
 _LEAST_WINDOW, _WINDOW_PER_THREAD = 1000, 4
 _ONE_AT_A_TIME = threading.Lock()
 """Of a worker with several threads one computes: the ray tracer's state is that of its process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskKind:
+    """What tasks of one kind have in common.
+
+    Attributes:
+        name: What the dashboard calls them.
+        time_limit_s: Longest time of one call [s]; then its worker ends itself.
+        max_failures: How often a job may fail.
+    """
+
+    name: str
+    time_limit_s: float
+    max_failures: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,38 +111,38 @@ class _Pending(Generic[JobT]):
 
 def run_tasks(
     client: Client,
+    kind: TaskKind,
     function: Callable[..., Any],
     jobs: Iterable[JobT],
     arguments: Callable[[JobT], tuple[Any, ...]],
-    *,
-    name: str,
-    time_limit_s: float,
 ) -> Iterator[Finished[JobT]]:
     """Call `function` for every job on the workers, and yield each job when it is done.
 
-    A job fails if the function raises, or if Dask gives it up because its workers died; after three
-    failures it is yielded with its error, and the rest goes on. After an error the next attempt
-    goes to another worker, if there is one. A worker whose task exceeds its time ends itself.
+    A job fails if the function raises, or if Dask gives it up because its workers died; when it has
+    failed as often as is allowed, it is yielded with its error, and the rest goes on. After an
+    error the next attempt goes to another worker, if there is one.
 
     Args:
         client: Client of the cluster.
+        kind: Name and limits of the tasks.
         function: What to call; a name of a module. Its results may be computed several times.
         jobs: What to call it for, taken up as workers become free.
         arguments: Makes the arguments of a job, which are sent; a `Shared` one is sent once.
-        name: What the dashboard calls the tasks.
-        time_limit_s: Longest time of one call [s].
 
     Raises:
         ClusterError: If the scheduler is lost.
     """
-    run = _Run(client, function, name, time_limit_s)
+    run = _Run(client, kind, function)
     waiting = iter(jobs)
     done = as_completed(raise_errors=False)
     for job in islice(waiting, _window(client)):
         done.add(run.submit(_Pending(finished=Finished(job=job), arguments=arguments(job))))
     for future in done:
         pending = run.take(future)
-        if pending.finished.error is not None and len(pending.finished.attempts) < MAX_FAILURES:
+        if (
+            pending.finished.error is not None
+            and len(pending.finished.attempts) < kind.max_failures
+        ):
             done.add(run.submit(pending))
             continue
         yield pending.finished
@@ -139,25 +153,22 @@ def run_tasks(
 class _Run:
     """The futures of one call of `run_tasks`."""
 
-    def __init__(
-        self, client: Client, function: Callable[..., Any], name: str, time_limit_s: float
-    ) -> None:
-        self._client, self._function, self._name = client, function, name
-        self._time_limit_s = time_limit_s
+    def __init__(self, client: Client, kind: TaskKind, function: Callable[..., Any]) -> None:
+        self._client, self._kind, self._function = client, kind, function
         self._pending: dict[str, _Pending[Any]] = {}
         self._shared: dict[str, Future] = {}
         self._token, self._number = os.urandom(4).hex(), 0
 
     def submit(self, pending: _Pending[Any]) -> Future:
         self._number += 1
-        key = f"{self._name}-{self._token}-{self._number}"
+        key = f"{self._kind.name}-{self._token}-{self._number}"
         self._pending[key] = pending
         found = [x if not isinstance(x, Shared) else self._share(x) for x in pending.arguments]
         others = self._others(pending.refused)
         return self._client.submit(
             _call,
             self._function,
-            self._time_limit_s,
+            self._kind.time_limit_s,
             *found,
             key=key,
             pure=False,
@@ -184,7 +195,7 @@ class _Run:
             if isinstance(error, KilledWorker):
                 text = (
                     f"its workers died {error.allowed_failures + 1} times: killed, out of memory, "
-                    f"or beyond the time limit of {self._time_limit_s:g} s"
+                    f"or beyond the time limit of {self._kind.time_limit_s:g} s"
                 )
                 return None, Attempt(place=str(error.last_worker), error=text), None
             return None, Attempt(place="unknown", error=f"{type(error).__name__}: {error}"), None
@@ -195,7 +206,7 @@ class _Run:
 
     def _share(self, shared: Shared) -> Future:
         if shared.key not in self._shared:
-            key = f"{self._name}-shared-{self._token}-{shared.key}"
+            key = f"{self._kind.name}-shared-{self._token}-{shared.key}"
             self._shared[shared.key] = self._client.submit(_identity, shared, key=key)
         return self._shared[shared.key]
 
