@@ -17,6 +17,7 @@ from raymark.cluster.tasks import Finished, Shared, TaskKind, run_tasks
 from raymark.errors import ClusterError, DatasetError
 from raymark.generator.finish import finish_dataset
 from raymark.generator.folder import (
+    LOGS_NAME,
     changed_software,
     finished_shards,
     locked,
@@ -186,7 +187,13 @@ def generate_on_cluster(
             return ClusterReport(manifest=manifest, failures=tuple(failures))
         manifest = manifest.model_copy(update={"completeness": _in_order(manifest, completeness)})
         ordered = [records[job.site.key, job.shard.part] for job in _jobs(manifest) if job.shard]
-        finished = finish_dataset(folder, manifest, ordered, time.monotonic() - started)
+        finished = finish_dataset(
+            folder,
+            manifest,
+            ordered,
+            time.monotonic() - started,
+            num_workers=len(client.nthreads()),
+        )
         return ClusterReport(manifest=finished, failures=())
 
 
@@ -270,7 +277,7 @@ def _write_log(folder: Path, task: Finished[_Job]) -> None:
         took = "" if attempt.seconds is None else f", {attempt.seconds:.1f} s"
         outcome = attempt.error or "done"
         lines.append(f"attempt {number} on {attempt.place}{took}: {outcome}\n{attempt.details}")
-    write_text(folder / "logs" / f"{task.job.name}.log", "".join(lines))
+    write_text(folder / LOGS_NAME / f"{task.job.name}.log", "".join(lines))
 
 
 def _survey(campaign_json: str) -> tuple[tuple[SiteRecord, ...], dict[str, str]]:

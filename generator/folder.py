@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +28,7 @@ from raymark.manifest import (
 from raymark.schema import SCHEMA_VERSION, check_path_physics
 from raymark.shard import file_sha256, writable, write_shard
 
+LOGS_NAME = "logs"
 _SOFTWARE = ("raymark", "sionna-rt", "mitsuba", "drjit", "numpy", "h5py")
 
 
@@ -195,5 +197,6 @@ def _clear(folder: Path, manifest: Manifest) -> None:
         for record in [*manifest.shards, *read_journal(folder)]:
             for kind in ("paths", "detail"):
                 (folder / record.file(kind)).unlink(missing_ok=True)
+        shutil.rmtree(folder / LOGS_NAME, ignore_errors=True)
         for name in (INDEX_NAME, JOURNAL_NAME, "CARD.md", "ATTRIBUTION"):
             (folder / name).unlink(missing_ok=True)

@@ -139,13 +139,11 @@ def run_tasks(
         done.add(run.submit(_Pending(finished=Finished(job=job), arguments=arguments(job))))
     for future in done:
         pending = run.take(future)
-        if (
-            pending.finished.error is not None
-            and len(pending.finished.attempts) < kind.max_failures
-        ):
+        finished = pending.finished
+        if finished.error is not None and len(finished.attempts) < kind.max_failures:
             done.add(run.submit(pending))
             continue
-        yield pending.finished
+        yield finished
         for job in islice(waiting, 1):
             done.add(run.submit(_Pending(finished=Finished(job=job), arguments=arguments(job))))
 
