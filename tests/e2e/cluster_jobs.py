@@ -1,0 +1,57 @@
+"""What the tests of clusters have workers do; a module of its own, for workers to import."""
+
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+
+
+class UnsendableError(Exception):
+    """Cannot be pickled."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = open(os.devnull)  # noqa: PTH123, SIM115 - any object that cannot be sent
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def raise_for(number: int) -> int:
+    if number == 3:
+        raise UnsendableError("three is refused")
+    return number
+
+
+def first_time(marker: Path) -> bool:
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def die_once(marker: Path | None) -> str:
+    if marker is not None and first_time(marker):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+def die(number: int) -> int:
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def hang_once(marker: Path | None) -> str:
+    if marker is not None and first_time(marker):
+        # Holds the interpreter's lock, as native code may: no thread of Python can stop it.
+        ctypes.PyDLL(None).sleep(1000)
+    return "back"
+
+
+def worker_of(value: str) -> tuple[int, str]:
+    time.sleep(0.05)
+    return os.getpid(), value

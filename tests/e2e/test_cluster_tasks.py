@@ -1,0 +1,113 @@
+"""Tasks on real workers: failures, deaths and hangs, and what becomes of the rest."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit it
+
+from cluster_jobs import (
+    die,
+    die_once,
+    double,
+    hang_once,
+    raise_for,
+    worker_of,
+)
+from distributed import Client, LocalCluster
+
+from raymark.cluster.tasks import Finished, Shared, TaskKind, run_tasks
+
+KIND = TaskKind(name="test", time_limit_s=60.0)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+        ) as cluster,
+        Client(cluster) as connected,
+    ):
+        yield connected
+
+
+def run(client: Client, function: Any, jobs: Any, kind: TaskKind = KIND) -> dict[Any, Finished]:
+    return {x.job: x for x in run_tasks(client, kind, function, jobs, lambda job: (job,))}
+
+
+@pytest.mark.slow
+def test_all_results_come_back_when_there_are_more_jobs_than_the_window_holds(
+    client: Client,
+) -> None:
+    taken = []
+    jobs = (taken.append(i) or i for i in range(2500))
+    found = run_tasks(client, KIND, double, jobs, lambda job: (job,))
+
+    first = next(found)
+    assert len(taken) < 2500  # the rest waits here, not in the scheduler
+    rest = list(found)
+
+    assert sorted(x.result for x in [first, *rest]) == [2 * i for i in range(2500)]
+    assert all(len(x.attempts) == 1 and x.error is None for x in rest)
+
+
+@pytest.mark.slow
+def test_job_is_recorded_after_three_attempts_when_it_raises(client: Client) -> None:
+    found = run(client, raise_for, range(20))
+
+    assert [x.job for x in found.values() if x.error] == [3]
+    assert found[3].error == "UnsendableError: three is refused"
+    assert "raise UnsendableError" in found[3].attempts[0].details
+    first, second, third = (attempt.place for attempt in found[3].attempts)
+    assert first != second  # after an error another worker tries
+    assert third in (first, second)
+
+
+@pytest.mark.slow
+def test_job_finishes_when_its_worker_is_killed_once(client: Client, tmp_path: Path) -> None:
+    jobs = [None, tmp_path / "killed", None, None]
+    found = list(run_tasks(client, KIND, die_once, jobs, lambda job: (job,)))
+    assert [x.result for x in found] == ["alive"] * 4
+    assert (tmp_path / "killed").exists()
+
+
+@pytest.mark.slow
+def test_rest_finishes_when_one_job_kills_every_worker(client: Client) -> None:
+    kind = TaskKind(name="test", time_limit_s=60.0, max_failures=1)
+    found = run(client, die, range(6), kind)
+
+    assert [x.job for x in found.values() if x.error] == [1]
+    assert found[1].error is not None
+    assert "its workers died 4 times" in found[1].error
+    assert all(x.result == x.job for x in found.values() if x.job != 1)
+
+
+@pytest.mark.slow
+def test_job_finishes_elsewhere_when_native_code_hangs(client: Client, tmp_path: Path) -> None:
+    kind = TaskKind(name="test", time_limit_s=3.0)
+    jobs = [tmp_path / "hung", None]
+    started = time.monotonic()
+
+    found = list(run_tasks(client, kind, hang_once, jobs, lambda job: (job,)))
+
+    assert [x.result for x in found] == ["back", "back"]
+    assert (tmp_path / "hung").exists()
+    assert time.monotonic() - started < 100  # of a thousand
+
+
+@pytest.mark.slow
+def test_jobs_of_a_shared_value_go_where_it_is_when_there_are_many_values(client: Client) -> None:
+    values = {name: Shared(key=name, value=name) for name in "abcdefghij"}
+    jobs = [(name, i) for name in values for i in range(10)]
+
+    found = list(run_tasks(client, KIND, worker_of, jobs, lambda job: (values[job[0]],)))
+
+    assert all(x.result[1] == x.job[0] for x in found)
+    pairs = {x.result for x in found}
+    assert len(pairs) < 16  # 10 if nothing moved, 20 if all values were wanted everywhere
