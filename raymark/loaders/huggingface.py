@@ -7,7 +7,7 @@ import numpy as np
 
 from raymark.loaders.arrays import DEFAULT_LIMIT_BYTES, batches_in_order, require_fit
 from raymark.loaders.choice import LinkChoice, open_links
-from raymark.loaders.extras import import_extra
+from raymark.extras import import_extra
 from raymark.loaders.samples import LinkSamples
 
 if TYPE_CHECKING:

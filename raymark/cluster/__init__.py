@@ -1,0 +1,38 @@
+"""Where work runs that is spread over processes and machines: which workers, started and checked.
+
+Dask is imported inside functions only: without `--cluster` it need not be installed.
+"""
+
+from raymark.cluster.description import (
+    FORMS,
+    ClusterDescription,
+    JobQueue,
+    Kubernetes,
+    LocalCluster,
+    Scheduler,
+    example_names,
+    example_text,
+    read_cluster,
+    read_cluster_file,
+)
+from raymark.cluster.jobs import job_script
+from raymark.cluster.pods import worker_spec
+from raymark.cluster.starting import num_workers, open_cluster, wait_for_workers
+
+__all__ = [
+    "FORMS",
+    "ClusterDescription",
+    "JobQueue",
+    "Kubernetes",
+    "LocalCluster",
+    "Scheduler",
+    "example_names",
+    "example_text",
+    "job_script",
+    "num_workers",
+    "open_cluster",
+    "read_cluster",
+    "read_cluster_file",
+    "wait_for_workers",
+    "worker_spec",
+]
