@@ -3,6 +3,13 @@
 Dask is imported inside functions only: without `--cluster` it need not be installed.
 """
 
+from raymark.cluster.checks import (
+    WorkerReport,
+    examine_workers,
+    list_workers,
+    require_workers,
+    software,
+)
 from raymark.cluster.description import (
     FORMS,
     ClusterDescription,
@@ -17,6 +24,7 @@ from raymark.cluster.description import (
 )
 from raymark.cluster.jobs import job_script
 from raymark.cluster.pods import worker_spec
+from raymark.cluster.processes import gpus_of_workers, memory_of_each
 from raymark.cluster.starting import num_workers, open_cluster, wait_for_workers
 
 __all__ = [
@@ -26,13 +34,20 @@ __all__ = [
     "Kubernetes",
     "LocalCluster",
     "Scheduler",
+    "WorkerReport",
+    "examine_workers",
     "example_names",
     "example_text",
+    "gpus_of_workers",
     "job_script",
+    "list_workers",
+    "memory_of_each",
     "num_workers",
     "open_cluster",
     "read_cluster",
     "read_cluster_file",
+    "require_workers",
+    "software",
     "wait_for_workers",
     "worker_spec",
 ]

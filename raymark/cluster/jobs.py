@@ -6,7 +6,7 @@ import shutil
 from typing import Any
 
 from raymark.cluster.description import JobQueue
-from raymark.cluster.settings import import_dask, worker_environment
+from raymark.cluster.settings import import_dask, reason_of, worker_environment
 from raymark.config import nearest
 from raymark.errors import ConfigError
 
@@ -22,10 +22,8 @@ def job_script(description: JobQueue) -> str:
         ConfigError: If dask-jobqueue is missing, or if an option is unknown to it.
     """
     options = checked_options(description)
-    arguments = {k: v for k, v in options.items() if k not in _cluster_parameters(description)}
-    for name in ("interface", "protocol", "config_name"):  # meant for scheduler and workers
-        if name in options:
-            arguments[name] = options[name]
+    of_scheduler = _cluster_parameters() - {"interface", "protocol", "config_name"}  # of both
+    arguments = {k: v for k, v in options.items() if k not in of_scheduler}
     job = _cluster_class(description).job_cls
     try:
         return str(job(_UNKNOWN_ADDRESS, name="raymark-0", **arguments).job_script())
@@ -62,7 +60,7 @@ def checked_options(description: JobQueue) -> dict[str, Any]:
         ConfigError: If dask-jobqueue is missing, or if it has no option of a name (the nearest is
             offered).
     """
-    known = _cluster_parameters(description) | _job_parameters(description)
+    known = _cluster_parameters() | _job_parameters(description)
     for name in description.options:
         if name not in known:
             raise ConfigError(
@@ -104,7 +102,7 @@ def _cluster_class(description: JobQueue) -> Any:
     return getattr(import_dask("dask_jobqueue"), _CLASSES[description.kind])
 
 
-def _cluster_parameters(description: JobQueue) -> set[str]:
+def _cluster_parameters() -> set[str]:
     """Return what the cluster takes for itself, beside what it hands on to every job."""
     core = import_dask("dask_jobqueue.core")
     return _named_parameters(core.JobQueueCluster.__init__)
@@ -124,7 +122,7 @@ def _named_parameters(function: Any) -> set[str]:
 
 
 def _cannot_make(description: JobQueue, error: Exception) -> ConfigError:
-    reason = " ".join(str(error).split()) or type(error).__name__
     return ConfigError(
-        f"{_CLASSES[description.kind]} of dask-jobqueue refuses this description: {reason}"
+        f"{_CLASSES[description.kind]} of dask-jobqueue refuses this description: "
+        f"{reason_of(error)}"
     )

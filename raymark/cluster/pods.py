@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from raymark.cluster.description import Kubernetes
-from raymark.cluster.settings import import_dask, worker_environment
+from raymark.cluster.settings import import_dask, reason_of, worker_environment
 from raymark.config import nearest
 from raymark.errors import ConfigError
 
@@ -56,10 +56,9 @@ def start_pods(description: Kubernetes) -> Any:
             **{"quiet": True} | options,
         )
     except Exception as error:  # of kr8s, httpx, kubernetes: no common base
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
-            f"Kubernetes did not start cluster '{description.name}' ({reason}); check that "
-            "`kubectl get pods` works here and that the Dask operator is installed"
+            f"Kubernetes did not start cluster '{description.name}' ({reason_of(error)}); check "
+            "that `kubectl get pods` works here and that the Dask operator is installed"
         ) from error
 
 

@@ -79,3 +79,9 @@ def dask_configured() -> Iterator[None]:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what went wrong in one line; Dask hides it behind errors of its own."""
+    cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
+    return " ".join(str(cause).split()) or type(cause).__name__

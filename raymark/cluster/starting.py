@@ -2,10 +2,7 @@
 
 import contextlib
 import math
-import os
-import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,14 +16,13 @@ from raymark.cluster.description import (
 )
 from raymark.cluster.jobs import start_jobs
 from raymark.cluster.pods import start_pods
-from raymark.cluster.settings import dask_configured, import_dask, worker_environment
+from raymark.cluster.processes import start_processes
+from raymark.cluster.settings import dask_configured, import_dask, reason_of
 from raymark.errors import ConfigError
 
 _CONNECT_TIMEOUT_S = 8.0
 _LOCAL_START_TIMEOUT_S = 120.0
-_LEAST_MEMORY_BYTES = 500_000_000
 _REPORT_EVERY_S = 60.0
-_LOOPBACK = "127.0.0.1"
 
 
 @contextlib.contextmanager
@@ -105,91 +101,10 @@ def num_workers(client: Any) -> int:
 
 def _start(description: LocalCluster | JobQueue | Kubernetes) -> Any:
     if isinstance(description, LocalCluster):
-        return _start_processes(description)
+        return start_processes(description)
     if isinstance(description, JobQueue):
         return start_jobs(description)
     return start_pods(description)
-
-
-def _start_processes(description: LocalCluster) -> Any:
-    distributed = import_dask()
-    memory_bytes = _memory_of_each(description)
-    gpus = _gpus(description)
-    # One nanny each, which starts its worker again when it dies. LocalCluster does the same, but
-    # cannot give every worker a GPU of its own.
-    workers = {
-        index: {
-            "cls": distributed.Nanny,
-            "options": {
-                "host": _LOOPBACK,
-                "nthreads": 1,
-                "memory_limit": memory_bytes,
-                "dashboard": False,
-                "silence_logs": "CRITICAL",
-                "preload": ["raymark.cluster.interrupts"],
-                "env": worker_environment(gpu),
-            },
-        }
-        for index, gpu in enumerate(gpus)
-    }
-    options = {"host": _LOOPBACK, "dashboard": True, "dashboard_address": f"{_LOOPBACK}:0"}
-    try:
-        return distributed.SpecCluster(
-            workers=workers,
-            scheduler={"cls": distributed.Scheduler, "options": options},
-            silence_logs="CRITICAL",
-            name=f"raymark-{os.getpid()}",
-        )
-    except (OSError, RuntimeError) as error:
-        raise ConfigError(
-            f"{_name(description)} did not start: {_reason(error)}; try fewer workers"
-        ) from error
-
-
-def _memory_of_each(description: LocalCluster) -> int:
-    """Return the memory of each worker [byte]; more than there is, or next to none, is refused."""
-    total = int(import_dask("distributed.system").MEMORY_LIMIT)
-    count, given_gb = description.num_workers, description.memory_per_worker_gb
-    share = total // count
-    if given_gb is not None and round(given_gb * 1e9) > share:
-        raise ConfigError(
-            f"{count} workers of {given_gb:g} GB need {count * given_gb:g} GB, and this machine "
-            f"has {total / 1e9:.1f} GB; lower num_workers or memory_per_worker_gb"
-        )
-    if share < _LEAST_MEMORY_BYTES:
-        raise ConfigError(
-            f"{count} workers share {total / 1e9:.1f} GB of memory, {share / 1e9:.2f} GB each, and "
-            f"need 0.5 GB at least; this machine can hold {total // _LEAST_MEMORY_BYTES}"
-        )
-    return share if given_gb is None else round(given_gb * 1e9)
-
-
-def _gpus(description: LocalCluster) -> list[str]:
-    """Return what each worker sees as CUDA_VISIBLE_DEVICES: one GPU of its own, or none."""
-    count = description.num_workers
-    if not description.gpus_per_worker:
-        return [""] * count
-    there = _gpu_names()
-    if len(there) < count:
-        raise ConfigError(
-            f"{count} workers with a GPU each need {count} GPUs, and this machine shows "
-            f"{len(there)}; lower num_workers, or set gpus_per_worker: 0"
-        )
-    return there[:count]
-
-
-def _gpu_names() -> list[str]:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip()]
-    command = shutil.which("nvidia-smi")
-    if command is None:
-        return []
-    found = subprocess.run(  # noqa: S603 - a full path, no input
-        [command, "--list-gpus"], capture_output=True, text=True, check=False, timeout=30
-    )
-    lines = found.stdout.splitlines() if found.returncode == 0 else []
-    return [str(index) for index, line in enumerate(lines) if line.startswith("GPU ")]
 
 
 def _connect(description: Scheduler) -> Any:
@@ -200,7 +115,7 @@ def _connect(description: Scheduler) -> Any:
             pass
     except OSError as error:
         raise ConfigError(
-            f"nobody answers at {address} ({_reason(error)}); start one there with "
+            f"nobody answers at {address} ({reason_of(error)}); start one there with "
             "`dask scheduler`, or write the address that it prints"
         ) from error
     distributed = import_dask()
@@ -214,7 +129,7 @@ def _connect(description: Scheduler) -> Any:
     except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(
             f"what answers at {address} is no Dask scheduler that can be used from here "
-            f"({_reason(error)}); check the port, tcp or tls, and that both sides run the same Dask"
+            f"({reason_of(error)}); check the port, tcp or tls, and the versions of Dask"
         ) from error
 
 
@@ -259,8 +174,3 @@ def _next_step(description: ClusterDescription) -> str:
     if isinstance(description, LocalCluster):
         return "try fewer workers"
     return "look at the queue, or at the logs of its jobs"
-
-
-def _reason(error: BaseException) -> str:
-    cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
-    return " ".join(str(cause).split()) or type(cause).__name__
