@@ -8,6 +8,7 @@ import typer
 
 from raymark.cli.bench import app as bench_app
 from raymark.cli.bench import run_and_show
+from raymark.cli.cluster import app as cluster_app
 from raymark.cli.datasets import app as datasets_app
 from raymark.cli.datasets import draw_figures, make_dataset, print_summary
 from raymark.cli.interop import app as deepmimo_app
@@ -91,4 +92,5 @@ app.add_typer(scenes_app, name="scenes")
 app.add_typer(models_app)
 app.add_typer(bench_app, name="bench")
 app.add_typer(release_app, name="release")
+app.add_typer(cluster_app, name="cluster")
 app.add_typer(deepmimo_app, name="deepmimo")

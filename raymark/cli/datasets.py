@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
-from raymark.cli.options import INTERRUPTED, Overwrite, Seed
+from raymark.cli.cluster import examine_cluster, findings_table
+from raymark.cli.options import INTERRUPTED, Cluster, Overwrite, Seed
 from raymark.console import cell, deferred_interrupt, duration, err, print_error, progress_bar
 from raymark.console import out as console_out
 from raymark.errors import ConfigError
@@ -27,16 +27,15 @@ ShardSize = Annotated[int, typer.Option(min=1, help="UEs per file; the content s
 
 
 @app.command()
-def doctor() -> None:
-    """Report whether this machine can make datasets; exit code 1 if not."""
+def doctor(cluster: Cluster = None) -> None:
+    """Report whether this machine, or every worker, can make datasets; exit code 1 if not."""
     from raymark.generator.doctor import examine  # noqa: PLC0415
 
+    if cluster is not None:
+        examine_cluster(cluster, examine)
+        return
     findings = examine(Path.cwd())
-    table = Table(box=None, show_header=False, padding=(0, 1))
-    for finding in findings:
-        mark = "[green]ok[/]" if finding.is_good else "[red]FAIL[/]"
-        table.add_row(mark, finding.subject, Text(finding.text))
-    console_out.print(table)
+    console_out.print(findings_table(findings))
     if not all(finding.is_good for finding in findings):
         raise typer.Exit(1)
 

@@ -1,1 +1,53 @@
-"""Work on a Dask cluster; imported only where one is asked for."""
+"""Where work runs that is spread over processes and machines: which workers, started and checked.
+
+Dask is imported inside functions only: without `--cluster` it need not be installed.
+"""
+
+from raymark.cluster.checks import (
+    WorkerReport,
+    examine_workers,
+    list_workers,
+    require_workers,
+    software,
+)
+from raymark.cluster.description import (
+    FORMS,
+    ClusterDescription,
+    JobQueue,
+    Kubernetes,
+    LocalCluster,
+    Scheduler,
+    example_names,
+    example_text,
+    read_cluster,
+    read_cluster_file,
+)
+from raymark.cluster.jobs import job_script
+from raymark.cluster.pods import worker_spec
+from raymark.cluster.processes import gpus_of_workers, memory_of_each
+from raymark.cluster.starting import num_workers, open_cluster, wait_for_workers
+
+__all__ = [
+    "FORMS",
+    "ClusterDescription",
+    "JobQueue",
+    "Kubernetes",
+    "LocalCluster",
+    "Scheduler",
+    "WorkerReport",
+    "examine_workers",
+    "example_names",
+    "example_text",
+    "gpus_of_workers",
+    "job_script",
+    "list_workers",
+    "memory_of_each",
+    "num_workers",
+    "open_cluster",
+    "read_cluster",
+    "read_cluster_file",
+    "require_workers",
+    "software",
+    "wait_for_workers",
+    "worker_spec",
+]

@@ -134,7 +134,7 @@ def run_tasks(
     """
     run = _Run(client, kind, function)
     waiting = iter(jobs)
-    done = as_completed(raise_errors=False)
+    done = as_completed(loop=client.loop, raise_errors=False)
     for job in islice(waiting, _window(client)):
         done.add(run.submit(_Pending(finished=Finished(job=job), arguments=arguments(job))))
     for future in done:

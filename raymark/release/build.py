@@ -11,7 +11,7 @@ from raymark.campaign import ImportedSampling
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.errors import ConfigError, DatasetError
-from raymark.loaders.extras import import_extra
+from raymark.extras import import_extra
 from raymark.manifest import INDEX_NAME, kept_kinds, write_manifest
 from raymark.materialization import materialize
 from raymark.plots import HeightMap

@@ -1,0 +1,122 @@
+"""Commands about the workers that `--cluster` spreads work over."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from raymark.cluster.description import FORMS
+from raymark.console import err, out
+
+app = typer.Typer(help="Describe the workers of --cluster, and check them.", no_args_is_help=True)
+
+
+@app.command()
+def examples() -> None:
+    """List the descriptions that ship with raymark."""
+    from raymark.cluster import example_names, example_text  # noqa: PLC0415
+
+    table = Table("example", "workers", box=None)
+    for name in example_names():
+        table.add_row(name, example_text(name).partition("\n")[0].removeprefix("# "))
+    out.print(table)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="Name of an example")]) -> None:
+    """Print an example as YAML, to be saved and edited."""
+    from raymark.cluster import example_text  # noqa: PLC0415
+
+    typer.echo(example_text(name), nl=False)
+
+
+@app.command()
+def check(cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help=FORMS)]) -> None:
+    """Check a description and show what it asks for; no worker is started."""
+    from raymark.cluster import JobQueue, Kubernetes, Scheduler, read_cluster  # noqa: PLC0415
+
+    description = read_cluster(cluster)
+    if isinstance(description, Scheduler):
+        _print_workers(description)
+    elif isinstance(description, JobQueue):
+        from raymark.cluster import job_script  # noqa: PLC0415
+
+        typer.echo(job_script(description).rstrip())
+        err.print(f"{description.num_workers} such jobs; nothing was submitted")
+    elif isinstance(description, Kubernetes):
+        import yaml  # noqa: PLC0415
+
+        from raymark.cluster import worker_spec  # noqa: PLC0415
+
+        typer.echo(yaml.safe_dump(worker_spec(description), sort_keys=False).rstrip())
+        err.print("nothing was created")
+    else:
+        from raymark.cluster import gpus_of_workers, memory_of_each  # noqa: PLC0415
+
+        memory_bytes, gpus = memory_of_each(description), gpus_of_workers(description)
+        seen = f"GPUs {', '.join(gpus)}" if all(gpus) else "no GPU"
+        out.print(
+            f"{description.num_workers} worker processes of {memory_bytes / 1e9:.1f} GB and one "
+            f"thread each, with {seen}; none was started"
+        )
+
+
+def examine_cluster(text: str, examine: Callable[[Path], Sequence[Any]]) -> None:
+    """Start or reach a cluster and print what every worker finds; exit code 1 if one is unfit."""
+    from raymark.cluster import (  # noqa: PLC0415
+        examine_workers,
+        open_cluster,
+        read_cluster,
+        wait_for_workers,
+    )
+
+    description = read_cluster(text)
+    with open_cluster(description) as client:
+        wait_for_workers(client, description, report=err.print)
+        err.print("Every worker examines itself (the first time compiles kernels) ...")
+        reports = examine_workers(client, examine)
+    for report in reports:
+        out.print(Text(_title(report), style="bold"), soft_wrap=True)
+        out.print(findings_table(report.findings))
+    good = sum(report.is_good for report in reports)
+    out.print(f"{good} of {len(reports)} workers can make datasets")
+    if good < len(reports):
+        raise typer.Exit(1)
+
+
+def findings_table(findings: Sequence[Any]) -> Table:
+    """Return what was found as a table of marks, subjects and texts."""
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.is_good else "[red]FAIL[/]"
+        table.add_row(mark, finding.subject, Text(finding.text))
+    return table
+
+
+def _print_workers(description: Any) -> None:
+    from raymark.cluster import list_workers, open_cluster, require_workers  # noqa: PLC0415
+
+    with open_cluster(description) as client:
+        reports = list_workers(client)
+        table = Table("worker", "host", "pid", "threads", "memory", box=None)
+        for report in reports:
+            table.add_row(
+                report.address,
+                report.host,
+                str(report.pid),
+                str(report.num_threads),
+                f"{report.memory_bytes / 1e9:.1f} GB",
+            )
+        out.print(table if reports else f"{description.address} has no workers yet")
+        if reports:
+            for warning in require_workers(client):
+                err.print(warning)
+            out.print("all have the same software as this process")
+
+
+def _title(report: Any) -> str:
+    memory = f"{report.memory_bytes / 1e9:.1f} GB"
+    return f"{report.host}, process {report.pid}, {memory}, {report.address}"

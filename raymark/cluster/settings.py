@@ -1,0 +1,87 @@
+"""How Dask and the libraries below it behave: one thread, nothing spilled, a quiet terminal."""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from raymark.extras import import_extra
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What numerical libraries read when they are loaded; 1 in every worker."""
+
+_WORKER_TTL = "60s"
+"""A worker that the scheduler has not heard from for so long is taken for dead."""
+
+_MEMORY = {"target": False, "spill": False, "pause": False, "terminate": 0.95}
+"""Fractions of a worker's memory: it is ended by its nanny near its limit, and never spills."""
+
+_TICK_LIMIT = "1h"
+"""Tasks hold the interpreter for seconds on purpose; Dask need not warn of each."""
+
+
+def import_dask(module: str = "distributed") -> Any:
+    """Import a module of Dask.
+
+    Raises:
+        ConfigError: If it is not installed; the extra that adds it is named.
+    """
+    package = module.partition(".")[0]
+    name, extra = {
+        "dask_jobqueue": ("dask-jobqueue", "jobqueue"),
+        "dask_kubernetes": ("dask-kubernetes", "kubernetes"),
+    }.get(package, ("Dask's `distributed`", "cluster"))
+    return import_extra(module, name=name, extra=extra)
+
+
+def dask_settings() -> dict[str, Any]:
+    """Return what raymark sets in Dask's configuration, by dotted key."""
+    return {
+        "distributed.scheduler.worker-ttl": _WORKER_TTL,
+        "distributed.admin.tick.limit": _TICK_LIMIT,
+        **{f"distributed.worker.memory.{key}": value for key, value in _MEMORY.items()},
+        **{f"distributed.nanny.pre-spawn-environ.{name}": 1 for name in THREAD_VARIABLES},
+    }
+
+
+def worker_environment(gpu: str | None = None) -> dict[str, str]:
+    """Return the environment variables of a worker that another program starts.
+
+    Args:
+        gpu: GPU that a worker sees, as CUDA_VISIBLE_DEVICES names it; empty for none at all, None
+            to leave the choice to the queue.
+    """
+    variables = dict.fromkeys(THREAD_VARIABLES, "1")
+    for key, value in dask_settings().items():
+        if not key.startswith("distributed.nanny"):
+            variables[f"DASK_{key.replace('.', '__').replace('-', '_').upper()}"] = str(value)
+    return variables if gpu is None else variables | {"CUDA_VISIBLE_DEVICES": gpu}
+
+
+@contextlib.contextmanager
+def dask_configured() -> Iterator[None]:
+    """Hold the settings, and silence on the terminal, while a cluster is open."""
+    distributed = import_dask()
+    dask = import_dask("dask")
+    names = ("MALLOC_TRIM_THRESHOLD_", "PYTHONHASHSEED", *THREAD_VARIABLES)
+    before = {name: os.environ.get(name) for name in names}  # nannies here change them
+    silence = import_dask("distributed.utils").silence_logging_cmgr
+    with dask.config.set(dask_settings()), silence("CRITICAL"), warnings.catch_warnings():
+        # A mismatch is raised as one sentence (`check_scheduler`), not warned of as a table.
+        mismatch = distributed.versions.VersionMismatchWarning
+        warnings.filterwarnings("ignore", category=mismatch)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what went wrong in one line; Dask hides it behind errors of its own."""
+    cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
+    return " ".join(str(cause).split()) or type(cause).__name__
