@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from raymark.errors import ConfigError
-from raymark.loaders.extras import import_extra
+from raymark.extras import import_extra
 
 if TYPE_CHECKING:
     import tensorflow as tf

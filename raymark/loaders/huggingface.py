@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from raymark.extras import import_extra
 from raymark.loaders.arrays import DEFAULT_LIMIT_BYTES, batches_in_order, require_fit
 from raymark.loaders.choice import LinkChoice, open_links
-from raymark.loaders.extras import import_extra
 from raymark.loaders.samples import LinkSamples
 
 if TYPE_CHECKING:

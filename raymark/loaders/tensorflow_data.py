@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from raymark.errors import ConfigError
+from raymark.extras import import_extra
 from raymark.loaders.choice import LinkChoice, open_links
-from raymark.loaders.extras import import_extra
 from raymark.loaders.order import LinkOrder
 
 if TYPE_CHECKING:

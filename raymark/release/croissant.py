@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from raymark.dataset import Dataset
-from raymark.loaders.extras import import_extra
+from raymark.extras import import_extra
 from raymark.manifest import INDEX_NAME
 from raymark.release import statements
 from raymark.release.benchmark_files import SPLITS_FOLDER
