@@ -14,7 +14,7 @@ from pathlib import Path
 from raymark.errors import DatasetError
 
 _PARTIAL = re.compile(r"\.(?P<host>\w+)-(?P<pid>\d+)-[0-9a-f]{8}\.partial$", re.ASCII)
-_COLLAPSED = re.compile(r"[a-z][a-z0-9+.-]+:")
+_COLLAPSED = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")
 _ABANDONED_S = 86_400.0
 """Age at which a temporary file of another machine, whose processes nobody can ask, is stale."""
 
@@ -86,7 +86,7 @@ def writable(path: Path) -> Iterator[None]:
     Raises:
         DatasetError: If something cannot be written, or the path is a URL that was taken for one.
     """
-    if not path.is_absolute() and _COLLAPSED.fullmatch((*path.parts, "")[0]):
+    if _COLLAPSED.match(str(path)):
         url = str(path).replace(":/", "://", 1)
         raise DatasetError(f"{url} is no local folder, and this is written to local folders only")
     try:
