@@ -19,7 +19,7 @@ from raymark.benchmark.task_data import (
 )
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError, DatasetError
-from raymark.shard import publish, writable
+from raymark.storage import writing
 
 _CSI_ROWS = 256
 
@@ -52,14 +52,12 @@ def export_task(  # noqa: PLR0913 - the choices of the command line
     if path.exists() and not overwrite:
         raise DatasetError(f"{path} exists; choose another name or add --overwrite")
     splits = Splits(dataset, suite.window_size)
-    partial = path.with_name(path.name + ".partial")
-    with tempfile.TemporaryDirectory() as folder, writable(path):
+    with tempfile.TemporaryDirectory() as folder, writing(path) as partial:
         kept = Path(folder)
         for survey in surveys_of(task, seed):
             measure(survey, dataset, kept, with_csi=with_csi)
         data = load_task(task, seed, dataset, splits, kept, with_csi=with_csi)
         truth = truth_of(task, dataset, splits)
-        path.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(partial, "w") as file:
             file.attrs.update(
                 {"task": task.id, "slug": task.slug, "suite_hash": suite.hash, "seed": seed}
@@ -72,7 +70,6 @@ def export_task(  # noqa: PLR0913 - the choices of the command line
             _write_measurements(test, data.test)
             test["site"] = truth["site"].to_numpy(dtype="S")
             test["ue_index"] = truth["ue_index"].to_numpy()
-        publish(partial, path)
 
 
 def _write_sites(file: h5py.File, task: Task, dataset: Dataset) -> None:

@@ -21,7 +21,7 @@ from raymark.materialization import BATCH_SIZE
 from raymark.path_estimation import estimate_paths
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd
 from raymark.seeding import child_generator
-from raymark.shard import publish, writable
+from raymark.storage import writing
 from raymark.synthesis import PathBatch
 
 MEASURING_VERSION = 1
@@ -88,20 +88,14 @@ def measure(survey: Survey, dataset: Dataset, folder: Path, *, with_csi: bool) -
     joined = {name: np.concatenate(arrays) for name, arrays in columns.items()}
     if with_csi:
         _publish_csi(csi_path, joined.pop("csi"))
-    partial = path.with_name(path.name + ".partial")
-    with writable(path):
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **joined)
-        publish(partial, path)
+    with writing(path) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **joined)
     return path
 
 
 def _publish_csi(path: Path, csi: np.ndarray) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with writable(path):
-        with partial.open("wb") as file:
-            np.save(file, csi)
-        publish(partial, path)
+    with writing(path) as partial, partial.open("wb") as file:
+        np.save(file, csi)
 
 
 def load_survey(

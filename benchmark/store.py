@@ -16,7 +16,8 @@ from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.task import Suite, Task
 from raymark.config import Strict, config_hash, validate
 from raymark.errors import ConfigError, ScoringError
-from raymark.shard import file_sha256, publish, writable, write_text
+from raymark.shard import file_sha256, write_text
+from raymark.storage import writing
 
 RUN_NAME = "run.json"
 Kind = Literal["model", "reference", "bound"]
@@ -277,11 +278,8 @@ def cell_hash_of(task: Task, parts: list[Any]) -> str:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a Parquet file at once."""
-    partial = path.with_name(path.name + ".partial")
-    with writable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path) as partial:
         table.to_parquet(partial, index=False)
-        publish(partial, path)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Complex
 
+from raymark.atomic_files import writable
 from raymark.campaign import Campaign
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
@@ -29,7 +30,7 @@ from raymark.generator.tracing.search import SiteSearch
 from raymark.manifest import Completeness, Manifest
 from raymark.radio import Band
 from raymark.schema import DIFFRACTION, NOTHING_TRUNCATED_DB
-from raymark.shard import writable
+from raymark.storage import is_remote, require_local
 
 
 def plan_extension(dataset: Dataset, bands: tuple[Band, ...]) -> Plan:
@@ -83,6 +84,7 @@ def extend_dataset(
     source = _source(dataset)
     if out is not None:
         return generate(plan, out, shard_size=shard_size, progress=progress, source=source)
+    require_local(folder, "adding bands in place")
     beside = _beside(folder, "extended")
     with locked(folder):
         manifest = generate(plan, beside, shard_size=shard_size, progress=progress, source=source)
@@ -99,7 +101,7 @@ def open_for_extension(folder: Path) -> Dataset:
     Raises:
         DatasetError: If the folder holds no finished dataset.
     """
-    if not folder.exists() and _beside(folder, "before").exists():
+    if not is_remote(folder) and not folder.exists() and _beside(folder, "before").exists():
         with writable(folder):
             _beside(folder, "before").rename(folder)
     return open_dataset(folder)

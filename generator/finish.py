@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from raymark.atomic_files import remove_partials
 from raymark.link_statistics import to_db
 from raymark.manifest import (
     INDEX_NAME,
-    JOURNAL_NAME,
     Manifest,
     ShardRecord,
     content_hash,
+    remove_journal,
     site_hashes,
     write_manifest,
 )
 from raymark.peak_memory import peak_memory_bytes
-from raymark.shard import file_sha256, publish, read_shard, writable, write_text
+from raymark.shard import file_sha256, read_shard, write_text
+from raymark.storage import is_remote, writing
 
 
 def finish_dataset(
@@ -61,7 +63,9 @@ def finish_dataset(
     write_text(folder / "ATTRIBUTION", _attribution(finished))
     write_text(folder / "CARD.md", _card(finished))
     write_manifest(folder, finished)
-    (folder / JOURNAL_NAME).unlink(missing_ok=True)
+    remove_journal(folder)
+    if not is_remote(folder):
+        remove_partials(folder)
     return finished
 
 
@@ -69,11 +73,9 @@ def _write_index(folder: Path, manifest: Manifest, records: list[ShardRecord]) -
     names = [band.name for band in manifest.campaign.bands]
     table = pd.concat([_index_rows(folder, record, names) for record in records])
     path = folder / INDEX_NAME
-    partial = path.with_name(path.name + ".partial")
-    with writable(path):
+    with writing(path) as partial:
         table.to_parquet(partial, index=False)
-        publish(partial, path)
-    return file_sha256(path)
+        return file_sha256(partial)
 
 
 def _index_rows(folder: Path, record: ShardRecord, bands: list[str]) -> pd.DataFrame:

@@ -4,29 +4,32 @@ import contextlib
 import fcntl
 import os
 import platform
-import shutil
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from raymark.atomic_files import is_partial, writable
 from raymark.campaign import Campaign
 from raymark.errors import DatasetError
 from raymark.generator.assembly import Arrays
+from raymark.generator.object_lock import LOCK_NAME, locked_by_object
 from raymark.generator.plan import SitePlan, campaign_hash, search_notes
 from raymark.generator.tracing.runtime import find_runtime
 from raymark.manifest import (
     INDEX_NAME,
-    JOURNAL_NAME,
     MANIFEST_NAME,
     Manifest,
     ShardRecord,
     SiteRecord,
     read_journal,
     read_manifest,
+    remove_journal,
     write_manifest,
 )
+from raymark.object_path import ObjectPath
 from raymark.schema import SCHEMA_VERSION, check_path_physics
-from raymark.shard import file_sha256, writable, write_shard
+from raymark.shard import file_sha256, write_shard
+from raymark.storage import remove_tree
 
 LOGS_NAME = "logs"
 _SOFTWARE = ("raymark", "sionna-rt", "mitsuba", "drjit", "numpy", "h5py")
@@ -36,9 +39,15 @@ _SOFTWARE = ("raymark", "sionna-rt", "mitsuba", "drjit", "numpy", "h5py")
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; the system lets go of it however the process ends.
 
+    In object storage, where no system does so, see `object_lock`.
+
     Raises:
         DatasetError: If another process holds it, or if it cannot be made.
     """
+    if isinstance(folder, ObjectPath):
+        with locked_by_object(folder):
+            yield
+        return
     with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
@@ -83,7 +92,7 @@ def prepare_folder(planned: Manifest, folder: Path, *, overwrite: bool) -> Manif
                 "choose another folder or add --overwrite"
             )
         _clear(folder, manifest)
-    elif any(path.name != f"{MANIFEST_NAME}.partial" for path in folder.iterdir()):
+    elif any(not is_partial(path) and path.name != LOCK_NAME for path in folder.iterdir()):
         raise DatasetError(f"{folder} is not empty and holds no dataset; choose another folder")
     write_manifest(folder, planned)
     return planned
@@ -197,6 +206,7 @@ def _clear(folder: Path, manifest: Manifest) -> None:
         for record in [*manifest.shards, *read_journal(folder)]:
             for kind in ("paths", "detail"):
                 (folder / record.file(kind)).unlink(missing_ok=True)
-        shutil.rmtree(folder / LOGS_NAME, ignore_errors=True)
-        for name in (INDEX_NAME, JOURNAL_NAME, "CARD.md", "ATTRIBUTION"):
+        remove_tree(folder / LOGS_NAME)
+        for name in (INDEX_NAME, "CARD.md", "ATTRIBUTION"):
             (folder / name).unlink(missing_ok=True)
+        remove_journal(folder)

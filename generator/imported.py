@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from raymark.atomic_files import writable
 from raymark.campaign import Campaign
 from raymark.config import config_hash
 from raymark.errors import DatasetError
@@ -18,7 +19,6 @@ from raymark.generator.sampling import SampledUEs
 from raymark.generator.tracing.paths import TracedPaths
 from raymark.manifest import Manifest, ShardRecord, SiteRecord
 from raymark.schema import SCHEMA_VERSION
-from raymark.shard import writable
 from raymark.site import Site
 
 SHARD_SIZE = 1000

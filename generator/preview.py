@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from raymark import plots
+from raymark.atomic_files import writable
 from raymark.campaign import (
     DISCOVERY_PRESETS,
     Campaign,
@@ -27,7 +28,6 @@ from raymark.inspection import site_mark
 from raymark.plots import HeightMap, SiteMark
 from raymark.radio import BAND_PRESETS, Band, FrontEnd
 from raymark.scenes import Scene, Site, get_scene
-from raymark.shard import writable
 
 Extent = tuple[float, float, float, float]
 

@@ -8,6 +8,7 @@ import pandas as pd
 import yaml
 
 from raymark import plots, scenes
+from raymark.atomic_files import writable
 from raymark.campaign import UniformSampling
 from raymark.config import read_yaml, validate
 from raymark.errors import ConfigError, SceneError
@@ -17,7 +18,7 @@ from raymark.generator.siting import SiteProposal, SitingPlan, load_scene
 from raymark.plots.siting import plot_site_proposals
 from raymark.scenes import Scene, Site
 from raymark.scenes.scene import SceneSettings
-from raymark.shard import writable, write_text
+from raymark.shard import write_text
 
 _NUM_LOS_POINTS = 2000
 

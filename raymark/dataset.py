@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int, UInt8
 
 from raymark.config import nearest
-from raymark.errors import DatasetError, SchemaError
+from raymark.errors import DatasetError
 from raymark.fingerprints import Fingerprints, measured_fingerprints, oracle_fingerprints
 from raymark.manifest import INDEX_NAME, Manifest, ShardRecord, SiteRecord, read_manifest
 from raymark.radio import Band, FrontEnd
 from raymark.schema import NO_INTERACTION, FingerprintKind, ProfileMethod
 from raymark.seeding import child_generator
-from raymark.shard import file_sha256, read_shard
+from raymark.shard import checked_copy, read_shard
+from raymark.storage import as_folder
 from raymark.synthesis import PathBatch, calibration_error
 
 DEFAULT_BATCH_SIZE = 256
@@ -28,7 +29,7 @@ class Dataset:
     """A finished dataset folder; files are read when they are needed and checked when opened.
 
     Attributes:
-        folder: Where it lies.
+        folder: Where it lies, here or in object storage.
         manifest: Its `dataset.json`.
     """
 
@@ -38,7 +39,7 @@ class Dataset:
         Raises:
             DatasetError: If it holds no dataset, or one that is not finished.
         """
-        self.folder = Path(folder)
+        self.folder = as_folder(folder)
         self.manifest: Manifest = read_manifest(self.folder)
         if self.manifest.state != "complete":
             raise DatasetError(
@@ -59,10 +60,8 @@ class Dataset:
     @cached_property
     def index(self) -> pd.DataFrame:
         """One row per link: scene, site, position, label, track, gains, shard and row."""
-        path = self.folder / INDEX_NAME
-        if not path.is_file() or file_sha256(path) != self.manifest.index_sha256:
-            raise SchemaError(f"{path}: the file is missing or differs from the manifest")
-        return pd.read_parquet(path)
+        with checked_copy(self.folder / INDEX_NAME, self.manifest.index_sha256) as copy:
+            return pd.read_parquet(copy)
 
     def band(self, name: str) -> Band:
         """Return a band by its name.
@@ -113,7 +112,7 @@ class Dataset:
 
 
 def open_dataset(folder: str | Path) -> Dataset:
-    """Open a finished dataset.
+    """Open a finished dataset: a folder, or a URL such as `s3://bucket/name`.
 
     Raises:
         DatasetError: If the folder holds no dataset, or one that is not finished.
@@ -343,11 +342,8 @@ class Selection:
 def _load_checked(
     path: Path, sha256: str, kind: Literal["paths", "detail"]
 ) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise SchemaError(f"{path}: the file is missing")
-    if file_sha256(path) != sha256:
-        raise SchemaError(f"{path}: the file differs from the manifest; run `raymark verify`")
-    return read_shard(path, kind)
+    with checked_copy(path, sha256) as copy:
+        return read_shard(copy, kind)
 
 
 def _pad(values: np.ndarray, mask: Bool[np.ndarray, "link path"]) -> torch.Tensor:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from raymark import plots
+from raymark.atomic_files import writable
 from raymark.campaign import SectorSampling
 from raymark.dataset import Dataset, Selection
 from raymark.errors import DatasetError
@@ -21,7 +22,6 @@ from raymark.manifest import SiteRecord
 from raymark.plots import AngleDelayProfile, HeightMap, SiteMark
 from raymark.schema import LOS, NLOS, OUTAGE
 from raymark.seeding import child_generator
-from raymark.shard import writable
 
 Progress = Callable[[Path], None]
 """Called with the path of each figure that was written."""

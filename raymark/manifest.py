@@ -11,14 +11,17 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from raymark.atomic_files import writable
 from raymark.campaign import Campaign
 from raymark.config import Strict, config_hash, validate
 from raymark.errors import ConfigError, DatasetError
 from raymark.schema import FileKind, fields_of
-from raymark.shard import read_shard, writable, write_text
+from raymark.shard import read_shard, write_text
+from raymark.storage import is_remote, total_size_bytes
 
 MANIFEST_NAME = "dataset.json"
 JOURNAL_NAME = "journal.jsonl"
+JOURNAL_PREFIX = "journal"
 INDEX_NAME = "index.parquet"
 
 
@@ -133,7 +136,7 @@ def dataset_status(folder: Path) -> DatasetStatus:
         num_ues=sum(site.num_ues for site in manifest.sites),
         num_ues_done=sum(record.num_ues for record in done),
         num_shards_done=len(done),
-        size_bytes=sum(path.stat().st_size for path in files if path.is_file()),
+        size_bytes=total_size_bytes(folder, files),
     )
 
 
@@ -167,7 +170,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def append_journal(folder: Path, record: ShardRecord) -> None:
-    """Note a finished shard, so that an interrupted run knows it after a crash."""
+    """Note a finished shard, so that an interrupted run knows it after a crash.
+
+    Objects cannot be appended to: in object storage, each note is an object of its own.
+    """
+    if is_remote(folder):
+        write_text(folder / JOURNAL_PREFIX / _note_name(record), record.model_dump_json() + "\n")
+        return
     path = folder / JOURNAL_NAME
     with writable(path), path.open("ab+") as file:
         if file.tell():
@@ -181,17 +190,37 @@ def append_journal(folder: Path, record: ShardRecord) -> None:
 
 def read_journal(folder: Path) -> list[ShardRecord]:
     """Return the noted shards, the last note of each; a line cut off by a crash is dropped."""
-    path = folder / JOURNAL_NAME
-    if not path.is_file():
-        return []
     records = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in _journal_lines(folder):
         try:
             record = ShardRecord.model_validate_json(line)
         except ValueError:
             continue
         records[record.scene, record.site, record.part] = record
     return list(records.values())
+
+
+def remove_journal(folder: Path) -> None:
+    """Remove all notes: the manifest of a finished dataset lists its shards."""
+    with writable(folder):
+        for path in _journal_files(folder):
+            path.unlink(missing_ok=True)
+
+
+def _journal_files(folder: Path) -> list[Path]:
+    if is_remote(folder):
+        return list((folder / JOURNAL_PREFIX).iterdir())
+    return [folder / JOURNAL_NAME]
+
+
+def _journal_lines(folder: Path) -> Iterator[str]:
+    for path in _journal_files(folder):
+        if path.is_file():
+            yield from path.read_text(encoding="utf-8").splitlines()
+
+
+def _note_name(record: ShardRecord) -> str:
+    return f"{record.scene}.{record.site}.part-{record.part:04d}.json"
 
 
 def kept_kinds(manifest: Manifest) -> tuple[FileKind, ...]:

@@ -18,7 +18,8 @@ from raymark.schema import (
     check_arrays,
     fields_of,
 )
-from raymark.shard import file_sha256, publish, writable
+from raymark.shard import file_sha256
+from raymark.storage import writing
 
 BATCH_SIZE = 256
 """Links per draw of noise; fixed, so that the same seed always gives the same file."""
@@ -64,16 +65,13 @@ def materialize(  # noqa: PLR0913 - the choices of the command line
         "carrier_hz": selection.band.carrier_hz,
         "seed": seed,
     }
-    partial = path.with_name(path.name + ".partial")
-    with writable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path) as partial:
         with h5py.File(partial, "w", libver="v110") as file:
             file.attrs.update(attributes)
             for rows, arrays in fingerprint_batches(selection, kind, method, seed):
                 _append(file, arrays, rows, len(selection))
                 progress(rows.stop - rows.start)
-        publish(partial, path)
-    return file_sha256(path)
+        return file_sha256(partial)
 
 
 def fingerprint_batches(

@@ -1,9 +1,7 @@
 """HDF5 files of the dataset: written whole or not at all, read back checked."""
 
 import contextlib
-import errno
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from raymark.errors import DatasetError, SchemaError
+from raymark.errors import SchemaError
 from raymark.schema import SCHEMA_VERSION, FieldSpec, FileKind, check_arrays, fields_of
+from raymark.storage import local_copy, writing
 
 _CHUNK_BYTES = 1 << 20
 
@@ -22,8 +21,8 @@ def write_shard(
 ) -> str:
     """Write one file so that it is either absent or complete.
 
-    The arrays go to `<path>.partial`, which is flushed, reopened, compared with what was to be
-    written, synchronised and renamed.
+    The arrays go to a temporary file, which is flushed, reopened, compared with what was to be
+    written, synchronised and renamed, or uploaded.
 
     Returns:
         SHA-256 (hex) of the file.
@@ -33,17 +32,13 @@ def write_shard(
         DatasetError: If the disk is full or the folder cannot be written.
     """
     check_arrays(kind, arrays, where=str(path))
-    partial = path.with_name(path.name + ".partial")
-    with writable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path) as partial:
         with h5py.File(partial, "w", libver="v110") as file:
             file.attrs.update({"schema_version": SCHEMA_VERSION, "kind": kind, **attributes})
             for field in fields_of(kind):
                 _write_array(file, field, arrays[field.name])
         _require_equal(partial, kind, arrays)
-        digest = file_sha256(partial)
-        publish(partial, path)
-    return digest
+        return file_sha256(partial)
 
 
 def read_shard(
@@ -70,7 +65,7 @@ def open_shard(path: Path, kind: FileKind) -> Iterator[h5py.File]:
         SchemaError: If the file is missing, damaged, or of another kind or schema version.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with local_copy(path) as copy, h5py.File(copy, "r") as file:
             found = (file.attrs.get("kind"), file.attrs.get("schema_version"))
             if found != (kind, SCHEMA_VERSION):
                 raise SchemaError(
@@ -85,8 +80,26 @@ def open_shard(path: Path, kind: FileKind) -> Iterator[h5py.File]:
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 (hex) of a file."""
-    with path.open("rb") as file:
+    with local_copy(path) as copy, copy.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def checked_copy(path: Path, sha256: str | None) -> Iterator[Path]:
+    """Yield a local file with the content of `path`, which is the file itself if it is local.
+
+    Raises:
+        SchemaError: If the file is missing, or its hash is not the given one.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            copy = held.enter_context(local_copy(path))
+            found = file_sha256(copy)
+        except FileNotFoundError as error:
+            raise SchemaError(f"{path}: the file is missing") from error
+        if found != sha256:
+            raise SchemaError(f"{path}: the file differs from the manifest; run `raymark verify`")
+        yield copy
 
 
 def write_text(path: Path, text: str) -> None:
@@ -95,40 +108,8 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         DatasetError: If the disk is full or the folder cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    with writable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        publish(partial, path)
-
-
-def publish(partial: Path, path: Path) -> None:
-    """Synchronise a finished temporary file with the disk and give it its name."""
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-@contextlib.contextmanager
-def writable(path: Path) -> Iterator[None]:
-    """Turn the system's write errors into one sentence that names the file."""
-    try:
-        yield
-    except OSError as error:
-        reasons = {
-            errno.ENOSPC: "the disk is full; free some space and run the same command again",
-            errno.EDQUOT: "the disk quota is used up; free some space and run again",
-            errno.EROFS: "the file system is read-only; choose another folder",
-            errno.EACCES: "permission denied; choose a folder that you may write to",
-            errno.EPERM: "permission denied; choose a folder that you may write to",
-            errno.ENOTDIR: "a part of the path is a file, not a folder",
-            errno.EEXIST: "a part of the path is a file, not a folder",
-        }
-        text = " ".join(str(error).split())
-        # HDF5 reports the system's error number only inside its message.
-        hidden = next((n for n in reasons if f"errno = {n}," in text), None)
-        reason = reasons.get(error.errno or hidden or 0, text)
-        raise DatasetError(f"cannot write {path}: {reason}") from error
 
 
 def _write_array(file: h5py.File, field: FieldSpec, array: np.ndarray) -> None:

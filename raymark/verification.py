@@ -17,12 +17,13 @@ from raymark.manifest import (
 )
 from raymark.schema import FileKind, check_arrays, check_path_physics
 from raymark.shard import file_sha256, read_shard
+from raymark.storage import forget_copies
 
 
 def verify_dataset(
     folder: Path, *, progress: Callable[[str], None] = lambda _file: None
 ) -> list[str]:
-    """Check every file of a finished dataset.
+    """Check every file of a finished dataset; objects are fetched anew, whatever is cached.
 
     Args:
         folder: The dataset.
@@ -53,6 +54,7 @@ def verify_dataset(
 
 def _fault_of(folder: Path, manifest: Manifest, record: ShardRecord, kind: FileKind) -> list[str]:
     path = folder / record.file(kind)
+    forget_copies(path)
     try:
         if not path.is_file():
             raise SchemaError(f"{path}: the file is missing")
@@ -72,6 +74,7 @@ def _fault_of(folder: Path, manifest: Manifest, record: ShardRecord, kind: FileK
 
 def _index_fault(folder: Path, manifest: Manifest) -> list[str]:
     path = folder / INDEX_NAME
+    forget_copies(path)
     if not path.is_file():
         return [f"{path}: the file is missing"]
     if file_sha256(path) != manifest.index_sha256:

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from raymark.cli.options import INTERRUPTED, Overwrite, listed
+from raymark.cli.options import INTERRUPTED, DataOption, Overwrite, listed
 from raymark.console import cell, err, out, print_error, progress_bar, stage_bars
+from raymark.storage import as_folder
 
 app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
 
 SuiteOption = Annotated[str, typer.Option(help="Name of a suite (mini, small, v1), or a YAML file")]
-DataOption = Annotated[Path, typer.Option(metavar="DIR", help="Dataset of the suite")]
 OwnSuiteOption = Annotated[
     str, typer.Option("--suite", help="A YAML file, for a suite that does not ship with raymark")
 ]
@@ -174,7 +174,10 @@ def board(
     runs: RunsArgument,
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the board")],
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Dataset, for the buildings below the maps")
+        Path | None,
+        typer.Option(
+            parser=as_folder, metavar="DIR", help="Dataset, for the buildings below the maps"
+        ),
     ] = None,
     submission: Annotated[
         list[Path] | None, typer.Option(help="Folder of a submission; may be given several times")

@@ -9,11 +9,12 @@ import typer
 from rich.table import Table
 
 from raymark.cli.cluster import examine_cluster, findings_table
-from raymark.cli.options import INTERRUPTED, Cluster, Overwrite, Seed
+from raymark.cli.options import INTERRUPTED, Cluster, DatasetArgument, Overwrite, Seed
 from raymark.console import cell, deferred_interrupt, duration, err, print_error, progress_bar
 from raymark.console import out as console_out
 from raymark.errors import ConfigError
 from raymark.schema import FingerprintKind, ProfileMethod
+from raymark.storage import as_folder
 
 app = typer.Typer()
 presets_app = typer.Typer(help="The campaigns that ship with raymark.", no_args_is_help=True)
@@ -22,7 +23,6 @@ app.add_typer(presets_app, name="presets")
 CampaignArgument = Annotated[
     str, typer.Argument(metavar="CAMPAIGN", help="Name of a preset, or a YAML file")
 ]
-DatasetArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a dataset")]
 ShardSize = Annotated[int, typer.Option(min=1, help="UEs per file; the content stays the same")]
 
 
@@ -117,14 +117,20 @@ def generate(
     campaign: Annotated[
         str | None, typer.Argument(metavar="CAMPAIGN", help="Name of a preset, or a YAML file")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the dataset")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=as_folder, metavar="DIR", help="Folder of the dataset, or s3://..."),
+    ] = None,
     shard_size: ShardSize = 1000,
     overwrite: Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing")] = (
         False
     ),
     extend: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Dataset that gets the --bands, in place")
+        Path | None,
+        typer.Option(
+            parser=as_folder, metavar="DIR", help="Dataset that gets the --bands, in place"
+        ),
     ] = None,
     bands: Annotated[
         str | None, typer.Option(help="Bands to add, such as 39GHz,n78; needs --extend")
@@ -181,6 +187,14 @@ def status(folder: DatasetArgument) -> None:
     console_out.print(f"size    {state.size_bytes / 1e6:.1f} MB")
     if state.state != "complete":
         console_out.print("run the same `raymark generate` command to go on")
+
+
+@app.command()
+def unlock(folder: DatasetArgument) -> None:
+    """Remove the lock that a killed `generate` has left on a dataset in object storage."""
+    from raymark.generator.object_lock import unlock as remove_lock  # noqa: PLC0415
+
+    console_out.print(f"removed the lock of {remove_lock(folder)}")
 
 
 @app.command()

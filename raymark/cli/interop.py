@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from raymark.cli.options import DatasetArgument
 from raymark.console import out
 
 app = typer.Typer(help="Scenario folders of DeepMIMO v4, both ways.", no_args_is_help=True)
@@ -12,7 +13,7 @@ app = typer.Typer(help="Scenario folders of DeepMIMO v4, both ways.", no_args_is
 
 @app.command("export")
 def export(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset")],
+    dataset: DatasetArgument,
     scene: Annotated[str, typer.Option(help="Scene of the dataset")],
     band: Annotated[str, typer.Option(help="Band of the dataset")],
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Scenario folder to write")],

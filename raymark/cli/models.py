@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from raymark.cli.bench import DataOption, OwnSuiteOption, rebound
-from raymark.cli.options import INTERRUPTED, Overwrite
+from raymark.cli.bench import OwnSuiteOption, rebound
+from raymark.cli.options import INTERRUPTED, DataOption, Overwrite
 from raymark.console import cell, duration, err, out, text_bars
 from raymark.errors import ConfigError
+from raymark.storage import as_folder
 
 app = typer.Typer()
 
@@ -57,7 +58,9 @@ def train(
 @app.command()
 def predict(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Its folder")],
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Dataset of the same panel")],
+    data: Annotated[
+        Path, typer.Option(parser=as_folder, metavar="DIR", help="Dataset of the same panel")
+    ],
     file: Annotated[Path, typer.Option("--out", help=".parquet or .csv file to write")],
     scene: Annotated[str | None, typer.Option(help="Scene; the task's if not given")] = None,
     band: Annotated[str | None, typer.Option(help="Band; the task's if not given")] = None,

@@ -1,10 +1,12 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from raymark.cluster.description import FORMS
+from raymark.storage import as_folder
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there")]
 Seed = Annotated[int, typer.Option(help="Seed of the drawn UEs, links or noise")]
@@ -12,6 +14,13 @@ Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="CLUSTER", help=f"Workers on Dask: {FORMS}")
 ]
 
+DatasetArgument = Annotated[
+    Path, typer.Argument(parser=as_folder, metavar="DIR", help="Folder or URL of a dataset")
+]
+DataOption = Annotated[
+    Path,
+    typer.Option(parser=as_folder, metavar="DIR", help="Folder or URL of the suite's dataset"),
+]
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 

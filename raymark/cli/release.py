@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from raymark.cli.options import Overwrite, listed
+from raymark.cli.options import DatasetArgument, Overwrite, listed
 from raymark.console import err, out, print_error, progress_bar
 from raymark.errors import DatasetError
 
@@ -17,7 +17,7 @@ ReleaseArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of 
 
 @app.command()
 def build(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset")],
+    dataset: DatasetArgument,
     version: Annotated[str, typer.Option(help="Semantic version of the data, such as 1.0.0")],
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the release")],
     about: Annotated[
@@ -121,7 +121,7 @@ def card(
 
 @app.command()
 def subset(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset or release")],
+    dataset: DatasetArgument,
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the subset")],
     scenes: Annotated[str, typer.Option(help="Scenes to keep, separated by commas")] = "",
     sites: Annotated[str, typer.Option(help="Sites to keep")] = "",

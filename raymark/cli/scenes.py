@@ -11,6 +11,7 @@ from raymark.cli.options import Overwrite, Seed
 from raymark.console import err as console_err
 from raymark.console import out as console_out
 from raymark.console import progress_bar
+from raymark.storage import as_folder
 
 app = typer.Typer(help="The scenes that datasets are made of.", no_args_is_help=True)
 
@@ -169,7 +170,12 @@ def scenes_view(
     name: SceneArgument,
     out: Annotated[Path, typer.Option(help="HTML file")],
     data: Annotated[
-        Path | None, typer.Option(help="Dataset whose links are shown; traced anew if not given")
+        Path | None,
+        typer.Option(
+            parser=as_folder,
+            metavar="DIR",
+            help="Dataset whose links are shown; traced anew if not given",
+        ),
     ] = None,
     site: Annotated[
         str | None, typer.Option(help="One site; all of the scene if not given")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import raymark
+from raymark.atomic_files import writable
 from raymark.dataset import Dataset, PathTable, Selection
 from raymark.errors import ConfigError, DatasetError
 from raymark.interop.deepmimo_format import (
@@ -20,7 +21,6 @@ from raymark.interop.deepmimo_format import (
 )
 from raymark.interop.deepmimo_matrices import matrices_of
 from raymark.schema import OUTAGE
-from raymark.shard import writable
 
 DEEPMIMO_VERSION = "4.0.5"
 """Version of the package whose loader the layout was checked with."""

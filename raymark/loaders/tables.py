@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow.dataset
+import pyarrow.parquet
 
 from raymark.dataset import open_dataset
-from raymark.errors import SchemaError
 from raymark.manifest import INDEX_NAME
-from raymark.shard import file_sha256
+from raymark.shard import checked_copy
+from raymark.storage import is_remote
 
 
 def load_index(folder: str | Path) -> pd.DataFrame:
@@ -23,6 +24,8 @@ def load_index(folder: str | Path) -> pd.DataFrame:
 def open_index(folder: str | Path) -> pyarrow.dataset.Dataset:
     """Open the index of a dataset folder for filters and columns that are read from disk alone.
 
+    That of a dataset in object storage is read into memory.
+
     Example:
         `open_index("small").to_table(filter=pyarrow.dataset.field("los") == 1)`
 
@@ -31,6 +34,7 @@ def open_index(folder: str | Path) -> pyarrow.dataset.Dataset:
     """
     dataset = open_dataset(folder)
     path = dataset.folder / INDEX_NAME
-    if not path.is_file() or file_sha256(path) != dataset.manifest.index_sha256:
-        raise SchemaError(f"{path}: the file is missing or differs from the manifest")
-    return pyarrow.dataset.dataset(path, format="parquet")
+    with checked_copy(path, dataset.manifest.index_sha256) as copy:
+        if is_remote(path):  # the copy may be gone tomorrow
+            return pyarrow.dataset.dataset(pyarrow.parquet.read_table(copy))
+        return pyarrow.dataset.dataset(copy, format="parquet")

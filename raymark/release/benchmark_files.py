@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from raymark.atomic_files import writable
 from raymark.benchmark.audit import audit_suite, splits_of
 from raymark.benchmark.board import write_board
 from raymark.benchmark.publication import build_board
@@ -20,7 +21,7 @@ from raymark.dataset import Dataset
 from raymark.errors import ConfigError
 from raymark.plots import HeightMap
 from raymark.release.record import Benchmark
-from raymark.shard import writable, write_text
+from raymark.shard import write_text
 
 SPLITS_FOLDER, AUDIT_FOLDER, RUN_FOLDER, BOARD_FOLDER = "splits", "audit", "run", "board"
 SUITE_NAME = f"{SPLITS_FOLDER}/suite.json"

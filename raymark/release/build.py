@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from raymark.atomic_files import writable
 from raymark.benchmark.task import Suite
 from raymark.campaign import ImportedSampling
 from raymark.config import validate
@@ -32,7 +33,8 @@ from raymark.release.record import (
     sums_text,
 )
 from raymark.schema import FileKind
-from raymark.shard import file_sha256, writable, write_text
+from raymark.shard import file_sha256, write_text
+from raymark.storage import local_copy
 from raymark.verification import verify_dataset
 
 Progress = Callable[[str], None]
@@ -191,7 +193,8 @@ def _copy_dataset(dataset: Dataset, folder: Path, left_out: tuple[FileKind, ...]
     with writable(folder):
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(dataset.folder / name, folder / name)
+            with local_copy(dataset.folder / name) as file:
+                shutil.copyfile(file, folder / name)
     write_manifest(folder, kept)
     return open_dataset(folder)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from raymark.atomic_files import writable
 from raymark.config import config_hash
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError, DatasetError
@@ -15,7 +16,7 @@ from raymark.generator.finish import finish_dataset
 from raymark.generator.folder import write_shard_pair
 from raymark.manifest import Manifest, ShardRecord, SiteRecord
 from raymark.schema import FileKind, fields_of
-from raymark.shard import open_shard, writable
+from raymark.shard import open_shard
 
 Arrays = dict[str, np.ndarray]
 

@@ -99,13 +99,13 @@ def identity(path: Path) -> tuple[int, int]:
 
 
 KILLS = [
-    ("dataset.json.partial", 0),
-    ("paths/street_canyon/bs0/part-0000.h5.partial", 0),
-    ("detail/street_canyon/bs0/part-0001.h5.partial", 1),
+    ("dataset.json.", 0),
+    ("paths/street_canyon/bs0/part-0000.h5.", 0),
+    ("detail/street_canyon/bs0/part-0001.h5.", 1),
     ("journal.jsonl", 2),
-    ("paths/street_canyon/bs0/part-0004.h5.partial", 4),
-    ("index.parquet.partial", 5),
-    ("dataset.json.partial", 5),
+    ("paths/street_canyon/bs0/part-0004.h5.", 4),
+    ("index.parquet.", 5),
+    ("dataset.json.", 5),
 ]
 """Where a process dies, and how many shards are noted then."""
 
@@ -184,7 +184,7 @@ def test_generation_is_refused_when_another_process_holds_the_folder(
     plan: Plan, small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data"
-    child = start_child(small_campaign, folder, place="part-0001.h5.partial", how="SIGSTOP")
+    child = start_child(small_campaign, folder, place="part-0001.h5.", how="SIGSTOP")
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == "reached\n"

@@ -1,5 +1,6 @@
 import errno
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from raymark import shard as shard_module
+from raymark.atomic_files import partial_of
 from raymark.errors import DatasetError, SchemaError
 from raymark.schema import fields_of
 from raymark.shard import file_sha256, open_shard, read_shard, write_shard, write_text
@@ -197,13 +199,19 @@ def test_write_shard_refuses_when_the_path_goes_through_a_file(
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 
 
+def lead_to_dev_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the next temporary file of `path`, whose name is random, a device that is full."""
+    monkeypatch.setattr(secrets, "token_hex", lambda _num_bytes: "01234567")
+    partial_of(path).symlink_to("/dev/full")
+
+
 @needs_dev_full
 def test_write_shard_keeps_the_old_file_when_the_disk_is_full(
-    written: Path, valid_arrays: MakeArrays
+    written: Path, valid_arrays: MakeArrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """HDF5's own writes fail with ENOSPC: the partial file leads to /dev/full."""
     before = file_sha256(written)
-    written.with_name(written.name + ".partial").symlink_to("/dev/full")
+    lead_to_dev_full(written, monkeypatch)
 
     with pytest.raises(DatasetError, match=r"cannot write .*part-0000\.h5: the disk is full"):
         write_shard(written, "paths", valid_arrays(), {**NOTE, "scene": "elsewhere"})
@@ -211,9 +219,11 @@ def test_write_shard_keeps_the_old_file_when_the_disk_is_full(
 
 
 @needs_dev_full
-def test_write_text_keeps_the_old_file_when_the_disk_is_full(tmp_path: Path) -> None:
+def test_write_text_keeps_the_old_file_when_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_text(tmp_path / "note", "old")
-    (tmp_path / "note.partial").symlink_to("/dev/full")
+    lead_to_dev_full(tmp_path / "note", monkeypatch)
 
     with pytest.raises(DatasetError, match=r"cannot write .*note: the disk is full"):
         write_text(tmp_path / "note", "new")

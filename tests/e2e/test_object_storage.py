@@ -1,0 +1,448 @@
+"""Datasets in object storage: a real S3 server on this machine, reached over HTTP."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.dataset
+import pytest
+import yaml
+
+from raymark.campaign import Campaign
+from raymark.config import validate
+from raymark.dataset import Dataset, open_dataset
+from raymark.errors import ConfigError, DatasetError
+from raymark.generator.extension import extend_dataset, plan_extension
+from raymark.generator.generate import generate
+from raymark.generator.plan import Plan, make_plan
+from raymark.loaders import load_index, open_index
+from raymark.manifest import dataset_status, read_journal, read_manifest
+from raymark.object_cache import ObjectCache
+from raymark.radio import parse_bands
+from raymark.storage import as_folder, local_copy
+from raymark.verification import verify_dataset
+
+pytest.importorskip("moto", reason="the S3 server of these tests; the extra `dev` has it")
+pytest.importorskip("flask", reason="moto's server needs it; the extra `dev` has it")
+fsspec = pytest.importorskip("fsspec", reason="the extra `storage` has it")
+pytest.importorskip("s3fs", reason="the extra `storage` has it")
+
+SHARD_SIZE = 10
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Start an S3 server in a process of its own and return its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def wait_for(port: int) -> None:
+    for _ in range(300):
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise TimeoutError("the S3 server did not start")
+
+
+@pytest.fixture
+def bucket(
+    server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> str:
+    """The URL of an empty bucket, and a cache of this test's own."""
+    for name, value in {
+        **CREDENTIALS,
+        "AWS_ENDPOINT_URL": server,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "RAYMARK_CACHE": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    # Clients remember the environment that they were made in.
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    name = "b" + format(abs(hash(request.node.nodeid)), "x")
+    fsspec.filesystem("s3").mkdir(name)
+    return f"s3://{name}"
+
+
+@pytest.fixture(scope="module")
+def plan(small_campaign: dict[str, Any]) -> Plan:
+    return make_plan(validate(Campaign, small_campaign, where="test"))
+
+
+@pytest.fixture
+def remote(bucket: str, small_dataset: Dataset) -> str:
+    """The URL of a copy of `small_dataset`."""
+    url = f"{bucket}/small"
+    fsspec.filesystem("s3").put(f"{small_dataset.folder}/", f"{url}/", recursive=True)
+    return url
+
+
+def keys(url: str) -> list[str]:
+    """The names of all objects below a URL."""
+    store = fsspec.filesystem("s3", skip_instance_cache=True)
+    root = url.removeprefix("s3://") + "/"
+    return sorted(name.removeprefix(root) for name in store.find(url))
+
+
+def local_names(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def cache_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.name != "lock")
+
+
+def raymark(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", "from raymark.cli import main; main()", *args],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def test_dataset_is_the_local_one_when_generated_into_a_bucket(
+    plan: Plan, bucket: str, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    url = f"{bucket}/deep/canyon"
+
+    manifest = generate(plan, as_folder(url), shard_size=SHARD_SIZE)
+
+    local = small_dataset.manifest
+    assert manifest.content_hash == local.content_hash
+    assert manifest.arrays == local.arrays
+    assert manifest.shards == local.shards  # the hashes of the files too
+    assert manifest.index_sha256 == local.index_sha256
+    assert keys(url) == local_names(small_dataset.folder)  # no lock, no journal, nothing partial
+    assert not list((tmp_path / "cache").glob("*.partial"))
+    assert verify_dataset(as_folder(url)) == []
+
+
+def test_commands_take_urls_when_the_dataset_is_in_a_bucket(
+    small_campaign: dict[str, Any], bucket: str, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    campaign, url = tmp_path / "campaign.yaml", f"{bucket}/canyon"
+    campaign.write_text(yaml.safe_dump(small_campaign), encoding="utf-8")
+
+    made = raymark("generate", str(campaign), "--out", url, "--shard-size", "10")
+    again = raymark("generate", str(campaign), "--out", url, "--shard-size", "10")
+    status = raymark("status", url)
+    verified = raymark("verify", url)
+    fingerprints = raymark(
+        *("fingerprints", url, "--scene", "street_canyon", "--band", "28GHz"),
+        *("--out", str(tmp_path / "f.h5")),
+    )
+
+    assert made.returncode == 0, made.stderr
+    assert f"content hash {small_dataset.manifest.content_hash}" in made.stdout
+    assert again.returncode == 0, again.stderr
+    assert "50 of 50" in status.stdout
+    assert "complete" in status.stdout
+    assert f"{url}: 11 files checked" in verified.stdout, verified.stderr
+    assert fingerprints.returncode == 0, fingerprints.stderr
+    assert (tmp_path / "f.h5").is_file()
+    assert not list(tmp_path.glob("s3:*"))
+
+
+CHILD = """
+import json, os, signal, sys
+from raymark.object_path import ObjectPath
+
+place, campaign, url = sys.argv[1:]
+real = ObjectPath.upload
+
+def upload(path, file):
+    if place and place in str(path):
+        print("reached", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(path, file)
+
+ObjectPath.upload = upload
+
+from raymark.campaign import Campaign
+from raymark.config import validate
+from raymark.generator.generate import generate
+from raymark.generator.plan import make_plan
+from raymark.storage import as_folder
+
+plan = make_plan(validate(Campaign, json.loads(campaign), where="child"))
+generate(plan, as_folder(url), shard_size=10)
+"""
+"""Generates, and dies when it is about to upload a certain object."""
+
+
+@pytest.mark.parametrize(
+    ("place", "num_noted"),
+    [("detail/street_canyon/bs0/part-0002.h5", 2), ("index.parquet", 5)],
+)
+def test_content_is_the_same_when_killed_and_resumed_in_a_bucket(
+    plan: Plan,
+    small_campaign: dict[str, Any],
+    bucket: str,
+    small_dataset: Dataset,
+    tmp_path: Path,
+    place: str,
+    num_noted: int,
+) -> None:
+    url = f"{bucket}/killed"
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, place, json.dumps(small_campaign), url],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    assert child.stdout == "reached\n"
+    assert len(read_journal(as_folder(url))) == num_noted
+    assert dataset_status(as_folder(url)).num_shards_done == num_noted
+    with pytest.raises(DatasetError, match=rf"{url} is not finished"):
+        open_dataset(url)
+    with pytest.raises(DatasetError, match=rf"{url} is being generated by process \d+ on .* since"):
+        generate(plan, as_folder(url), shard_size=SHARD_SIZE)
+    first = fsspec.filesystem("s3").info(f"{url}/paths/street_canyon/bs0/part-0000.h5")
+
+    unlocked = raymark("unlock", url)
+    manifest = generate(plan, as_folder(url), shard_size=SHARD_SIZE)
+
+    assert "removed the lock of process" in unlocked.stdout, unlocked.stderr
+    assert fsspec.filesystem("s3").info(first["name"])["LastModified"] == first["LastModified"]
+    assert manifest.content_hash == small_dataset.manifest.content_hash
+    assert keys(url) == local_names(small_dataset.folder)
+    assert not list((tmp_path / "cache").glob("*.partial"))  # what the dead process left is gone
+
+
+def test_lock_is_given_once_when_processes_ask_at_once(bucket: str) -> None:
+    url = f"{bucket}/locked"
+    ask = (
+        "import sys\n"
+        "from raymark.storage import as_folder\n"
+        "lock = as_folder(sys.argv[1])\n"
+        "lock.exists()\n"  # all are connected
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "try:\n"
+        "    lock.create(b'x'); print('mine')\n"
+        "except FileExistsError:\n"
+        "    print('taken')\n"
+    )
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", ask, url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+
+    answers = sorted(child.communicate(timeout=60)[0] for child in children)
+
+    assert answers == ["mine\n", "taken\n", "taken\n", "taken\n"]
+
+
+def test_generation_is_refused_when_the_bucket_holds_something_else(
+    plan: Plan, bucket: str
+) -> None:
+    fsspec.filesystem("s3").pipe_file(f"{bucket}/mine/notes.txt", b"keep me")
+
+    with pytest.raises(DatasetError, match=rf"{bucket}/mine is not empty and holds no dataset"):
+        generate(plan, as_folder(f"{bucket}/mine"), shard_size=SHARD_SIZE)
+    assert keys(f"{bucket}/mine") == ["notes.txt"]
+
+
+def test_other_campaign_is_replaced_when_overwrite_is_set(
+    plan: Plan, remote: str, small_campaign: dict[str, Any], small_dataset: Dataset
+) -> None:
+    other = make_plan(validate(Campaign, {**small_campaign, "seed": 8}, where="test"))
+    folder = as_folder(remote)
+
+    with pytest.raises(DatasetError, match=rf"{remote} holds another campaign"):
+        generate(other, folder, shard_size=25)
+    manifest = generate(other, folder, shard_size=25, overwrite=True)
+
+    assert manifest.content_hash != small_dataset.manifest.content_hash
+    assert len(keys(remote)) == 2 * 2 + 4
+    assert verify_dataset(folder) == []
+
+
+def test_reading_gives_the_local_values_when_the_dataset_is_remote(
+    remote: str, small_dataset: Dataset
+) -> None:
+    theirs = small_dataset.select(scene="street_canyon", band="28GHz")
+
+    dataset = open_dataset(remote)
+    ours = dataset.select(scene="street_canyon", band="28GHz")
+
+    np.testing.assert_array_equal(ours.position_m, theirs.position_m)
+    np.testing.assert_array_equal(
+        ours.path_table(3, 44).amplitude, theirs.path_table(3, 44).amplitude
+    )
+    np.testing.assert_array_equal(
+        ours.detail_table(3, 44).vertex_m, theirs.detail_table(3, 44).vertex_m
+    )
+    pd.testing.assert_frame_equal(load_index(remote), small_dataset.index)
+    los = open_index(remote).to_table(filter=pyarrow.dataset.field("los") == 1)
+    assert los.num_rows == int((small_dataset.index["los"] == 1).sum())
+
+
+def test_cache_stays_bounded_when_the_dataset_is_larger(
+    remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {name: as_folder(remote).joinpath(name).stat().st_size for name in keys(remote)}
+    shards = [size for name, size in sizes.items() if name.endswith(".h5")]
+    limit_bytes = 2 * max(shards)
+    assert sum(shards) > 2 * limit_bytes
+    monkeypatch.setenv("RAYMARK_CACHE_BYTES", str(limit_bytes))
+    dataset, seen = open_dataset(remote), []
+
+    for kind in ("paths", "detail"):
+        for record in dataset.manifest.shards:
+            dataset.load_shard(record, kind)
+            seen.append(cache_bytes(tmp_path / "cache"))
+
+    assert 0 < max(seen) <= limit_bytes
+    assert verify_dataset(as_folder(remote)) == []
+    assert cache_bytes(tmp_path / "cache") <= limit_bytes
+
+
+def test_reading_refuses_when_one_file_is_larger_than_the_cache(
+    remote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYMARK_CACHE_BYTES", "1000")
+    dataset = open_dataset(remote)
+
+    with pytest.raises(ConfigError, match=r"part-0000\.h5 has \d+ bytes, and the cache in .* 1000"):
+        dataset.load_shard(dataset.manifest.shards[0])
+
+
+def test_files_are_fetched_once_when_read_again(remote: str, tmp_path: Path) -> None:
+    path = as_folder(remote) / "paths" / "street_canyon" / "bs0" / "part-0000.h5"
+    with local_copy(path) as copy:
+        first = copy.stat()
+
+    with local_copy(path) as copy:
+        assert (copy.stat().st_ino, copy.stat().st_size) == (first.st_ino, first.st_size)
+    fsspec.filesystem("s3").pipe_file(str(path), b"another content")
+    with local_copy(path) as copy:
+        assert copy.read_bytes() == b"another content"
+    assert ObjectCache.of_environment().folder == tmp_path / "cache"
+
+
+def test_verify_names_the_object_when_it_is_damaged_or_missing(remote: str) -> None:
+    store, folder = fsspec.filesystem("s3"), as_folder(remote)
+    damaged = f"{remote}/detail/street_canyon/bs0/part-0001.h5"
+    missing = f"{remote}/paths/street_canyon/bs0/part-0003.h5"
+    content = bytearray(store.cat_file(damaged))
+    content[len(content) // 2] ^= 1
+    store.pipe_file(damaged, bytes(content))
+    store.rm_file(missing)
+
+    faults = verify_dataset(folder)
+    said = raymark("verify", remote)
+
+    assert faults == [
+        f"{damaged}: the file differs from the manifest (SHA-256)",
+        f"{missing}: the file is missing",
+    ]
+    assert said.returncode == 2
+    assert damaged in said.stderr
+    dataset = open_dataset(remote)
+    with pytest.raises(DatasetError, match=rf"{re.escape(damaged)}: the file differs"):
+        dataset.load_shard(dataset.manifest.shards[1], "detail")
+
+
+def test_verify_sees_the_store_when_the_cached_copy_is_damaged(remote: str) -> None:
+    path = as_folder(remote) / "paths" / "street_canyon" / "bs0" / "part-0000.h5"
+    with local_copy(path) as copy:
+        copy.write_bytes(b"\0" * copy.stat().st_size)
+
+    assert verify_dataset(as_folder(remote)) == []
+
+
+def test_commands_say_one_sentence_when_the_store_refuses(
+    bucket: str, remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generated = raymark("generate", "mini", "--out", "s3://no-such-bucket/x")
+    read = raymark("status", "s3://no-such-bucket/x")
+    empty = raymark("status", f"{bucket}/nothing")
+    figures = raymark("inspect", remote, "--out", f"{bucket}/figures")
+    extended = raymark("generate", "--extend", remote, "--bands", "39GHz")
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    unknown = raymark("status", remote)
+
+    for run, message in [
+        (generated, r"s3://no-such-bucket/x\S*: the bucket does not exist"),
+        (read, r"s3://no-such-bucket/x\S*: the bucket does not exist"),
+        (empty, rf"{bucket}/nothing holds no dataset"),
+        (figures, rf"{bucket}/figures\S* is no local folder"),
+        (extended, rf"adding bands in place needs a local folder, got {remote}"),
+        (unknown, rf"{remote}\S*: no credentials were found"),
+    ]:
+        assert run.returncode == 2, run.stderr
+        assert re.search(message, run.stderr), run.stderr
+        assert "Traceback" not in run.stderr
+    assert not list(Path.cwd().glob("s3:*"))
+
+
+def test_reading_says_one_sentence_when_there_is_no_connection(
+    remote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+
+    said = raymark("status", remote)
+
+    assert said.returncode == 2
+    assert re.search(rf"{remote}\S*: no connection to the store", said.stderr), said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_bands_are_added_when_dataset_and_result_are_in_a_bucket(remote: str, bucket: str) -> None:
+    dataset = open_dataset(remote)
+
+    extended = extend_dataset(
+        dataset, plan_extension(dataset, parse_bands("39GHz")), as_folder(f"{bucket}/extended")
+    )
+
+    assert [band.name for band in extended.campaign.bands][-1] == "39GHz"
+    assert read_manifest(as_folder(remote)) == dataset.manifest
+    assert verify_dataset(as_folder(f"{bucket}/extended")) == []
