@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 JobT = TypeVar("JobT")
-DEFAULT_TIME_LIMIT_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +29,7 @@ class ClusterJobs:
     """
 
     client: "Client"
-    time_limit_s: float = DEFAULT_TIME_LIMIT_S
+    time_limit_s: float
 
     def run(
         self,

@@ -76,15 +76,7 @@ class _Cell:
 class Runner:
     """One suite on one dataset, kept in one folder."""
 
-    def __init__(
-        self,
-        suite: Suite,
-        dataset: Dataset,
-        folder: Path,
-        *,
-        num_jobs: int = 0,
-        cluster: ClusterJobs | None = None,
-    ) -> None:
+    def __init__(self, suite: Suite, dataset: Dataset, folder: Path, *, num_jobs: int = 0) -> None:
         """Check that suite and dataset belong together, and open the folder.
 
         Args:
@@ -92,7 +84,6 @@ class Runner:
             dataset: Its dataset.
             folder: Where everything is kept.
             num_jobs: Processes; as many as there are cores if 0.
-            cluster: Where the jobs are done instead; it must reach dataset and folder.
 
         Raises:
             ConfigError: If the dataset is another one, or the folder holds something else.
@@ -100,7 +91,7 @@ class Runner:
         require_dataset(suite, dataset)
         self.suite, self.dataset, self.folder = suite, dataset, RunFolder(folder)
         self.splits = Splits(dataset, suite.window_size)
-        self.num_jobs, self.cluster = num_jobs or os.cpu_count() or 1, cluster
+        self.num_jobs = num_jobs or os.cpu_count() or 1
         self.folder.start(
             RunInfo(
                 suite=suite,
@@ -116,6 +107,7 @@ class Runner:
         tracks: Sequence[str] = (),
         seeds: Sequence[int] = (),
         progress: Progress = lambda _stage, _done, _total: None,
+        cluster: ClusterJobs | None = None,
     ) -> RunReport:
         """Run every model on every task and seed that is not finished yet.
 
@@ -124,6 +116,7 @@ class Runner:
             tracks: Only these tracks; all if empty.
             seeds: Only these seeds of the suite; all if empty.
             progress: Told how far each stage is.
+            cluster: Where the jobs are done instead of here; it must reach dataset and folder.
 
         Raises:
             ConfigError: If the suite has no such track (the nearest is offered) or seed, or two
@@ -146,9 +139,9 @@ class Runner:
         ]
         for model in models:
             self.folder.write_model(_record_of(model))
-        self._measure(tasks, pending, progress)
+        self._measure(tasks, pending, cluster, progress)
         self._references(tasks, progress)
-        self._run_cells(pending, progress)
+        self._run_cells(pending, cluster, progress)
         return RunReport(
             num_run=len(pending),
             num_kept=len(cells) - len(pending),
@@ -163,7 +156,13 @@ class Runner:
                     cell_hash = _cell_hash(task, model, seed)
                     self.folder.drop_stale(task, model.name, seed, cell_hash)
 
-    def _measure(self, tasks: Sequence[Task], cells: Sequence[_Cell], progress: Progress) -> None:
+    def _measure(
+        self,
+        tasks: Sequence[Task],
+        cells: Sequence[_Cell],
+        cluster: ClusterJobs | None,
+        progress: Progress,
+    ) -> None:
         """Estimate what the open cells and the references need."""
         wanted: dict[Survey, bool] = {}
         for cell in cells:
@@ -179,10 +178,10 @@ class Runner:
         def arguments(survey: Survey) -> tuple[Any, ...]:
             return survey, *folders, wanted[survey]
 
-        if self.cluster is None:
+        if cluster is None:
             done = run_jobs(_measure_in_worker, missing, arguments, self.num_jobs)
         else:
-            done = self.cluster.run(_measure_in_worker, missing, arguments)
+            done = cluster.run(_measure_in_worker, missing, arguments)
         progress("measure", 0, len(missing))
         for i, (_, result) in enumerate(done, start=1):
             if isinstance(result, Exception):
@@ -215,12 +214,14 @@ class Runner:
                 )
         progress("references", len(tasks), len(tasks))
 
-    def _run_cells(self, cells: Sequence[_Cell], progress: Progress) -> None:
+    def _run_cells(
+        self, cells: Sequence[_Cell], cluster: ClusterJobs | None, progress: Progress
+    ) -> None:
         progress("models", 0, len(cells))
-        if self.cluster is None:
+        if cluster is None:
             done = run_jobs(fit_and_predict, cells, self._data, self.num_jobs)
         else:
-            done = self.cluster.run(fit_on_worker, cells, self._places)
+            done = cluster.run(fit_on_worker, cells, self._places)
         for i, (cell, result) in enumerate(done, start=1):
             if isinstance(result, Outcome):
                 self._keep(cell, result)

@@ -43,12 +43,26 @@ from raymark.manifest import (
     SiteRecord,
     append_journal,
 )
+from raymark.peak_memory import peak_memory_bytes
 from raymark.shard import write_text
 
 if TYPE_CHECKING:
     from distributed import Client
 
 DEFAULT_TIME_LIMIT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterPlan:
+    """What is to be done.
+
+    Attributes:
+        manifest: Of a dataset of which nothing is done yet.
+        memory_bytes: What a worker needed that traced a shard of the first site.
+    """
+
+    manifest: Manifest
+    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +110,7 @@ def plan_on_cluster(
     shard_size: int = DEFAULT_SHARD_SIZE,
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
     progress: Callable[[int], None] = lambda _count: None,
-) -> Manifest:
+) -> ClusterPlan:
     """Load every scene on a worker and draw its UEs; nothing is written, no scene is kept here.
 
     Args:
@@ -106,9 +120,6 @@ def plan_on_cluster(
         time_limit_s: Longest time for one scene [s].
         progress: Told how many scenes are newly done.
 
-    Returns:
-        The manifest of a dataset of which nothing is done yet.
-
     Raises:
         ConfigError: If a setting cannot be used.
         SceneError: If a scene or site is unknown.
@@ -116,28 +127,32 @@ def plan_on_cluster(
     """
     check_campaign(campaign)
     require_shard_size(campaign, shard_size)
-    jobs = dict(enumerate(_scene_campaigns(campaign)))
+    scenes = dict(enumerate(_scene_campaigns(campaign)))
     done = run_tasks(
         client,
         TaskKind(name="scene", time_limit_s=time_limit_s),
         _survey,
-        jobs,
-        lambda i: (jobs[i].model_dump_json(),),
+        scenes,
+        lambda i: (scenes[i].model_dump_json(), shard_size if i == 0 else 0),
     )
-    found: dict[int, tuple[tuple[SiteRecord, ...], dict[str, str]]] = {}
+    found: dict[int, _Surveyed] = {}
     for task in done:
         if task.error is not None:
             raise ClusterError(f"scene '{campaign.scenes[task.job].name}': {task.error}")
         found[task.job] = task.result
         progress(1)
-    sites = tuple(site for i in sorted(found) for site in found[i][0])
-    software = found[0][1]
-    if any(other != software for _, other in found.values()):
-        raise ClusterError(
-            "the workers have different software: "
-            f"{'; '.join(sorted({str(other) for _, other in found.values()}))}"
-        )
-    return new_manifest(campaign, sites, shard_size=shard_size, software=software)
+    first = found[0]
+    manifest = new_manifest(
+        campaign,
+        tuple(site for i in scenes for site in found[i].sites),
+        shard_size=shard_size,
+        software=first.software,
+    )
+    for other in found.values():
+        changed = changed_software(manifest, other.software)
+        if changed:
+            raise ClusterError(f"the workers have different software: {changed}")
+    return ClusterPlan(manifest=manifest, memory_bytes=first.memory_bytes)
 
 
 def generate_on_cluster(
@@ -154,7 +169,7 @@ def generate_on_cluster(
     Its content is that of `generate`, bit by bit.
 
     Args:
-        planned: Of `plan_on_cluster`.
+        planned: The manifest of `plan_on_cluster`.
         folder: Where the dataset goes; all workers must reach it by this name.
         client: Client of the cluster.
         overwrite: Delete another dataset that lies in `folder`.
@@ -280,10 +295,27 @@ def _write_log(folder: Path, task: Finished[_Job]) -> None:
     write_text(folder / LOGS_NAME / f"{task.job.name}.log", "".join(lines))
 
 
-def _survey(campaign_json: str) -> tuple[tuple[SiteRecord, ...], dict[str, str]]:
-    """Run on a worker."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Surveyed:
+    """What a worker found in one scene."""
+
+    sites: tuple[SiteRecord, ...]
+    software: dict[str, str]
+    memory_bytes: int
+
+
+def _survey(campaign_json: str, num_traced: int) -> _Surveyed:
+    """Run on a worker: load a scene, and trace so many UEs to see what memory they need."""
     plan = _loaded_plan(campaign_json)
-    return tuple(site_record(site) for site in plan.sites), software_versions()
+    if num_traced:
+        site = plan.sites[0]
+        shard = next(shards_of(len(site.ues), num_traced))
+        _traced_site(campaign_json, site.key).arrays(shard)
+    return _Surveyed(
+        sites=tuple(site_record(site) for site in plan.sites),
+        software=software_versions(),
+        memory_bytes=peak_memory_bytes(),
+    )
 
 
 def _do(site: _Site, shard: ShardPlan | None) -> ShardRecord | Completeness | None:

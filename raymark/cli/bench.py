@@ -1,5 +1,6 @@
 """Commands of the benchmark."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from raymark.cli.options import INTERRUPTED, DataOption, Overwrite, listed
+from raymark.cli.cluster import opened
+from raymark.cli.options import INTERRUPTED, Cluster, DataOption, Overwrite, TimeLimit, listed
 from raymark.console import cell, err, out, print_error, progress_bar, stage_bars
 from raymark.storage import as_folder
 
@@ -121,6 +123,8 @@ def run(
     any_data: Annotated[
         bool, typer.Option("--any-data", help="Use a dataset that is not the suite's published one")
     ] = False,
+    cluster: Cluster = None,
+    time_limit_min: TimeLimit = 24 * 60.0,
 ) -> None:
     """Run models on a suite; the same command goes on where it stopped."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
@@ -136,6 +140,8 @@ def run(
         tracks=listed(tracks),
         seeds=_seed_numbers(seeds),
         jobs=jobs,
+        cluster=cluster,
+        time_limit_s=60 * time_limit_min,
     )
     out.print(f"{report.num_run} cells run, {report.num_kept} kept, in {folder}")
     for place, reason in report.failures:
@@ -298,9 +304,13 @@ def _run(
     tracks: Sequence[str] = (),
     seeds: Sequence[int] = (),
     jobs: int = 0,
+    cluster: str | None = None,
+    time_limit_s: float = 0.0,
 ) -> Any:
     from raymark.benchmark.audit import TABLE_NAME  # noqa: PLC0415
+    from raymark.benchmark.cluster_run import ClusterJobs  # noqa: PLC0415
     from raymark.benchmark.run import Runner  # noqa: PLC0415
+    from raymark.cluster import read_cluster  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.models import get_model  # noqa: PLC0415
 
@@ -309,12 +319,21 @@ def _run(
     suite.seeds_of(seeds)
     dataset = open_dataset(data)
     chosen = [get_model(name) for name in _chosen_models(models)]
+    if cluster is not None:
+        read_cluster(cluster)  # what is wrong is said before anything is written
     runner = Runner(suite, dataset, folder, num_jobs=jobs)
     try:
         if not (folder / "audit" / TABLE_NAME).is_file():
             _audit(suite, dataset, folder / "audit")
-        with stage_bars() as progress:
-            return runner.run(chosen, tracks=tracks, seeds=seeds, progress=progress)
+        with contextlib.ExitStack() as stack:
+            workers = None
+            if cluster is not None:
+                client = stack.enter_context(opened(cluster))
+                workers = ClusterJobs(client=client, time_limit_s=time_limit_s)
+            progress = stack.enter_context(stage_bars())
+            return runner.run(
+                chosen, tracks=tracks, seeds=seeds, progress=progress, cluster=workers
+            )
     except KeyboardInterrupt:
         err.print(f"interrupted; nothing is lost: run the same command to go on in {folder}")
         raise typer.Exit(INTERRUPTED) from None

@@ -1,6 +1,7 @@
 """Commands about the workers that `--cluster` spreads work over."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +63,25 @@ def check(cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help=FORMS)]
             f"{description.num_workers} worker processes of {memory_bytes / 1e9:.1f} GB and one "
             f"thread each, with {seen}; none was started"
         )
+
+
+@contextmanager
+def opened(text: str) -> Iterator[Any]:
+    """Start or reach a cluster whose workers are fit, say where it can be watched, and yield it."""
+    from raymark.cluster import (  # noqa: PLC0415
+        open_cluster,
+        read_cluster,
+        require_workers,
+        wait_for_workers,
+    )
+
+    description = read_cluster(text)
+    with open_cluster(description) as client:
+        found = wait_for_workers(client, description, report=err.print)
+        for warning in require_workers(client):
+            err.print(warning)
+        err.print(f"{found} workers; dashboard: {client.dashboard_link}", soft_wrap=True)
+        yield client
 
 
 def examine_cluster(text: str, examine: Callable[[Path], Sequence[Any]]) -> None:

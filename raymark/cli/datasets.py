@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from raymark.cli.cluster import examine_cluster, findings_table
-from raymark.cli.options import INTERRUPTED, Cluster, DatasetArgument, Overwrite, Seed
+from raymark.cli.cluster import examine_cluster, findings_table, opened
+from raymark.cli.options import INTERRUPTED, Cluster, DatasetArgument, Overwrite, Seed, TimeLimit
 from raymark.console import cell, deferred_interrupt, duration, err, print_error, progress_bar
 from raymark.console import out as console_out
 from raymark.errors import ConfigError
@@ -135,24 +135,85 @@ def generate(
     bands: Annotated[
         str | None, typer.Option(help="Bands to add, such as 39GHz,n78; needs --extend")
     ] = None,
+    cluster: Cluster = None,
+    time_limit_min: TimeLimit = 60.0,
 ) -> None:
     """Make a dataset, or add bands to one; the same command goes on where it was interrupted."""
     from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
 
     if extend is not None:
-        if campaign is not None or bands is None:
-            raise ConfigError("--extend DIR needs --bands, and no campaign")
+        if campaign is not None or bands is None or cluster is not None:
+            raise ConfigError("--extend DIR needs --bands, and no campaign or --cluster")
         _extend(extend, bands, out, dry_run=dry_run)
         return
     if campaign is None or out is None or bands is not None:
         raise ConfigError("give a CAMPAIGN and --out DIR, or --extend DIR and --bands")
     loaded = load_campaign(campaign)
+    if cluster is not None:
+        settings = {"shard_size": shard_size, "overwrite": overwrite, "dry_run": dry_run}
+        _generate_on_cluster(loaded, out, cluster, time_limit_s=60 * time_limit_min, **settings)
+        return
     err.print("Loading scenes and drawing UEs ...")
     made = make_plan(loaded)
     if dry_run:
         console_out.print(f"{made.num_links} links would be traced into {out}; nothing was written")
         return
     make_dataset(made, out, shard_size=shard_size, overwrite=overwrite)
+    print_summary(out)
+
+
+def _generate_on_cluster(
+    campaign: Any,
+    out: Path,
+    cluster: str,
+    *,
+    shard_size: int,
+    overwrite: bool,
+    dry_run: bool,
+    time_limit_s: float,
+) -> None:
+    from raymark.cluster import read_cluster, require_workers  # noqa: PLC0415
+    from raymark.generator.plan import check_campaign  # noqa: PLC0415
+
+    # What is wrong is said before any worker starts.
+    check_campaign(campaign)
+    read_cluster(cluster)
+    with opened(cluster) as client:
+        from raymark.generator.cluster_generation import (  # noqa: PLC0415 - it imports Dask
+            generate_on_cluster,
+            plan_on_cluster,
+        )
+
+        with progress_bar("loading", len(campaign.scenes), "scenes") as advance:
+            plan = plan_on_cluster(
+                campaign,
+                client,
+                shard_size=shard_size,
+                time_limit_s=time_limit_s,
+                progress=advance,
+            )
+        require_workers(client, memory_bytes=plan.memory_bytes)
+        num_links = sum(site.num_ues for site in plan.manifest.sites)
+        if dry_run:
+            console_out.print(f"{num_links} links would be traced into {out}; nothing was written")
+            return
+        with _tracing_bar(num_links, out) as on_shard:
+            report = generate_on_cluster(
+                plan.manifest,
+                out,
+                client,
+                overwrite=overwrite,
+                time_limit_s=time_limit_s,
+                progress=on_shard,
+            )
+    for name, reason in report.failures:
+        print_error(f"{name}: {reason}")
+    if report.failures:
+        print_error(
+            f"{len(report.failures)} tasks failed three times, the rest is done; {out / 'logs'} "
+            "tells more, and the same command tries them again"
+        )
+        raise typer.Exit(1)
     print_summary(out)
 
 

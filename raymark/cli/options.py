@@ -14,6 +14,14 @@ Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="CLUSTER", help=f"Workers on Dask: {FORMS}")
 ]
 
+TimeLimit = Annotated[
+    float,
+    typer.Option(
+        "--time-limit",
+        min=0.1,
+        help="Longest time of one task with --cluster [min]; then another worker tries",
+    ),
+]
 DatasetArgument = Annotated[
     Path, typer.Argument(parser=as_folder, metavar="DIR", help="Folder or URL of a dataset")
 ]
