@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from raymark.cluster.settings import import_dask, reason_of
 from raymark.errors import ConfigError
@@ -32,6 +32,7 @@ _PACKAGES = (
 _SOURCES = ("raymark", "raymark.scenes", "raymark.generator", "raymark.benchmark", "raymark.models")
 
 
+@runtime_checkable
 class Finding(Protocol):
     """One line of what was found on a worker."""
 

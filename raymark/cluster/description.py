@@ -26,7 +26,7 @@ class LocalCluster(Strict):
     """Worker processes on this machine."""
 
     kind: Literal["local"] = "local"
-    num_workers: NumWorkers
+    num_workers: int = Field(ge=1, le=1000, description="Processes of one thread each")
     memory_per_worker_gb: MemoryGb | None = Field(
         default=None, description="Memory of each worker [GB]; an equal share of it all if missing"
     )

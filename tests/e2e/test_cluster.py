@@ -1,0 +1,341 @@
+"""Real clusters of two processes: started here, reached over TCP, submitted to a queue."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raymark.cluster import (
+    JobQueue,
+    LocalCluster,
+    Scheduler,
+    list_workers,
+    num_workers,
+    open_cluster,
+    require_workers,
+    wait_for_workers,
+)
+from raymark.errors import ConfigError
+
+pytest.importorskip("distributed")
+
+TWO = LocalCluster(num_workers=2, memory_per_worker_gb=1)
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[Any]:
+    with open_cluster(TWO) as client:
+        assert wait_for_workers(client, TWO) == 2
+        yield client
+
+
+def look_around(dask_worker: Any) -> dict[str, Any]:
+    memory = dask_worker.memory_manager
+    return {
+        "pid": os.getpid(),
+        "threads": [os.environ[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")],
+        "gpus": os.environ["CUDA_VISIBLE_DEVICES"],
+        "spilling": [memory.memory_target_fraction, memory.memory_spill_fraction],
+        "pausing": memory.memory_pause_fraction,
+    }
+
+
+def interrupt_oneself() -> int:
+    os.kill(os.getpid(), signal.SIGINT)
+    return os.getpid()
+
+
+def kill_oneself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_workers_compute_with_one_thread_when_they_run_here(two_workers: Any) -> None:
+    assert two_workers.gather(two_workers.map(abs, [-1, -2, -3])) == [1, 2, 3]
+    reports = list_workers(two_workers)
+    assert [(report.num_threads, report.memory_bytes) for report in reports] == [(1, 10**9)] * 2
+    for seen in two_workers.run(look_around).values():
+        assert seen["threads"] == ["1", "1", "1"]
+        assert seen["gpus"] == ""
+        assert seen["spilling"] == [False, False]
+        assert seen["pausing"] is False
+
+
+def test_dashboard_answers_when_a_cluster_is_open(two_workers: Any) -> None:
+    assert two_workers.dashboard_link.startswith("http://127.0.0.1:")
+    with urllib.request.urlopen(two_workers.dashboard_link, timeout=20) as answer:  # noqa: S310
+        assert answer.status == 200
+
+
+def test_workers_are_accepted_when_they_are_like_this_process(two_workers: Any) -> None:
+    assert require_workers(two_workers, memory_bytes=10**9) == []
+
+
+def test_workers_are_refused_when_their_memory_is_too_small(two_workers: Any) -> None:
+    said = r"worker tcp://127.0.0.1:\d+ on .* has 1.00 GB of memory, and this work needs 1.50 GB"
+    with pytest.raises(ConfigError, match=said):
+        require_workers(two_workers, memory_bytes=1_500_000_000)
+
+
+def test_workers_live_on_when_the_terminal_sends_an_interrupt(two_workers: Any) -> None:
+    pids = sorted(two_workers.run(interrupt_oneself).values())
+
+    assert sorted(seen["pid"] for seen in two_workers.run(look_around).values()) == pids
+
+
+def test_worker_is_started_again_when_it_is_killed(
+    two_workers: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = {report.pid for report in list_workers(two_workers)}
+
+    address = list_workers(two_workers)[0].address
+    two_workers.run(kill_oneself, workers=[address], on_error="ignore")
+
+    def has_new_worker() -> bool:
+        return num_workers(two_workers) == 2 and before != {
+            report.pid for report in list_workers(two_workers)
+        }
+
+    wait_until(has_new_worker)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_environment_is_as_before_when_a_cluster_was_closed() -> None:
+    before = dict(os.environ)
+
+    with (
+        pytest.raises(KeyError, match="mine"),
+        open_cluster(LocalCluster(num_workers=1, memory_per_worker_gb=1)),
+    ):
+        raise KeyError("mine")  # an error of the block is not dressed up
+
+    assert dict(os.environ) == before
+
+
+def wait_until(is_true: Callable[[], bool], timeout_s: float = 60) -> None:
+    end_s = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < end_s, "waited in vain"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a `dask` command, which is ended after the test; its output is in its file."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str, code: str = "", **environment: str) -> subprocess.Popen[str]:
+        script = f"{code}\nimport sys; from dask.__main__ import main; sys.argv[0] = 'dask'; main()"
+        with (tmp_path / f"{len(started)}.log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", script, *arguments],
+                env=os.environ | environment,
+                cwd=tmp_path,
+                stdout=log,
+                stderr=log,
+                text=True,
+            )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in reversed(started):
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def scheduler_at(start: Start, folder: Path, **environment: str) -> Scheduler:
+    """Start a scheduler on a free port of the loopback interface."""
+    file = folder / "scheduler.json"
+    arguments = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show")
+    start("scheduler", *arguments, "--scheduler-file", str(file), **environment)
+    wait_until(lambda: file.is_file() and file.stat().st_size > 0)
+    import json  # noqa: PLC0415
+
+    return Scheduler(address=json.loads(file.read_text())["address"])
+
+
+def fake_version(folder: Path, package: str, version: str) -> str:
+    """Return a search path on which a package claims another version."""
+    path = folder / "others" / f"{package}-{version}.dist-info"
+    path.mkdir(parents=True)
+    (path / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    return str(path.parent)
+
+
+def test_scheduler_is_used_and_left_running_when_it_ran_before(
+    tmp_path: Path, start: Start
+) -> None:
+    described = scheduler_at(start, tmp_path)
+    for threads in ("1", "2"):
+        start("worker", described.address, "--nthreads", threads, "--no-dashboard")
+
+    for _ in range(2):  # closing does not end it
+        with open_cluster(described) as client:
+            wait_until(lambda client=client: num_workers(client) == 2)
+            assert client.submit(sum, [1, 2]).result() == 3
+            (warning,) = require_workers(client)
+
+    assert "1 of 2 workers have more than one thread" in warning
+    done = raymark("cluster", "check", described.address)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("tcp://127.0.0.1:") == 2
+    assert "all have the same software" in done.stdout
+
+
+def test_scheduler_without_workers_is_told_when_work_should_begin(
+    tmp_path: Path, start: Start
+) -> None:
+    described = scheduler_at(start, tmp_path)
+
+    with (
+        open_cluster(described) as client,
+        pytest.raises(
+            ConfigError, match=f"0 of 1 workers came in 1 s; .*worker {described.address}"
+        ),
+    ):
+        wait_for_workers(client, described, timeout_s=1)
+
+
+def test_scheduler_is_refused_when_it_runs_another_dask(tmp_path: Path, start: Start) -> None:
+    other = fake_version(tmp_path, "distributed", "2020.1.0")
+    described = scheduler_at(start, tmp_path, PYTHONPATH=other)
+
+    with (
+        pytest.raises(ConfigError, match=r"runs distributed 2020.1.0, and this process distribut"),
+        open_cluster(described),
+    ):
+        pass
+
+
+def test_workers_are_refused_when_they_run_another_raymark(tmp_path: Path, start: Start) -> None:
+    described = scheduler_at(start, tmp_path)
+    other = fake_version(tmp_path, "raymark", "9.9.9")
+    start("worker", described.address, "--nthreads", "1", "--no-dashboard", PYTHONPATH=other)
+
+    with open_cluster(described) as client:
+        wait_for_workers(client, described)
+        with pytest.raises(ConfigError, match=r"numbers: raymark 9.9.9 \(here .*one environment"):
+            require_workers(client)
+
+
+def test_workers_are_refused_when_they_have_no_raymark(tmp_path: Path, start: Start) -> None:
+    described = scheduler_at(start, tmp_path)
+    hide = "import sys; sys.modules['raymark'] = None"
+    start("worker", described.address, "--no-nanny", "--no-dashboard", code=hide)
+
+    with open_cluster(described) as client:
+        wait_for_workers(client, described)
+        with pytest.raises(ConfigError, match="has no raymark"):
+            require_workers(client)
+
+
+def test_scheduler_is_refused_when_nobody_listens() -> None:
+    with (
+        pytest.raises(ConfigError, match=r"nobody answers at tcp://127.0.0.1:1 .*refused"),
+        open_cluster(Scheduler(address="tcp://127.0.0.1:1")),
+    ):
+        pass
+
+
+def test_scheduler_is_refused_when_something_else_listens() -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        port = server.stdout.readline().partition("port ")[2].split()[0]
+        with (
+            pytest.raises(ConfigError, match="is no Dask scheduler that can be used from here"),
+            open_cluster(Scheduler(address=f"tcp://127.0.0.1:{port}")),
+        ):
+            pass
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+
+def test_jobs_become_workers_when_the_queue_runs_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A queue of ten lines, which starts every job at once, in place of Slurm."""
+    pytest.importorskip("dask_jobqueue")
+    queue = tmp_path / "bin"
+    queue.mkdir()
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    (queue / "sbatch").write_text(
+        f'#!/bin/sh\ncp "$1" {jobs}/$$.sh\n'
+        f"setsid bash {jobs}/$$.sh >{jobs}/$$.log 2>&1 &\n"
+        'echo "Submitted batch job $!"\n'
+    )
+    (queue / "scancel").write_text('#!/bin/sh\nkill -- "-$1"\n')
+    for command in queue.iterdir():
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(queue), prepend=":")
+    description = JobQueue(
+        kind="slurm", num_workers=1, memory_per_worker_gb=1, walltime_h=1, prologue=("true",)
+    )
+    told: list[str] = []
+
+    with open_cluster(description) as client:
+        assert wait_for_workers(client, description, timeout_s=60, report=told.append) == 1
+        (worker,) = client.scheduler_info()["workers"].values()
+
+    assert worker["nthreads"] == 1
+    assert worker["memory_limit"] == pytest.approx(1e9, rel=0.01)  # written as 0.93GiB
+    assert all("waiting for the first worker of slurm" in text for text in told)
+
+
+def raymark(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from raymark.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_doctor_examines_every_worker_when_given_a_cluster() -> None:
+    done = raymark("doctor", "--cluster", "local:2")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("a test kernel ran") == 2
+    assert "2 of 2 workers can make datasets" in done.stdout
+    assert done.stderr.splitlines() == [
+        "Every worker examines itself (the first time compiles kernels) ..."
+    ]
+
+
+def test_example_is_checked_when_it_was_shown_and_saved(tmp_path: Path) -> None:
+    pytest.importorskip("dask_jobqueue")
+    path = tmp_path / "cluster.yaml"
+    path.write_text(raymark("cluster", "show", "slurm").stdout)
+
+    done = raymark("cluster", "check", str(path))
+
+    assert done.returncode == 0, done.stderr
+    assert "#SBATCH --mem=8G" in done.stdout
+    assert "slurm" in raymark("cluster", "examples").stdout
+
+
+@pytest.mark.parametrize("command", [("cluster", "check"), ("doctor", "--cluster")])
+def test_command_ends_with_one_sentence_when_the_text_is_wrong(command: tuple[str, str]) -> None:
+    done = raymark(*command, "local:x")
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: local: is followed by the number of worker processes, got 'local:x'; write "
+        "local:4 for four"
+    ]
