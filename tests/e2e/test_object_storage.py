@@ -149,6 +149,7 @@ def test_dataset_is_the_local_one_when_generated_into_a_bucket(
     assert verify_dataset(as_folder(url)) == []
 
 
+@pytest.mark.slow
 def test_commands_take_urls_when_the_dataset_is_in_a_bucket(
     small_campaign: dict[str, Any], bucket: str, small_dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -397,10 +398,17 @@ def test_verify_sees_the_store_when_the_cached_copy_is_damaged(remote: str) -> N
     assert verify_dataset(as_folder(remote)) == []
 
 
+@pytest.mark.slow
 def test_commands_say_one_sentence_when_the_store_refuses(
-    bucket: str, remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_campaign: dict[str, Any],
+    bucket: str,
+    remote: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    generated = raymark("generate", "mini", "--out", "s3://no-such-bucket/x")
+    campaign = tmp_path / "campaign.yaml"
+    campaign.write_text(yaml.safe_dump(small_campaign), encoding="utf-8")
+    generated = raymark("generate", str(campaign), "--out", "s3://no-such-bucket/x")
     read = raymark("status", "s3://no-such-bucket/x")
     empty = raymark("status", f"{bucket}/nothing")
     figures = raymark("inspect", remote, "--out", f"{bucket}/figures")
@@ -424,6 +432,7 @@ def test_commands_say_one_sentence_when_the_store_refuses(
     assert not list(Path.cwd().glob("s3:*"))
 
 
+@pytest.mark.slow
 def test_reading_says_one_sentence_when_there_is_no_connection(
     remote: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
