@@ -105,7 +105,7 @@ class ObjectCache:
         return sum(size for _, size, _ in self._files())
 
     def _target(self, path: ObjectPath) -> tuple[Path, int]:
-        info = path.info()
+        info = path.metadata()
         version = json.dumps([str(info.get(key)) for key in _VERSION_KEYS])
         name = f"{_digest(str(path))}-{_digest(version)}-{path.name}"
         return self.folder / name, int(info["size"])

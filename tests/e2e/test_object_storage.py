@@ -1,6 +1,5 @@
 """Datasets in object storage: a real S3 server on this machine, reached over HTTP."""
 
-import json
 import os
 import re
 import signal
@@ -209,16 +208,15 @@ generate(plan, as_folder(url), shard_size=10)
 )
 def test_content_is_the_same_when_killed_and_resumed_in_a_bucket(
     plan: Plan,
-    small_campaign: dict[str, Any],
     bucket: str,
     small_dataset: Dataset,
     tmp_path: Path,
     place: str,
     num_noted: int,
 ) -> None:
-    url = f"{bucket}/killed"
+    url, campaign = f"{bucket}/killed", plan.campaign.model_dump_json()
     child = subprocess.run(
-        [sys.executable, "-c", CHILD, place, json.dumps(small_campaign), url],
+        [sys.executable, "-c", CHILD, place, campaign, url],
         capture_output=True,
         text=True,
         timeout=300,

@@ -88,6 +88,8 @@ def test_object_path_joins_like_a_path_when_names_are_added() -> None:
 def test_object_path_refuses_when_taken_for_a_local_file() -> None:
     with pytest.raises(TypeError, match=r"s3://bucket/x is no file of this machine"):
         as_folder("s3://bucket/x").open()
+    with pytest.raises(TypeError, match=r"s3://bucket/x is in object storage, where names are not"):
+        list(as_folder("s3://bucket/x").rglob("*.h5"))
 
 
 def test_object_is_written_and_read_when_the_store_is_in_memory(memory: Path) -> None:
@@ -120,10 +122,13 @@ def test_shard_is_the_local_one_when_written_to_a_store(
 def test_store_keeps_the_old_object_when_the_writer_fails(memory: Path, tmp_path: Path) -> None:
     write_text(memory / "note", "old")
 
-    with pytest.raises(KeyboardInterrupt), writing(memory / "note") as partial:
-        partial.write_text("new", encoding="utf-8")
-        raise KeyboardInterrupt
+    def fail() -> None:
+        with writing(memory / "note") as partial:
+            partial.write_text("new", encoding="utf-8")
+            raise KeyboardInterrupt
 
+    with pytest.raises(KeyboardInterrupt):
+        fail()
     assert (memory / "note").read_text(encoding="utf-8") == "old"
     assert not list((tmp_path / "cache").glob("*.partial"))
 
@@ -322,6 +327,16 @@ for _ in range(60):
 """Writes one shard many times; its name for the scene tells the files of the writers apart."""
 
 
+def start_together(writers: list[subprocess.Popen[str]]) -> None:
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+
+
 def test_shard_stays_whole_when_two_processes_write_it_at_once(
     tmp_path: Path, valid_arrays: MakeArrays
 ) -> None:
@@ -341,25 +356,21 @@ def test_shard_stays_whole_when_two_processes_write_it_at_once(
         )
         for scene in ("left", "right")
     ]
-    for writer in writers:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("\n")
-        writer.stdin.flush()
     seen = set()
+    try:
+        start_together(writers)
+        while any(writer.poll() is None for writer in writers):
+            if path.exists():
+                np.testing.assert_array_equal(
+                    read_shard(path, "paths")["path/delay_s"], arrays["path/delay_s"]
+                )
+                seen.add(file_sha256(path))
+    finally:
+        for writer in writers:
+            writer.kill()  # nothing to an ended one
+    errors = [writer.communicate(timeout=60)[1] for writer in writers]
 
-    while any(writer.poll() is None for writer in writers):
-        if path.exists():
-            np.testing.assert_array_equal(
-                read_shard(path, "paths")["path/delay_s"], arrays["path/delay_s"]
-            )
-            seen.add(file_sha256(path))
-
-    for writer in writers:
-        _, err = writer.communicate(timeout=60)
-        assert writer.returncode == 0, err
+    assert [writer.returncode for writer in writers] == [0, 0], errors
     assert len(expected) == 2
     assert seen == expected  # both were read, and nothing else
     assert [file.name for file in path.parent.iterdir()] == ["part-0000.h5"]
