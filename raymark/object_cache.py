@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,7 @@ class ObjectCache:
                 if not is_there:
                     self._make_room(size_bytes)
             if not is_there:
+                held.callback(self._trim)  # after use: others in use may have stood in the way
                 partial = self.partial_of(path)
                 try:
                     path.download(partial)
@@ -103,7 +105,7 @@ class ObjectCache:
         return sum(size for _, size, _ in self._files())
 
     def _target(self, path: ObjectPath) -> tuple[Path, int]:
-        info = path.info()
+        info = path.metadata()
         version = json.dumps([str(info.get(key)) for key in _VERSION_KEYS])
         name = f"{_digest(str(path))}-{_digest(version)}-{path.name}"
         return self.folder / name, int(info["size"])
@@ -116,6 +118,10 @@ class ObjectCache:
                     partial.replace(target)
                 _hold(target, held)
                 self._make_room(0)
+
+    def _trim(self) -> None:
+        with self._alone():
+            self._make_room(0)
 
     def _make_room(self, num_bytes: int) -> None:
         """Drop copies, the longest unused first, until so many bytes are free."""
@@ -156,7 +162,8 @@ def _hold(copy: Path, held: contextlib.ExitStack) -> bool:
         return False
     held.callback(os.close, handle)
     fcntl.flock(handle, fcntl.LOCK_SH)
-    os.utime(copy)
+    now_ns = time.time_ns()  # the system's own clock of files is too coarse to tell an order
+    os.utime(copy, ns=(now_ns, now_ns))
     return True
 
 

@@ -3,9 +3,9 @@
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path, PosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 from raymark.errors import ConfigError, DatasetError, RaymarkError
 from raymark.extras import import_extra
@@ -45,7 +45,7 @@ class ObjectPath(PosixPath):
         """
         raise TypeError(f"{self} is no file of this machine; raymark.storage.local_copy fetches it")
 
-    def info(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return what the store says of an object or folder, `size` and `type` at least.
 
         Raises:
@@ -69,9 +69,9 @@ class ObjectPath(PosixPath):
 
     def stat(self, **_: Any) -> os.stat_result:
         """Return the size [B] as `st_size`; all else is zero."""
-        return os.stat_result((stat.S_IFREG, 0, 0, 0, 0, 0, int(self.info()["size"]), 0, 0, 0))
+        return os.stat_result((stat.S_IFREG, 0, 0, 0, 0, 0, int(self.metadata()["size"]), 0, 0, 0))
 
-    def iterdir(self) -> Iterator["ObjectPath"]:
+    def iterdir(self) -> Generator["ObjectPath", None, None]:
         """Yield what lies directly below; nothing if there is no such folder."""
         with _explained(self):
             try:
@@ -80,6 +80,16 @@ class ObjectPath(PosixPath):
                 return
         for name in sorted(names):
             yield self / name.rstrip("/").rsplit("/", maxsplit=1)[-1]
+
+    def glob(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: some versions of Python would find nothing, without a word.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(f"{self} is in object storage, where names are not matched to patterns")
+
+    rglob = glob
 
     def sizes_bytes(self) -> dict[Path, int]:
         """Return the size [B] of every object below, asked for at once."""
@@ -122,7 +132,7 @@ class ObjectPath(PosixPath):
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the object."""
         try:
-            self.info()
+            self.metadata()
             with _explained(self):
                 self._store.rm_file(str(self))
         except FileNotFoundError:
@@ -142,7 +152,7 @@ class ObjectPath(PosixPath):
 
     def _type(self) -> str | None:
         try:
-            return str(self.info()["type"])
+            return str(self.metadata()["type"])
         except FileNotFoundError:
             return None
 

@@ -1,6 +1,5 @@
 """Datasets in object storage: a real S3 server on this machine, reached over HTTP."""
 
-import json
 import os
 import re
 import signal
@@ -149,6 +148,7 @@ def test_dataset_is_the_local_one_when_generated_into_a_bucket(
     assert verify_dataset(as_folder(url)) == []
 
 
+@pytest.mark.slow
 def test_commands_take_urls_when_the_dataset_is_in_a_bucket(
     small_campaign: dict[str, Any], bucket: str, small_dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -208,16 +208,15 @@ generate(plan, as_folder(url), shard_size=10)
 )
 def test_content_is_the_same_when_killed_and_resumed_in_a_bucket(
     plan: Plan,
-    small_campaign: dict[str, Any],
     bucket: str,
     small_dataset: Dataset,
     tmp_path: Path,
     place: str,
     num_noted: int,
 ) -> None:
-    url = f"{bucket}/killed"
+    url, campaign = f"{bucket}/killed", plan.campaign.model_dump_json()
     child = subprocess.run(
-        [sys.executable, "-c", CHILD, place, json.dumps(small_campaign), url],
+        [sys.executable, "-c", CHILD, place, campaign, url],
         capture_output=True,
         text=True,
         timeout=300,
@@ -397,10 +396,17 @@ def test_verify_sees_the_store_when_the_cached_copy_is_damaged(remote: str) -> N
     assert verify_dataset(as_folder(remote)) == []
 
 
+@pytest.mark.slow
 def test_commands_say_one_sentence_when_the_store_refuses(
-    bucket: str, remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_campaign: dict[str, Any],
+    bucket: str,
+    remote: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    generated = raymark("generate", "mini", "--out", "s3://no-such-bucket/x")
+    campaign = tmp_path / "campaign.yaml"
+    campaign.write_text(yaml.safe_dump(small_campaign), encoding="utf-8")
+    generated = raymark("generate", str(campaign), "--out", "s3://no-such-bucket/x")
     read = raymark("status", "s3://no-such-bucket/x")
     empty = raymark("status", f"{bucket}/nothing")
     figures = raymark("inspect", remote, "--out", f"{bucket}/figures")
@@ -424,6 +430,7 @@ def test_commands_say_one_sentence_when_the_store_refuses(
     assert not list(Path.cwd().glob("s3:*"))
 
 
+@pytest.mark.slow
 def test_reading_says_one_sentence_when_there_is_no_connection(
     remote: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
