@@ -145,7 +145,7 @@ def print_rate(row: dict[str, Any]) -> None:
 
 def ways(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Compare ways to submit and to collect; the ways take turns, medians are printed."""
-    base = Work(num_shards=500 if arguments.quick else 2000, num_sites=NUM_SITES)
+    base = Work(num_shards=500 if arguments.quick else 1000, num_sites=NUM_SITES)
     sides = {
         "no handle": base,
         "tiny handle": replace(base, claimed_bytes=TINY_BYTES),
@@ -158,7 +158,7 @@ def ways(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     spent: dict[str, list[Cost]] = {name: [] for name in sides}
     with stub_cluster(20 if arguments.quick else 100) as cluster, Client(cluster.address) as client:
         warm_up(client, cluster)
-        for turn in range(1 if arguments.quick else 5):
+        for turn in range(1 if arguments.quick else 3):
             for number, (name, work) in enumerate(sides.items()):
                 run = Driver(client, work, f"{turn}-{number}").run
                 spent[name].append(measure(cluster, run))
@@ -222,13 +222,15 @@ def count_tasks(dask_scheduler: Any) -> int:
 def locality(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Count the loads of sites for each way to say where a shard should run."""
     print(
-        f"{'workers':>7}{'sites':>6}  {'way':<46}{'loads':>6}{'least':>6}{'most a worker':>15}"
+        f"{'workers':>7}{'sites':>6}  {'way':<68}{'loads':>6}{'least':>6}{'most a worker':>15}"
         f"{'x shortest time':>17}"
     )
     rows = []
     for num_workers in (10, 30) if arguments.quick else (10, 30, 100):
         rows += locality_of(num_workers, arguments, usual(arguments.time_scale), {})
-    rows += locality_of(30, arguments, usual(arguments.time_scale), NO_STEALING)
+    for num_workers in (30,) if arguments.quick else (30, 100):
+        ways = divided(arguments.time_scale, num_workers)
+        rows += locality_of(num_workers, arguments, ways, NO_STEALING)
     hard = windowed(arguments.time_scale) | few_sites(arguments.time_scale)
     rows += locality_of(30, arguments, hard, {})
     rows += locality_of(30, arguments, few_sites(arguments.time_scale), NO_QUEUE)
@@ -252,13 +254,27 @@ def usual(scale: float) -> dict[str, Work]:
     }
 
 
+def divided(scale: float, num_workers: int) -> dict[str, Work]:
+    """Return ways for a scheduler that does not steal: whole sites, and parts, that take turns."""
+    whole = replace(usual(scale)["tiny handle"], in_turn=NUM_SITES)
+    window = WINDOW_PER_WORKER * num_workers
+    parts = replace(whole, handles_per_site=SHARDS_PER_SITE // 5, in_turn=4 * NUM_SITES)
+    narrow = replace(parts, window=window, batch=10)
+    return {
+        "tiny handle, sites in turn": whole,
+        "tiny handle for every 5 shards": parts,
+        "the same, narrow window": narrow,
+        "the same, one part a worker at a time": replace(narrow, in_turn=num_workers),
+    }
+
+
 def windowed(scale: float) -> dict[str, Work]:
     """Return the ways with a window of 4 shards a worker, as a large cluster has; 30 workers."""
     result = {}
-    for name, work in usual(scale).items():
+    for name, work in list(usual(scale).items())[1:]:
         narrow = replace(work, window=30 * WINDOW_PER_WORKER, batch=10)
         result[f"{name}, narrow window"] = narrow
-        result[f"{name}, narrow window, sites in turn"] = replace(narrow, in_turn=True)
+        result[f"{name}, narrow window, sites in turn"] = replace(narrow, in_turn=NUM_SITES)
     return result
 
 
@@ -294,7 +310,8 @@ def locality_of(
             row = {
                 "workers": num_workers,
                 "sites": work.num_sites,
-                "way": name + "".join(f", {key.split('.')[-1]} off" for key in config),
+                "way": name
+                + "".join(f", {key.split('.')[-1]} {value}" for key, value in config.items()),
                 "loads": len(pairs),
                 "least": max(work.num_sites, num_workers),
                 "most_per_worker": max(Counter(worker for worker, _ in pairs).values()),
@@ -314,7 +331,7 @@ def shortest_s(work: Work, num_workers: int) -> float:
 def print_locality(row: dict[str, Any]) -> None:
     """Print one row of `locality`."""
     print(
-        f"{row['workers']:>7}{row['sites']:>6}  {row['way']:<46}{row['loads']:>6}{row['least']:>6}"
+        f"{row['workers']:>7}{row['sites']:>6}  {row['way']:<68}{row['loads']:>6}{row['least']:>6}"
         f"{row['most_per_worker']:>15}{row['time_ratio']:>17.2f}",
         flush=True,
     )

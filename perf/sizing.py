@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from distributed import Client
-from scheduler_rate import TINY_BYTES, Cost, measure, warm_up
+from scheduler_rate import TINY_BYTES, measure, rate_row, warm_up
 from stub_cluster import Driver, Work, stub_cluster
 
 from raymark.config import validate
@@ -50,7 +50,7 @@ class UnitCosts:
         link_s: Tracing, assembling and writing one link.
         paths_bytes: Files of one link, all of them.
         csi_bytes: CSI of one link at all bands.
-        task_s: The scheduler's processor time for one shard.
+        task_s: The scheduler's processor time for one shard, beside its heartbeats.
     """
 
     gpu_name: str | None
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer UEs and stub tasks")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    unit = measure_units(200 if arguments.quick else 1000, 500 if arguments.quick else 3000)
+    unit = measure_units(200 if arguments.quick else 1000, 1000 if arguments.quick else 3000)
     print_units(unit)
     rows = [size_of(num_links, unit) for num_links in NUM_LINKS]
     print_table(rows)
@@ -140,12 +140,13 @@ def timed(clock: Callable[[], float], call: Callable[[], Any]) -> tuple[float, A
 
 
 def scheduler_task_s(num_tasks: int) -> float:
-    """Return the scheduler's processor time for a shard that depends on a site handle."""
+    """Return the time that a scheduler with 100 workers needs for a shard with a site handle."""
     work = Work(num_shards=num_tasks, num_sites=50, claimed_bytes=TINY_BYTES)
     with stub_cluster(NUM_WORKERS) as cluster, Client(cluster.address) as client:
         warm_up(client, cluster)
-        cost: Cost = measure(cluster, Driver(client, work, "sizing").run)
-    return cost.scheduler_s / num_tasks
+        idle = measure(cluster, lambda: time.sleep(5))
+        cost = measure(cluster, Driver(client, work, "sizing").run)
+    return 1 / rate_row(NUM_WORKERS, work, cost, idle)["ceiling_per_s"]
 
 
 def size_of(num_links: int, unit: UnitCosts) -> dict[str, Any]:
@@ -164,7 +165,7 @@ def size_of(num_links: int, unit: UnitCosts) -> dict[str, Any]:
         "csi_bytes": num_links * unit.csi_bytes,
         "shards": shards,
         "scheduler_hours": scheduler,
-        "wall_hours": max(hours / NUM_WORKERS, scheduler[SHARD_SIZES[0]]),
+        "wall_hours": max(hours / min(NUM_WORKERS, shards[1000]), scheduler[1000]),
     }
 
 

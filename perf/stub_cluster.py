@@ -58,7 +58,8 @@ class Work:
         window: Most shards that are submitted at a time.
         batch: Shards submitted by one call; 1 for `Client.submit`, else `Client.map`.
         grouped: Keys are tuples with one name, so that Dask sees one large group of tasks.
-        in_turn: The sites take turns, instead of one site after the other.
+        handles_per_site: Into how many parts, each with a handle of its own, a site is divided.
+        in_turn: How many parts take turns; 1 if one comes after the other.
         results: Bring the records to the driver; else wait for the tasks alone.
     """
 
@@ -70,7 +71,8 @@ class Work:
     window: int = 1000
     batch: int = 100
     grouped: bool = False
-    in_turn: bool = False
+    handles_per_site: int = 1
+    in_turn: int = 1
     results: bool = True
 
 
@@ -106,7 +108,7 @@ def serve_scheduler(pipe: Connection, config: dict[str, Any]) -> None:
     """Run a scheduler in this process until it is ended."""
 
     async def serve() -> None:
-        async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
+        async with Scheduler(host="127.0.0.1", port=0, dashboard_address=":0") as scheduler:
             pipe.send(scheduler.address)
             await scheduler.finished()
 
@@ -192,7 +194,7 @@ class Driver:
     def __init__(self, client: Client, work: Work, name: str) -> None:
         """Prepare `work`; `name` makes its keys unique."""
         self._client, self._work, self._name = client, work, name
-        self._handles: dict[str, Future] = {}
+        self._handles: dict[int, Future] = {}
 
     def run(self) -> list[dict[str, Any]]:
         """Do all the work; return the records, in the order in which shards ended."""
@@ -219,8 +221,9 @@ class Driver:
     def submit(self, shards: list[int]) -> list[Future]:
         """Submit some shards."""
         work = self._work
-        sites = [self._site(shard) for shard in shards]
-        handles = [self._handle(site) for site in sites]
+        parts = [self._part(shard) for shard in shards]
+        handles = [self._handle(part) for part in parts]
+        sites = [self._site(part) for part in parts]
         keys = [self._key(shard) for shard in shards]
         fixed = {"shard_s": work.shard_s, "load_s": work.load_s}
         columns = (handles, sites, [bytes(ARGUMENT_BYTES)] * len(shards))
@@ -229,21 +232,25 @@ class Driver:
             return [self._client.submit(run_shard, *row, key=key, **fixed) for *row, key in rows]
         return list(self._client.map(run_shard, *columns, key=keys, **fixed))
 
-    def _site(self, shard: int) -> str:
-        work = self._work
-        by_site = shard * work.num_sites // work.num_shards
-        return f"{self._name}-{shard % work.num_sites if work.in_turn else by_site}"
+    def _part(self, shard: int) -> int:
+        num_parts = self._work.num_sites * self._work.handles_per_site
+        group_shards = self._work.in_turn * self._work.num_shards // num_parts
+        first = shard // group_shards * self._work.in_turn
+        return first + shard % group_shards % min(self._work.in_turn, num_parts - first)
+
+    def _site(self, part: int) -> str:
+        return f"{self._name}-{part // self._work.handles_per_site}"
 
     def _key(self, shard: int) -> Any:
         name = f"shard-{self._name}"
         return (name, shard) if self._work.grouped else f"{name}-{shard}"
 
-    def _handle(self, site: str) -> Future | None:
-        if self._work.claimed_bytes is None:
+    def _handle(self, part: int) -> Future | None:
+        size, load_s = self._work.claimed_bytes, self._work.load_s
+        if size is None:
             return None
-        if site not in self._handles:
-            size, load_s = self._work.claimed_bytes, self._work.load_s
-            self._handles[site] = self._client.submit(
-                load_site, site, size, load_s, key=f"site-{site}"
-            )
-        return self._handles[site]
+        if part not in self._handles:
+            key = f"site-{self._name}-{part}"
+            future = self._client.submit(load_site, self._site(part), size, load_s, key=key)
+            self._handles[part] = future
+        return self._handles[part]
