@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -84,22 +85,16 @@ class Finished(Generic[JobT]):
 class Shared:
     """A value that is small to send and dear to be made use of, such as the name of a scene.
 
-    Jobs that share one are sent by Dask where another of them was, as far as no worker idles: what
+    Dask prefers the worker that holds it for the jobs that share it, as far as no other idles: what
     a worker has built from it, and keeps, serves again.
 
     Attributes:
         key: Its name, the same for equal values.
         value: The value.
-        weight_bytes: What Dask is told of its size: moving it costs as long as this takes to send.
     """
 
     key: str
     value: Any
-    weight_bytes: int = 500_000_000
-
-    def __sizeof__(self) -> int:
-        """Return the weight, from which Dask reckons what it costs to run a job elsewhere."""
-        return self.weight_bytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,6 +133,9 @@ def run_tasks(
     for job in islice(waiting, _window(client)):
         done.add(run.submit(_Pending(finished=Finished(job=job), arguments=arguments(job))))
     for future in done:
+        if future.status == "pending":  # its worker died before the result was fetched
+            done.add(future)
+            continue
         pending = run.take(future)
         finished = pending.finished
         if finished.error is not None and len(finished.attempts) < kind.max_failures:
@@ -185,22 +183,22 @@ class _Run:
         return pending
 
     def _outcome(self, future: Future) -> tuple[Any, Attempt, str | None]:
-        if future.status == "finished":
+        try:
             result, attempt, address = future.result()
-            return result, attempt, address
-        if future.status == "error":
-            error = future.exception()
-            if isinstance(error, KilledWorker):
-                text = (
-                    f"its workers died {error.allowed_failures + 1} times: killed, out of memory, "
-                    f"or beyond the time limit of {self._kind.time_limit_s:g} s"
-                )
-                return None, Attempt(place=str(error.last_worker), error=text), None
-            return None, Attempt(place="unknown", error=f"{type(error).__name__}: {error}"), None
-        raise ClusterError(
-            f"the scheduler at {self._client.scheduler.address if self._client.scheduler else '-'} "
-            "is gone; nothing that was finished is lost: start it and run the same command again"
-        )
+        except KilledWorker as error:
+            text = (
+                f"its workers died {error.allowed_failures + 1} times: killed, out of memory, or "
+                f"beyond the time limit of {self._kind.time_limit_s:g} s"
+            )
+            return None, Attempt(place=str(error.last_worker), error=text), None
+        except CancelledError as error:
+            raise ClusterError(
+                "the scheduler of the workers is gone; nothing that was finished is lost: start it "
+                "and run the same command again"
+            ) from error
+        except Exception as error:  # such as a result or a function that cannot be sent
+            return None, Attempt(place="unknown", error=_sentence(error)), None
+        return result, attempt, address
 
     def _share(self, shared: Shared) -> Future:
         if shared.key not in self._shared:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -55,3 +56,9 @@ def hang_once(marker: Path | None) -> str:
 def worker_of(value: str) -> tuple[int, str]:
     time.sleep(0.05)
     return os.getpid(), value
+
+
+def fill_disk() -> None:
+    """Let this process write no more than a byte to any file, which fails as a full disk does."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))

@@ -27,7 +27,8 @@ from raymark.errors import ConfigError
 pytest.importorskip("distributed")
 
 TWO = LocalCluster(num_workers=2, memory_per_worker_gb=1)
-Start = Callable[..., subprocess.Popen[str]]
+StartDask = Callable[..., subprocess.Popen[str]]
+StartScheduler = Callable[..., tuple[Scheduler, subprocess.Popen[str]]]
 
 
 @pytest.fixture(scope="module")
@@ -126,42 +127,6 @@ def wait_until(is_true: Callable[[], bool], timeout_s: float = 60) -> None:
         time.sleep(0.2)
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a `dask` command, which is ended after the test; its output is in its file."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(*arguments: str, code: str = "", **environment: str) -> subprocess.Popen[str]:
-        script = f"{code}\nimport sys; from dask.__main__ import main; sys.argv[0] = 'dask'; main()"
-        with (tmp_path / f"{len(started)}.log").open("w") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-c", script, *arguments],
-                env=os.environ | environment,
-                cwd=tmp_path,
-                stdout=log,
-                stderr=log,
-                text=True,
-            )
-        started.append(process)
-        return process
-
-    yield begin
-    for process in reversed(started):
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def scheduler_at(start: Start, folder: Path, **environment: str) -> Scheduler:
-    """Start a scheduler on a free port of the loopback interface."""
-    file = folder / "scheduler.json"
-    arguments = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show")
-    start("scheduler", *arguments, "--scheduler-file", str(file), **environment)
-    wait_until(lambda: file.is_file() and file.stat().st_size > 0)
-    import json  # noqa: PLC0415
-
-    return Scheduler(address=json.loads(file.read_text())["address"])
-
-
 def fake_version(folder: Path, package: str, version: str) -> str:
     """Return a search path on which a package claims another version."""
     path = folder / "others" / f"{package}-{version}.dist-info"
@@ -171,11 +136,11 @@ def fake_version(folder: Path, package: str, version: str) -> str:
 
 
 def test_scheduler_is_used_and_left_running_when_it_ran_before(
-    tmp_path: Path, start: Start
+    tmp_path: Path, start_dask: StartDask, start_scheduler: StartScheduler
 ) -> None:
-    described = scheduler_at(start, tmp_path)
+    described, _ = start_scheduler()
     for threads in ("1", "2"):
-        start("worker", described.address, "--nthreads", threads, "--no-dashboard")
+        start_dask("worker", described.address, "--nthreads", threads, "--no-dashboard")
 
     for _ in range(2):  # closing does not end it
         with open_cluster(described) as client:
@@ -191,9 +156,9 @@ def test_scheduler_is_used_and_left_running_when_it_ran_before(
 
 
 def test_scheduler_without_workers_is_told_when_work_should_begin(
-    tmp_path: Path, start: Start
+    tmp_path: Path, start_dask: StartDask, start_scheduler: StartScheduler
 ) -> None:
-    described = scheduler_at(start, tmp_path)
+    described, _ = start_scheduler()
 
     with (
         open_cluster(described) as client,
@@ -204,9 +169,11 @@ def test_scheduler_without_workers_is_told_when_work_should_begin(
         wait_for_workers(client, described, timeout_s=1)
 
 
-def test_scheduler_is_refused_when_it_runs_another_dask(tmp_path: Path, start: Start) -> None:
+def test_scheduler_is_refused_when_it_runs_another_dask(
+    tmp_path: Path, start_dask: StartDask, start_scheduler: StartScheduler
+) -> None:
     other = fake_version(tmp_path, "distributed", "2020.1.0")
-    described = scheduler_at(start, tmp_path, PYTHONPATH=other)
+    described, _ = start_scheduler(PYTHONPATH=other)
 
     with (
         pytest.raises(ConfigError, match=r"runs distributed 2020.1.0, and this process distribut"),
@@ -215,10 +182,12 @@ def test_scheduler_is_refused_when_it_runs_another_dask(tmp_path: Path, start: S
         pass
 
 
-def test_workers_are_refused_when_they_run_another_raymark(tmp_path: Path, start: Start) -> None:
-    described = scheduler_at(start, tmp_path)
+def test_workers_are_refused_when_they_run_another_raymark(
+    tmp_path: Path, start_dask: StartDask, start_scheduler: StartScheduler
+) -> None:
+    described, _ = start_scheduler()
     other = fake_version(tmp_path, "raymark", "9.9.9")
-    start("worker", described.address, "--nthreads", "1", "--no-dashboard", PYTHONPATH=other)
+    start_dask("worker", described.address, "--nthreads", "1", "--no-dashboard", PYTHONPATH=other)
 
     with open_cluster(described) as client:
         wait_for_workers(client, described)
@@ -226,10 +195,12 @@ def test_workers_are_refused_when_they_run_another_raymark(tmp_path: Path, start
             require_workers(client)
 
 
-def test_workers_are_refused_when_they_have_no_raymark(tmp_path: Path, start: Start) -> None:
-    described = scheduler_at(start, tmp_path)
+def test_workers_are_refused_when_they_have_no_raymark(
+    tmp_path: Path, start_dask: StartDask, start_scheduler: StartScheduler
+) -> None:
+    described, _ = start_scheduler()
     hide = "import sys; sys.modules['raymark'] = None"
-    start("worker", described.address, "--no-nanny", "--no-dashboard", code=hide)
+    start_dask("worker", described.address, "--no-nanny", "--no-dashboard", code=hide)
 
     with open_cluster(described) as client:
         wait_for_workers(client, described)

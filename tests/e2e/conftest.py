@@ -1,0 +1,60 @@
+"""Schedulers and workers of Dask as processes of their own, on the loopback interface."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from raymark.cluster import Scheduler
+
+StartDask = Callable[..., subprocess.Popen[str]]
+StartScheduler = Callable[..., tuple[Scheduler, subprocess.Popen[str]]]
+
+
+@pytest.fixture
+def start_dask(tmp_path: Path) -> Iterator[StartDask]:
+    """Start a `dask` command, which is ended after the test; its output is in its file."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str, code: str = "", **environment: str) -> subprocess.Popen[str]:
+        script = f"{code}\nimport sys; from dask.__main__ import main; sys.argv[0] = 'dask'; main()"
+        with (tmp_path / f"{len(started)}.log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", script, *arguments],
+                env=os.environ | environment,
+                cwd=tmp_path,
+                stdout=log,
+                stderr=log,
+                text=True,
+            )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in reversed(started):
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def start_scheduler(tmp_path: Path, start_dask: StartDask) -> StartScheduler:
+    """Start a scheduler on a free port."""
+    count = 0
+
+    def begin(**environment: str) -> tuple[Scheduler, subprocess.Popen[str]]:
+        nonlocal count
+        count += 1
+        file = tmp_path / f"scheduler-{count}.json"
+        arguments = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show")
+        process = start_dask("scheduler", *arguments, "--scheduler-file", str(file), **environment)
+        while not (file.is_file() and file.stat().st_size > 0):
+            assert process.poll() is None, "the scheduler ended"
+            time.sleep(0.1)
+        return Scheduler(address=json.loads(file.read_text())["address"]), process
+
+    return begin

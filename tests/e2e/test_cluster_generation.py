@@ -1,0 +1,272 @@
+"""Datasets made by real workers: the same content whoever makes it, and whatever befalls them."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit it
+
+from cluster_jobs import fill_disk
+from distributed import Client
+
+from raymark.campaign import Campaign
+from raymark.cluster import LocalCluster, Scheduler, open_cluster
+from raymark.config import validate
+from raymark.dataset import Dataset, open_dataset
+from raymark.errors import ClusterError
+from raymark.generator.cluster_generation import (
+    ClusterReport,
+    generate_on_cluster,
+    plan_on_cluster,
+)
+from raymark.verification import verify_dataset
+
+FINISHED, FAILED, BAD_INPUT = 0, 1, 2
+NUM_KILLS = 50
+StartDask = Callable[..., subprocess.Popen[str]]
+StartScheduler = Callable[..., tuple[Scheduler, subprocess.Popen[str]]]
+
+
+@contextmanager
+def workers(count: int) -> Iterator[Client]:
+    with open_cluster(LocalCluster(num_workers=count)) as client:
+        client.wait_for_workers(count, timeout=120)
+        yield client
+
+
+def make(
+    campaign: dict[str, Any], folder: Path, client: Client, *, shard_size: int = 10, **options: Any
+) -> ClusterReport:
+    checked = validate(Campaign, campaign, where="test")
+    plan = plan_on_cluster(checked, client, shard_size=shard_size)
+    return generate_on_cluster(plan.manifest, folder, client, **options)
+
+
+def assert_equal(made: Path, expected: Dataset) -> None:
+    assert verify_dataset(made) == []
+    found = open_dataset(made)
+    assert found.manifest.content_hash == expected.manifest.content_hash
+    assert found.manifest.arrays == expected.manifest.arrays
+    assert found.manifest.completeness == expected.manifest.completeness
+
+
+@pytest.mark.slow
+def test_content_is_that_of_one_process_when_workers_share_the_shards(
+    small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
+) -> None:
+    done: list[int] = []
+    with workers(3) as client:
+        report = make(
+            small_campaign,
+            tmp_path / "made",
+            client,
+            shard_size=7,
+            progress=lambda _site, count: done.append(count),
+        )
+        again = make(small_campaign, tmp_path / "made", client, shard_size=7)
+
+    assert report.failures == ()
+    assert sum(done) == 50
+    assert_equal(tmp_path / "made", small_dataset)
+    assert again.manifest == open_dataset(tmp_path / "made").manifest  # nothing was done twice
+    log = (tmp_path / "made/logs/street_canyon/bs0/part-0003.log").read_text(encoding="utf-8")
+    assert log.startswith("attempt 1 on ")
+    assert "process" in log
+
+
+@pytest.mark.slow
+def test_content_is_the_same_when_workers_are_killed_fifty_times(
+    small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
+) -> None:
+    """Kill a random worker after every shard until fifty have died; then let the rest live."""
+    rng, kills = random.Random(0), 0  # noqa: S311 - no secret
+    # One UE a shard: enough shards that every kill finds work in progress.
+    with workers(3) as client:
+
+        def kill(_site: str, _count: int) -> None:
+            nonlocal kills
+            if kills < NUM_KILLS:
+                time.sleep(rng.uniform(0.0, 0.5))
+                alive = [nanny.pid for nanny in client.cluster.workers.values() if nanny.pid]
+                os.kill(rng.choice(alive), signal.SIGKILL)
+                kills += 1
+
+        report = make(small_campaign, tmp_path / "made", client, shard_size=1, progress=kill)
+
+    assert report.failures == ()
+    assert kills == NUM_KILLS
+    assert_equal(tmp_path / "made", small_dataset)
+    assert not list((tmp_path / "made").rglob("*.partial"))
+
+
+@pytest.mark.slow
+def test_run_goes_on_when_a_worker_hangs(
+    small_campaign: dict[str, Any],
+    small_dataset: Dataset,
+    tmp_path: Path,
+    start_dask: StartDask,
+    start_scheduler: StartScheduler,
+) -> None:
+    """A stopped process answers nobody; the scheduler gives it up and another does its work."""
+    described, _ = start_scheduler(DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="5s")
+    for _ in range(2):
+        start_dask("worker", described.address, "--nthreads", "1", "--no-dashboard")
+    stopped: list[int] = []
+    with open_cluster(described) as client:
+        client.wait_for_workers(2, timeout=120)
+
+        def stop(_site: str, _count: int) -> None:
+            if not stopped:
+                stopped.extend(list(client.run(os.getpid).values())[:1])
+                os.kill(stopped[0], signal.SIGSTOP)
+
+        report = make(small_campaign, tmp_path / "made", client, shard_size=5, progress=stop)
+
+    assert stopped
+    assert report.failures == ()
+    assert_equal(tmp_path / "made", small_dataset)
+
+
+@pytest.mark.slow
+def test_run_goes_on_when_the_scheduler_was_killed(
+    small_campaign: dict[str, Any],
+    small_dataset: Dataset,
+    tmp_path: Path,
+    start_dask: StartDask,
+    start_scheduler: StartScheduler,
+) -> None:
+    def attempt(on_shard: Callable[[subprocess.Popen[str]], None]) -> ClusterReport:
+        described, scheduler = start_scheduler()
+        start_dask("worker", described.address, "--nthreads", "1", "--no-dashboard")
+        with open_cluster(described) as client:
+            client.wait_for_workers(1, timeout=120)
+            return make(
+                small_campaign,
+                tmp_path / "made",
+                client,
+                progress=lambda _site, _count: on_shard(scheduler),
+            )
+
+    finished: list[Path] = []
+
+    def kill_after_two(scheduler: subprocess.Popen[str]) -> None:
+        finished[:] = sorted((tmp_path / "made/paths").rglob("*.h5"))
+        if len(finished) >= 2:
+            scheduler.kill()
+
+    with pytest.raises(ClusterError, match="is gone; nothing that was finished is lost"):
+        attempt(kill_after_two)
+    times = {path: path.stat().st_mtime_ns for path in finished}
+    report = attempt(lambda _scheduler: None)
+
+    assert report.failures == ()
+    assert {path: path.stat().st_mtime_ns for path in finished[:2]} == {
+        path: times[path] for path in finished[:2]
+    }
+    assert_equal(tmp_path / "made", small_dataset)
+
+
+@pytest.mark.slow
+def test_run_goes_on_when_one_worker_cannot_write(
+    small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
+) -> None:
+    with workers(2) as client:
+        checked = validate(Campaign, small_campaign, where="test")
+        plan = plan_on_cluster(checked, client, shard_size=5)
+        client.run(fill_disk, workers=[next(iter(client.scheduler_info()["workers"]))])
+        report = generate_on_cluster(plan.manifest, tmp_path / "made", client)
+
+    assert report.failures == ()
+    assert_equal(tmp_path / "made", small_dataset)
+    logs = "".join(x.read_text("utf-8") for x in (tmp_path / "made/logs").rglob("*.log"))
+    assert "cannot write" in logs  # it was tried there, and then elsewhere
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    start = [sys.executable, "-c", "from raymark.cli import main; main()"]
+    return subprocess.run(
+        [*start, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.slow
+def test_rest_is_made_when_a_shard_fails_three_times(
+    small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
+) -> None:
+    campaign, made = tmp_path / "campaign.yaml", tmp_path / "made"
+    campaign.write_text(yaml.safe_dump(small_campaign), encoding="utf-8")
+    arguments = ("generate", campaign, "--out", made, "--shard-size", 10, "--cluster", "local:2")
+    in_the_way = made / "detail/street_canyon/bs0/part-0002.h5/a_folder"
+
+    first = command(*arguments, "--dry-run")
+    assert first.returncode == FINISHED, first.stderr
+    assert "50 links would be traced" in first.stdout
+    assert not made.exists()
+    # Begun by one process, so that the folder is there, and something stands in a shard's way.
+    with workers(1) as client:
+        checked = validate(Campaign, small_campaign, where="test")
+        plan = plan_on_cluster(checked, client, shard_size=10)
+
+        def block(_site: str, _count: int) -> None:
+            in_the_way.mkdir(parents=True, exist_ok=True)
+
+        with pytest.raises(KeyboardInterrupt):
+            generate_on_cluster(
+                plan.manifest, made, client, progress=lambda *_: block(*_) or interrupt()
+            )
+    failed = command(*arguments)
+    shutil.rmtree(in_the_way.parent)
+    finished = command(*arguments)
+
+    assert failed.returncode == FAILED
+    said = " ".join(failed.stderr.split())
+    assert "street_canyon/bs0/part-0002: cannot write" in said
+    assert "1 tasks failed three times, the rest is done" in said
+    assert "Traceback" not in failed.stderr
+    assert "dashboard: http" in failed.stderr
+    log = (made / "logs/street_canyon/bs0/part-0002.log").read_text(encoding="utf-8")
+    assert log.count("attempt ") == 1  # of the run that succeeded
+    assert finished.returncode == FINISHED, finished.stderr
+    assert_equal(made, small_dataset)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "cluster", "said"),
+    [
+        ({"bands": ["6GHz", "28GHZ?"]}, "local:2", "bands"),
+        ({"tracer": {"max_dept": 3}}, "local:2", "max_dept"),
+        ({"scenes": ["munch"]}, "local:2", "did you mean 'munich'?"),
+        ({}, "local:none", "local:4"),
+        ({}, "tcp://127.0.0.1:1", "nobody answers at tcp://127.0.0.1:1"),
+    ],
+)
+def test_wrong_input_is_refused_when_no_worker_has_started(
+    small_campaign: dict[str, Any], tmp_path: Path, change: dict[str, Any], cluster: str, said: str
+) -> None:
+    campaign = tmp_path / "campaign.yaml"
+    campaign.write_text(yaml.safe_dump(small_campaign | change), encoding="utf-8")
+
+    done = command("generate", campaign, "--out", tmp_path / "made", "--cluster", cluster)
+
+    assert done.returncode == BAD_INPUT
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert "dashboard" not in done.stderr
+    assert not (tmp_path / "made").exists()
