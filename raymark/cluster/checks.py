@@ -190,14 +190,11 @@ def _ask(client: Any, function: Callable[..., Any], *arguments: Any) -> dict[str
     """Call a function in every worker; what it raises there is told with the worker's name."""
     told: dict[str, Any] = client.run(function, *arguments, on_error="return")
     for address, answer in told.items():
-        if isinstance(answer, ModuleNotFoundError):
-            raise ConfigError(
-                f"worker {address} has no {answer.name or 'raymark'}; install the same "
-                "environment there as here"
-            ) from answer
         if isinstance(answer, BaseException):
+            # Dask tells the worker's own error, such as ModuleNotFoundError, as a text.
             raise ConfigError(
-                f"worker {address} cannot be examined: {reason_of(answer)}"
+                f"worker {address} cannot be examined ({reason_of(answer)}); install the same "
+                "environment there as here"
             ) from answer
     return told
 

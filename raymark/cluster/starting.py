@@ -1,10 +1,12 @@
 """Start a cluster or reach a running one, and take it down again."""
 
+import asyncio
 import contextlib
 import math
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from raymark.cluster.description import (
@@ -120,17 +122,34 @@ def _connect(description: Scheduler) -> Any:
         ) from error
     distributed = import_dask()
     try:
+        security = _security(description) or distributed.Security()
+        found = _role(address, security)
+        if found != "Scheduler":
+            raise ConfigError(f"what answers at {address} is Dask's {found}, no scheduler")
         return distributed.Client(
-            address,
-            timeout=_CONNECT_TIMEOUT_S,
-            security=_security(description),
-            set_as_default=False,
+            address, timeout=_CONNECT_TIMEOUT_S, security=security, set_as_default=False
         )
     except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(
             f"what answers at {address} is no Dask scheduler that can be used from here "
             f"({reason_of(error)}); check the port, tcp or tls, and the versions of Dask"
         ) from error
+
+
+def _role(address: str, security: Any) -> str:
+    """Ask who is there; the client itself would wait forever for one that does not speak Dask."""
+    core = import_dask("distributed.core")
+
+    async def ask() -> str:
+        arguments = security.get_connection_args("client")
+        async with core.rpc(address, connection_args=arguments) as peer:
+            return str((await peer.identity())["type"])
+
+    async def ask_in_time() -> str:
+        return await asyncio.wait_for(ask(), _CONNECT_TIMEOUT_S)
+
+    with ThreadPoolExecutor(1) as pool:  # this thread may have a loop of its own, as in a notebook
+        return pool.submit(asyncio.run, ask_in_time()).result()
 
 
 def _security(description: Scheduler) -> Any:

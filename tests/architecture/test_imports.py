@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TRACER = {"sionna", "mitsuba", "drjit"}
+DASK = {"dask", "distributed", "dask_jobqueue", "dask_kubernetes", "tornado"}
 
 PACKAGES = {
     "raymark": ROOT / "raymark",
@@ -65,6 +66,33 @@ def test_command_line_loads_neither_torch_nor_the_ray_tracer_when_imported() -> 
 
     assert not loaded & {*TRACER, "torch", "pandas", "matplotlib"}
     assert "typer" in loaded
+
+
+def test_nothing_loads_dask_when_no_cluster_is_opened() -> None:
+    """Neither the commands nor a description of a cluster, read and checked."""
+    code = """
+import raymark.cli, raymark.cluster, raymark.benchmark, raymark.models
+import raymark.generator.generate, raymark.cluster.checks, raymark.cluster.starting
+for name in raymark.cluster.example_names():
+    raymark.cluster.example_text(name)
+raymark.cluster.read_cluster("local:2")
+raymark.cluster.software()
+"""
+    loaded = modules_after(code)
+
+    assert not loaded & DASK
+    assert loaded >= {"yaml", "torch"}
+
+
+def test_opening_a_cluster_loads_dask_when_one_is_started() -> None:
+    """The test above can fail: it sees Dask where there is some."""
+    pytest.importorskip("distributed")
+    code = """
+from raymark.cluster.settings import dask_configured
+with dask_configured():
+    pass
+"""
+    assert modules_after(code) >= {"dask", "distributed"}
 
 
 def sources() -> Iterator[tuple[str, Path]]:

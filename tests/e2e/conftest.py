@@ -21,8 +21,10 @@ def start_dask(tmp_path: Path) -> Iterator[StartDask]:
     """Start a `dask` command, which is ended after the test; its output is in its file."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(*arguments: str, code: str = "", **environment: str) -> subprocess.Popen[str]:
-        script = f"{code}\nimport sys; from dask.__main__ import main; sys.argv[0] = 'dask'; main()"
+    def begin(
+        kind: str, *arguments: str, code: str = "", **environment: str
+    ) -> subprocess.Popen[str]:
+        script = f"{code}\nfrom distributed.cli.dask_{kind} import main; main()"
         with (tmp_path / f"{len(started)}.log").open("w") as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", script, *arguments],

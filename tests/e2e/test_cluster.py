@@ -166,7 +166,7 @@ def test_scheduler_without_workers_is_told_when_work_should_begin(
             ConfigError, match=f"0 of 1 workers came in 1 s; .*worker {described.address}"
         ),
     ):
-        wait_for_workers(client, described, timeout_s=1)
+        wait_for_workers(client, described, timeout_s=1.0)
 
 
 def test_scheduler_is_refused_when_it_runs_another_dask(
@@ -204,7 +204,7 @@ def test_workers_are_refused_when_they_have_no_raymark(
 
     with open_cluster(described) as client:
         wait_for_workers(client, described)
-        with pytest.raises(ConfigError, match="has no raymark"):
+        with pytest.raises(ConfigError, match=r"No module named 'raymark.*same environment there"):
             require_workers(client)
 
 
@@ -260,7 +260,7 @@ def test_jobs_become_workers_when_the_queue_runs_them(
     told: list[str] = []
 
     with open_cluster(description) as client:
-        assert wait_for_workers(client, description, timeout_s=60, report=told.append) == 1
+        assert wait_for_workers(client, description, timeout_s=60.0, report=told.append) == 1
         (worker,) = client.scheduler_info()["workers"].values()
 
     assert worker["nthreads"] == 1

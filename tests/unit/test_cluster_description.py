@@ -1,6 +1,7 @@
 """Descriptions of clusters: what is read, what is refused, and what queues are asked for."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -275,4 +276,25 @@ def test_processes_are_refused_when_the_machine_is_too_small(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
     with pytest.raises(ConfigError, match=said), open_cluster(LocalCluster(**change)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("module", "description", "extra"),
+    [
+        ("distributed", LocalCluster(num_workers=1), "cluster"),
+        ("dask_jobqueue", JobQueue(**QUEUE), "jobqueue"),
+        ("dask_kubernetes.operator", Kubernetes(**PODS), "kubernetes"),
+    ],
+)
+def test_extra_is_named_when_a_package_is_missing(
+    monkeypatch: pytest.MonkeyPatch, module: str, description: Any, extra: str
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+
+    with (
+        pytest.raises(ConfigError, match=rf'pip install "raymark\[{extra}\]"'),
+        open_cluster(description),
+    ):
         pass

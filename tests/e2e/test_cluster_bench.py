@@ -1,0 +1,98 @@
+"""A benchmark run on real workers gives the numbers of one on this machine."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+
+from distributed import Client
+
+from raymark.benchmark.cluster_run import ClusterJobs
+from raymark.benchmark.run import Runner
+from raymark.benchmark.store import RunFolder
+from raymark.benchmark.task import Suite
+from raymark.cluster import LocalCluster, open_cluster
+from raymark.dataset import Dataset
+from raymark.models import get_model
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with open_cluster(LocalCluster(num_workers=2)) as connected:
+        connected.wait_for_workers(2, timeout=120)
+        yield connected
+
+
+@pytest.mark.slow
+def test_predictions_are_those_of_one_machine_when_cells_run_on_a_cluster(
+    client: Client,
+    benchmark_dataset: Dataset,
+    benchmark_run: RunFolder,
+    yard_suite: Suite,
+    tmp_path: Path,
+) -> None:
+    models = [get_model(name) for name in ("train_centroid", "wknn")]
+    jobs = ClusterJobs(client=client, time_limit_s=300.0)
+    stages: list[str] = []
+
+    report = Runner(yard_suite, benchmark_dataset, tmp_path / "runs").run(
+        models, cluster=jobs, progress=lambda stage, _done, _total: stages.append(stage)
+    )
+
+    assert report.failures == ()
+    assert stages.count("models") == report.num_run + 1
+    found = {
+        (c.task.id, c.result.model, c.result.seed): c for c in RunFolder(tmp_path / "runs").cells()
+    }
+    expected = list(benchmark_run.cells())
+    assert len(found) == len(expected)
+    for cell in expected:
+        other = found[cell.task.id, cell.result.model, cell.result.seed]
+        pd.testing.assert_frame_equal(other.predictions, cell.predictions, check_exact=True)
+
+
+@pytest.mark.slow
+def test_network_predicts_the_same_when_fitted_on_a_cluster(
+    client: Client, benchmark_dataset: Dataset, yard_suite: Suite, tmp_path: Path
+) -> None:
+    """A network shows whether the threads and seeds of a worker are those of a process here."""
+    suite = yard_suite.model_copy(update={"seeds": (0,), "tracks": yard_suite.tracks[:1]})
+    models = [get_model("mlp")]
+    here, there = tmp_path / "here", tmp_path / "there"
+    Runner(suite, benchmark_dataset, here, num_jobs=1).run(models)
+
+    Runner(suite, benchmark_dataset, there).run(
+        models, cluster=ClusterJobs(client=client, time_limit_s=300.0)
+    )
+
+    pairs = zip(RunFolder(here).cells(), RunFolder(there).cells(), strict=True)
+    for mine, other in pairs:
+        pd.testing.assert_frame_equal(mine.predictions, other.predictions, check_exact=True)
+
+
+@pytest.mark.slow
+def test_failure_is_recorded_once_when_a_model_raises_on_a_cluster(
+    client: Client, benchmark_dataset: Dataset, yard_suite: Suite, tmp_path: Path
+) -> None:
+    folder = tmp_path / "raises"
+    shutil.copytree(get_model("train_centroid").folder, folder)
+    text = (folder / "model.py").read_text(encoding="utf-8")
+    (folder / "model.py").write_text(
+        text.replace(
+            "def fit(", "def fit(self, *_):\n        raise ValueError('no')\n\n    def _(", 1
+        ),
+        encoding="utf-8",
+    )
+    suite = yard_suite.model_copy(update={"seeds": (0,), "tracks": yard_suite.tracks[:1]})
+
+    report = Runner(suite, benchmark_dataset, tmp_path / "runs").run(
+        [get_model(str(folder))], cluster=ClusterJobs(client=client, time_limit_s=300.0)
+    )
+
+    ((place, reason),) = report.failures
+    assert place.endswith("/raises/seed-0")
+    assert reason == "ValueError: no"
