@@ -172,10 +172,17 @@ def test_store_is_refused_when_fsspec_does_not_know_it() -> None:
         as_folder("foo://b/x").exists()
 
 
-def test_extra_is_named_when_fsspec_is_not_installed() -> None:
-    """In a fresh process that cannot import fsspec: local work goes on, URLs are refused."""
+@pytest.mark.parametrize(
+    ("package", "message"),
+    [
+        ("fsspec", 'what s3:// needs is not installed; `pip install "raymark[storage]"` adds it'),
+        ("s3fs", r"s3://bucket/x/dataset.json needs a package that is not installed (Install s3fs"),
+    ],
+)
+def test_extra_is_named_when_a_package_is_not_installed(package: str, message: str) -> None:
+    """In a fresh process that cannot import it: local work goes on, URLs are refused."""
     code = (
-        "import sys; sys.modules['fsspec'] = None\n"
+        "import sys; sys.modules[sys.argv[1]] = None\n"
         "from raymark.dataset import open_dataset\n"
         "from raymark.errors import RaymarkError\n"
         "for place in ('/nowhere', 's3://bucket/x'):\n"
@@ -186,13 +193,17 @@ def test_extra_is_named_when_fsspec_is_not_installed() -> None:
     )
 
     said = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code, package],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     ).stdout
 
-    assert said.splitlines() == [
-        "/nowhere holds no dataset (dataset.json is missing)",
-        'what s3:// needs is not installed; `pip install "raymark[storage]"` adds it',
-    ]
+    of_folder, of_url = said.splitlines()
+    assert of_folder == "/nowhere holds no dataset (dataset.json is missing)"
+    assert of_url.startswith(message)
+    assert '`pip install "raymark[storage]"` adds' in of_url
 
 
 @pytest.mark.parametrize(
