@@ -6,6 +6,7 @@ import resource
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 
 class UnsendableError(Exception):
@@ -62,3 +63,23 @@ def fill_disk() -> None:
     """Let this process write no more than a byte to any file, which fails as a full disk does."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+
+
+def look_around(dask_worker: Any) -> dict[str, Any]:
+    memory = dask_worker.memory_manager
+    return {
+        "pid": os.getpid(),
+        "threads": [os.environ[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")],
+        "gpus": os.environ["CUDA_VISIBLE_DEVICES"],
+        "spilling": [memory.memory_target_fraction, memory.memory_spill_fraction],
+        "pausing": memory.memory_pause_fraction,
+    }
+
+
+def interrupt_oneself() -> int:
+    os.kill(os.getpid(), signal.SIGINT)
+    return os.getpid()
+
+
+def kill_oneself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,7 +1,6 @@
 """Real clusters of two processes: started here, reached over TCP, submitted to a queue."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -25,6 +24,9 @@ from raymark.cluster import (
 from raymark.errors import ConfigError
 
 pytest.importorskip("distributed")
+sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit it
+
+from cluster_jobs import interrupt_oneself, kill_oneself, look_around
 
 TWO = LocalCluster(num_workers=2, memory_per_worker_gb=1)
 StartDask = Callable[..., subprocess.Popen[str]]
@@ -36,26 +38,6 @@ def two_workers() -> Iterator[Any]:
     with open_cluster(TWO) as client:
         assert wait_for_workers(client, TWO) == 2
         yield client
-
-
-def look_around(dask_worker: Any) -> dict[str, Any]:
-    memory = dask_worker.memory_manager
-    return {
-        "pid": os.getpid(),
-        "threads": [os.environ[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")],
-        "gpus": os.environ["CUDA_VISIBLE_DEVICES"],
-        "spilling": [memory.memory_target_fraction, memory.memory_spill_fraction],
-        "pausing": memory.memory_pause_fraction,
-    }
-
-
-def interrupt_oneself() -> int:
-    os.kill(os.getpid(), signal.SIGINT)
-    return os.getpid()
-
-
-def kill_oneself() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_workers_compute_with_one_thread_when_they_run_here(two_workers: Any) -> None:

@@ -61,7 +61,7 @@ def test_network_predicts_the_same_when_fitted_on_a_cluster(
 ) -> None:
     """A network shows whether the threads and seeds of a worker are those of a process here."""
     suite = yard_suite.model_copy(update={"seeds": (0,), "tracks": yard_suite.tracks[:1]})
-    models = [get_model("mlp")]
+    models = [get_model("csi_mlp")]
     here, there = tmp_path / "here", tmp_path / "there"
     Runner(suite, benchmark_dataset, here, num_jobs=1).run(models)
 
