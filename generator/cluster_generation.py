@@ -36,6 +36,7 @@ from raymark.generator.plan import (
     shards_of,
 )
 from raymark.generator.site_tracing import TracedSite
+from raymark.generator.tracing.backend import use_one_thread
 from raymark.manifest import (
     Completeness,
     Manifest,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 DEFAULT_TIME_LIMIT_S = 3600.0
+_BLOCKS_PER_WORKER, _LARGEST_BLOCK = 4, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,26 +231,31 @@ def _run(
     time_limit_s: float,
 ) -> Iterator[Finished[_Job]]:
     scenes = dict(zip(_scene_names(manifest), _scene_campaigns(manifest.campaign), strict=True))
-    shared = {
-        site.key: Shared(
-            key=site.key,
-            value=_Site(
-                folder=folder.resolve(),
-                manifest=manifest.model_copy(
-                    update={"campaign": scenes[site.scene], "sites": (site,)}
-                ),
-            ),
+    sites = {
+        site.key: _Site(
+            folder=folder.resolve(),
+            manifest=manifest.model_copy(update={"campaign": scenes[site.scene], "sites": (site,)}),
         )
         for site in manifest.sites
     }
-    jobs = (j for j in _jobs(manifest) if j.shard is None or (j.site.key, j.shard.part) not in done)
-    return run_tasks(
-        client,
-        TaskKind(name="shard", time_limit_s=time_limit_s),
-        _do,
-        jobs,
-        lambda job: (shared[job.site.key], job.shard),
-    )
+    jobs = [j for j in _jobs(manifest) if j.shard is None or (j.site.key, j.shard.part) not in done]
+    block_size = _block_size(len(jobs), sum(client.nthreads().values()))
+
+    def arguments(job: _Job) -> tuple[Shared, ShardPlan | None]:
+        block = 0 if job.shard is None else job.shard.part // block_size
+        return Shared(key=f"{job.site.key}/{block}", value=sites[job.site.key]), job.shard
+
+    kind = TaskKind(name="shard", time_limit_s=time_limit_s)
+    return run_tasks(client, kind, _do, jobs, arguments)
+
+
+def _block_size(num_jobs: int, num_workers: int) -> int:
+    """Return how many shards of a site run on one worker, if Dask does not steal work.
+
+    Every block costs a worker the discovery of its site; but there must be several for each worker,
+    or some would idle at the end (docs/scale.md).
+    """
+    return min(max(num_jobs // (_BLOCKS_PER_WORKER * num_workers), 1), _LARGEST_BLOCK)
 
 
 def _jobs(manifest: Manifest) -> Iterator[_Job]:
@@ -336,6 +343,7 @@ def _do(site: _Site, shard: ShardPlan | None) -> ShardRecord | Completeness | No
 
 @lru_cache(maxsize=2)
 def _loaded_plan(campaign_json: str) -> Plan:
+    use_one_thread()
     campaign = Campaign.model_validate_json(campaign_json)
     ((scene, sites),) = check_campaign(campaign)
     return Plan(campaign=campaign, sites=plan_scene(campaign, scene, sites), config_hash="")

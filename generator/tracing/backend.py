@@ -8,4 +8,9 @@ import drjit as dr  # noqa: E402
 import mitsuba as mi  # noqa: E402
 from sionna import rt  # noqa: E402
 
-__all__ = ["dr", "mi", "rt"]
+__all__ = ["dr", "mi", "rt", "use_one_thread"]
+
+
+def use_one_thread() -> None:
+    """Let Dr.Jit compute in one thread, where there is a process for every core."""
+    dr.set_thread_count(1)

@@ -150,8 +150,15 @@ def generate(
         raise ConfigError("give a CAMPAIGN and --out DIR, or --extend DIR and --bands")
     loaded = load_campaign(campaign)
     if cluster is not None:
-        settings = {"shard_size": shard_size, "overwrite": overwrite, "dry_run": dry_run}
-        _generate_on_cluster(loaded, out, cluster, time_limit_s=60 * time_limit_min, **settings)
+        _generate_on_cluster(
+            loaded,
+            out,
+            cluster,
+            shard_size=shard_size,
+            overwrite=overwrite,
+            dry_run=dry_run,
+            time_limit_s=60 * time_limit_min,
+        )
         return
     err.print("Loading scenes and drawing UEs ...")
     made = make_plan(loaded)

@@ -39,9 +39,13 @@ def dask_settings() -> dict[str, Any]:
     """Return what raymark sets in Dask's configuration, by dotted key."""
     return {
         "distributed.scheduler.worker-ttl": _WORKER_TTL,
+        # Stolen shards would load their scene anew; docs/scale.md has the measurements.
+        "distributed.scheduler.work-stealing": False,
         "distributed.admin.tick.limit": _TICK_LIMIT,
         **{f"distributed.worker.memory.{key}": value for key, value in _MEMORY.items()},
-        **{f"distributed.nanny.pre-spawn-environ.{name}": 1 for name in THREAD_VARIABLES},
+        "distributed.worker.profile.enabled": False,
+        # Without Dask's MALLOC_TRIM_THRESHOLD_: large arrays would get fresh pages each time.
+        "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREAD_VARIABLES, 1),
     }
 
 

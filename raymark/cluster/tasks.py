@@ -8,7 +8,6 @@ every attempt, and a bounded number of tasks in the scheduler, however many ther
 import faulthandler
 import os
 import platform
-import sys
 import threading
 import time
 import traceback
@@ -24,7 +23,8 @@ from raymark.errors import ClusterError, RaymarkError
 
 JobT = TypeVar("JobT")
 
-_LEAST_WINDOW, _WINDOW_PER_THREAD = 1000, 4
+_LEAST_WINDOW, _WINDOW_PER_THREAD = 1000, 40
+"""Tasks that the scheduler holds, each 3 kB: enough that every worker has several blocks of ten."""
 _ONE_AT_A_TIME = threading.Lock()
 """Of a worker with several threads one computes: the ray tracer's state is that of its process."""
 
@@ -85,8 +85,8 @@ class Finished(Generic[JobT]):
 class Shared:
     """A value that is small to send and dear to be made use of, such as the name of a scene.
 
-    Dask prefers the worker that holds it for the jobs that share it, as far as no other idles: what
-    a worker has built from it, and keeps, serves again.
+    Dask runs the jobs that share it on the worker that holds it (unless it steals work): what that
+    worker has built from it, and keeps, serves again.
 
     Attributes:
         key: Its name, the same for equal values.
@@ -229,7 +229,7 @@ def _call(
     with _ONE_AT_A_TIME:
         started = time.monotonic()
         # The timer is one of C: it ends the process even if native code never gives control back.
-        faulthandler.dump_traceback_later(time_limit_s, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(time_limit_s, exit=True, file=2)
         try:
             values = [x.value if isinstance(x, Shared) else x for x in arguments]
             result, error, details = function(*values), None, ""

@@ -1,0 +1,143 @@
+"""Weak scaling of generation over workers of this machine, and what a shard costs beside its work.
+
+    python perf/scaling.py [--shard-size 5000] [--json FILE]
+
+Every row makes as many UEs for each worker, in Munich with diffraction at three bands, by fresh
+workers of one thread. Time runs from the first shard until the dataset is complete; loading and
+discovery are in it, starting the workers is not. `work` is the time in which workers were inside
+a task, as the logs tell; until the last task ended, the rest of their time is waiting. The peer is
+the same campaign as processes without Dask make it, with one thread each.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from raymark.campaign import Campaign
+from raymark.cluster import LocalCluster, open_cluster
+from raymark.config import validate
+
+ALONE = """
+import json, sys, time
+from pathlib import Path
+from raymark.campaign import Campaign
+from raymark.generator.generate import generate
+from raymark.generator.plan import make_plan
+from raymark.generator.tracing.backend import use_one_thread
+
+use_one_thread()
+campaign, shard_size, folder = json.loads(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+plan = make_plan(Campaign.model_validate(campaign))
+started = time.perf_counter()
+generate(plan, folder, shard_size=shard_size)
+print(time.perf_counter() - started)
+"""
+
+
+def main() -> None:
+    """Run all rows and print ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shard-size", type=int, default=5000, help="about ten seconds")
+    parser.add_argument("--num-shards", type=int, default=4, help="shards for each worker")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    size, count = arguments.shard_size, arguments.num_shards
+    peer, peers = alone(1, count, size), alone(2, count, size)
+    one, two = spread(1, count, size), spread(2, count, size)
+    many = spread(8, 6, size // 10)
+    ratios = {
+        "two_processes_to_one": peers["ues_per_s"] / peer["ues_per_s"],
+        "one_worker_to_one_process": one["ues_per_s"] / peer["ues_per_s"],
+        "two_workers_to_one": two["ues_per_s"] / one["ues_per_s"],
+    }
+    print(json.dumps(ratios, indent=1))
+    if arguments.json:
+        rows = [peer, peers, one, two, many]
+        arguments.json.write_text(json.dumps({"rows": rows, **ratios}, indent=1) + "\n")
+
+
+def campaign(num_ues: int) -> dict[str, Any]:
+    """Return the campaign of one row."""
+    return {
+        "name": "perf",
+        "scenes": ["munich"],
+        "bands": ["2.6GHz", "6GHz", "28GHz"],
+        "sampling": {"kind": "tracks", "num_ues": num_ues},
+        "tracer": {"diffraction": True},
+    }
+
+
+def alone(num_processes: int, num_shards: int, shard_size: int) -> dict[str, float]:
+    """Make the UEs of one worker in each of some processes without Dask, at once."""
+    num_ues = num_shards * shard_size
+    with tempfile.TemporaryDirectory() as scratch:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", ALONE, json.dumps(campaign(num_ues)), str(shard_size)]
+                + [str(Path(scratch) / f"made-{index}")],
+                stdout=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+            for index in range(num_processes)
+        ]
+        seconds = max(float(process.communicate()[0]) for process in processes)
+    rate = num_processes * num_ues / seconds
+    print(
+        f"{num_processes:>3} processes{num_processes * num_ues:>8} UEs{seconds:>8.1f} s"
+        f"{rate:>7.0f} UEs/s without Dask",
+        flush=True,
+    )
+    return {"processes": num_processes, "seconds": seconds, "ues_per_s": rate}
+
+
+def spread(num_workers: int, num_shards: int, shard_size: int) -> dict[str, float]:
+    """Make so many shards for each of some workers."""
+    from raymark.generator.cluster_generation import (  # noqa: PLC0415 - after the workers' start
+        generate_on_cluster,
+        plan_on_cluster,
+    )
+
+    num_ues = num_workers * num_shards * shard_size
+    checked = validate(Campaign, campaign(num_ues), where="perf")
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        open_cluster(LocalCluster(num_workers=num_workers)) as client,
+    ):
+        folder = Path(scratch) / "made"
+        client.wait_for_workers(num_workers, timeout=120)
+        plan = plan_on_cluster(checked, client, shard_size=shard_size)
+        started = time.time()
+        generate_on_cluster(plan.manifest, folder, client)
+        seconds = time.time() - started
+        files = list(folder.glob("logs/*/*/*.log"))
+        tasks_s = max(path.stat().st_mtime for path in files) - started
+        logs = [path.read_text(encoding="utf-8") for path in files]
+    work_s = sum(float(x) for log in logs for x in re.findall(r", ([0-9.]+) s: done", log))
+    row = {
+        "workers": num_workers,
+        "ues": num_ues,
+        "seconds": seconds,
+        "ues_per_s": num_ues / seconds,
+        "task_s": work_s / len(files),
+        "waiting": num_workers * tasks_s / work_s - 1,
+        "finish_s": seconds - tasks_s,
+    }
+    print(
+        f"{num_workers:>3} workers  {num_ues:>8} UEs{seconds:>8.1f} s{row['ues_per_s']:>7.0f} UEs/s"
+        f"{row['task_s']:>7.1f} s a task{row['waiting']:>7.1%} waiting"
+        f"{row['finish_s']:>6.1f} s to finish",
+        flush=True,
+    )
+    return row
+
+
+if __name__ == "__main__":
+    main()
