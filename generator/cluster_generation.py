@@ -255,7 +255,8 @@ def _block_size(num_jobs: int, num_workers: int) -> int:
     Every block costs a worker the discovery of its site; but there must be several for each worker,
     or some would idle at the end (docs/scale.md).
     """
-    return min(max(num_jobs // (_BLOCKS_PER_WORKER * num_workers), 1), _LARGEST_BLOCK)
+    num_blocks = _BLOCKS_PER_WORKER * max(num_workers, 1)
+    return min(max(num_jobs // num_blocks, 1), _LARGEST_BLOCK)
 
 
 def _jobs(manifest: Manifest) -> Iterator[_Job]:

@@ -453,3 +453,26 @@ def test_bands_are_added_when_dataset_and_result_are_in_a_bucket(remote: str, bu
     assert [band.name for band in extended.campaign.bands][-1] == "39GHz"
     assert read_manifest(as_folder(remote)) == dataset.manifest
     assert verify_dataset(as_folder(f"{bucket}/extended")) == []
+
+
+@pytest.mark.slow
+def test_content_is_that_of_a_folder_when_workers_write_to_a_bucket(
+    bucket: str, small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+    campaign, url = tmp_path / "campaign.yaml", f"{bucket}/made"
+    campaign.write_text(yaml.safe_dump(small_campaign), encoding="utf-8")
+    command = [sys.executable, "-c", "from raymark.cli import main; main()", "generate"]
+    arguments = [campaign, "--out", url, "--shard-size", "10", "--cluster", "local:2"]
+
+    for _ in range(2):  # the second finds all done
+        done = subprocess.run(
+            [*command, *map(str, arguments)], check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+    assert verify_dataset(as_folder(url)) == []
+    assert open_dataset(as_folder(url)).manifest.content_hash == small_dataset.manifest.content_hash
+    logs = [name for name in keys(url) if name.startswith("logs/")]
+    assert len(logs) == 6  # five shards and the completeness
+    assert not [name for name in keys(url) if name.startswith("journal/")]
