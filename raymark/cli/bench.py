@@ -11,6 +11,7 @@ from rich.table import Table
 from raymark.cli.cluster import opened
 from raymark.cli.options import INTERRUPTED, Cluster, DataOption, Overwrite, TimeLimit, listed
 from raymark.console import cell, err, out, print_error, progress_bar, stage_bars
+from raymark.errors import ConfigError
 from raymark.storage import as_folder
 
 app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
@@ -129,6 +130,8 @@ def run(
     """Run models on a suite; the same command goes on where it stopped."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
 
+    if cluster is not None and jobs:
+        raise ConfigError("--jobs is for this machine; the workers of --cluster are its own")
     loaded = load_suite(suite)
     if any_data:
         loaded = rebound(loaded, data)
