@@ -2,8 +2,9 @@
 
     python docs/figures/results.py RUNS DATASET [--cells FILE]
 
-Prints where the errors of `unseen-nlos` sit, and draws docs/figures/results.png: P90 by scene, band
-and model with its interval. `--cells` writes MSE, median and P90 of every cell with intervals.
+Prints where the errors of `unseen-nlos` sit, and draws docs/figures/results.png: P90 by scene and
+band with its interval for the six best of the models that have all cells. `--cells` writes MSE,
+median and P90 of every cell with intervals.
 """
 
 import argparse
@@ -28,6 +29,7 @@ OUT = Path(__file__).with_name("results.png")
 NUM_PATHS_EDGES = (0, 1, 2, 4, 8, 9)
 TICKS_M = (20, 50, 100, 200, 300)
 DISTANCE_EDGES_M = (10, 12, 15, 20, 30, np.inf)
+NUM_DRAWN = 6
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
@@ -43,7 +45,8 @@ def main() -> None:
     if arguments.cells is not None:
         _write_cells(summarize(every_group), arguments.cells)
     groups = [group for group in every_group if group.key[0] == TRACK]
-    names = [name for name, record in run.models().items() if record.kind == "model"]
+    models = {name for name, record in run.models().items() if record.kind == "model"}
+    names = sorted(models.intersection(*(group.error_m for group in groups)))
     points = pd.concat([_points(group, names, run, dataset) for group in groups])
     points = points[points["los"] == NLOS]
     for title, column, edges in (
@@ -62,7 +65,8 @@ def main() -> None:
     for name in names:
         squared = np.sort(np.square(points[name].to_numpy()))
         print(f"  {name:<20}{squared[int(0.95 * len(squared)) :].sum() / squared.sum():.0%}")
-    _draw(summarize(groups), names)
+    best = sorted(names, key=lambda name: points[name].quantile(0.9))[:NUM_DRAWN]
+    _draw(summarize(groups), best)
 
 
 def _write_cells(summary: pd.DataFrame, path: Path) -> None:
