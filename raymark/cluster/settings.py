@@ -14,6 +14,12 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 _WORKER_TTL = "60s"
 """A worker that the scheduler has not heard from for so long is taken for dead."""
 
+_LOST_WORKER_TIMEOUT = "1d"
+"""Dask's 15 s would end nannies for good whose new worker takes longer to start."""
+
+_NO_WORKERS_TIMEOUT = "10m"
+"""Tasks fail when there has been no worker for so long: work never waits for ever."""
+
 _MEMORY = {"target": False, "spill": False, "pause": False, "terminate": 0.95}
 """Fractions of a worker's memory: it is ended by its nanny near its limit, and never spills."""
 
@@ -39,6 +45,8 @@ def dask_settings() -> dict[str, Any]:
     """Return what raymark sets in Dask's configuration, by dotted key."""
     return {
         "distributed.scheduler.worker-ttl": _WORKER_TTL,
+        "distributed.scheduler.no-workers-timeout": _NO_WORKERS_TIMEOUT,
+        "distributed.deploy.lost-worker-timeout": _LOST_WORKER_TIMEOUT,
         # Stolen shards would load their scene anew; docs/scale.md has the measurements.
         "distributed.scheduler.work-stealing": False,
         "distributed.admin.tick.limit": _TICK_LIMIT,
