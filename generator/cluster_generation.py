@@ -44,14 +44,29 @@ from raymark.manifest import (
     SiteRecord,
     append_journal,
 )
-from raymark.peak_memory import peak_memory_bytes
+from raymark.peak_memory import peak_memory_bytes, reset_peak_memory
 from raymark.shard import write_text
 
 if TYPE_CHECKING:
     from distributed import Client
 
-DEFAULT_TIME_LIMIT_S = 3600.0
 _BLOCKS_PER_WORKER, _LARGEST_BLOCK = 4, 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """Who does the work.
+
+    Attributes:
+        client: Client of the cluster.
+        num_expected: Workers that will join in all, if more than those that are there.
+        time_limit_s: Longest time for a scene or a shard [s]; then the worker that is at it is
+            ended, and another tries.
+    """
+
+    client: "Client"
+    num_expected: int = 0
+    time_limit_s: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +88,7 @@ class ClusterReport:
 
     Attributes:
         manifest: Of the dataset; it is complete if nothing failed.
-        failures: Name and last error of every task that failed three times.
+        failures: Name and last error of every task that failed for good.
     """
 
     manifest: Manifest
@@ -107,19 +122,17 @@ class _Job:
 
 def plan_on_cluster(
     campaign: Campaign,
-    client: "Client",
+    workers: Workers,
     *,
     shard_size: int = DEFAULT_SHARD_SIZE,
-    time_limit_s: float = DEFAULT_TIME_LIMIT_S,
     progress: Callable[[int], None] = lambda _count: None,
 ) -> ClusterPlan:
     """Load every scene on a worker and draw its UEs; nothing is written, no scene is kept here.
 
     Args:
         campaign: A campaign that `check_campaign` accepts.
-        client: Client of the cluster.
+        workers: Who does the work.
         shard_size: UEs per file.
-        time_limit_s: Longest time for one scene [s].
         progress: Told how many scenes are newly done.
 
     Raises:
@@ -131,8 +144,8 @@ def plan_on_cluster(
     require_shard_size(campaign, shard_size)
     scenes = dict(enumerate(_scene_campaigns(campaign)))
     done = run_tasks(
-        client,
-        TaskKind(name="scene", time_limit_s=time_limit_s),
+        workers.client,
+        TaskKind(name="scene", time_limit_s=workers.time_limit_s),
         _survey,
         scenes,
         lambda i: (scenes[i].model_dump_json(), shard_size if i == 0 else 0),
@@ -160,10 +173,9 @@ def plan_on_cluster(
 def generate_on_cluster(
     planned: Manifest,
     folder: Path,
-    client: "Client",
+    workers: Workers,
     *,
     overwrite: bool = False,
-    time_limit_s: float = DEFAULT_TIME_LIMIT_S,
     progress: Progress = lambda _site, _count: None,
 ) -> ClusterReport:
     """Make the dataset of a plan on the workers, or go on where an interrupted run stopped.
@@ -173,9 +185,8 @@ def generate_on_cluster(
     Args:
         planned: The manifest of `plan_on_cluster`.
         folder: Where the dataset goes; all workers must reach it by this name.
-        client: Client of the cluster.
+        workers: Who does the work.
         overwrite: Delete another dataset that lies in `folder`.
-        time_limit_s: Longest time for one shard [s]; then its worker is ended and another tries.
         progress: Told of every finished shard.
 
     Raises:
@@ -190,7 +201,10 @@ def generate_on_cluster(
         records = _noted(folder, progress)
         completeness: dict[str, Completeness] = {}
         failures = []
-        for task in _run(manifest, folder, client, set(records), time_limit_s):
+        most_workers = max(len(workers.client.nthreads()), workers.num_expected)
+        jobs, arguments = _work(manifest, folder, set(records), most_workers)
+        kind = TaskKind(name="shard", time_limit_s=workers.time_limit_s)
+        for task in run_tasks(workers.client, kind, _do, jobs, arguments):
             _write_log(folder, task)
             if task.error is not None:
                 failures.append((task.job.name, task.error))
@@ -209,7 +223,7 @@ def generate_on_cluster(
             manifest,
             ordered,
             time.monotonic() - started,
-            num_workers=len(client.nthreads()),
+            num_workers=len(workers.client.nthreads()),
         )
         return ClusterReport(manifest=finished, failures=())
 
@@ -223,13 +237,10 @@ def _noted(folder: Path, progress: Progress) -> dict[tuple[str, int], ShardRecor
     return records
 
 
-def _run(
-    manifest: Manifest,
-    folder: Path,
-    client: "Client",
-    done: set[tuple[str, int]],
-    time_limit_s: float,
-) -> Iterator[Finished[_Job]]:
+def _work(
+    manifest: Manifest, folder: Path, done: set[tuple[str, int]], num_workers: int
+) -> tuple[list[_Job], Callable[[_Job], tuple[Shared, ShardPlan | None]]]:
+    """Return what is still to be done, and what a worker is told of it."""
     scenes = dict(zip(_scene_names(manifest), _scene_campaigns(manifest.campaign), strict=True))
     sites = {
         site.key: _Site(
@@ -239,14 +250,13 @@ def _run(
         for site in manifest.sites
     }
     jobs = [j for j in _jobs(manifest) if j.shard is None or (j.site.key, j.shard.part) not in done]
-    block_size = _block_size(len(jobs), sum(client.nthreads().values()))
+    block_size = _block_size(len(jobs), num_workers)
 
     def arguments(job: _Job) -> tuple[Shared, ShardPlan | None]:
         block = 0 if job.shard is None else job.shard.part // block_size
         return Shared(key=f"{job.site.key}/{block}", value=sites[job.site.key]), job.shard
 
-    kind = TaskKind(name="shard", time_limit_s=time_limit_s)
-    return run_tasks(client, kind, _do, jobs, arguments)
+    return jobs, arguments
 
 
 def _block_size(num_jobs: int, num_workers: int) -> int:
@@ -314,6 +324,7 @@ class _Surveyed:
 
 def _survey(campaign_json: str, num_traced: int) -> _Surveyed:
     """Run on a worker: load a scene, and trace so many UEs to see what memory they need."""
+    reset_peak_memory()
     plan = _loaded_plan(campaign_json)
     if num_traced:
         site = plan.sites[0]

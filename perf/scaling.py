@@ -102,6 +102,7 @@ def alone(num_processes: int, num_shards: int, shard_size: int) -> dict[str, flo
 def spread(num_workers: int, num_shards: int, shard_size: int) -> dict[str, float]:
     """Make so many shards for each of some workers."""
     from raymark.generator.cluster_generation import (  # noqa: PLC0415 - after the workers' start
+        Workers,
         generate_on_cluster,
         plan_on_cluster,
     )
@@ -114,10 +115,11 @@ def spread(num_workers: int, num_shards: int, shard_size: int) -> dict[str, floa
     ):
         folder = Path(scratch) / "second"
         client.wait_for_workers(num_workers, timeout=120)
-        plan = plan_on_cluster(checked, client, shard_size=shard_size)
-        generate_on_cluster(plan.manifest, folder.with_name("first"), client)
+        workers = Workers(client=client)
+        plan = plan_on_cluster(checked, workers, shard_size=shard_size)
+        generate_on_cluster(plan.manifest, folder.with_name("first"), workers)
         started = time.time()
-        generate_on_cluster(plan.manifest, folder, client)
+        generate_on_cluster(plan.manifest, folder, workers)
         seconds = time.time() - started
         files = list(folder.glob("logs/*/*/*.log"))
         tasks_s = max(path.stat().st_mtime for path in files) - started

@@ -322,16 +322,16 @@ def _run(
     suite.seeds_of(seeds)
     dataset = open_dataset(data)
     chosen = [get_model(name) for name in _chosen_models(models)]
-    if cluster is not None:
-        read_cluster(cluster)  # what is wrong is said before anything is written
+    # What is wrong is said before anything is written.
+    described = None if cluster is None else read_cluster(cluster)
     runner = Runner(suite, dataset, folder, num_jobs=jobs)
     try:
         if not (folder / "audit" / TABLE_NAME).is_file():
             _audit(suite, dataset, folder / "audit")
         with contextlib.ExitStack() as stack:
             workers = None
-            if cluster is not None:
-                client = stack.enter_context(opened(cluster))
+            if described is not None:
+                client = stack.enter_context(opened(described))
                 workers = ClusterJobs(client=client, time_limit_s=time_limit_s)
             progress = stack.enter_context(stage_bars())
             return runner.run(

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from raymark.cluster.description import FORMS
+from raymark.cluster.description import FORMS, ClusterDescription
 from raymark.console import err, out
 
 app = typer.Typer(help="Describe the workers of --cluster, and check them.", no_args_is_help=True)
@@ -66,16 +66,14 @@ def check(cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help=FORMS)]
 
 
 @contextmanager
-def opened(text: str) -> Iterator[Any]:
+def opened(description: ClusterDescription) -> Iterator[Any]:
     """Start or reach a cluster whose workers are fit, say where it can be watched, and yield it."""
     from raymark.cluster import (  # noqa: PLC0415
         open_cluster,
-        read_cluster,
         require_workers,
         wait_for_workers,
     )
 
-    description = read_cluster(text)
     with open_cluster(description) as client:
         found = wait_for_workers(client, description, report=err.print)
         for warning in require_workers(client):

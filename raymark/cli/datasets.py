@@ -184,21 +184,21 @@ def _generate_on_cluster(
 
     # What is wrong is said before any worker starts.
     check_campaign(campaign)
-    read_cluster(cluster)
-    with opened(cluster) as client:
+    description = read_cluster(cluster)
+    with opened(description) as client:
         from raymark.generator.cluster_generation import (  # noqa: PLC0415 - it imports Dask
+            Workers,
             generate_on_cluster,
             plan_on_cluster,
         )
 
+        workers = Workers(
+            client=client,
+            num_expected=description.num_workers or 0,
+            time_limit_s=time_limit_s,
+        )
         with progress_bar("loading", len(campaign.scenes), "scenes") as advance:
-            plan = plan_on_cluster(
-                campaign,
-                client,
-                shard_size=shard_size,
-                time_limit_s=time_limit_s,
-                progress=advance,
-            )
+            plan = plan_on_cluster(campaign, workers, shard_size=shard_size, progress=advance)
         require_workers(client, memory_bytes=plan.memory_bytes)
         num_links = sum(site.num_ues for site in plan.manifest.sites)
         if dry_run:
@@ -206,19 +206,14 @@ def _generate_on_cluster(
             return
         with _tracing_bar(num_links, out) as on_shard:
             report = generate_on_cluster(
-                plan.manifest,
-                out,
-                client,
-                overwrite=overwrite,
-                time_limit_s=time_limit_s,
-                progress=on_shard,
+                plan.manifest, out, workers, overwrite=overwrite, progress=on_shard
             )
     for name, reason in report.failures:
         print_error(f"{name}: {reason}")
     if report.failures:
         print_error(
-            f"{len(report.failures)} tasks failed three times, the rest is done; {out / 'logs'} "
-            "tells more, and the same command tries them again"
+            f"{len(report.failures)} tasks failed for good, the rest is done; {out / 'logs'} tells "
+            "more, and the same command tries them again"
         )
         raise typer.Exit(1)
     print_summary(out)

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -36,6 +36,7 @@ class LocalCluster(Strict):
 class Scheduler(Strict):
     """A Dask scheduler that runs already; its workers were started by whoever started it."""
 
+    num_workers: ClassVar[None] = None
     kind: Literal["scheduler"] = "scheduler"
     address: str = Field(description="tcp://host:port or tls://host:port")
     tls_ca_file: Path | None = Field(default=None, description="Certificate authority (PEM)")
@@ -156,7 +157,17 @@ _POD_TWINS = {
     "n_workers": "written as num_workers, outside options",
     "resources": "written as memory_per_worker_gb and gpus_per_worker, outside options",
     **{name: f"written as {name}, outside options" for name in ("name", "namespace", "image")},
-    **dict.fromkeys(("worker_command", "custom_cluster_spec", "asynchronous", "loop"), _OURS),
+    **dict.fromkeys(
+        (
+            "worker_command",
+            "custom_cluster_spec",
+            "create_mode",
+            "shutdown_on_close",
+            "asynchronous",
+            "loop",
+        ),
+        _OURS,
+    ),
 }
 
 

@@ -35,7 +35,8 @@ def start_jobs(description: JobQueue) -> Any:
     """Start a scheduler here and submit one job for each worker.
 
     Raises:
-        ConfigError: If the queue's command is not on this machine, or if an option is wrong.
+        ConfigError: If the queue's command is not on this machine, if an option is wrong, or if the
+            queue refuses a job; then those that it took are cancelled.
     """
     script = job_script(description)
     command = shlex.split(_cluster_class(description).job_cls.submit_command)[0]
@@ -47,10 +48,28 @@ def start_jobs(description: JobQueue) -> Any:
         )
     try:
         cluster = _cluster_class(description)(silence_logs="CRITICAL", **_arguments(description))
-        cluster.scale(jobs=description.num_workers)
     except (TypeError, ValueError, RuntimeError, OSError) as error:
         raise _cannot_make(description, error) from error
+    # `scale` would do the same, but out of sight: nobody would hear that a job was refused.
+    for _ in range(description.num_workers):
+        cluster.worker_spec.update(cluster.new_worker_spec())
+    try:
+        cluster.sync(_submitted, cluster)
+    except (ValueError, RuntimeError, OSError) as error:
+        jobs = cluster.workers.values()
+        num_taken = sum(job.job_id is not None for job in jobs)
+        for job in jobs:  # Dask asserts it at closing, and dask-jobqueue does not set it
+            job.status = import_dask().Status.failed
+        cluster.close()
+        raise ConfigError(
+            f"{description.kind} took {num_taken} of {description.num_workers} jobs, which are "
+            f"cancelled, and refused another: {reason_of(error)}"
+        ) from error
     return cluster
+
+
+async def _submitted(cluster: Any) -> None:
+    await cluster
 
 
 def checked_options(description: JobQueue) -> dict[str, Any]:

@@ -50,16 +50,22 @@ def start_pods(description: Kubernetes) -> Any:
     known = inspect.signature(operator.make_cluster_spec).parameters
     options = {k: v for k, v in _checked_options(description).items() if k not in known}
     try:
-        return operator.KubeCluster(
+        # One of this name that is there already must be neither joined nor, at the end, deleted.
+        cluster = operator.KubeCluster(
             custom_cluster_spec=spec,
             namespace=description.namespace,
+            create_mode=operator.kubecluster.kubecluster.CreateMode.CREATE_ONLY,
+            shutdown_on_close=False,
             **{"quiet": True} | options,
         )
     except Exception as error:  # of kr8s, httpx, kubernetes: no common base
         raise ConfigError(
             f"Kubernetes did not start cluster '{description.name}' ({reason_of(error)}); check "
-            "that `kubectl get pods` works here and that the Dask operator is installed"
+            "that `kubectl get pods` works here, that the Dask operator is installed, and that "
+            "`kubectl get daskclusters` shows none of this name"
         ) from error
+    cluster.shutdown_on_close = True  # now it is ours
+    return cluster
 
 
 def _checked_options(description: Kubernetes) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+KILLER = 25
+
 
 class UnsendableError(Exception):
     """Cannot be pickled."""
@@ -41,10 +43,11 @@ def die_once(marker: Path | None) -> str:
     return "alive"
 
 
-def die(number: int) -> int:
-    if number == 1:
+def die_at(number: int, block: int) -> tuple[int, int]:
+    time.sleep(0.05)
+    if number == KILLER:
         os.kill(os.getpid(), signal.SIGKILL)
-    return number
+    return number, block
 
 
 def hang_once(marker: Path | None) -> str:

@@ -40,7 +40,11 @@ def start_dask(tmp_path: Path) -> Iterator[StartDask]:
     yield begin
     for process in reversed(started):
         process.terminate()
-        process.wait(timeout=30)
+    for process in started:
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 @pytest.fixture

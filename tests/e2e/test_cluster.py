@@ -218,41 +218,84 @@ def test_scheduler_is_refused_when_something_else_listens() -> None:
         server.communicate(timeout=30)
 
 
-def test_jobs_become_workers_when_the_queue_runs_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A queue of ten lines, which starts every job at once, in place of Slurm."""
-    pytest.importorskip("dask_jobqueue")
+def fake_slurm(tmp_path: Path, num_taken: int) -> Path:
+    """Make `sbatch` and `scancel` of a few lines, which start so many jobs at once and no more."""
     queue = tmp_path / "bin"
-    queue.mkdir()
     jobs = tmp_path / "jobs"
+    queue.mkdir()
     jobs.mkdir()
     (queue / "sbatch").write_text(
-        f'#!/bin/sh\ncp "$1" {jobs}/$$.sh\n'
+        f"#!/bin/sh\nfor i in $(seq {num_taken}); do\n"
+        f"  mkdir {jobs}/slot-$i 2>/dev/null && taken=yes && break; done\n"
+        'test "$taken" || { echo "sbatch: error: QOSMaxSubmitJobPerUserLimit" >&2; exit 1; }\n'
+        f'cp "$1" {jobs}/$$.sh\n'
         f"setsid bash {jobs}/$$.sh >{jobs}/$$.log 2>&1 &\n"
-        'echo "Submitted batch job $!"\n'
+        f'echo $! >{jobs}/$!.pid; echo "Submitted batch job $!"\n'
     )
     (queue / "scancel").write_text('#!/bin/sh\nkill -- "-$1"\n')
     for command in queue.iterdir():
         command.chmod(0o755)
-    monkeypatch.setenv("PATH", str(queue), prepend=":")
-    description = JobQueue(
-        kind="slurm", num_workers=1, memory_per_worker_gb=1, walltime_h=1, prologue=("true",)
-    )
+    return queue
+
+
+def processes_of_jobs(tmp_path: Path) -> list[int]:
+    """Return those that run, of the jobs that were taken."""
+    numbers = [int(path.stem) for path in (tmp_path / "jobs").glob("*.pid")]
+    return [number for number in numbers if Path(f"/proc/{number}/cmdline").exists()]
+
+
+SLURM = JobQueue(
+    kind="slurm", num_workers=2, memory_per_worker_gb=1, walltime_h=1, prologue=("true",)
+)
+
+
+def test_jobs_become_workers_when_the_queue_runs_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setenv("PATH", str(fake_slurm(tmp_path, 2)), prepend=":")
     told: list[str] = []
 
-    with open_cluster(description) as client:
-        assert wait_for_workers(client, description, timeout_s=60.0, report=told.append) == 1
-        (worker,) = client.scheduler_info()["workers"].values()
+    with open_cluster(SLURM) as client:
+        assert wait_for_workers(client, SLURM, timeout_s=60.0, report=told.append) >= 1
+        client.wait_for_workers(2, timeout=60)
+        workers = list(client.scheduler_info()["workers"].values())
+        assert len(processes_of_jobs(tmp_path)) == 2
 
-    assert worker["nthreads"] == 1
-    assert worker["memory_limit"] == pytest.approx(1e9, rel=0.01)  # written as 0.93GiB
+    assert [worker["nthreads"] for worker in workers] == [1, 1]
+    assert workers[0]["memory_limit"] == pytest.approx(1e9, rel=0.01)  # written as 0.93GiB
     assert all("waiting for the first worker of slurm" in text for text in told)
+    assert_ended(tmp_path)
 
 
-def raymark(*arguments: str) -> subprocess.CompletedProcess[str]:
+@pytest.mark.parametrize("num_taken", [0, 1])
+def test_cluster_is_refused_when_the_queue_refuses_a_job(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, num_taken: int
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setenv("PATH", str(fake_slurm(tmp_path, num_taken)), prepend=":")
+
+    with (
+        pytest.raises(ConfigError, match=rf"slurm took {num_taken} of 2 jobs.*QOSMaxSubmitJobPer"),
+        open_cluster(SLURM),
+    ):
+        pass
+
+    assert len(list((tmp_path / "jobs").glob("*.pid"))) == num_taken
+    assert_ended(tmp_path)
+
+
+def assert_ended(tmp_path: Path) -> None:
+    deadline_s = time.monotonic() + 30
+    while processes_of_jobs(tmp_path) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    assert processes_of_jobs(tmp_path) == []
+
+
+def raymark(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", "from raymark.cli import main; main()", *arguments],
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -292,3 +335,17 @@ def test_command_ends_with_one_sentence_when_the_text_is_wrong(command: tuple[st
         "error: local: is followed by the number of worker processes, got 'local:x'; write "
         "local:4 for four"
     ]
+
+
+def test_command_ends_with_one_sentence_when_there_is_no_kubernetes(tmp_path: Path) -> None:
+    pytest.importorskip("dask_kubernetes")
+    path = tmp_path / "cluster.yaml"
+    path.write_text("kind: kubernetes\nnum_workers: 2\nmemory_per_worker_gb: 1\nimage: mine:1\n")
+
+    done = raymark(
+        "doctor", "--cluster", str(path), KUBECONFIG=str(tmp_path / "none"), HOME=str(tmp_path)
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Kubernetes did not start cluster 'raymark' (")
+    assert done.stderr.count("\n") == 1

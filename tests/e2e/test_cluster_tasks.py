@@ -1,8 +1,9 @@
 """Tasks on real workers: failures, deaths and hangs, and what becomes of the rest."""
 
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,30 @@ pytest.importorskip("distributed", reason="the extra `cluster` is not installed"
 sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit it
 
 from cluster_jobs import (
-    die,
+    KILLER,
+    die_at,
     die_once,
     double,
     hang_once,
     raise_for,
     worker_of,
 )
-from distributed import Client, LocalCluster
+from distributed import Client
 
+from raymark.cluster import LocalCluster, Scheduler, open_cluster, wait_for_workers
 from raymark.cluster.tasks import Finished, Shared, TaskKind, run_tasks
+from raymark.errors import ClusterError
 
+StartDask = Callable[..., subprocess.Popen[str]]
+StartScheduler = Callable[..., tuple[Scheduler, subprocess.Popen[str]]]
 KIND = TaskKind(name="test", time_limit_s=60.0)
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
-        ) as cluster,
-        Client(cluster) as connected,
-    ):
+    described = LocalCluster(num_workers=2)
+    with open_cluster(described) as connected:
+        wait_for_workers(connected, described)
         yield connected
 
 
@@ -79,13 +82,19 @@ def test_job_finishes_when_its_worker_is_killed_once(client: Client, tmp_path: P
 
 @pytest.mark.slow
 def test_rest_finishes_when_one_job_kills_every_worker(client: Client) -> None:
+    """Its neighbours wait on the same workers, and Dask gives up some of them, too."""
+    blocks = [Shared(key=f"block {i}", value=i) for i in range(6)]
     kind = TaskKind(name="test", time_limit_s=60.0, max_failures=1)
-    found = run(client, die, range(6), kind)
 
-    assert [x.job for x in found.values() if x.error] == [1]
-    assert found[1].error is not None
-    assert "its workers died 4 times" in found[1].error
-    assert all(x.result == x.job for x in found.values() if x.job != 1)
+    found = {
+        x.job: x for x in run_tasks(client, kind, die_at, range(60), lambda i: (i, blocks[i // 10]))
+    }
+
+    assert [x.job for x in found.values() if x.error] == [KILLER]
+    assert found[KILLER].error is not None
+    assert "its workers died 4 times" in found[KILLER].error
+    assert len(found[KILLER].attempts) == 2  # among the others, and on a worker of its own
+    assert all(x.result == (x.job, x.job // 10) for x in found.values() if x.job != KILLER)
 
 
 @pytest.mark.slow
@@ -111,3 +120,25 @@ def test_jobs_of_a_shared_value_go_where_it_is_when_there_are_many_values(client
     assert all(x.result[1] == x.job[0] for x in found)
     pairs = {x.result for x in found}
     assert len(pairs) < 16  # 10 if nothing moved, 20 if all values were wanted everywhere
+
+
+@pytest.mark.slow
+def test_run_ends_with_one_sentence_when_no_worker_comes_back(
+    start_dask: StartDask, start_scheduler: StartScheduler
+) -> None:
+    here = str(Path(__file__).parent)
+    described, _ = start_scheduler(
+        DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT="2s", PYTHONPATH=here
+    )
+    arguments = ("--nthreads", "1", "--no-nanny", "--no-dashboard")
+    start_dask("worker", described.address, *arguments, PYTHONPATH=here)
+    done = []
+
+    with open_cluster(described) as connected:
+        wait_for_workers(connected, described)
+        found = run_tasks(connected, KIND, die_at, range(40), lambda i: (i, 0))
+        with pytest.raises(ClusterError, match="there has been no worker for 2 s; nothing that"):
+            done.extend(found)
+
+    assert done
+    assert all(x.error is None for x in done)  # nothing is held against what never ran
