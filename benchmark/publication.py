@@ -144,8 +144,23 @@ def _model_info(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> M
 
 
 def _missing_seeds(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> str:
-    """Return which seeds a model was run with, where those are not all of the suite's."""
-    seeds = sorted({cell.result.seed for cell in cells})
-    if record.kind != "model" or set(seeds) >= set(suite.seeds):
+    """Return which seeds a model was run with where some of the suite's lack on a track.
+
+    The seeds that most tracks have stand first: `seed 0; on interpolation 0, 1, 2`.
+    """
+    if record.kind != "model":
         return ""
-    return f" (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})"
+    seeds_of: dict[str, set[int]] = {}
+    for cell in cells:
+        seeds_of.setdefault(cell.task.track, set()).add(cell.result.seed)
+    tracks_by_seeds: dict[tuple[int, ...], list[str]] = {}
+    for track, seeds in seeds_of.items():
+        tracks_by_seeds.setdefault(tuple(sorted(seeds)), []).append(track)
+    if all(set(seeds) >= set(suite.seeds) for seeds in tracks_by_seeds):
+        return ""
+    common, *others = sorted(tracks_by_seeds, key=lambda own: (-len(tracks_by_seeds[own]), own))
+    notes = [f"seed{'s' if len(common) > 1 else ''} {', '.join(map(str, common))}"]
+    notes += [
+        f"on {' and '.join(tracks_by_seeds[own])} {', '.join(map(str, own))}" for own in others
+    ]
+    return f" ({'; '.join(notes)})"

@@ -79,6 +79,16 @@ def synchronise(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def require_new_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds files, unless they may be replaced.
+
+    Raises:
+        DatasetError: If the folder is not empty and `overwrite` is not set.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise DatasetError(f"{folder} is not empty; choose another folder or add --overwrite")
+
+
 @contextlib.contextmanager
 def writable(path: Path) -> Iterator[None]:
     """Turn the system's write errors into one sentence that names the file.

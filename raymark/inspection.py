@@ -13,10 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from raymark import plots
-from raymark.atomic_files import writable
+from raymark.atomic_files import require_new_folder, writable
 from raymark.campaign import SectorSampling
 from raymark.dataset import Dataset, Selection
-from raymark.errors import DatasetError
 from raymark.link_statistics import link_gain, link_table, to_db, visible_paths
 from raymark.manifest import SiteRecord
 from raymark.plots import AngleDelayProfile, HeightMap, SiteMark
@@ -80,8 +79,7 @@ def inspect_dataset(
     Raises:
         DatasetError: If the folder is not empty (unless `overwrite`), or cannot be written.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise DatasetError(f"{folder} is not empty; choose another folder or add --overwrite")
+    require_new_folder(folder, overwrite=overwrite)
     written = []
     for scene in dataset.scenes:
         for drawing in _draw_scene(dataset, scene, (height_maps or {}).get(scene), seed):

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from raymark.atomic_files import require_new_folder
 from raymark.benchmark.board.content import Board
 from raymark.benchmark.board.page import render_page
 from raymark.benchmark.board.tables import csv_text, json_text, markdown_board
-from raymark.errors import DatasetError
 from raymark.shard import write_text
 
 
@@ -23,8 +23,7 @@ def write_board(board: Board, out: Path, *, overwrite: bool = False) -> list[Pat
     Raises:
         DatasetError: If the folder is not empty (unless `overwrite`), or cannot be written.
     """
-    if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise DatasetError(f"{out} is not empty; choose another folder or add --overwrite")
+    require_new_folder(out, overwrite=overwrite)
     texts = {
         "index.html": render_page(board),
         "board.md": markdown_board(board),

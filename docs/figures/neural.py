@@ -2,10 +2,10 @@
 
     python docs/figures/neural.py RUNS
 
-Of the cells of `interpolation`: draws docs/figures/learning_curves.png (first seed, one panel per
-model) and docs/figures/router_shares.png (share of each modality in the dispatch weights of
-SCADF-MoE), and prints fit times, parameters, epochs, latency and the share of training time spent
-on making batches.
+Of the models that have all cells of `interpolation`: draws docs/figures/learning_curves.png (first
+seed, one panel per model) and docs/figures/router_shares.png (share of each modality in the
+dispatch weights of SCADF-MoE), and prints fit times, parameters, epochs, latency and the share of
+training time spent on making batches.
 """
 
 import argparse
@@ -30,15 +30,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     run = RunFolder(parser.parse_args().runs)
+    results = results_of(run)
+    table = pd.DataFrame([_costs(result) for _, result in results])
+    print(table.groupby("model").median().round(2).to_string())
+    draw_learning_curves(results)
+    draw_router_shares(results)
+
+
+def results_of(run: RunFolder) -> Results:
+    """Return the results of the networks that were run on every cell of the track."""
     results = [
         (cell.task, cell.result)
         for cell in run.cells()
         if cell.result.history and cell.task.track == TRACK
     ]
-    table = pd.DataFrame([_costs(result) for _, result in results])
-    print(table.groupby("model").median().round(2).to_string())
-    draw_learning_curves(results)
-    draw_router_shares(results)
+    tasks_of: dict[str, set[str]] = {}
+    for task, result in results:
+        tasks_of.setdefault(result.model, set()).add(task.id)
+    every = set().union(*tasks_of.values())
+    return [(task, result) for task, result in results if tasks_of[result.model] == every]
 
 
 def _costs(result: CellResult) -> dict[str, object]:

@@ -378,6 +378,7 @@ def _audit(suite: Any, dataset: Any, folder: Path) -> Any:
 def _board(
     runs: Path, folder: Path, *, data: Path | None, submissions: Sequence[Path], overwrite: bool
 ) -> None:
+    from raymark.atomic_files import require_new_folder  # noqa: PLC0415
     from raymark.benchmark.board import terminal_table, write_board  # noqa: PLC0415
     from raymark.benchmark.publication import build_board  # noqa: PLC0415
     from raymark.benchmark.store import RunFolder  # noqa: PLC0415
@@ -385,6 +386,7 @@ def _board(
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
 
+    require_new_folder(folder, overwrite=overwrite)
     source = RunFolder(runs)
     suite = source.info().suite
     read = [read_submission(path, suite, source.truth) for path in submissions]

@@ -114,6 +114,7 @@ def test_commands_work_in_a_row_when_models_are_compared(
     assert "wrote index.html, board.md" in board.out
     assert refused.code == BAD_INPUT
     assert "board is not empty; choose another folder or add --overwrite" in refused.err
+    assert "score" not in refused.err  # said before the work, not after it
 
 
 def test_expensive_models_run_only_when_they_are_asked_for(
