@@ -19,8 +19,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Paths and names may hold brackets, which must not be taken for markup.
+out = Console(highlight=False, markup=False)
+err = Console(stderr=True, highlight=False, markup=False)
 
 
 class _RateColumn(ProgressColumn):
@@ -61,12 +62,12 @@ def stage_bars() -> Iterator[Callable[[str, int, int], None]]:
 def text_bars() -> Iterator[Callable[[str, int, int, str], None]]:
     """Show a bar with time left for each stage; yields a function told a short text, too."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=err) as progress:
         tasks: dict[str, TaskID] = {}
@@ -81,7 +82,7 @@ def text_bars() -> Iterator[Callable[[str, int, int, str], None]]:
 
 def _progress(unit: str) -> Progress:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(unit),

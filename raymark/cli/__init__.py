@@ -24,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode="markdown",  # "rich" would swallow units such as [m]
 )
 
 QUICKSTART_TRACKS = ("interpolation", "unseen-nlos")

@@ -97,7 +97,7 @@ def examine_cluster(text: str, examine: Callable[[Path], Sequence[Any]]) -> None
         err.print("Every worker examines itself (the first time compiles kernels) ...")
         reports = examine_workers(client, examine)
     for report in reports:
-        out.print(Text(_title(report), style="bold"), soft_wrap=True)
+        out.print(_title(report), style="bold", soft_wrap=True)
         out.print(findings_table(report.findings))
     good = sum(report.is_good for report in reports)
     out.print(f"{good} of {len(reports)} workers can make datasets")
@@ -109,8 +109,8 @@ def findings_table(findings: Sequence[Any]) -> Table:
     """Return what was found as a table of marks, subjects and texts."""
     table = Table(box=None, show_header=False, padding=(0, 1))
     for finding in findings:
-        mark = "[green]ok[/]" if finding.is_good else "[red]FAIL[/]"
-        table.add_row(mark, finding.subject, Text(finding.text))
+        mark = Text("ok", "green") if finding.is_good else Text("FAIL", "red")
+        table.add_row(mark, finding.subject, finding.text)
     return table
 
 

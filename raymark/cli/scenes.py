@@ -130,7 +130,7 @@ def scenes_import(
     if report.findings:
         findings = Table("action", "count", "reason", box=None)
         for found in report.findings:
-            findings.add_row(found.action, f"{found.count}", Text(found.reason))
+            findings.add_row(found.action, f"{found.count}", found.reason)
         console_out.print(findings)
     folder = out / name
     console_out.print(
@@ -283,9 +283,9 @@ def scenes_check(
 
     findings = check_scene(get_scene(name), parse_bands(bands) if bands is not None else None)
     table = Table(box=None, show_header=False, padding=(0, 1))
-    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "FAIL": "[red]FAIL[/]"}
+    styles = {"ok": "green", "note": "yellow", "FAIL": "red"}
     for finding in findings:
-        table.add_row(marks[finding.level], finding.subject, Text(finding.text))
+        table.add_row(Text(finding.level, styles[finding.level]), finding.subject, finding.text)
     console_out.print(table)
     if any(finding.level == "FAIL" for finding in findings):
         raise typer.Exit(1)

@@ -214,14 +214,22 @@ def test_another_campaigns_folder_is_left_alone_when_it_is_named(
     assert raymark("verify", small_dataset.folder).returncode == FINISHED
 
 
+def test_help_shows_units_in_brackets() -> None:
+    shown = raymark("scenes", "add-site", "--help")
+
+    assert "Radius of the sector [m]" in shown.stdout
+
+
 @pytest.mark.slow
 def test_quickstart_ends_with_a_board_of_the_cheap_models_and_its_run_goes_on_to_every_track(
     tmp_path: Path,
 ) -> None:
-    folder = tmp_path / "out"
+    folder = tmp_path / "out [red]"
     shown = raymark("quickstart", "--out", str(folder))
 
     assert shown.returncode == FINISHED, shown.stderr
+    assert f"Dataset: {folder / 'dataset'}\n" in shown.stdout
+    assert "(pip install 'raymark[release]')" in shown.stdout
     assert "raymark bench new-model my_model" in shown.stdout
     board = (folder / "board" / "board.md").read_text(encoding="utf-8")
     for name in default_model_names():
