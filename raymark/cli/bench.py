@@ -86,7 +86,7 @@ def audit(
     require_dataset(loaded, dataset)
     table = _audit(loaded, dataset, folder)
     shown = Table(
-        "track", "scene", "fold", "train", "val.", "test", r"nearest \[m]", "hash", box=None
+        "track", "scene", "fold", "train", "val.", "test", "nearest [m]", "hash", box=None
     )
     for row in table.itertuples(index=False):
         shown.add_row(
@@ -168,7 +168,7 @@ def score(
     keys = ["track", "label", "model"]
     names = ["median_m", "p90_m", "mse_m2"]
     mean = rows.groupby(keys, sort=False)[names].mean().reset_index()
-    table = Table("track", "label", "model", r"median \[m]", r"P90 \[m]", r"MSE \[m²]", box=None)
+    table = Table("track", "label", "model", "median [m]", "P90 [m]", "MSE [m²]", box=None)
     for row in mean.itertuples(index=False):
         table.add_row(*(cell(value) for value in row))
     out.print(table)

@@ -80,7 +80,7 @@ def predict(
     opened, dataset = open_checkpoint(checkpoint), open_dataset(data)
     located = locate_dataset(opened, dataset, scene=scene, band=band, seed=seed)
     write_positions(file, located.positions, overwrite=overwrite)
-    table = Table("links", "number", r"mean \[m]", r"median \[m]", r"P90 \[m]", box=None)
+    table = Table("links", "number", "mean [m]", "median [m]", "P90 [m]", box=None)
     for row in located.errors.itertuples(index=False):
         table.add_row(*(cell(value) for value in row))
     out.print(table)
