@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from raymark.cli.bench import app as bench_app
-from raymark.cli.bench import run_and_show
+from raymark.cli.bench_steps import run_and_show
 from raymark.cli.cluster import app as cluster_app
 from raymark.cli.datasets import app as datasets_app
 from raymark.cli.datasets import draw_figures, make_dataset, print_summary
 from raymark.cli.interop import app as deepmimo_app
 from raymark.cli.models import app as models_app
 from raymark.cli.options import Overwrite
+from raymark.cli.presets import app as presets_app
 from raymark.cli.release import app as release_app
 from raymark.cli.scenes import app as scenes_app
 from raymark.console import err, out, print_error
@@ -89,6 +90,7 @@ def quickstart(
 
 
 app.add_typer(datasets_app)
+app.add_typer(presets_app, name="presets")
 app.add_typer(scenes_app, name="scenes")
 app.add_typer(models_app)
 app.add_typer(bench_app, name="bench")

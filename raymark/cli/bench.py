@@ -1,16 +1,14 @@
 """Commands of the benchmark."""
 
-import contextlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from raymark.cli.cluster import opened
-from raymark.cli.options import INTERRUPTED, Cluster, DataOption, Overwrite, TimeLimit, listed
-from raymark.console import cell, err, out, print_error, progress_bar, stage_bars
+from raymark.cli.bench_steps import audit_splits, rebound, run_suite, show_board
+from raymark.cli.options import Cluster, DataOption, Overwrite, TimeLimit, listed
+from raymark.console import cell, out, print_error
 from raymark.errors import ConfigError
 from raymark.storage import as_folder
 
@@ -84,7 +82,7 @@ def audit(
 
     loaded, dataset = load_suite(suite), open_dataset(data)
     require_dataset(loaded, dataset)
-    table = _audit(loaded, dataset, folder)
+    table = audit_splits(loaded, dataset, folder)
     shown = Table(
         "track", "scene", "fold", "train", "val.", "test", "nearest [m]", "hash", box=None
     )
@@ -135,7 +133,7 @@ def run(
     loaded = load_suite(suite)
     if any_data:
         loaded = rebound(loaded, data)
-    report = _run(
+    report = run_suite(
         loaded,
         data,
         folder,
@@ -194,7 +192,7 @@ def board(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the board: HTML page, Markdown, CSV and JSON, all from stored predictions."""
-    _board(runs, folder, data=data, submissions=submission or [], overwrite=overwrite)
+    show_board(runs, folder, data=data, submissions=submission or [], overwrite=overwrite)
 
 
 @app.command("new-model")
@@ -268,134 +266,6 @@ def export(
         overwrite=overwrite,
     )
     out.print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
-
-
-def run_and_show(
-    suite: str, data: Path, runs: Path, folder: Path, *, tracks: Sequence[str]
-) -> None:
-    """Run the models that are not expensive on some tracks of a suite and write their board.
-
-    A processor that rounds otherwise makes another dataset than the published one; the run goes on
-    with what is there, and says so.
-    """
-    from raymark.benchmark import load_suite  # noqa: PLC0415
-
-    loaded = rebound(load_suite(suite), data)
-    report = _run(loaded, data, runs, models=[], tracks=tracks, jobs=0)
-    for place, reason in report.failures:
-        print_error(f"{place}: {reason}")
-    _board(runs, folder, data=data, submissions=[], overwrite=True)
-
-
-def rebound(suite: Any, data: Path) -> Any:
-    """Return the suite itself on its own dataset, else the suite bound to the one that is there."""
-    from raymark.dataset import open_dataset  # noqa: PLC0415
-
-    found = open_dataset(data).manifest.content_hash or ""
-    if found == suite.content_hash:
-        return suite
-    err.print(f"{data} is not the published dataset of '{suite.name}': compare with no other board")
-    return suite.rebound(found)
-
-
-def _run(
-    suite: Any,
-    data: Path,
-    folder: Path,
-    *,
-    models: Sequence[str],
-    tracks: Sequence[str] = (),
-    seeds: Sequence[int] = (),
-    jobs: int = 0,
-    cluster: str | None = None,
-    time_limit_s: float = 0.0,
-) -> Any:
-    from raymark.benchmark.audit import TABLE_NAME  # noqa: PLC0415
-    from raymark.benchmark.cluster_run import ClusterJobs  # noqa: PLC0415
-    from raymark.benchmark.run import Runner  # noqa: PLC0415
-    from raymark.cluster import read_cluster  # noqa: PLC0415
-    from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.models import get_model  # noqa: PLC0415
-
-    # An unknown track or seed is refused before anything is written.
-    suite.tasks_of(tracks)
-    suite.seeds_of(seeds)
-    dataset = open_dataset(data)
-    chosen = [get_model(name) for name in _chosen_models(models)]
-    # What is wrong is said before anything is written.
-    described = None if cluster is None else read_cluster(cluster)
-    runner = Runner(suite, dataset, folder, num_jobs=jobs)
-    try:
-        if not (folder / "audit" / TABLE_NAME).is_file():
-            _audit(suite, dataset, folder / "audit")
-        with contextlib.ExitStack() as stack:
-            workers = None
-            if described is not None:
-                client = stack.enter_context(opened(described))
-                workers = ClusterJobs(client=client, time_limit_s=time_limit_s)
-            progress = stack.enter_context(stage_bars())
-            return runner.run(
-                chosen, tracks=tracks, seeds=seeds, progress=progress, cluster=workers
-            )
-    except KeyboardInterrupt:
-        err.print(f"interrupted; nothing is lost: run the same command to go on in {folder}")
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def _chosen_models(names: Sequence[str]) -> list[str]:
-    """Return the models to run: those that are named, or all, or all that are not expensive."""
-    from raymark.models import default_model_names, model_names  # noqa: PLC0415
-
-    if list(names) == ["all"]:
-        return model_names()
-    if names:
-        return list(names)
-    chosen = default_model_names()
-    num_left = len(model_names()) - len(chosen)
-    if num_left:
-        err.print(
-            f"{num_left} expensive models are left out: name them, or add --models all "
-            "(`raymark bench models` lists them)"
-        )
-    return chosen
-
-
-def _audit(suite: Any, dataset: Any, folder: Path) -> Any:
-    from raymark.benchmark.audit import audit_suite, splits_of  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
-
-    total = sum(1 for _ in splits_of(suite))
-    with progress_bar("audit", total, "splits") as advance:
-        return audit_suite(
-            suite,
-            dataset,
-            folder,
-            height_maps=dataset_height_maps(dataset),
-            progress=lambda _key: advance(1),
-        )
-
-
-def _board(
-    runs: Path, folder: Path, *, data: Path | None, submissions: Sequence[Path], overwrite: bool
-) -> None:
-    from raymark.atomic_files import require_new_folder  # noqa: PLC0415
-    from raymark.benchmark.board import terminal_table, write_board  # noqa: PLC0415
-    from raymark.benchmark.publication import build_board  # noqa: PLC0415
-    from raymark.benchmark.store import RunFolder  # noqa: PLC0415
-    from raymark.benchmark.submission import read_submission  # noqa: PLC0415
-    from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
-
-    require_new_folder(folder, overwrite=overwrite)
-    source = RunFolder(runs)
-    suite = source.info().suite
-    read = [read_submission(path, suite, source.truth) for path in submissions]
-    height_maps = dataset_height_maps(open_dataset(data)) if data is not None else None
-    with stage_bars() as progress:
-        made = build_board(source, read, height_maps=height_maps, progress=progress)
-    written = write_board(made, folder, overwrite=overwrite)
-    out.print(terminal_table(made, width=out.width))
-    out.print(f"wrote {', '.join(path.name for path in written)} to {folder}")
 
 
 def _seed_numbers(text: str) -> list[int]:

@@ -17,8 +17,6 @@ from raymark.schema import FingerprintKind, ProfileMethod
 from raymark.storage import as_folder
 
 app = typer.Typer()
-presets_app = typer.Typer(help="The campaigns that ship with raymark.", no_args_is_help=True)
-app.add_typer(presets_app, name="presets")
 
 CampaignArgument = Annotated[
     str, typer.Argument(metavar="CAMPAIGN", help="Name of a preset, or a YAML file")
@@ -38,25 +36,6 @@ def doctor(cluster: Cluster = None) -> None:
     console_out.print(findings_table(findings))
     if not all(finding.is_good for finding in findings):
         raise typer.Exit(1)
-
-
-@presets_app.command("list")
-def presets_list() -> None:
-    """List the presets."""
-    from raymark.generator.plan import load_campaign, preset_names  # noqa: PLC0415
-
-    table = Table("preset", "description", box=None)
-    for name in preset_names():
-        table.add_row(name, load_campaign(name).description)
-    console_out.print(table)
-
-
-@presets_app.command("show")
-def presets_show(name: Annotated[str, typer.Argument()]) -> None:
-    """Print a preset as YAML, to be saved and edited."""
-    from raymark.generator.plan import preset_text  # noqa: PLC0415
-
-    typer.echo(preset_text(name), nl=False)
 
 
 @app.command()

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from raymark.cli.bench import OwnSuiteOption, rebound
+from raymark.cli.bench import OwnSuiteOption
+from raymark.cli.bench_steps import rebound
 from raymark.cli.options import INTERRUPTED, DataOption, Overwrite
 from raymark.console import cell, duration, err, out, text_bars
 from raymark.errors import ConfigError

@@ -179,29 +179,20 @@ def test_layout_shows_buildings_grey_and_streets_clear_north_up() -> None:
     assert np.argwhere(pixels[..., 3] > 0).tolist() == [[2, 1]]
 
 
+@pytest.mark.parametrize(
+    ("lacking", "title"),
+    [("*", "WKNN (seed 0)"), ("*unseen-nlos*", "WKNN (seed 0; on interpolation 0, 1)")],
+)
 def test_board_names_the_seeds_of_a_model_when_some_of_the_suite_lack(
-    benchmark_run: RunFolder, tmp_path: Path
+    benchmark_run: RunFolder, tmp_path: Path, lacking: str, title: str
 ) -> None:
     folder = tmp_path / "runs"
     shutil.copytree(benchmark_run.root, folder)
-    for path in folder.glob("cells/*/wknn/seed-1"):
+    for path in folder.glob(f"cells/{lacking}/wknn/seed-1"):
         shutil.rmtree(path)
 
     titles = {model.name: model.title for model in build_board(RunFolder(folder)).models}
 
-    assert titles["wknn"] == "WKNN (seed 0)"
+    assert titles["wknn"] == title
     assert titles["train_centroid"] == "Train centroid"
     assert titles["oracle_nearest"] == "Oracle nearest neighbour"
-
-
-def test_board_names_the_seeds_of_each_track_when_tracks_differ(
-    benchmark_run: RunFolder, tmp_path: Path
-) -> None:
-    folder = tmp_path / "runs"
-    shutil.copytree(benchmark_run.root, folder)
-    for path in folder.glob("cells/*unseen-nlos*/wknn/seed-1"):
-        shutil.rmtree(path)
-
-    titles = {model.name: model.title for model in build_board(RunFolder(folder)).models}
-
-    assert titles["wknn"] == "WKNN (seed 0; on interpolation 0, 1)"
