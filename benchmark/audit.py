@@ -27,7 +27,7 @@ from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset, Selection
 from raymark.plots import HeightMap, house_style, new_figure, plot_split_map, save_figure
 from raymark.seeding import child_generator
-from raymark.shard import write_text
+from raymark.storage import write_text
 
 MAX_LAG_M = 60.0
 _LAG_BIN_M = 1.0

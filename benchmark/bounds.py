@@ -11,10 +11,10 @@ from torch import Tensor
 
 from raymark.benchmark.path_geometry import PathGradients, path_gradients
 from raymark.dataset import Selection
-from raymark.frames import rotation_matrix
+from raymark.dataset.schema import LOS
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, Panel
-from raymark.schema import LOS
-from raymark.synthesis import PathBatch, panel_direction
+from raymark.radio.frames import rotation_matrix
+from raymark.radio.synthesis import PathBatch, panel_direction
 
 _SAME_SIGNATURE_REL = 1e-12
 """Share of the strongest mode's energy below which paths count as one: float64 cannot tell them

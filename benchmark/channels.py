@@ -12,9 +12,9 @@ from torch import Tensor
 
 from raymark.dataset import Selection
 from raymark.errors import ConfigError
-from raymark.fingerprints import measured_csi
 from raymark.radio import FrontEnd
-from raymark.synthesis import PathBatch
+from raymark.radio.fingerprints import measured_csi
+from raymark.radio.synthesis import PathBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from raymark.config import Strict, config_hash, validate
 from raymark.dataset import Dataset
 from raymark.errors import CheckpointError, ConfigError
 from raymark.radio import Band, FrontEnd
-from raymark.shard import write_text
+from raymark.storage import write_text
 
 CHECKPOINT_NAME = "checkpoint.json"
 

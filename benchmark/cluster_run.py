@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from raymark.benchmark.localizer import ModelFolder
-from raymark.benchmark.processes import child_processes_allowed, run_jobs
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import Splits, load_task
 from raymark.benchmark.worker import Outcome, fit_and_predict
 from raymark.dataset import open_dataset
 from raymark.errors import ClusterError
+from raymark.work.processes import child_processes_allowed, run_jobs
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -44,7 +44,7 @@ class ClusterJobs:
         Raises:
             ClusterError: If the scheduler is lost.
         """
-        from raymark.cluster.tasks import TaskKind, run_tasks  # noqa: PLC0415 - it imports Dask
+        from raymark.work.dask_tasks import TaskKind, run_tasks  # noqa: PLC0415 - it imports Dask
 
         name = function.__name__.strip("_")
         kind = TaskKind(name=name, time_limit_s=self.time_limit_s, max_failures=1)

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from raymark.benchmark.measurements import Measurements
-from raymark.frames import unit_vector
+from raymark.radio.frames import unit_vector
 
 FEATURES_VERSION = 1
 """Raised when the features change, so that models are run anew."""

@@ -27,7 +27,7 @@ from raymark.benchmark.task_data import Splits, world_frame_positions
 from raymark.benchmark.training import MEASUREMENTS_NAME
 from raymark.dataset import Dataset, Selection
 from raymark.errors import CheckpointError, ConfigError, DatasetError
-from raymark.shard import write_text
+from raymark.storage import write_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,14 +15,14 @@ from raymark.benchmark.splits import TEST, Split
 from raymark.benchmark.task import Conditions
 from raymark.config import config_hash
 from raymark.dataset import Dataset, Selection
+from raymark.dataset.materialization import BATCH_SIZE
 from raymark.errors import ConfigError
-from raymark.fingerprints import estimated_fingerprints, measured_csi
-from raymark.materialization import BATCH_SIZE
-from raymark.path_estimation import estimate_paths
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd
+from raymark.radio.estimation import estimate_paths
+from raymark.radio.fingerprints import estimated_fingerprints, measured_csi
+from raymark.radio.synthesis import PathBatch
 from raymark.seeding import child_generator
 from raymark.storage import writing
-from raymark.synthesis import PathBatch
 
 MEASURING_VERSION = 1
 """Raised when the estimates change, so that kept ones are made anew."""
@@ -152,7 +152,8 @@ def measurements_of_csi(
     """Estimate the measurements of new links of one site from their CSI, as a survey does.
 
     Args:
-        csi: Noisy CSI, with the antennas in the order of `raymark.synthesis.element_positions`.
+        csi: Noisy CSI, with the antennas in the order of
+            `raymark.radio.synthesis.element_positions`.
         site: The base station that received it.
         band: Its band.
         front_end: Panel and UE power, which say how strong the noise is.
@@ -279,8 +280,8 @@ def _spreads(
 ) -> tuple[Float[np.ndarray, "link"], Float[np.ndarray, "link"]]:
     """Return r.m.s. delay spread [s] and circular azimuth spread [rad]; 0 without paths.
 
-    ITU-R P.1407, sec. 2.2.3, and 3GPP TR 38.901, eq. A-1, as `raymark.link_statistics` has them
-    for true paths.
+    ITU-R P.1407, sec. 2.2.3, and 3GPP TR 38.901, eq. A-1, as `raymark.dataset.link_statistics` has
+    them for true paths.
     """
     total = power.sum(axis=1)
     weight = power / np.where(total > 0, total, 1.0)[:, None]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.errors import ScoringError
-from raymark.schema import LOS, NLOS, OUTAGE
 
 OUTLIER_M = 50.0
 """A point whose horizontal error is above this counts as an outlier [m]."""

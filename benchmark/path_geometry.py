@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from raymark.dataset.schema import DIFFRACTION, DIFFUSE, SPECULAR
 from raymark.radio import SPEED_OF_LIGHT_M_S
-from raymark.schema import DIFFRACTION, DIFFUSE, SPECULAR
 
 _SINGULAR_REL = 1e-12
 """Stiffness below which a point is held: only rays that graze a plane to 1e-6 rad come there."""

@@ -16,7 +16,6 @@ from raymark.benchmark.cluster_run import ClusterJobs, fit_on_worker
 from raymark.benchmark.features import FEATURES_VERSION
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured, measure
-from raymark.benchmark.processes import run_jobs
 from raymark.benchmark.references import REFERENCES, References
 from raymark.benchmark.store import (
     ModelRecord,
@@ -41,6 +40,7 @@ from raymark.benchmark.worker import Outcome, fit_and_predict
 from raymark.config import config_hash
 from raymark.dataset import Dataset, open_dataset
 from raymark.errors import ConfigError, RaymarkError
+from raymark.work.processes import run_jobs
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, how much of it is done, and how much there is."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from raymark.errors import ConfigError
-from raymark.shard import write_text
+from raymark.storage import write_text
 
 _TEMPLATE = Path(__file__).with_name("model_template")
 

@@ -10,8 +10,8 @@ from scipy.spatial import cKDTree
 
 from raymark.benchmark.task import CrossingTracks, NlosBlocks, RandomTracks, SplitSettings
 from raymark.dataset import Dataset
+from raymark.dataset.schema import NLOS
 from raymark.errors import SplitError
-from raymark.schema import NLOS
 from raymark.seeding import child_generator
 
 UNUSED, TRAIN, VALIDATION, TEST = 0, 1, 2, 3

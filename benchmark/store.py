@@ -16,8 +16,7 @@ from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.task import Suite, Task
 from raymark.config import Strict, config_hash, validate
 from raymark.errors import ConfigError, ScoringError
-from raymark.shard import file_sha256, write_text
-from raymark.storage import writing
+from raymark.storage import file_sha256, write_text, writing
 
 RUN_NAME = "run.json"
 Kind = Literal["model", "reference", "bound"]

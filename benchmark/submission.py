@@ -19,7 +19,7 @@ from raymark.benchmark.store import (
 from raymark.benchmark.task import Suite, Task
 from raymark.config import Strict, config_hash, nearest, read_yaml, validate
 from raymark.errors import ConfigError, ScoringError
-from raymark.shard import file_sha256
+from raymark.storage import file_sha256
 
 INFO_NAME = "submission.yaml"
 

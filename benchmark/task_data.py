@@ -17,8 +17,8 @@ from raymark.benchmark.measuring import Survey, load_survey
 from raymark.benchmark.splits import TEST, TRAIN, VALIDATION, Split, links_of, make_split
 from raymark.benchmark.task import Links, SplitSettings, Suite, Task
 from raymark.dataset import Dataset
+from raymark.dataset.manifest import SiteRecord
 from raymark.errors import ConfigError, SplitError
-from raymark.manifest import SiteRecord
 from raymark.seeding import child_generator
 
 

@@ -28,7 +28,7 @@ from raymark.config import Strict, config_hash, nearest, validate
 from raymark.dataset import Dataset
 from raymark.errors import CheckpointError, ConfigError
 from raymark.plots import draw_learning_curves, save_figure
-from raymark.shard import write_text
+from raymark.storage import write_text
 
 REQUEST_NAME = "training.json"
 MEASUREMENTS_NAME = "measurements"

@@ -14,7 +14,7 @@ from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction
 from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.task_data import TaskData
 from raymark.errors import ScoringError
-from raymark.peak_memory import peak_memory_bytes, reset_peak_memory
+from raymark.work.peak_memory import peak_memory_bytes, reset_peak_memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,20 +12,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raymark.campaign import Campaign, PositionsSampling, SceneChoice
-from raymark.cluster.tasks import Finished, Shared, TaskKind, run_tasks
-from raymark.errors import ClusterError, DatasetError
-from raymark.generator.finish import finish_dataset
-from raymark.generator.folder import (
+from raymark.dataset.campaign import Campaign, PositionsSampling, SceneChoice
+from raymark.dataset.journal import append_journal
+from raymark.dataset.manifest import Completeness, Manifest, ShardRecord, SiteRecord
+from raymark.dataset.writing.finish import finish_dataset
+from raymark.dataset.writing.folder import (
     LOGS_NAME,
     changed_software,
     finished_shards,
-    locked,
     new_manifest,
     prepare_folder,
-    site_record,
-    software_versions,
 )
+from raymark.errors import ClusterError, DatasetError
 from raymark.generator.generate import Progress, require_shard_size, write_site_shard
 from raymark.generator.plan import (
     DEFAULT_SHARD_SIZE,
@@ -33,19 +31,17 @@ from raymark.generator.plan import (
     ShardPlan,
     check_campaign,
     plan_scene,
+    search_notes,
     shards_of,
+    site_record,
 )
 from raymark.generator.site_tracing import TracedSite
+from raymark.generator.software import software_versions
 from raymark.generator.tracing.backend import use_one_thread
-from raymark.manifest import (
-    Completeness,
-    Manifest,
-    ShardRecord,
-    SiteRecord,
-    append_journal,
-)
-from raymark.peak_memory import peak_memory_bytes, reset_peak_memory
-from raymark.shard import write_text
+from raymark.storage import write_text
+from raymark.storage.lock import locked
+from raymark.work.dask_tasks import Finished, Shared, TaskKind, run_tasks
+from raymark.work.peak_memory import peak_memory_bytes, reset_peak_memory
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -162,6 +158,7 @@ def plan_on_cluster(
         tuple(site for i in scenes for site in found[i].sites),
         shard_size=shard_size,
         software=first.software,
+        notes=search_notes(campaign),
     )
     for other in found.values():
         changed = changed_software(manifest, other.software)

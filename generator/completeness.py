@@ -7,12 +7,12 @@ recapture: Lincoln-Petersen, as in Seber, The Estimation of Animal Abundance, 19
 
 import numpy as np
 
-from raymark.generator.assembly import path_groups
+from raymark.dataset.manifest import Completeness
+from raymark.dataset.writing.assembly import path_groups
+from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
 from raymark.generator.plan import Plan, SitePlan
 from raymark.generator.tracing.chain_search import ChainSearch
-from raymark.generator.tracing.paths import TracedPaths, join_paths
 from raymark.generator.tracing.search import SiteSearch
-from raymark.manifest import Completeness
 
 _NUM_UES = 100
 INDEPENDENT_TURN = 1 / 3

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from raymark.campaign import DISCOVERY_PRESETS, TracerSettings, UniformSampling
+from raymark.dataset.campaign import DISCOVERY_PRESETS, TracerSettings, UniformSampling
+from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.errors import SceneError
 from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.search import make_search
-from raymark.radio import SPEED_OF_LIGHT_M_S, Band
-from raymark.scenes import Site, check_material
-from raymark.schema import LOS, NLOS, OUTAGE
+from raymark.radio import SPEED_OF_LIGHT_M_S, Band, Site
+from raymark.scenes import check_material
 
 _PATH_PER_RANGE = 1.9
 """Longest path kept, in ranges, as a campaign has it by default: 380 m for 200 m."""
@@ -28,7 +28,7 @@ class Coverage:
 
     Attributes:
         position_m: The points [m].
-        los: LOS, NLOS or OUTAGE of each (`raymark.schema`).
+        los: LOS, NLOS or OUTAGE of each (`raymark.dataset.schema`).
     """
 
     position_m: Float[np.ndarray, "ue 3"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raymark.generator.plan import Plan, SitePlan
-from raymark.peak_memory import peak_memory_bytes
+from raymark.work.peak_memory import peak_memory_bytes
 
 _NUM_FIRST = 200
 _BYTES_PER_LINK = 60

@@ -14,23 +14,25 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Complex
 
-from raymark.atomic_files import writable
-from raymark.campaign import Campaign
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.campaign import Campaign
+from raymark.dataset.manifest import Completeness, Manifest
+from raymark.dataset.schema import DIFFRACTION, NOTHING_TRUNCATED_DB
+from raymark.dataset.writing.assembly import Arrays
+from raymark.dataset.writing.folder import changed_software
+from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import DatasetError
-from raymark.generator.assembly import Arrays
-from raymark.generator.folder import changed_software, locked, software_versions
 from raymark.generator.generate import Progress, generate
 from raymark.generator.plan import Plan, ShardPlan, SitePlan, make_plan
 from raymark.generator.site_tracing import ShardSource, TracedSite, assemble
+from raymark.generator.software import software_versions
 from raymark.generator.tracing import sionna_adapter as adapter
-from raymark.generator.tracing.paths import TracedPaths
 from raymark.generator.tracing.search import SiteSearch
-from raymark.manifest import Completeness, Manifest
 from raymark.radio import Band
-from raymark.schema import DIFFRACTION, NOTHING_TRUNCATED_DB
 from raymark.storage import is_remote, require_local
+from raymark.storage.atomic import writable
+from raymark.storage.lock import locked
 
 
 def plan_extension(dataset: Dataset, bands: tuple[Band, ...]) -> Plan:

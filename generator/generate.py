@@ -4,22 +4,30 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from raymark.campaign import Campaign
-from raymark.errors import DatasetError
-from raymark.generator.assembly import Arrays
-from raymark.generator.finish import finish_dataset
-from raymark.generator.folder import (
+from raymark.dataset.campaign import Campaign
+from raymark.dataset.journal import append_journal
+from raymark.dataset.manifest import Manifest, ShardRecord
+from raymark.dataset.writing.assembly import Arrays
+from raymark.dataset.writing.finish import finish_dataset
+from raymark.dataset.writing.folder import (
     finished_shards,
-    locked,
     new_manifest,
     prepare_folder,
-    site_record,
-    software_versions,
     write_shard_pair,
 )
-from raymark.generator.plan import DEFAULT_SHARD_SIZE, Plan, ShardPlan, SitePlan, shards_of
+from raymark.errors import DatasetError
+from raymark.generator.plan import (
+    DEFAULT_SHARD_SIZE,
+    Plan,
+    ShardPlan,
+    SitePlan,
+    search_notes,
+    shards_of,
+    site_record,
+)
 from raymark.generator.site_tracing import ShardSource, TracedSite
-from raymark.manifest import Manifest, ShardRecord, append_journal
+from raymark.generator.software import software_versions
+from raymark.storage.lock import locked
 
 Progress = Callable[[str, int], None]
 """Called with a site's key and the number of UEs that are newly done."""
@@ -56,6 +64,7 @@ def generate(
         tuple(site_record(site) for site in plan.sites),
         shard_size=shard_size,
         software=software_versions(),
+        notes=search_notes(plan.campaign),
     )
     with locked(folder):
         manifest = prepare_folder(planned, folder, overwrite=overwrite)

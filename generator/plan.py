@@ -4,26 +4,27 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from raymark.campaign import (
+from raymark.config import nearest
+from raymark.dataset.campaign import (
     Campaign,
     ImportedSampling,
     PositionsSampling,
     SceneChoice,
     read_campaign,
 )
-from raymark.config import config_hash, nearest
+from raymark.dataset.identity import campaign_hash
+from raymark.dataset.manifest import SiteRecord
+from raymark.dataset.writing.ues import SampledUEs, join_ues
 from raymark.errors import ConfigError, SceneError
-from raymark.generator.sampling import SampledUEs, check_site, join_ues, sample_ues
+from raymark.generator.sampling import check_site, sample_ues
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.search import SiteSearch, make_search
-from raymark.scenes import Scene, Site, check_material, get_scene
+from raymark.radio import Site, panels_of
+from raymark.scenes import Scene, check_material, get_scene
 from raymark.seeding import child_generator
-from raymark.shard import file_sha256
-from raymark.site import panels_of
 
 DEFAULT_SHARD_SIZE = 1000
 
@@ -195,16 +196,6 @@ def make_plan(campaign: Campaign) -> Plan:
     return Plan(campaign=campaign, sites=sites, config_hash=campaign_hash(campaign, hashes))
 
 
-def campaign_hash(campaign: Campaign, scene_hashes: dict[str, str]) -> str:
-    """Return the hash over everything that decides a dataset's content but software versions.
-
-    Args:
-        campaign: The campaign.
-        scene_hashes: Hash of each scene by its name.
-    """
-    return config_hash({"campaign": _identity(campaign), "scenes": scene_hashes})
-
-
 def _sites_of(scene: Scene, choice: SceneChoice) -> tuple[Site, ...]:
     if choice.sites is None and not scene.sites:
         raise SceneError(
@@ -258,13 +249,15 @@ def _check_position_files(sampling: PositionsSampling, scenes: list[str]) -> Non
             raise ConfigError(f"sampling.files: {sampling.files[scene]} does not exist")
 
 
-def _identity(campaign: Campaign) -> dict[str, Any]:
-    """Return what decides the content: files by their hash, scenes by their name."""
-    data: dict[str, Any] = campaign.model_dump(mode="json", exclude={"name", "description"})
-    for choice in data["scenes"]:
-        choice["name"] = Path(choice["name"]).name
-    if isinstance(campaign.sampling, PositionsSampling):
-        data["sampling"]["files"] = {
-            scene: file_sha256(Path(file)) for scene, file in campaign.sampling.files.items()
-        }
-    return data
+def site_record(site: SitePlan) -> SiteRecord:
+    """Return what the manifest says of a planned site."""
+    return SiteRecord(
+        scene=site.scene.name,
+        site=site.site.name,
+        position_m=site.site.position_m,
+        orientation_rad=site.site.orientation_rad,
+        num_ues=len(site.ues),
+        scene_hash=site.scene_hash,
+        licence=site.scene.settings.licence,
+        attribution=site.scene.settings.attribution,
+    )

@@ -9,8 +9,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from raymark import plots
-from raymark.atomic_files import writable
-from raymark.campaign import (
+from raymark.dataset import Dataset
+from raymark.dataset.campaign import (
     DISCOVERY_PRESETS,
     Campaign,
     SceneChoice,
@@ -18,16 +18,16 @@ from raymark.campaign import (
     TracerSettings,
     UniformSampling,
 )
-from raymark.dataset import Dataset
 from raymark.errors import RaymarkError
 from raymark.generator.coverage import label_points
 from raymark.generator.plan import Plan, SitePlan, make_plan
 from raymark.generator.sampling import RayCaster, ground_height
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.inspection import site_mark
 from raymark.plots import HeightMap, SiteMark
-from raymark.radio import BAND_PRESETS, Band, FrontEnd
-from raymark.scenes import Scene, Site, get_scene
+from raymark.plots.inspection import site_mark
+from raymark.radio import BAND_PRESETS, Band, FrontEnd, Site
+from raymark.scenes import Scene, get_scene
+from raymark.storage.atomic import writable
 
 Extent = tuple[float, float, float, float]
 

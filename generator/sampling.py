@@ -1,7 +1,6 @@
 """Where the UEs stand: outdoors, off the walls, on the ground, within a site's sector."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from raymark.campaign import (
+from raymark.dataset.campaign import (
     GridSampling,
     ImportedSampling,
     PositionsSampling,
@@ -18,8 +17,9 @@ from raymark.campaign import (
     TrackSampling,
     UniformSampling,
 )
+from raymark.dataset.writing.ues import SampledUEs
 from raymark.errors import ConfigError, SceneError
-from raymark.scenes import Site
+from raymark.radio import Site
 from raymark.seeding import child_generator
 
 XY = Float[np.ndarray, "n 2"]
@@ -50,33 +50,6 @@ class RayCaster(Protocol):
         """Whether straight lines are free."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampledUEs:
-    """UEs of one site in their fixed order.
-
-    Attributes:
-        position_m: World positions [m].
-        track_id: Track of each UE; -1 if not on a track.
-        track_step: Time order on the track; -1 if none.
-    """
-
-    position_m: Float[np.ndarray, "ue 3"]
-    track_id: Int[np.ndarray, "ue"]
-    track_step: Int[np.ndarray, "ue"]
-
-    def __len__(self) -> int:
-        """Return the number of UEs."""
-        return len(self.position_m)
-
-    def take(self, rows: Int[np.ndarray, "row"] | slice) -> "SampledUEs":
-        """Return some of the UEs."""
-        return SampledUEs(
-            position_m=self.position_m[rows],
-            track_id=self.track_id[rows],
-            track_step=self.track_step[rows],
-        )
-
-
 def sample_ues(
     sampling: Sampling, caster: RayCaster, site: Site, *, seed: int, scene: str
 ) -> SampledUEs:
@@ -98,21 +71,6 @@ def sample_ues(
             return _without_tracks(_uniform_points(sampling, caster, site, seed, names))
         case ImportedSampling():
             raise ConfigError(f"imported UEs come with their paths ({sampling.source})")
-
-
-def join_ues(parts: Sequence[SampledUEs]) -> SampledUEs:
-    """Put the UEs drawn around several sites into one list; tracks are numbered on."""
-    num_tracks = [int(part.track_id.max(initial=-1)) + 1 for part in parts]
-    first = np.cumsum([0, *num_tracks[:-1]])
-    tracks = [
-        np.where(part.track_id < 0, -1, part.track_id + start)
-        for part, start in zip(parts, first, strict=True)
-    ]
-    return SampledUEs(
-        position_m=np.concatenate([part.position_m for part in parts]),
-        track_id=np.concatenate(tracks).astype("i4"),
-        track_step=np.concatenate([part.track_step for part in parts]),
-    )
 
 
 def ground_height(caster: RayCaster, xy_m: XY) -> Float[np.ndarray, "n"]:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from raymark.campaign import UniformSampling
+from raymark.dataset.campaign import UniformSampling
 from raymark.errors import SceneError
 from raymark.generator.coverage import measure_coverage, undefined_materials, usable_band
 from raymark.generator.sampling import check_site

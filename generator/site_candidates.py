@@ -9,8 +9,8 @@ from pydantic import Field
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from raymark.campaign import UniformSampling
 from raymark.config import Strict
+from raymark.dataset.campaign import UniformSampling
 from raymark.generator.sampling import RayCaster, place_outdoors
 from raymark.plots.maps import BUILDING_HEIGHT_M, HeightMap
 

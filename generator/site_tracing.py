@@ -4,12 +4,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from raymark.generator.assembly import Arrays, assemble_shard
+from raymark.dataset.manifest import Completeness
+from raymark.dataset.writing.assembly import Arrays, assemble_shard
+from raymark.dataset.writing.traced_paths import TracedPaths
+from raymark.dataset.writing.ues import SampledUEs
 from raymark.generator.completeness import estimate_completeness
 from raymark.generator.plan import Plan, ShardPlan, SitePlan
-from raymark.generator.sampling import SampledUEs
-from raymark.generator.tracing.paths import TracedPaths
-from raymark.manifest import Completeness
 
 
 @runtime_checkable

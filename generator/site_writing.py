@@ -8,17 +8,18 @@ import pandas as pd
 import yaml
 
 from raymark import plots, scenes
-from raymark.atomic_files import writable
-from raymark.campaign import UniformSampling
 from raymark.config import read_yaml, validate
+from raymark.dataset.campaign import UniformSampling
 from raymark.errors import ConfigError, SceneError
 from raymark.generator.preview import sector_mark
 from raymark.generator.sampling import RayCaster, sample_ues
 from raymark.generator.siting import SiteProposal, SitingPlan, load_scene
 from raymark.plots.siting import plot_site_proposals
-from raymark.scenes import Scene, Site
+from raymark.radio import Site
+from raymark.scenes import Scene
 from raymark.scenes.scene import SceneSettings
-from raymark.shard import write_text
+from raymark.storage import write_text
+from raymark.storage.atomic import writable
 
 _NUM_LOS_POINTS = 2000
 

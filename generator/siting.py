@@ -23,8 +23,8 @@ from raymark.generator.site_candidates import (
 )
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.plots.maps import BUILDING_HEIGHT_M, HeightMap
-from raymark.radio import BAND_PRESETS, Band
-from raymark.scenes import Scene, Site
+from raymark.radio import BAND_PRESETS, Band, Site
+from raymark.scenes import Scene
 from raymark.seeding import child_generator
 
 Kind = Literal["roof", "mast"]

@@ -7,23 +7,23 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from raymark.campaign import UniformSampling
 from raymark.dataset import Dataset
+from raymark.dataset.campaign import UniformSampling
+from raymark.dataset.manifest import ShardRecord, SiteRecord
+from raymark.dataset.shard import open_shard
+from raymark.dataset.writing.assembly import Arrays
 from raymark.errors import DatasetError
-from raymark.generator.assembly import Arrays
 from raymark.generator.plan import Plan, SitePlan, make_plan
 from raymark.generator.preview import BAND, load_geometry, preview_campaign, sector_mark
 from raymark.generator.sampling import RayCaster, ground_height
 from raymark.generator.site_tracing import assemble
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.inspection import site_mark
-from raymark.link_statistics import to_db
-from raymark.manifest import ShardRecord, SiteRecord
 from raymark.plots import SiteMark
+from raymark.plots.inspection import site_mark
 from raymark.radio import parse_bands
+from raymark.radio.levels import to_db
 from raymark.scenes import Scene
 from raymark.seeding import child_generator
-from raymark.shard import open_shard
 from raymark.viewer import LinkPaths, SceneMesh, SceneView, ViewSite, join_links
 from raymark.viewer.page import require_free, write_view
 

@@ -53,7 +53,7 @@ def in_child(num_ues: int, bands: tuple[str, ...]) -> dict[str, float]:
 
 def run(num_ues: int, bands: tuple[str, ...]) -> dict[str, float]:
     """Generate one campaign in this process."""
-    from raymark.campaign import Campaign  # noqa: PLC0415
+    from raymark.dataset.campaign import Campaign  # noqa: PLC0415
     from raymark.generator.generate import generate  # noqa: PLC0415
     from raymark.generator.plan import make_plan  # noqa: PLC0415
 

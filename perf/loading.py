@@ -32,8 +32,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from raymark import open_dataset
+from raymark.dataset.materialization import materialize
 from raymark.loaders import FIELDS, open_links, torch_loader
-from raymark.materialization import materialize
 
 STORED = {
     name: {"position_m": "ue/", "ue_index": "ue/", "site_index": "ue/", "los": "link/"}.get(

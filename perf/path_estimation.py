@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from jaxtyping import Complex, Float
 
-from raymark.fingerprints import estimate_aoa_profile
-from raymark.path_estimation import detection_threshold, estimate_paths
 from raymark.radio import BAND_PRESETS, SPEED_OF_LIGHT_M_S, Panel
-from raymark.synthesis import PathBatch, synthesize_csi
+from raymark.radio.estimation import detection_threshold, estimate_paths
+from raymark.radio.fingerprints import estimate_aoa_profile
+from raymark.radio.synthesis import PathBatch, synthesize_csi
 
 NUM_PATHS = 8
 SNR = 100.0

@@ -20,7 +20,7 @@ import numpy as np
 from raymark.release import About, Release, verify_release
 from raymark.release.hashing import hash_files
 from raymark.release.record import RELEASE_NAME, SUMS_NAME, Author, release_text, sums_text
-from raymark.shard import file_sha256
+from raymark.storage import file_sha256
 
 LARGE_BYTES, SMALL_BYTES = 50_000_000, 50_000
 SMALL_SHARE = 0.2

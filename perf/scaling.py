@@ -20,14 +20,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from raymark.campaign import Campaign
-from raymark.cluster import LocalCluster, open_cluster
 from raymark.config import validate
+from raymark.dataset.campaign import Campaign
+from raymark.work.cluster import LocalCluster, open_cluster
 
 ALONE = """
 import json, sys, time
 from pathlib import Path
-from raymark.campaign import Campaign
+from raymark.dataset.campaign import Campaign
 from raymark.generator.generate import generate
 from raymark.generator.plan import make_plan
 from raymark.generator.tracing.backend import use_one_thread

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from raymark.frames import unit_vector
+from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.generator.tracing.backend import rt
-from raymark.generator.tracing.paths import TracedPaths
+from raymark.radio.frames import unit_vector
 
 
 def read_sionna_paths(paths: rt.Paths) -> TracedPaths:

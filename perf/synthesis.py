@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raymark.campaign import UniformSampling
+from raymark.dataset.campaign import UniformSampling
 from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.backend import rt
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.radio import BAND_PRESETS, FrontEnd
+from raymark.radio.synthesis import PathBatch, subcarrier_frequencies, synthesize_csi
 from raymark.scenes import get_scene
-from raymark.synthesis import PathBatch, subcarrier_frequencies, synthesize_csi
 
 NUM_PATHS = 25
 REPEATS = 7

@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 from sionna_paths import read_sionna_paths
 
-from raymark.campaign import TracerSettings, UniformSampling
-from raymark.generator.assembly import path_groups
+from raymark.dataset.campaign import TracerSettings, UniformSampling
+from raymark.dataset.schema import DIFFRACTION
+from raymark.dataset.writing.assembly import path_groups
+from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
 from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.backend import rt
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.generator.tracing.paths import TracedPaths, join_paths
 from raymark.generator.tracing.search import make_search
 from raymark.generator.tracing.sionna_adapter import (
     SolverSettings,
@@ -37,7 +38,6 @@ from raymark.generator.tracing.sionna_adapter import (
 )
 from raymark.radio import BAND_PRESETS, FrontEnd
 from raymark.scenes import get_scene
-from raymark.schema import DIFFRACTION
 
 BANDS = tuple(BAND_PRESETS.values())
 DEPTH = 4

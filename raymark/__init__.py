@@ -24,7 +24,7 @@ if (_checkout / "pyproject.toml").is_file():
 def __getattr__(name: str) -> Any:
     """Import the reader on first use, so that the command line starts without torch."""
     if name in ("Dataset", "Selection", "open_dataset"):
-        from raymark import dataset  # noqa: PLC0415
+        from raymark.dataset import reader  # noqa: PLC0415
 
-        return getattr(dataset, name)
+        return getattr(reader, name)
     raise AttributeError(f"module 'raymark' has no attribute '{name}'")

@@ -2,6 +2,5 @@
 
 from raymark.scenes.materials import ITU_RANGES_HZ, check_material
 from raymark.scenes.scene import Scene, get_scene, scene_names
-from raymark.site import Site
 
-__all__ = ["ITU_RANGES_HZ", "Scene", "Site", "check_material", "get_scene", "scene_names"]
+__all__ = ["ITU_RANGES_HZ", "Scene", "check_material", "get_scene", "scene_names"]

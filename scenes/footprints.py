@@ -34,7 +34,7 @@ from raymark.scenes.roofs import (
 )
 from raymark.scenes.scene import Scene
 from raymark.scenes.scene_meshes import GroundSurface, SceneMesh, are_ground, read_meshes
-from raymark.shard import write_text
+from raymark.storage import write_text
 
 TOLERANCE_M = 0.5
 """Largest difference between a sloped roof and the pieces that stand for it."""

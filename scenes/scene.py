@@ -11,8 +11,8 @@ from pydantic import Field
 
 from raymark.config import Strict, canonical_json, nearest, read_yaml, validate
 from raymark.errors import SceneError
+from raymark.radio import Site
 from raymark.registry import Registry
-from raymark.site import Site
 
 Params = dict[str, float | int | str]
 

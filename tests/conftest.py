@@ -13,13 +13,14 @@ import yaml
 from hypothesis import settings
 
 from raymark.benchmark.measuring import measure
+from raymark.benchmark.release_part import SuiteFiles
 from raymark.benchmark.run import Runner
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import Splits, TaskData, load_task, surveys_of
-from raymark.campaign import Campaign
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.campaign import Campaign
 from raymark.generator.generate import generate
 from raymark.generator.plan import make_plan
 from raymark.models import get_model
@@ -386,8 +387,7 @@ def release_settings(yard_suite: Suite, benchmark_run: RunFolder) -> BuildSettin
         version="1.0.0",
         about=about,
         materialized=(("yard", "6GHz"), ("street_canyon", "28GHz")),
-        suite=yard_suite,
-        runs=benchmark_run.root,
+        benchmark=SuiteFiles(suite=yard_suite, runs=benchmark_run.root),
     )
 
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from raymark.atomic_files import require_new_folder
 from raymark.benchmark.board.content import Board
 from raymark.benchmark.board.page import render_page
 from raymark.benchmark.board.tables import csv_text, json_text, markdown_board
-from raymark.shard import write_text
+from raymark.storage import write_text
+from raymark.storage.atomic import require_new_folder
 
 
 def write_board(board: Board, out: Path, *, overwrite: bool = False) -> list[Path]:

@@ -28,8 +28,8 @@ from raymark.benchmark.task_data import (
 )
 from raymark.benchmark.worker import fit_and_predict
 from raymark.dataset import open_dataset
+from raymark.dataset.schema import LOS, NLOS
 from raymark.models import get_model
-from raymark.schema import LOS, NLOS
 
 FOUR = ["image", "profile", "distance", "gain"]
 VARIANTS: dict[str, dict[str, Any]] = {

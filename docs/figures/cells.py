@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from raymark.benchmark.processes import run_jobs
+from raymark.work.processes import run_jobs
 
 
 def run_missing(

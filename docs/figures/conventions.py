@@ -13,10 +13,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from raymark.frames import rotation_matrix, unit_vector
 from raymark.plots import house_style, save_figure
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, Panel
-from raymark.synthesis import (
+from raymark.radio.frames import rotation_matrix, unit_vector
+from raymark.radio.synthesis import (
     PathBatch,
     element_positions,
     subcarrier_frequencies,

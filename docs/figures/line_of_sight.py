@@ -19,11 +19,11 @@ from raymark.benchmark.bounds import position_error_bound
 from raymark.benchmark.measuring import NUM_KEPT_PATHS
 from raymark.benchmark.task_data import site_frame_positions
 from raymark.dataset import DEFAULT_BATCH_SIZE, Selection, open_dataset
-from raymark.fingerprints import measured_fingerprints
-from raymark.path_estimation import EstimatedPaths, estimate_paths
+from raymark.dataset.schema import LOS
 from raymark.radio import SPEED_OF_LIGHT_M_S
-from raymark.schema import LOS
-from raymark.synthesis import PathBatch
+from raymark.radio.estimation import EstimatedPaths, estimate_paths
+from raymark.radio.fingerprints import measured_fingerprints
+from raymark.radio.synthesis import PathBatch
 
 WITHIN_DB = 20.0
 K_EDGES_DB = (-np.inf, 3.0, 8.0, 12.0, np.inf)

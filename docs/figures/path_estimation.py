@@ -20,12 +20,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from raymark.dataset import Dataset, Selection, open_dataset
-from raymark.frames import angles, rotation_matrix
-from raymark.path_estimation import EstimatedPaths, detection_threshold, estimate_paths
+from raymark.dataset.schema import LOS, NLOS
 from raymark.plots import house_style, save_figure
 from raymark.radio import SPEED_OF_LIGHT_M_S
-from raymark.schema import LOS, NLOS
-from raymark.synthesis import PathBatch, add_noise, panel_direction, synthesize_csi
+from raymark.radio.estimation import EstimatedPaths, detection_threshold, estimate_paths
+from raymark.radio.frames import angles, rotation_matrix
+from raymark.radio.synthesis import PathBatch, add_noise, panel_direction, synthesize_csi
 
 TARGET = Path(__file__).with_name("path_estimation.png")
 NUM_RANKS = 8

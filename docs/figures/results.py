@@ -20,9 +20,9 @@ from raymark.benchmark.store import RunFolder
 from raymark.benchmark.summary import INTERVAL_METRICS, summarize
 from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.schema import NLOS
 from raymark.plots import house_style, new_figure, save_figure
-from raymark.schema import NLOS
-from raymark.shard import write_text
+from raymark.storage import write_text
 
 TRACK = "unseen-nlos"
 OUT = Path(__file__).with_name("results.png")

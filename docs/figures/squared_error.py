@@ -19,8 +19,8 @@ from raymark.benchmark.store import Cell, RunFolder
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.schema import DIFFRACTION, NLOS
 from raymark.plots import house_style, new_figure, save_figure
-from raymark.schema import DIFFRACTION, NLOS
 
 SEED = 0
 KEYS = ["site", "ue_index"]

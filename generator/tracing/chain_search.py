@@ -9,19 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
-from raymark.campaign import TracerSettings
+from raymark.dataset.campaign import TracerSettings
+from raymark.dataset.writing.traced_paths import TracedPaths, join_paths, no_paths
 from raymark.generator.tracing import sionna_adapter as adapter
+from raymark.generator.tracing.candidates import NO_SLOT, Candidates, join_candidates
 from raymark.generator.tracing.chains import discover, sphere_directions
 from raymark.generator.tracing.diffraction import DiffractionSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.generator.tracing.paths import (
-    NO_SLOT,
-    Candidates,
-    TracedPaths,
-    join_candidates,
-    join_paths,
-    no_paths,
-)
 from raymark.generator.tracing.specular import SpecularSearch
 from raymark.generator.tracing.targets import build_tree
 from raymark.radio import Band

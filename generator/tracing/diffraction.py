@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from raymark.campaign import TracerSettings
+from raymark.dataset.campaign import TracerSettings
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.backend import dr, mi
 from raymark.generator.tracing.backtracking import (
@@ -22,9 +22,9 @@ from raymark.generator.tracing.backtracking import (
     device_planes,
     source_images,
 )
+from raymark.generator.tracing.candidates import EDGE_SLOT, NO_SLOT, Candidates
 from raymark.generator.tracing.chains import Bounce, ChainTable, discover
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.generator.tracing.paths import EDGE_SLOT, NO_SLOT, Candidates
 from raymark.generator.tracing.sionna_adapter import point, real, unsigned
 from raymark.generator.tracing.tables import Wedges
 from raymark.generator.tracing.targets import TargetTree, find_pairs

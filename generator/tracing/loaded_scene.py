@@ -7,10 +7,10 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
+from raymark.dataset.writing.traced_paths import TracedPaths, no_paths
 from raymark.errors import SceneError
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.backend import dr, mi, rt
-from raymark.generator.tracing.paths import TracedPaths, no_paths
 from raymark.generator.tracing.sionna_adapter import Endpoints, PathsBuffer
 from raymark.generator.tracing.tables import (
     Planes,

@@ -5,10 +5,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from raymark.campaign import TracerSettings
+from raymark.dataset.campaign import TracerSettings
+from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.generator.tracing.chain_search import ChainSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.generator.tracing.paths import TracedPaths
 from raymark.generator.tracing.solver_search import SolverSearch
 from raymark.radio import Band
 

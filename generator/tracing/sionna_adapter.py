@@ -13,9 +13,10 @@ from importlib import metadata
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
+from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import RuntimeUnavailableError
 from raymark.generator.tracing.backend import dr, mi, rt
-from raymark.generator.tracing.paths import EDGE_SLOT, Candidates, TracedPaths
+from raymark.generator.tracing.candidates import EDGE_SLOT, Candidates
 from raymark.generator.tracing.tables import HalfEdges, Planes, Triangles, Wedges
 
 # isort: split

@@ -7,10 +7,10 @@ is fixed: blocks of consecutive UEs.
 import numpy as np
 from jaxtyping import Float
 
-from raymark.campaign import TracerSettings
+from raymark.dataset.campaign import TracerSettings
+from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.generator.tracing.paths import TracedPaths, join_paths
 from raymark.radio import Band
 
 

@@ -10,9 +10,9 @@ from raymark.generator.tracing.backtracking import (
     device_planes,
     source_images,
 )
+from raymark.generator.tracing.candidates import NO_SLOT, Candidates
 from raymark.generator.tracing.chains import Bounce
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.generator.tracing.paths import NO_SLOT, Candidates
 from raymark.generator.tracing.sionna_adapter import point, real, unsigned
 from raymark.generator.tracing.targets import TargetTree, find_pairs
 

@@ -9,6 +9,7 @@ import typer
 from raymark.cli.bench import app as bench_app
 from raymark.cli.bench_steps import run_and_show
 from raymark.cli.cluster import app as cluster_app
+from raymark.cli.console import err, out, print_error
 from raymark.cli.datasets import app as datasets_app
 from raymark.cli.datasets import draw_figures, make_dataset, print_summary
 from raymark.cli.interop import app as deepmimo_app
@@ -17,7 +18,6 @@ from raymark.cli.options import Overwrite
 from raymark.cli.presets import app as presets_app
 from raymark.cli.release import app as release_app
 from raymark.cli.scenes import app as scenes_app
-from raymark.console import err, out, print_error
 from raymark.errors import RaymarkError
 
 app = typer.Typer(

@@ -7,8 +7,8 @@ import typer
 from rich.table import Table
 
 from raymark.cli.bench_steps import audit_splits, rebound, run_suite, show_board
+from raymark.cli.console import cell, out, print_error
 from raymark.cli.options import Cluster, DataOption, Overwrite, TimeLimit, listed
-from raymark.console import cell, out, print_error
 from raymark.errors import ConfigError
 from raymark.storage import as_folder
 
@@ -160,7 +160,7 @@ def score(
     """Recompute every metric from the stored predictions."""
     from raymark.benchmark.scoring import score_rows, score_run  # noqa: PLC0415
     from raymark.benchmark.store import RunFolder  # noqa: PLC0415
-    from raymark.shard import write_text  # noqa: PLC0415
+    from raymark.storage import write_text  # noqa: PLC0415
 
     rows = score_rows(score_run(RunFolder(runs)))
     keys = ["track", "label", "model"]

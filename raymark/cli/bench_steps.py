@@ -8,8 +8,8 @@ from typing import Any
 import typer
 
 from raymark.cli.cluster import opened
+from raymark.cli.console import err, out, print_error, progress_bar, stage_bars
 from raymark.cli.options import INTERRUPTED
-from raymark.console import err, out, print_error, progress_bar, stage_bars
 
 
 def run_and_show(
@@ -59,9 +59,9 @@ def run_suite(
     from raymark.benchmark.audit import TABLE_NAME  # noqa: PLC0415
     from raymark.benchmark.cluster_run import ClusterJobs  # noqa: PLC0415
     from raymark.benchmark.run import Runner  # noqa: PLC0415
-    from raymark.cluster import read_cluster  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.models import get_model  # noqa: PLC0415
+    from raymark.work.cluster import read_cluster  # noqa: PLC0415
 
     suite.tasks_of(tracks)
     suite.seeds_of(seeds)
@@ -124,13 +124,13 @@ def show_board(
     runs: Path, folder: Path, *, data: Path | None, submissions: Sequence[Path], overwrite: bool
 ) -> None:
     """Write the board of a run and of submissions, and print its standings."""
-    from raymark.atomic_files import require_new_folder  # noqa: PLC0415
     from raymark.benchmark.board import terminal_table, write_board  # noqa: PLC0415
     from raymark.benchmark.publication import build_board  # noqa: PLC0415
     from raymark.benchmark.store import RunFolder  # noqa: PLC0415
     from raymark.benchmark.submission import read_submission  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
+    from raymark.storage.atomic import require_new_folder  # noqa: PLC0415
 
     require_new_folder(folder, overwrite=overwrite)
     source = RunFolder(runs)

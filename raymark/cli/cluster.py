@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from raymark.cluster.description import FORMS, ClusterDescription
-from raymark.console import err, out
+from raymark.cli.console import err, out
+from raymark.work.cluster.description import FORMS, ClusterDescription
 
 app = typer.Typer(help="Describe the workers of --cluster, and check them.", no_args_is_help=True)
 
@@ -18,7 +18,7 @@ app = typer.Typer(help="Describe the workers of --cluster, and check them.", no_
 @app.command()
 def examples() -> None:
     """List the descriptions that ship with raymark."""
-    from raymark.cluster import example_names, example_text  # noqa: PLC0415
+    from raymark.work.cluster import example_names, example_text  # noqa: PLC0415
 
     table = Table("example", "workers", box=None)
     for name in example_names():
@@ -29,7 +29,7 @@ def examples() -> None:
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Name of an example")]) -> None:
     """Print an example as YAML, to be saved and edited."""
-    from raymark.cluster import example_text  # noqa: PLC0415
+    from raymark.work.cluster import example_text  # noqa: PLC0415
 
     typer.echo(example_text(name), nl=False)
 
@@ -37,25 +37,25 @@ def show(name: Annotated[str, typer.Argument(help="Name of an example")]) -> Non
 @app.command()
 def check(cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help=FORMS)]) -> None:
     """Check a description and show what it asks for; no worker is started."""
-    from raymark.cluster import JobQueue, Kubernetes, Scheduler, read_cluster  # noqa: PLC0415
+    from raymark.work.cluster import JobQueue, Kubernetes, Scheduler, read_cluster  # noqa: PLC0415
 
     description = read_cluster(cluster)
     if isinstance(description, Scheduler):
         _print_workers(description)
     elif isinstance(description, JobQueue):
-        from raymark.cluster import job_script  # noqa: PLC0415
+        from raymark.work.cluster import job_script  # noqa: PLC0415
 
         typer.echo(job_script(description).rstrip())
         err.print(f"{description.num_workers} such jobs; nothing was submitted")
     elif isinstance(description, Kubernetes):
         import yaml  # noqa: PLC0415
 
-        from raymark.cluster import worker_spec  # noqa: PLC0415
+        from raymark.work.cluster import worker_spec  # noqa: PLC0415
 
         typer.echo(yaml.safe_dump(worker_spec(description), sort_keys=False).rstrip())
         err.print("nothing was created")
     else:
-        from raymark.cluster import gpus_of_workers, memory_of_each  # noqa: PLC0415
+        from raymark.work.cluster import gpus_of_workers, memory_of_each  # noqa: PLC0415
 
         memory_bytes, gpus = memory_of_each(description), gpus_of_workers(description)
         seen = f"GPUs {', '.join(gpus)}" if all(gpus) else "no GPU"
@@ -68,7 +68,7 @@ def check(cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help=FORMS)]
 @contextmanager
 def opened(description: ClusterDescription) -> Iterator[Any]:
     """Start or reach a cluster whose workers are fit, say where it can be watched, and yield it."""
-    from raymark.cluster import (  # noqa: PLC0415
+    from raymark.work.cluster import (  # noqa: PLC0415
         open_cluster,
         require_workers,
         wait_for_workers,
@@ -84,7 +84,7 @@ def opened(description: ClusterDescription) -> Iterator[Any]:
 
 def examine_cluster(text: str, examine: Callable[[Path], Sequence[Any]]) -> None:
     """Start or reach a cluster and print what every worker finds; exit code 1 if one is unfit."""
-    from raymark.cluster import (  # noqa: PLC0415
+    from raymark.work.cluster import (  # noqa: PLC0415
         examine_workers,
         open_cluster,
         read_cluster,
@@ -115,7 +115,7 @@ def findings_table(findings: Sequence[Any]) -> Table:
 
 
 def _print_workers(description: Any) -> None:
-    from raymark.cluster import list_workers, open_cluster, require_workers  # noqa: PLC0415
+    from raymark.work.cluster import list_workers, open_cluster, require_workers  # noqa: PLC0415
 
     with open_cluster(description) as client:
         reports = list_workers(client)

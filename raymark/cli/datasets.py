@@ -9,11 +9,11 @@ import typer
 from rich.table import Table
 
 from raymark.cli.cluster import examine_cluster, findings_table, opened
+from raymark.cli.console import cell, deferred_interrupt, duration, err, print_error, progress_bar
+from raymark.cli.console import out as console_out
 from raymark.cli.options import INTERRUPTED, Cluster, DatasetArgument, Overwrite, Seed, TimeLimit
-from raymark.console import cell, deferred_interrupt, duration, err, print_error, progress_bar
-from raymark.console import out as console_out
 from raymark.errors import ConfigError
-from raymark.schema import FingerprintKind, ProfileMethod
+from raymark.radio import FingerprintKind, ProfileMethod
 from raymark.storage import as_folder
 
 app = typer.Typer()
@@ -158,8 +158,8 @@ def _generate_on_cluster(
     dry_run: bool,
     time_limit_s: float,
 ) -> None:
-    from raymark.cluster import read_cluster, require_workers  # noqa: PLC0415
     from raymark.generator.plan import check_campaign  # noqa: PLC0415
+    from raymark.work.cluster import read_cluster, require_workers  # noqa: PLC0415
 
     # What is wrong is said before any worker starts.
     check_campaign(campaign)
@@ -220,7 +220,7 @@ def _extend(folder: Path, bands: str, out: Path | None, *, dry_run: bool) -> Non
 @app.command()
 def status(folder: DatasetArgument) -> None:
     """Show how far a dataset is."""
-    from raymark.manifest import dataset_status  # noqa: PLC0415
+    from raymark.dataset.journal import dataset_status  # noqa: PLC0415
 
     state = dataset_status(folder)
     console_out.print(f"{state.id}: {state.state}")
@@ -234,7 +234,7 @@ def status(folder: DatasetArgument) -> None:
 @app.command()
 def unlock(folder: DatasetArgument) -> None:
     """Remove the lock that a killed `generate` has left on a dataset in object storage."""
-    from raymark.generator.object_lock import unlock as remove_lock  # noqa: PLC0415
+    from raymark.storage.lock import unlock as remove_lock  # noqa: PLC0415
 
     console_out.print(f"removed the lock of {remove_lock(folder)}")
 
@@ -242,8 +242,8 @@ def unlock(folder: DatasetArgument) -> None:
 @app.command()
 def verify(folder: DatasetArgument) -> None:
     """Check hashes, schema and physics of every file; exit code 2 if anything is wrong."""
-    from raymark.manifest import read_manifest  # noqa: PLC0415
-    from raymark.verification import verify_dataset  # noqa: PLC0415
+    from raymark.dataset.manifest import read_manifest  # noqa: PLC0415
+    from raymark.dataset.verification import verify_dataset  # noqa: PLC0415
 
     total = 2 * len(read_manifest(folder).shards) + 1
     with progress_bar("verify", total, "files") as advance:
@@ -271,7 +271,7 @@ def fingerprints(
 ) -> None:
     """Write the fingerprints of one scene at one band as arrays (HDF5)."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.materialization import materialize  # noqa: PLC0415
+    from raymark.dataset.materialization import materialize  # noqa: PLC0415
 
     dataset = open_dataset(folder)
     total = len(dataset.select(scene=scene, band=band, site=site))
@@ -310,7 +310,7 @@ def draw_figures(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> 
     """Draw all figures of a dataset with a progress bar."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
-    from raymark.inspection import inspect_dataset, num_figures  # noqa: PLC0415
+    from raymark.plots.inspection import inspect_dataset, num_figures  # noqa: PLC0415
 
     dataset = open_dataset(folder)
     with progress_bar("figures", num_figures(dataset), "figures") as advance:
@@ -354,7 +354,7 @@ def _tracing_bar(num_links: int, folder: Path) -> Iterator[Callable[[str, int], 
 def print_summary(folder: Path) -> None:
     """Print what a dataset holds, and its content hash."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.inspection import summarize  # noqa: PLC0415
+    from raymark.plots.inspection import summarize  # noqa: PLC0415
 
     dataset = open_dataset(folder)
     table = Table(*_SUMMARY_COLUMNS, box=None)
@@ -380,4 +380,4 @@ _SUMMARY_COLUMNS = (
     "paths",
     "delay spread\n[ns]",
 )
-"""Headings of `raymark.inspection.summarize`: shares, and medians of what has a unit."""
+"""Headings of `raymark.plots.inspection.summarize`: shares, and medians of what has a unit."""

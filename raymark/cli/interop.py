@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from raymark.cli.console import out
 from raymark.cli.options import DatasetArgument
-from raymark.console import out
 
 app = typer.Typer(help="Scenario folders of DeepMIMO v4, both ways.", no_args_is_help=True)
 

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from raymark.cli.bench import OwnSuiteOption
 from raymark.cli.bench_steps import rebound
+from raymark.cli.console import cell, duration, err, out, text_bars
 from raymark.cli.options import INTERRUPTED, DataOption, Overwrite
-from raymark.console import cell, duration, err, out, text_bars
 from raymark.errors import ConfigError
 from raymark.storage import as_folder
 

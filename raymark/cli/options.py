@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from raymark.cluster.description import FORMS
 from raymark.storage import as_folder
+from raymark.work.cluster.description import FORMS
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there")]
 Seed = Annotated[int, typer.Option(help="Seed of the drawn UEs, links or noise")]

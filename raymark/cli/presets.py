@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from raymark.console import out
+from raymark.cli.console import out
 
 app = typer.Typer(help="The campaigns that ship with raymark.", no_args_is_help=True)
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
+from raymark.cli.console import err, out, print_error, progress_bar
 from raymark.cli.options import DatasetArgument, Overwrite, listed
-from raymark.console import err, out, print_error, progress_bar
 from raymark.errors import DatasetError
 
 app = typer.Typer(help="Publish a dataset: build, verify, compare, preview.", no_args_is_help=True)
@@ -41,20 +41,26 @@ def build(
 ) -> None:
     """Build a release of a dataset; a failing check stops it and says why."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
+    from raymark.benchmark.release_part import (  # noqa: PLC0415
+        SuiteFiles,
+        shipped_name,
+        suite_of,
+    )
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
     from raymark.release import BuildSettings, build_release, read_about  # noqa: PLC0415
 
     opened = open_dataset(dataset)
+    chosen = load_suite(suite) if suite else suite_of(opened, runs)
+    heights = dataset_height_maps(opened)
     settings = BuildSettings(
         version=version,
+        tier=shipped_name(opened),
         about=read_about(about) if about else None,
         date=date,
         materialized=_chosen_fingerprints(opened, materialize),
         left_out=() if detail else ("detail",),
-        suite=load_suite(suite) if suite else None,
-        runs=runs,
-        height_maps=dataset_height_maps(opened),
+        benchmark=chosen and SuiteFiles(suite=chosen, runs=runs, height_maps=heights),
     )
     release = build_release(
         dataset, folder, settings, progress=lambda step: err.print(f"{step} ...")
@@ -76,11 +82,16 @@ def verify(
     ] = "hashes",
 ) -> None:
     """Prove that a release is intact; exit code 2 if anything is wrong."""
+    from raymark.benchmark.release_part import benchmark_faults  # noqa: PLC0415
     from raymark.release import read_release, verify_release  # noqa: PLC0415
 
     files = read_release(folder).files
+
+    def advance_by(name: str) -> None:
+        advance(int(name in files))
+
     with progress_bar("verify", len(files), "files") as advance:
-        faults = verify_release(folder, level, progress=lambda name: advance(int(name in files)))
+        faults = verify_release(folder, level, benchmark=benchmark_faults, progress=advance_by)
     for fault in faults:
         print_error(fault)
     if faults:
@@ -111,7 +122,7 @@ def card(
 ) -> None:
     """Write the card of a release as an HTML page."""
     from raymark.release import card_page  # noqa: PLC0415
-    from raymark.shard import write_text  # noqa: PLC0415
+    from raymark.storage import write_text  # noqa: PLC0415
 
     if page.exists() and not overwrite:
         raise DatasetError(f"{page} exists; choose another name or add --overwrite")
@@ -131,7 +142,7 @@ def subset(
     """Cut a dataset down; the result is a dataset of its own."""
     from raymark.cli.datasets import print_summary  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.release import Cut, cut_dataset  # noqa: PLC0415
+    from raymark.dataset.subset import Cut, cut_dataset  # noqa: PLC0415
 
     kept = Cut(
         scenes=tuple(listed(scenes)),

@@ -7,10 +7,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from raymark.cli.console import err as console_err
+from raymark.cli.console import out as console_out
+from raymark.cli.console import progress_bar
 from raymark.cli.options import Overwrite, Seed
-from raymark.console import err as console_err
-from raymark.console import out as console_out
-from raymark.console import progress_bar
 from raymark.storage import as_folder
 
 app = typer.Typer(help="The scenes that datasets are made of.", no_args_is_help=True)

@@ -11,9 +11,8 @@ from pydantic import BeforeValidator, Field
 from raymark.config import Strict
 from raymark.errors import ConfigError, SchemaError
 from raymark.interop.deepmimo_scenario import PointSet, Scenario, Survey, Transmitter
-from raymark.radio import FrontEnd
+from raymark.radio import FrontEnd, Site, panels_of
 from raymark.seeding import child_generator
-from raymark.site import Site, panels_of
 
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import raymark
-from raymark.atomic_files import writable
 from raymark.dataset import Dataset, PathTable, Selection
+from raymark.dataset.schema import OUTAGE
 from raymark.errors import ConfigError, DatasetError
 from raymark.interop.deepmimo_format import (
     NOTES_KEY,
@@ -20,7 +20,7 @@ from raymark.interop.deepmimo_format import (
     matrix_stem,
 )
 from raymark.interop.deepmimo_matrices import matrices_of
-from raymark.schema import OUTAGE
+from raymark.storage.atomic import writable
 
 DEEPMIMO_VERSION = "4.0.5"
 """Version of the package whose loader the layout was checked with."""

@@ -11,8 +11,8 @@ from jaxtyping import Complex, Float, UInt8
 from pydantic import Field
 
 from raymark.config import Strict
+from raymark.dataset.schema import DIFFRACTION, DIFFUSE, NO_INTERACTION, REFRACTION, SPECULAR
 from raymark.radio import ElementPattern
-from raymark.schema import DIFFRACTION, DIFFUSE, NO_INTERACTION, REFRACTION, SPECULAR
 
 PARAMS_NAME = "params.json"
 POINTS_NAME = "inter_pos"

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from raymark.campaign import Campaign
 from raymark.config import validate
-from raymark.element_patterns import element_amplitude
+from raymark.dataset.campaign import Campaign
+from raymark.dataset.manifest import Manifest
+from raymark.dataset.schema import DIFFRACTION, DIFFUSE, REFRACTION, SPECULAR
+from raymark.dataset.writing.imported import ImportedSite, write_imported
+from raymark.dataset.writing.traced_paths import TracedPaths
+from raymark.dataset.writing.ues import SampledUEs
 from raymark.errors import ConfigError, DatasetError
-from raymark.generator.sampling import SampledUEs
-from raymark.generator.tracing.paths import TracedPaths
 from raymark.interop.deepmimo_choice import Choice, DeepmimoImport, choose
 from raymark.interop.deepmimo_format import carrier_phasor
 from raymark.interop.deepmimo_paths import (
@@ -22,10 +24,8 @@ from raymark.interop.deepmimo_paths import (
     with_depth,
 )
 from raymark.interop.deepmimo_scenario import Scenario
-from raymark.manifest import Manifest
-from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd, parse_bands
-from raymark.schema import DIFFRACTION, DIFFUSE, REFRACTION, SPECULAR
-from raymark.site import Site
+from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd, Site, parse_bands
+from raymark.radio.elements import element_amplitude
 
 _MAX_DEPTH = 8
 _SEE_SOURCE = "see the scenario's source"
@@ -50,9 +50,6 @@ def import_deepmimo(folder: Path, out: Path, options: DeepmimoImport | None = No
         ConfigError: If an option cannot be used, or the scenario leaves a choice open.
         PhysicsError: If a path breaks a physical law.
     """
-    # This loads the ray tracer, to note its version: importing raymark.interop need not.
-    from raymark.generator.imported import ImportedSite, write_imported  # noqa: PLC0415
-
     options = DeepmimoImport() if options is None else options
     if out.exists():
         raise DatasetError(f"{out} exists; choose another folder")

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Complex, Float, Int
 
 from raymark.dataset import PathTable, Selection
-from raymark.element_patterns import element_amplitude
-from raymark.frames import unit_vector
+from raymark.dataset.schema import NO_INTERACTION
 from raymark.interop.deepmimo_format import POINTS_NAME, carrier_phasor, encode_interactions
-from raymark.schema import NO_INTERACTION
+from raymark.radio.elements import element_amplitude
+from raymark.radio.frames import unit_vector
 
 MIN_REMOVED_AMPLITUDE = 1e-2
 """Of a dipole's null no more than 40 dB is taken out; TR 38.901 elements lose 22 dB at most."""

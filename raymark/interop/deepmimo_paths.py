@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from raymark.dataset.schema import NO_INTERACTION
+from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import SchemaError
-from raymark.frames import unit_vector
-from raymark.generator.tracing.paths import TracedPaths
 from raymark.interop.deepmimo_format import carrier_phasor, decode_interactions
 from raymark.interop.deepmimo_scenario import LinkMatrices
 from raymark.radio import SPEED_OF_LIGHT_M_S
-from raymark.schema import NO_INTERACTION
+from raymark.radio.frames import unit_vector
 
 _DECIDING_LOS_PATHS = 10
 _ALIGNED = 0.9

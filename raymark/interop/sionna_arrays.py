@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int, UInt32
 
+from raymark.dataset.schema import DIFFRACTION, DIFFUSE, NO_INTERACTION, REFRACTION, SPECULAR
+from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import ConfigError
-from raymark.frames import rotation_matrix, unit_vector
-from raymark.generator.tracing.paths import TracedPaths
-from raymark.schema import DIFFRACTION, DIFFUSE, NO_INTERACTION, REFRACTION, SPECULAR
+from raymark.radio.frames import rotation_matrix, unit_vector
 
 _ATTRIBUTES = ("a", "tau", "valid", "interactions", "sources", "targets", "synthetic_array")
 _KNOWN_INTERACTIONS = (NO_INTERACTION, SPECULAR, DIFFUSE, REFRACTION, DIFFRACTION)

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from raymark.config import validate
+from raymark.dataset.writing.ues import SampledUEs
 from raymark.errors import ConfigError
-from raymark.generator.sampling import SampledUEs
-from raymark.site import Site
+from raymark.radio import Site
 
 _SAME_PLACE_M = 1e-3
 _LEAST_ROLL_DEG = 1e-3

@@ -11,11 +11,14 @@ import numpy as np
 from jaxtyping import Bool
 from pydantic import Field
 
-from raymark.campaign import Campaign
 from raymark.config import Strict, validate
+from raymark.dataset.campaign import Campaign
+from raymark.dataset.manifest import Manifest
+from raymark.dataset.schema import DIFFRACTION, DIFFUSE, REFRACTION, SPECULAR
+from raymark.dataset.writing.assembly import path_groups
+from raymark.dataset.writing.imported import ImportedSite, write_imported
+from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
 from raymark.errors import ConfigError
-from raymark.generator.assembly import path_groups
-from raymark.generator.tracing.paths import TracedPaths, join_paths
 from raymark.interop.sionna_arrays import (
     SceneObjects,
     num_interactions,
@@ -25,12 +28,11 @@ from raymark.interop.sionna_arrays import (
     require_readable,
 )
 from raymark.interop.sionna_devices import read_sites, read_ues, require_same_devices
-from raymark.manifest import Manifest
-from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd, parse_bands
-from raymark.schema import DIFFRACTION, DIFFUSE, REFRACTION, SPECULAR
-from raymark.site import Site
+from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd, Site, parse_bands
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
+_PACKAGES = ("sionna-rt", "mitsuba", "drjit")
 
 
 class PathsSource(Strict):
@@ -86,9 +88,6 @@ def save_paths(
         DatasetError: If the folder exists or cannot be written.
         PhysicsError: If a path breaks a physical law.
     """
-    # Not before it is needed: it loads the ray tracer, which whoever has paths has loaded.
-    from raymark.generator.imported import ImportedSite, write_imported  # noqa: PLC0415
-
     groups = _by_band(paths)
     bands = tuple(groups)
     ues, objects = read_ues(groups[bands[0]]), read_objects(scene)
@@ -114,7 +113,7 @@ def save_paths(
         )
     campaign = _campaign(bands, front_end, about, [site.paths for site in imported])
     notes += _limit_notes([site.paths for site in imported], campaign)
-    return write_imported(Path(out), campaign, imported, notes=tuple(notes))
+    return write_imported(Path(out), campaign, imported, notes=tuple(notes), packages=_PACKAGES)
 
 
 def merge_bands(

@@ -13,7 +13,7 @@ from torch import Tensor
 from raymark.dataset import Selection
 from raymark.errors import ConfigError, DatasetError
 from raymark.radio import Panel
-from raymark.synthesis import PathBatch, array_response
+from raymark.radio.synthesis import PathBatch, array_response
 
 Coefficients = Complex[Tensor, "batch rx rx_ant tx tx_ant path time"]
 Delays = Float[Tensor, "batch rx tx path"]

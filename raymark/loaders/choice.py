@@ -11,7 +11,7 @@ from raymark.config import nearest
 from raymark.dataset import Selection, open_dataset
 from raymark.errors import ConfigError
 from raymark.loaders.samples import FIELDS, LABELS, SPECS, LinkSamples
-from raymark.schema import FingerprintKind, ProfileMethod
+from raymark.radio import FingerprintKind, ProfileMethod
 
 
 class LinkChoice(TypedDict, total=False):

@@ -11,18 +11,18 @@ from jaxtyping import Complex, Int
 from torch import Tensor
 
 from raymark.dataset import PathTable
-from raymark.fingerprints import (
+from raymark.dataset.manifest import SiteRecord
+from raymark.dataset.schema import NO_INTERACTION, fields_of
+from raymark.radio import Band, FingerprintKind, FrontEnd, Impairments, ProfileMethod
+from raymark.radio.fingerprints import (
     NUM_AZIMUTH_BINS,
     estimate_aoa_profile,
     estimate_distance,
     estimate_gain,
     oracle_fingerprints,
 )
-from raymark.manifest import SiteRecord
-from raymark.radio import Band, FrontEnd, Impairments
-from raymark.schema import NO_INTERACTION, FingerprintKind, ProfileMethod, fields_of
+from raymark.radio.synthesis import PathBatch, impair, quantize, synthesize_csi
 from raymark.seeding import child_generator
-from raymark.synthesis import PathBatch, impair, quantize, synthesize_csi
 
 SPECS = {spec.name.rsplit("/", maxsplit=1)[-1]: spec for spec in fields_of("fingerprints")}
 """The arrays of a materialised file by their names without the group."""

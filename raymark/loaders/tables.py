@@ -7,8 +7,8 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from raymark.dataset import open_dataset
-from raymark.manifest import INDEX_NAME
-from raymark.shard import checked_copy
+from raymark.dataset.manifest import INDEX_NAME
+from raymark.dataset.shard import checked_copy
 from raymark.storage import is_remote
 
 

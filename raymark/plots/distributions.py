@@ -6,9 +6,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.plots.style import LABEL_STYLES, axes_or_new, house_style, legend_below
 from raymark.radio import SPEED_OF_LIGHT_M_S
-from raymark.schema import LOS, NLOS, OUTAGE
 
 
 def free_space_gain_db(

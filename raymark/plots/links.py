@@ -7,12 +7,12 @@ import pandas as pd
 from jaxtyping import Complex, Float
 from matplotlib.axes import Axes
 
-from raymark.fingerprints import azimuth_bins
-from raymark.frames import unit_vector
-from raymark.link_statistics import to_db
 from raymark.plots.style import axes_or_new, house_style, root_figure
 from raymark.radio import Band, Panel
-from raymark.synthesis import element_positions, subcarrier_frequencies
+from raymark.radio.fingerprints import azimuth_bins
+from raymark.radio.frames import unit_vector
+from raymark.radio.levels import to_db
+from raymark.radio.synthesis import element_positions, subcarrier_frequencies
 
 _NUM_ZENITH_BEAMS = 24
 _DELAY_OVERSAMPLING = 4

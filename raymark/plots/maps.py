@@ -14,6 +14,7 @@ from matplotlib.offsetbox import AnchoredOffsetbox, AuxTransformBox, TextArea, V
 from matplotlib.patches import Rectangle, Wedge
 from matplotlib.patheffects import withStroke
 
+from raymark.dataset.schema import OUTAGE
 from raymark.plots.style import (
     LABEL_STYLES,
     SITE_COLOR,
@@ -22,7 +23,6 @@ from raymark.plots.style import (
     legend_below,
     root_figure,
 )
-from raymark.schema import OUTAGE
 
 BUILDING_HEIGHT_M = 2.0
 """Surfaces lower than this above ground are drawn as ground: kerbs, rounding on slopes."""
@@ -74,7 +74,7 @@ def plot_coverage_map(
     """Draw the UEs coloured by their gain [dB]; those in outage are crosses.
 
     Args:
-        links: Columns x_m, y_m, los and gain_db (`raymark.link_statistics.link_table`).
+        links: Columns x_m, y_m, los and gain_db (`raymark.dataset.link_statistics.link_table`).
         sites: Base stations.
         height_map: Buildings to draw below.
         limits_db: Ends of the colour scale [dB]; 2nd percentile and maximum if not given.

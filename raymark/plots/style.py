@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from raymark.atomic_files import writable
+from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.errors import ConfigError
-from raymark.schema import LOS, NLOS, OUTAGE
+from raymark.storage.atomic import writable
 
 _FORMATS = (".png", ".pdf", ".svg")
 _STYLE_FILE = Path(__file__).with_name("raymark.mplstyle")

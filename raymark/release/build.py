@@ -1,41 +1,37 @@
 """Turn a dataset folder into a release: files, documents, hashes; a failing check stops it."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from raymark.atomic_files import writable
-from raymark.benchmark.task import Suite
-from raymark.campaign import ImportedSampling
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.campaign import ImportedSampling
+from raymark.dataset.manifest import INDEX_NAME, kept_kinds, write_manifest
+from raymark.dataset.materialization import materialize
+from raymark.dataset.schema import FileKind
+from raymark.dataset.verification import verify_dataset
 from raymark.errors import ConfigError, DatasetError
 from raymark.extras import import_extra
-from raymark.manifest import INDEX_NAME, kept_kinds, write_manifest
-from raymark.materialization import materialize
-from raymark.plots import HeightMap
-from raymark.release.benchmark_files import add_benchmark, suite_of
 from raymark.release.croissant import check_records, validate_croissant
 from raymark.release.documents import documents
 from raymark.release.hashing import hash_files
+from raymark.release.part import BenchmarkPart
 from raymark.release.record import (
     RELEASE_NAME,
     SUMS_NAME,
     TIERS_BYTES,
     About,
     Author,
-    Benchmark,
     Materialized,
     Release,
     release_text,
     sums_text,
 )
-from raymark.schema import FileKind
-from raymark.shard import file_sha256, write_text
-from raymark.storage import local_copy
-from raymark.verification import verify_dataset
+from raymark.storage import file_sha256, local_copy, write_text
+from raymark.storage.atomic import writable
 
 Progress = Callable[[str], None]
 """Told the name of every step."""
@@ -49,24 +45,21 @@ class BuildSettings:
 
     Attributes:
         version: Semantic version of the data.
+        tier: Name under which raymark publishes the dataset as its own; none for anybody else's.
         about: Title, authors and history; those of raymark's own tiers if not given.
         date: Day of publication, ISO 8601; the day on which the dataset was finished if not given.
         materialized: (scene, band) whose fingerprints are added as arrays.
         left_out: Kinds of files that are not published.
-        suite: Whose splits and audit are added; that of the run, else the shipped one for the
-            dataset, if there is one.
-        runs: Folder of a run of that suite, whose predictions and board are added.
-        height_maps: Buildings of each scene, drawn below the maps of the audit.
+        benchmark: Splits, predictions and board that are added, if any.
     """
 
     version: str
+    tier: str | None = None
     about: About | None = None
     date: str | None = None
     materialized: tuple[tuple[str, str], ...] = ()
     left_out: tuple[FileKind, ...] = ()
-    suite: Suite | None = None
-    runs: Path | None = None
-    height_maps: Mapping[str, HeightMap] = field(default_factory=dict)
+    benchmark: BenchmarkPart | None = None
 
 
 def build_release(
@@ -110,7 +103,7 @@ def build_release(
     contents = {
         "left_out": copy.manifest.left_out,
         "materialized": _materialize(copy, settings.materialized, progress),
-        "benchmark": _benchmark(copy, settings, progress),
+        "benchmark": settings.benchmark and settings.benchmark.add(copy, progress=progress),
     }
     progress("write the documents")
     release = _finish(copy, release.model_copy(update=contents))
@@ -128,7 +121,7 @@ def _begin(dataset: Dataset, settings: BuildSettings) -> Release:
         "version": settings.version,
         "date": _date(dataset, settings),
         "about": about.model_dump(),
-        "tier": _tier(dataset),
+        "tier": settings.tier,
         "licence": _licence(dataset, about),
         "dataset_id": dataset.manifest.id,
         "content_hash": dataset.manifest.content_hash,
@@ -143,19 +136,13 @@ def _begin(dataset: Dataset, settings: BuildSettings) -> Release:
 def _about(dataset: Dataset, settings: BuildSettings) -> About:
     if settings.about is not None:
         return settings.about
-    tier = _tier(dataset)
-    if tier is None:
+    if settings.tier is None:
         raise ConfigError(
             f"{dataset.folder} is none of raymark's own datasets ({', '.join(TIERS_BYTES)}): say "
             "who publishes it under which title, in a YAML file with `title` and `authors: "
             "[{name: ...}]`, given by --about FILE"
         )
-    return About(title=f"raymark {tier}", authors=(Author(name="The raymark authors"),))
-
-
-def _tier(dataset: Dataset) -> str | None:
-    name, manifest = dataset.manifest.campaign.name, dataset.manifest
-    return name if name in TIERS_BYTES and manifest.subset_of is None else None
+    return About(title=f"raymark {settings.tier}", authors=(Author(name="The raymark authors"),))
 
 
 def _licence(dataset: Dataset, about: About) -> str:
@@ -215,13 +202,6 @@ def _materialize(
         materialize(dataset, dataset.folder / item.file, scene=scene, band=band)
         made.append(item)
     return tuple(made)
-
-
-def _benchmark(dataset: Dataset, settings: BuildSettings, progress: Progress) -> Benchmark | None:
-    suite = settings.suite or suite_of(dataset, settings.runs)
-    if suite is None:
-        return None
-    return add_benchmark(dataset, suite, settings.runs, settings.height_maps, progress=progress)
 
 
 def _finish(dataset: Dataset, release: Release) -> Release:

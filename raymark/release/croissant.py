@@ -19,10 +19,9 @@ import numpy as np
 import pandas as pd
 
 from raymark.dataset import Dataset
+from raymark.dataset.manifest import INDEX_NAME
 from raymark.extras import import_extra
-from raymark.manifest import INDEX_NAME
 from raymark.release import statements
-from raymark.release.benchmark_files import SPLITS_FOLDER
 from raymark.release.citation import bibtex, is_person
 from raymark.release.croissant_terms import (
     CONTEXT,
@@ -35,6 +34,7 @@ from raymark.release.croissant_terms import (
     index_columns,
 )
 from raymark.release.licences import licence_url
+from raymark.release.part import SPLITS_FOLDER
 from raymark.release.provenance import provenance, responsible_ai
 from raymark.release.record import Author, Release, ReleasedFile
 

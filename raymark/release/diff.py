@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from raymark.manifest import Manifest, read_manifest
-from raymark.release.benchmark_files import SPLITS_FOLDER, SUMMARY_NAME
+from raymark.dataset.manifest import Manifest, read_manifest
+from raymark.release.part import SPLITS_FOLDER, SUMMARY_NAME
 from raymark.release.record import Release, read_release
 
 _KEYS = ["track", "shots", "scene", "band", "label", "model"]

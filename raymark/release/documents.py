@@ -10,18 +10,18 @@ import jinja2
 import pandas as pd
 import yaml
 
-from raymark.campaign import Campaign, ImportedSampling, Sampling, SectorSampling
 from raymark.dataset import Dataset
-from raymark.inspection import summarize
-from raymark.manifest import INDEX_NAME
+from raymark.dataset.campaign import Campaign, ImportedSampling, Sampling, SectorSampling
+from raymark.dataset.manifest import INDEX_NAME
+from raymark.dataset.schema import FIELDS
+from raymark.plots.inspection import summarize
 from raymark.release import statements
-from raymark.release.benchmark_files import BOARD_FOLDER, SPLITS_FOLDER
 from raymark.release.citation import CITATION_NAME, ZENODO_NAME, bibtex, citation_text, zenodo_text
 from raymark.release.croissant import CROISSANT_NAME, croissant_text
 from raymark.release.croissant_terms import index_columns
 from raymark.release.licences import attribution_text, hub_licence, licence_url
+from raymark.release.part import BOARD_FOLDER, SPLITS_FOLDER
 from raymark.release.record import Release, ReleasedFile
-from raymark.schema import FIELDS
 
 _SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"))
 _TEMPLATES = ("README.md", "DATASHEET.md", "LICENSES.md")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from raymark.release.record import ReleasedFile
-from raymark.shard import file_sha256
+from raymark.storage import file_sha256
 
 
 def hash_files(

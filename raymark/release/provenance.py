@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from raymark.campaign import ImportedSampling
-from raymark.manifest import Manifest, SiteRecord
+from raymark.dataset.campaign import ImportedSampling
+from raymark.dataset.manifest import Manifest, SiteRecord
 from raymark.release import statements
 from raymark.release.citation import SIONNA_RT_URL
 from raymark.release.licences import licence_url

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from raymark.config import Strict, config_hash, read_yaml, validate
+from raymark.dataset.schema import FileKind
 from raymark.errors import ConfigError, DatasetError
-from raymark.schema import FileKind, FingerprintKind
+from raymark.radio import FingerprintKind
 
 RELEASE_NAME = "release.json"
 SUMS_NAME = "SHA256SUMS"

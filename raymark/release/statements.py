@@ -1,7 +1,7 @@
 """What a reader must know of a simulated radio dataset; the documents of a release share it."""
 
-from raymark.campaign import ImportedSampling, SectorSampling, TracerSettings
-from raymark.manifest import Manifest
+from raymark.dataset.campaign import ImportedSampling, SectorSampling, TracerSettings
+from raymark.dataset.manifest import Manifest
 from raymark.release.record import About
 
 SIMULATED = (

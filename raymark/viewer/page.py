@@ -8,7 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from raymark.errors import ConfigError, DatasetError
-from raymark.shard import write_text
+from raymark.storage import write_text
 from raymark.viewer.content import SceneView
 from raymark.viewer.payload import page_data
 

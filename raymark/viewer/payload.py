@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt
 
+from raymark.dataset.schema import DIFFRACTION, DIFFUSE, NO_INTERACTION, REFRACTION, SPECULAR
 from raymark.plots import LABEL_STYLES
-from raymark.schema import DIFFRACTION, DIFFUSE, NO_INTERACTION, REFRACTION, SPECULAR
 from raymark.viewer.content import SceneMesh, SceneView, ViewSite
 
 CENTIMETRES_PER_M = 100

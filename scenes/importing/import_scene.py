@@ -36,7 +36,7 @@ from raymark.scenes.importing.solids import Meshes, build_solids
 from raymark.scenes.importing.terrain import lay_terrain, read_terrain
 from raymark.scenes.scene import SceneSettings
 from raymark.scenes.scene_files import write_geometry
-from raymark.shard import file_sha256
+from raymark.storage import file_sha256
 
 MARGIN_M = 60.0
 """Ground around the buildings, or around the box that was asked for."""

@@ -11,10 +11,10 @@ import numpy as np
 import trimesh
 
 from raymark.errors import SceneError
+from raymark.radio import Site
 from raymark.scenes.scene import Params
 from raymark.scenes.scene_files import write_geometry
 from raymark.seeding import child_generator
-from raymark.site import Site
 
 _LEAST_HEIGHT_M = 6.0
 _MARGIN_M = 60.0

@@ -15,24 +15,22 @@ DASK = {"dask", "distributed", "dask_jobqueue", "dask_kubernetes", "tornado"}
 
 PACKAGES = {
     "raymark": ROOT / "raymark",
+    "raymark.cli": ROOT / "raymark" / "cli",
     "raymark.scenes": ROOT / "scenes",
     "raymark.generator": ROOT / "generator",
     "raymark.benchmark": ROOT / "benchmark",
     "raymark.models": ROOT / "models",
-    "raymark.interop": ROOT / "raymark" / "interop",
-    "raymark.release": ROOT / "raymark" / "release",
 }
 
 MAY_IMPORT = {
     "raymark": set(),
-    "raymark.scenes": {"raymark.scenes"},
-    "raymark.generator": {"raymark.scenes", "raymark.generator"},
-    "raymark.benchmark": {"raymark.benchmark"},
-    "raymark.models": {"raymark.benchmark", "raymark.models"},
-    "raymark.interop": {"raymark.scenes", "raymark.generator"},
-    "raymark.release": {"raymark.scenes", "raymark.generator", "raymark.benchmark"},
+    "raymark.scenes": set(),
+    "raymark.generator": {"raymark.scenes"},
+    "raymark.benchmark": set(),
+    "raymark.models": {"raymark.benchmark"},
+    "raymark.cli": {"raymark.scenes", "raymark.generator", "raymark.benchmark", "raymark.models"},
 }
-"""Beside the kernel, which all may import."""
+"""Beside itself and the kernel, which all may import; nobody imports the command line."""
 
 
 def modules_after(code: str) -> set[str]:
@@ -71,12 +69,12 @@ def test_command_line_loads_neither_torch_nor_the_ray_tracer_when_imported() -> 
 def test_nothing_loads_dask_when_no_cluster_is_opened() -> None:
     """Neither the commands nor a description of a cluster, read and checked."""
     code = """
-import raymark.cli, raymark.cluster, raymark.benchmark, raymark.models
-import raymark.generator.generate, raymark.cluster.checks, raymark.cluster.starting
-for name in raymark.cluster.example_names():
-    raymark.cluster.example_text(name)
-raymark.cluster.read_cluster("local:2")
-raymark.cluster.software()
+import raymark.cli, raymark.work.cluster, raymark.benchmark, raymark.models
+import raymark.generator.generate, raymark.work.cluster.checks, raymark.work.cluster.starting
+for name in raymark.work.cluster.example_names():
+    raymark.work.cluster.example_text(name)
+raymark.work.cluster.read_cluster("local:2")
+raymark.work.cluster.software()
 """
     loaded = modules_after(code)
 
@@ -88,7 +86,7 @@ def test_opening_a_cluster_loads_dask_when_one_is_started() -> None:
     """The test above can fail: it sees Dask where there is some."""
     pytest.importorskip("distributed")
     code = """
-from raymark.cluster.settings import dask_configured
+from raymark.work.cluster.settings import dask_configured
 with dask_configured():
     pass
 """
@@ -119,13 +117,24 @@ def package_of(module: str) -> str:
     return next((p for p in sorted(PACKAGES, reverse=True) if f"{module}.".startswith(f"{p}.")), "")
 
 
+def imports_above(package: str, path: Path) -> set[str]:
+    """Packages that a source imports and may not."""
+    found = {package_of(name) for name in imported(path)} - {"", "raymark", package}
+    return found - MAY_IMPORT[package]
+
+
 @pytest.mark.parametrize(("package", "path"), list(sources()), ids=lambda x: str(x)[-40:])
 def test_source_imports_only_what_lies_below_it(package: str, path: Path) -> None:
-    if path.parent.name == "cli":  # the one package that may import all
-        return
-    found = {package_of(name) for name in imported(path)} - {"", "raymark"}
+    assert not imports_above(package, path)
 
-    assert found <= MAY_IMPORT[package] | ({package} if package != "raymark" else set())
+
+@pytest.mark.parametrize("line", ["import raymark.generator.plan", "from raymark import models"])
+def test_import_rule_sees_the_kernel_when_it_looks_up(tmp_path: Path, line: str) -> None:
+    """A canary: a line as anybody might write it, in a function of the kernel."""
+    path = tmp_path / "reader.py"
+    path.write_text(f"def read():\n    {line}\n", encoding="utf-8")
+
+    assert imports_above("raymark", path)
 
 
 @pytest.mark.parametrize(("package", "path"), list(sources()), ids=lambda x: str(x)[-40:])

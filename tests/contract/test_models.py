@@ -15,7 +15,7 @@ from raymark.benchmark.task_data import TaskData
 from raymark.benchmark.worker import check_prediction
 from raymark.config import read_yaml, validate
 from raymark.models import get_model, model_names
-from raymark.path_estimation import FLOOR_DB
+from raymark.radio.levels import FLOOR_DB
 
 FEW_LINKS = 20
 SAME_POSITION_M = 1e-3

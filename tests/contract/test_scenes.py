@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from raymark.campaign import Campaign
 from raymark.config import validate
+from raymark.dataset.campaign import Campaign
 from raymark.errors import ConfigError, SceneError
 from raymark.generator.plan import Plan, check_campaign, make_plan
 from raymark.generator.sampling import check_site

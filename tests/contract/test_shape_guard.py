@@ -8,11 +8,11 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from raymark.frames import rotation_matrix, unit_vector
-from raymark.generator.assembly import merge_duplicates
+from raymark.dataset.writing.assembly import merge_duplicates
 from raymark.radio import BAND_PRESETS, FrontEnd
+from raymark.radio.frames import rotation_matrix, unit_vector
+from raymark.radio.synthesis import PathBatch, add_noise
 from raymark.scenes import get_scene
-from raymark.synthesis import PathBatch, add_noise
 
 
 def test_call_raises_when_an_array_has_a_wrong_length() -> None:

@@ -23,12 +23,12 @@ from sionna.rt.radio_materials.itu import ITU_MATERIALS_PROPERTIES
 from sionna.rt.utils import WedgeGeometry
 from sionna.rt.utils.wedges import wedge_geometry
 
-from raymark import schema
+from raymark.dataset import schema
 from raymark.errors import RuntimeUnavailableError
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.radio import Panel
+from raymark.radio.synthesis import element_positions
 from raymark.scenes import ITU_RANGES_HZ
-from raymark.synthesis import element_positions
 
 CALLS: dict[Any, tuple[str, ...]] = {
     SBDeterministicCandidateGenerator: (

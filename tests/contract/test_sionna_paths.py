@@ -14,14 +14,14 @@ import trimesh
 from sionna import rt
 
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.schema import DIFFRACTION, LOS, NLOS, OUTAGE, REFRACTION
+from raymark.dataset.shard import read_shard
+from raymark.dataset.verification import verify_dataset
+from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import ConfigError, DatasetError
-from raymark.generator.tracing.paths import TracedPaths
 from raymark.interop.sionna_paths import PathsSource, merge_bands, save_paths
 from raymark.radio import BAND_PRESETS, Band, FrontEnd, Panel
-from raymark.schema import DIFFRACTION, LOS, NLOS, OUTAGE, REFRACTION
-from raymark.shard import read_shard
-from raymark.synthesis import subcarrier_frequencies, synthesize_csi
-from raymark.verification import verify_dataset
+from raymark.radio.synthesis import subcarrier_frequencies, synthesize_csi
 
 Save = Callable[..., Dataset]
 

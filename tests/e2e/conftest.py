@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raymark.cluster import Scheduler
+from raymark.work.cluster import Scheduler
 
 StartDask = Callable[..., subprocess.Popen[str]]
 StartScheduler = Callable[..., tuple[Scheduler, subprocess.Popen[str]]]

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from raymark.cluster import (
+from raymark.errors import ConfigError
+from raymark.work.cluster import (
     JobQueue,
     LocalCluster,
     Scheduler,
@@ -21,7 +22,6 @@ from raymark.cluster import (
     require_workers,
     wait_for_workers,
 )
-from raymark.errors import ConfigError
 
 pytest.importorskip("distributed")
 sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit it

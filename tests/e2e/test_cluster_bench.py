@@ -15,9 +15,9 @@ from raymark.benchmark.cluster_run import ClusterJobs
 from raymark.benchmark.run import Runner
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite
-from raymark.cluster import LocalCluster, open_cluster
 from raymark.dataset import Dataset
 from raymark.models import get_model
+from raymark.work.cluster import LocalCluster, open_cluster
 
 
 @pytest.fixture(scope="module")

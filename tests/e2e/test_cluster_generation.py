@@ -21,10 +21,10 @@ sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit
 from cluster_jobs import fill_disk
 from distributed import Client
 
-from raymark.campaign import Campaign
-from raymark.cluster import LocalCluster, Scheduler, open_cluster
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.campaign import Campaign
+from raymark.dataset.verification import verify_dataset
 from raymark.errors import ClusterError
 from raymark.generator.cluster_generation import (
     ClusterReport,
@@ -32,7 +32,7 @@ from raymark.generator.cluster_generation import (
     generate_on_cluster,
     plan_on_cluster,
 )
-from raymark.verification import verify_dataset
+from raymark.work.cluster import LocalCluster, Scheduler, open_cluster
 
 FINISHED, FAILED, BAD_INPUT = 0, 1, 2
 NUM_KILLS = 50

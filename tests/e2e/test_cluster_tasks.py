@@ -23,9 +23,9 @@ from cluster_jobs import (
 )
 from distributed import Client
 
-from raymark.cluster import LocalCluster, Scheduler, open_cluster, wait_for_workers
-from raymark.cluster.tasks import Finished, Shared, TaskKind, run_tasks
 from raymark.errors import ClusterError
+from raymark.work.cluster import LocalCluster, Scheduler, open_cluster, wait_for_workers
+from raymark.work.dask_tasks import Finished, Shared, TaskKind, run_tasks
 
 StartDask = Callable[..., subprocess.Popen[str]]
 StartScheduler = Callable[..., tuple[Scheduler, subprocess.Popen[str]]]

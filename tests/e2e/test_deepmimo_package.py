@@ -20,13 +20,13 @@ import yaml
 from sionna import rt
 
 from raymark.dataset import Dataset, Selection, open_dataset
+from raymark.dataset.verification import verify_dataset
 from raymark.interop.deepmimo_choice import DeepmimoImport
 from raymark.interop.deepmimo_export import export_deepmimo
 from raymark.interop.deepmimo_import import import_deepmimo
 from raymark.interop.deepmimo_matrices import isotropic_amplitude
 from raymark.radio import Panel
-from raymark.synthesis import panel_direction, synthesize_csi
-from raymark.verification import verify_dataset
+from raymark.radio.synthesis import panel_direction, synthesize_csi
 
 pytestmark = pytest.mark.slow
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.manifest import write_manifest
+from raymark.dataset.verification import verify_dataset
 from raymark.errors import ConfigError, DatasetError, SceneError
 from raymark.generator import extension
 from raymark.generator.extension import extend_dataset, open_for_extension, plan_extension
 from raymark.generator.tracing.chain_search import ChainSearch
-from raymark.manifest import write_manifest
 from raymark.radio import parse_bands
-from raymark.verification import verify_dataset
 
 NEW = ["39GHz", "n78"]
 KINDS: dict[str, dict[str, Any]] = {

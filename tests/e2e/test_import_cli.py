@@ -20,7 +20,7 @@ from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.radio import FrontEnd
 from raymark.scenes import get_scene
 from raymark.scenes.importing import ImportOptions, ImportReport, import_scene
-from raymark.shard import file_sha256
+from raymark.storage import file_sha256
 
 runner = CliRunner()
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from raymark.dataset import Dataset
+from raymark.dataset.materialization import materialize
 from raymark.loaders import FIELDS, load_numpy
-from raymark.materialization import materialize
 
 PAGE = Path(__file__).parents[2] / "docs" / "loaders.md"
 CANYON = {"scene": "street_canyon", "band": "6GHz"}

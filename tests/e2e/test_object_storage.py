@@ -17,19 +17,20 @@ import pyarrow.dataset
 import pytest
 import yaml
 
-from raymark.campaign import Campaign
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.campaign import Campaign
+from raymark.dataset.journal import dataset_status, read_journal
+from raymark.dataset.manifest import read_manifest
+from raymark.dataset.verification import verify_dataset
 from raymark.errors import ConfigError, DatasetError
 from raymark.generator.extension import extend_dataset, plan_extension
 from raymark.generator.generate import generate
 from raymark.generator.plan import Plan, make_plan
 from raymark.loaders import load_index, open_index
-from raymark.manifest import dataset_status, read_journal, read_manifest
-from raymark.object_cache import ObjectCache
 from raymark.radio import parse_bands
 from raymark.storage import as_folder, local_copy
-from raymark.verification import verify_dataset
+from raymark.storage.cache import ObjectCache
 
 pytest.importorskip("moto", reason="the S3 server of these tests; the extra `dev` has it")
 pytest.importorskip("flask", reason="moto's server needs it; the extra `dev` has it")
@@ -177,7 +178,7 @@ def test_commands_take_urls_when_the_dataset_is_in_a_bucket(
 
 CHILD = """
 import json, os, signal, sys
-from raymark.object_path import ObjectPath
+from raymark.storage.objects import ObjectPath
 
 place, campaign, url = sys.argv[1:]
 real = ObjectPath.upload
@@ -190,7 +191,7 @@ def upload(path, file):
 
 ObjectPath.upload = upload
 
-from raymark.campaign import Campaign
+from raymark.dataset.campaign import Campaign
 from raymark.config import validate
 from raymark.generator.generate import generate
 from raymark.generator.plan import make_plan

@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 import trimesh
 
-from raymark.campaign import Campaign
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.campaign import Campaign
+from raymark.dataset.journal import read_journal
+from raymark.dataset.manifest import Manifest, read_manifest, write_manifest
+from raymark.dataset.verification import verify_dataset
 from raymark.errors import DatasetError, SceneError
 from raymark.generator.generate import generate
 from raymark.generator.plan import Plan, make_plan
-from raymark.manifest import Manifest, read_journal, read_manifest, write_manifest
-from raymark.verification import verify_dataset
 
 SHARD_SIZE = 10
 
@@ -43,7 +44,7 @@ def fsync(descriptor):
 if place:
     os.fsync = fsync
 
-from raymark.campaign import Campaign
+from raymark.dataset.campaign import Campaign
 from raymark.config import validate
 from raymark.generator.generate import generate
 from raymark.generator.plan import make_plan

@@ -25,7 +25,7 @@ except RuntimeUnavailableError as error:
 """
 
 READER_FIRST = """
-import raymark.dataset, raymark.fingerprints
+import raymark.dataset, raymark.radio.fingerprints
 import tensorflow as tf
 import torch
 assert float(tf.reduce_sum(tf.ones(3))) == float(torch.ones(3).sum())

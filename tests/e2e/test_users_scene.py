@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import trimesh
 
-from raymark.campaign import Campaign
 from raymark.config import validate
 from raymark.dataset import Dataset
+from raymark.dataset.campaign import Campaign
 from raymark.errors import ConfigError, SceneError
 from raymark.generator.plan import make_plan
 

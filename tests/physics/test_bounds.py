@@ -17,9 +17,9 @@ from raymark.benchmark.bounds import (
 )
 from raymark.benchmark.path_geometry import PathGradients, path_gradients
 from raymark.dataset import Dataset, Selection
-from raymark.frames import angles, unit_vector
 from raymark.radio import BAND_PRESETS, Panel
-from raymark.synthesis import PathBatch, synthesize_csi
+from raymark.radio.frames import angles, unit_vector
+from raymark.radio.synthesis import PathBatch, synthesize_csi
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 BAND = {"name": "6GHz", "carrier_hz": 6e9}

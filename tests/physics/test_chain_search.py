@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import trimesh
 
-from raymark.campaign import DISCOVERY_PRESETS, TracerSettings, UniformSampling
-from raymark.generator.assembly import path_groups
+from raymark.dataset.campaign import DISCOVERY_PRESETS, TracerSettings, UniformSampling
+from raymark.dataset.schema import DIFFRACTION, SPECULAR
+from raymark.dataset.writing.assembly import path_groups
+from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
 from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.chain_search import ChainSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.generator.tracing.paths import TracedPaths, join_paths
 from raymark.generator.tracing.solver_search import SolverSearch
 from raymark.radio import BAND_PRESETS, FrontEnd
 from raymark.scenes import get_scene, scene_names
-from raymark.schema import DIFFRACTION, SPECULAR
 
 NUM_UES = 60
 BANDS = (BAND_PRESETS["6GHz"], BAND_PRESETS["28GHz"])

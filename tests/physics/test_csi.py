@@ -11,8 +11,8 @@ from sionna import rt
 
 from raymark.dataset import Dataset, PathTable
 from raymark.radio import BAND_PRESETS, Band, Panel
+from raymark.radio.synthesis import PathBatch, subcarrier_frequencies, synthesize_csi
 from raymark.scenes import get_scene
-from raymark.synthesis import PathBatch, subcarrier_frequencies, synthesize_csi
 
 FLOAT32_TURN = 2**-24
 """Relative rounding of a phase that Sionna keeps in single precision."""

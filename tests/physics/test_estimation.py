@@ -10,9 +10,9 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from raymark.dataset import Dataset, Selection
-from raymark.fingerprints import Fingerprints, azimuth_bins, measured_fingerprints
 from raymark.radio import BAND_PRESETS, Band, FrontEnd, Panel, UserEquipment
-from raymark.synthesis import PathBatch, add_noise, synthesize_csi
+from raymark.radio.fingerprints import Fingerprints, azimuth_bins, measured_fingerprints
+from raymark.radio.synthesis import PathBatch, add_noise, synthesize_csi
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 BOLTZMANN_J_K = 1.380649e-23

@@ -8,15 +8,15 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from raymark.dataset import Dataset
-from raymark.fingerprints import FLOOR_DB
-from raymark.path_estimation import (
+from raymark.radio import Band, Panel
+from raymark.radio.estimation import (
     FALSE_ALARM_PROBABILITY,
     EstimatedPaths,
     estimate_paths,
     virtual_points,
 )
-from raymark.radio import Band, Panel
-from raymark.synthesis import add_noise, panel_direction, synthesize_csi
+from raymark.radio.levels import FLOOR_DB
+from raymark.radio.synthesis import add_noise, panel_direction, synthesize_csi
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 BAND = Band(name="test", carrier_hz=6e9, bandwidth_hz=50e6, num_subcarriers=64)

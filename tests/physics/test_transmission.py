@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from raymark.campaign import Campaign
 from raymark.config import validate
 from raymark.dataset import Dataset
+from raymark.dataset.campaign import Campaign
 from raymark.errors import DatasetError
 from raymark.generator.generate import generate
 from raymark.generator.plan import make_plan

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from raymark.campaign import Campaign
 from raymark.config import validate
 from raymark.dataset import Dataset
+from raymark.dataset.campaign import Campaign
 from raymark.generator.plan import make_plan
 from raymark.scenes import get_scene
 

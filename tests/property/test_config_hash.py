@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raymark.campaign import Campaign
 from raymark.config import canonical_json, config_hash, validate
+from raymark.dataset.campaign import Campaign
 
 CAMPAIGN: dict[str, Any] = {
     "schema_version": 1,

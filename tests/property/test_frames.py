@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from raymark.frames import angles, rotation_matrix, unit_vector
+from raymark.radio.frames import angles, rotation_matrix, unit_vector
 
 FLOAT64_ABS = 1e-14
 """A handful of float64 roundings of numbers up to 1."""

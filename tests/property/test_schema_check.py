@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raymark.dataset.schema import FIELDS, FieldSpec, check_arrays, check_path_physics, fields_of
 from raymark.errors import PhysicsError, SchemaError
-from raymark.schema import FIELDS, FieldSpec, check_arrays, check_path_physics, fields_of
 
 KINDS = ("paths", "detail", "fingerprints")
 SIZES = {

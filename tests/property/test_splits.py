@@ -22,8 +22,8 @@ from raymark.benchmark.splits import (
 )
 from raymark.benchmark.task import CrossingTracks, NlosBlocks, RandomTracks, SplitSettings
 from raymark.dataset import Dataset
+from raymark.dataset.schema import NLOS
 from raymark.errors import SplitError
-from raymark.schema import NLOS
 
 SCENE = "somewhere"
 AREA_M = 120.0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from raymark.radio import Band, FrontEnd, Impairments, Panel
-from raymark.synthesis import (
+from raymark.radio.synthesis import (
     PathBatch,
     calibration_error,
     impair,

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raymark.campaign import TracerSettings
-from raymark.generator.assembly import assemble_shard, merge_duplicates
-from raymark.generator.sampling import SampledUEs
-from raymark.generator.tracing.paths import TracedPaths
-from raymark.scenes import Site
-from raymark.schema import check_arrays
+from raymark.dataset.campaign import TracerSettings
+from raymark.dataset.schema import check_arrays
+from raymark.dataset.writing.assembly import assemble_shard, merge_duplicates
+from raymark.dataset.writing.traced_paths import TracedPaths
+from raymark.dataset.writing.ues import SampledUEs
+from raymark.radio import Site
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 SITE = Site(name="bs0", position_m=(0.0, 0.0, 10.0), azimuth_deg=0.0)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from raymark.campaign import Campaign, read_campaign
 from raymark.config import validate
+from raymark.dataset.campaign import Campaign, read_campaign
 from raymark.errors import ConfigError
 from raymark.generator.plan import check_campaign, load_campaign, preset_names
 from raymark.radio import BAND_PRESETS, Band

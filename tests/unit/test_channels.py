@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from raymark import fingerprints
 from raymark.benchmark.channels import Channels, channels_of, concatenate_channels
 from raymark.dataset import Dataset, Selection
+from raymark.dataset.materialization import BATCH_SIZE
 from raymark.errors import ConfigError
-from raymark.materialization import BATCH_SIZE
+from raymark.radio import fingerprints
 
 FLOAT32_REL = 1e-5
 """The same sums in float32 over shorter padding, in another order; relative to the largest."""

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from raymark.cluster import (
+from raymark.errors import ConfigError
+from raymark.work.cluster import (
     JobQueue,
     Kubernetes,
     LocalCluster,
@@ -20,7 +21,6 @@ from raymark.cluster import (
     read_cluster,
     worker_spec,
 )
-from raymark.errors import ConfigError
 
 QUEUE: dict[str, Any] = {
     "kind": "slurm",

@@ -12,9 +12,9 @@ import torch
 
 import raymark
 from raymark.dataset import Dataset, Selection, open_dataset
+from raymark.dataset.manifest import write_manifest
+from raymark.dataset.shard import read_shard
 from raymark.errors import DatasetError, SchemaError
-from raymark.manifest import write_manifest
-from raymark.shard import read_shard
 
 PHASE_REL = 1e-5
 """One batch or several: the same float32 operations in another order of summation."""

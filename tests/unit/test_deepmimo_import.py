@@ -14,12 +14,12 @@ from raymark.benchmark.splits import PART_NAMES, make_split
 from raymark.benchmark.task import CrossingTracks, NlosBlocks, RandomTracks
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.verification import verify_dataset
 from raymark.errors import ConfigError, DatasetError, PhysicsError, SchemaError
 from raymark.interop.deepmimo_choice import DeepmimoImport
 from raymark.interop.deepmimo_export import export_deepmimo
 from raymark.interop.deepmimo_import import import_deepmimo
 from raymark.radio import FrontEnd
-from raymark.verification import verify_dataset
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 CARRIER_HZ = 3.5e9

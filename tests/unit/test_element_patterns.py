@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raymark.element_patterns import element_amplitude
 from raymark.generator.tracing.runtime import activate_runtime
+from raymark.radio.elements import element_amplitude
 
 UPRIGHT = np.zeros(3)
 

@@ -16,8 +16,8 @@ from raymark.benchmark.features import (
 from raymark.benchmark.measurements import Measurements, SiteContext
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import TaskData
+from raymark.dataset.schema import LOS, OUTAGE
 from raymark.radio import BAND_PRESETS, Panel
-from raymark.schema import LOS, OUTAGE
 
 BANDS = tuple(BAND_PRESETS[name] for name in ("2.6GHz", "6GHz", "28GHz"))
 

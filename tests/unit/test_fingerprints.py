@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from raymark.fingerprints import (
-    FLOOR_DB,
+from raymark.radio import BAND_PRESETS, FrontEnd, Impairments, Panel, UserEquipment
+from raymark.radio.fingerprints import (
     NUM_AZIMUTH_BINS,
     azimuth_bins,
     estimate_aoa_profile,
@@ -14,8 +14,8 @@ from raymark.fingerprints import (
     measured_fingerprints,
     oracle_fingerprints,
 )
-from raymark.radio import BAND_PRESETS, FrontEnd, Impairments, Panel, UserEquipment
-from raymark.synthesis import PathBatch, synthesize_csi
+from raymark.radio.levels import FLOOR_DB
+from raymark.radio.synthesis import PathBatch, synthesize_csi
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 BAND = BAND_PRESETS["6GHz"]

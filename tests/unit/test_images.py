@@ -7,7 +7,7 @@ from torch import Tensor
 
 from raymark.models.neural.images import angle_delay, csi_images, power_floor
 from raymark.radio import Band, Panel
-from raymark.synthesis import element_positions, subcarrier_frequencies
+from raymark.radio.synthesis import element_positions, subcarrier_frequencies
 
 PANEL = Panel(num_rows=4, num_cols=8)
 BAND = Band(name="test", carrier_hz=6e9, bandwidth_hz=50e6, num_subcarriers=16)

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from raymark.dataset import PathTable
-from raymark.fingerprints import FLOOR_DB
-from raymark.link_statistics import (
+from raymark.dataset.link_statistics import (
     azimuth_spread_rad,
     delay_spread_s,
     link_gain,
@@ -15,6 +14,7 @@ from raymark.link_statistics import (
     num_paths,
     to_db,
 )
+from raymark.radio.levels import FLOOR_DB
 
 FLOAT32 = 1e-6
 """Relative tolerance: delays and amplitudes are stored in float32, seven digits."""

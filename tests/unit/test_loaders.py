@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from raymark.dataset import Dataset, Selection
+from raymark.dataset.materialization import materialize
+from raymark.dataset.shard import read_shard
 from raymark.errors import ConfigError, DatasetError, RaymarkError, SchemaError
-from raymark.fingerprints import estimated_fingerprints, measured_csi
 from raymark.loaders import (
     FIELDS,
     LinkSamples,
@@ -31,9 +32,8 @@ from raymark.loaders import (
     torch_dataset,
     torch_loader,
 )
-from raymark.materialization import materialize
+from raymark.radio.fingerprints import estimated_fingerprints, measured_csi
 from raymark.seeding import child_generator
-from raymark.shard import read_shard
 
 FLOAT32_REL = 1e-5
 """The same sums in float32 over other padding, in another order; relative to the largest."""

@@ -6,19 +6,17 @@ import numpy as np
 import pytest
 
 from raymark.dataset import Dataset
-from raymark.errors import ConfigError, DatasetError
-from raymark.manifest import (
-    JOURNAL_NAME,
+from raymark.dataset.journal import JOURNAL_NAME, append_journal, read_journal
+from raymark.dataset.manifest import (
     MANIFEST_NAME,
     ShardRecord,
-    append_journal,
     hash_arrays,
-    read_journal,
     read_manifest,
     seal_of,
     write_manifest,
 )
-from raymark.shard import write_shard
+from raymark.dataset.shard import write_shard
+from raymark.errors import ConfigError, DatasetError
 
 MakeArrays = Callable[[], dict[str, np.ndarray]]
 

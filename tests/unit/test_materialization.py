@@ -5,11 +5,10 @@ import h5py
 import numpy as np
 import pytest
 
-from raymark import materialization
-from raymark.dataset import Dataset
+from raymark.dataset import Dataset, materialization
+from raymark.dataset.materialization import materialize
 from raymark.errors import DatasetError
-from raymark.materialization import materialize
-from raymark.shard import file_sha256
+from raymark.storage import file_sha256
 
 CANYON = {"scene": "street_canyon", "band": "6GHz"}
 

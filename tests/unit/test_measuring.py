@@ -13,8 +13,8 @@ from raymark.benchmark.splits import TEST, make_split
 from raymark.benchmark.task import Conditions, RandomTracks
 from raymark.config import validate
 from raymark.dataset import Dataset
+from raymark.dataset.materialization import materialize
 from raymark.errors import ConfigError
-from raymark.materialization import materialize
 
 SEED = 5
 YARD: dict[str, Any] = {"scene": "yard", "band": "6GHz"}

@@ -16,7 +16,7 @@ from matplotlib.patches import Wedge
 from raymark import plots
 from raymark.errors import ConfigError, DatasetError
 from raymark.radio import Band, Panel
-from raymark.synthesis import element_positions, subcarrier_frequencies
+from raymark.radio.synthesis import element_positions, subcarrier_frequencies
 
 BAND = Band(name="6GHz", carrier_hz=6e9)
 PANEL = Panel(num_rows=4, num_cols=8)

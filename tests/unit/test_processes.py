@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raymark.benchmark.processes import run_jobs
+from raymark.work.processes import run_jobs
 
 EXIT_S = 20.0
 """By far enough for a process to notice that its parent is gone."""
@@ -18,7 +18,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from own_jobs import note_and_sleep
-from raymark.benchmark.processes import run_jobs
+from raymark.work.processes import run_jobs
 if __name__ == "__main__":
     list(run_jobs(note_and_sleep, [Path(sys.argv[1]) / "pid"], lambda path: (path,), 1))
 """

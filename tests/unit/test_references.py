@@ -16,7 +16,7 @@ from raymark.benchmark.task_data import (
     world_frame_positions,
 )
 from raymark.dataset import Dataset
-from raymark.schema import OUTAGE
+from raymark.dataset.schema import OUTAGE
 
 FindTask = Callable[..., Task]
 LoadTask = Callable[[Task], TaskData]

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from raymark.benchmark.release_part import SuiteFiles
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite
 from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.verification import verify_dataset
 from raymark.errors import ConfigError, DatasetError, SplitError
 from raymark.release import BuildSettings, build_release, read_about, read_release
 from raymark.release.record import TIERS_BYTES
-from raymark.verification import verify_dataset
 
 
 def files_in(folder: Path) -> set[str]:
@@ -113,7 +114,7 @@ def test_build_release_leaves_detail_out_when_asked_to(
     benchmark_dataset: Dataset, release_settings: BuildSettings, tmp_path: Path
 ) -> None:
     settings = dataclasses.replace(
-        release_settings, left_out=("detail",), materialized=(), suite=None, runs=None
+        release_settings, left_out=("detail",), materialized=(), benchmark=None
     )
 
     build_release(benchmark_dataset.folder, tmp_path / "small", settings)
@@ -167,9 +168,11 @@ def test_build_release_refuses_when_the_run_is_of_another_suite(
     benchmark_dataset: Dataset,
     release_settings: BuildSettings,
     benchmark_suite: Suite,
+    benchmark_run: RunFolder,
     tmp_path: Path,
 ) -> None:
-    settings = dataclasses.replace(release_settings, suite=benchmark_suite, materialized=())
+    benchmark = SuiteFiles(suite=benchmark_suite, runs=benchmark_run.root)
+    settings = dataclasses.replace(release_settings, benchmark=benchmark, materialized=())
     with pytest.raises(ConfigError, match="is a run of 'tests@1'"):
         build_release(benchmark_dataset.folder, tmp_path / "release", settings)
 
@@ -181,7 +184,8 @@ def test_build_release_refuses_when_a_split_differs_from_the_published_one(
     tmp_path: Path,
 ) -> None:
     edited = yard_suite.model_copy(update={"split_hashes": {"interpolation/yard": "0" * 64}})
-    settings = dataclasses.replace(release_settings, suite=edited, runs=None, materialized=())
+    benchmark = SuiteFiles(suite=edited)
+    settings = dataclasses.replace(release_settings, benchmark=benchmark, materialized=())
     with pytest.raises(SplitError, match="the split of yard in task"):
         build_release(benchmark_dataset.folder, tmp_path / "release", settings)
 
@@ -193,7 +197,9 @@ def test_build_release_refuses_when_it_is_too_large_for_its_tier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(TIERS_BYTES, "benchmark", 1_000)
-    settings = dataclasses.replace(release_settings, materialized=(), suite=None, runs=None)
+    settings = dataclasses.replace(
+        release_settings, tier="benchmark", materialized=(), benchmark=None
+    )
     with pytest.raises(DatasetError, match=r"tier 'benchmark' allows 0\.001 MB"):
         build_release(benchmark_dataset.folder, tmp_path / "release", settings)
 

@@ -8,8 +8,9 @@ import pytest
 
 from raymark.benchmark.store import write_table
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.subset import Cut, cut_dataset
 from raymark.errors import DatasetError
-from raymark.release import BuildSettings, Cut, build_release, cut_dataset, diff_releases
+from raymark.release import BuildSettings, build_release, diff_releases
 from raymark.release.hashing import hash_files
 from raymark.release.record import read_release, release_text
 
@@ -32,7 +33,7 @@ def test_diff_releases_names_versions_bands_and_arrays_when_a_band_was_cut(
 ) -> None:
     cut_dataset(benchmark_dataset, tmp_path / "cut", Cut(bands=("2.6GHz", "6GHz")))
     settings = dataclasses.replace(
-        release_settings, version="2.0.0", materialized=(), suite=None, runs=None
+        release_settings, version="2.0.0", materialized=(), benchmark=None
     )
     build_release(tmp_path / "cut", tmp_path / "new", settings)
 

@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.subset import Cut, cut_dataset
 from raymark.errors import ConfigError
 from raymark.interop.deepmimo_export import export_deepmimo
 from raymark.interop.deepmimo_import import import_deepmimo
-from raymark.release import BuildSettings, Cut, build_release, card_page, cut_dataset, read_release
+from raymark.release import BuildSettings, build_release, card_page, read_release
 from raymark.release.croissant import check_records, validate_croissant
 from raymark.release.documents import documents
 from raymark.release.preview import split_card
@@ -57,7 +58,7 @@ def test_card_of_a_subset_has_other_numbers_when_ues_are_cut(
     benchmark_dataset: Dataset, release_settings: BuildSettings, tmp_path: Path
 ) -> None:
     cut_dataset(benchmark_dataset, tmp_path / "cut", Cut(num_ues=30, bands=("6GHz",)))
-    settings = dataclasses.replace(release_settings, materialized=(), suite=None, runs=None)
+    settings = dataclasses.replace(release_settings, materialized=(), benchmark=None)
     build_release(tmp_path / "cut", tmp_path / "release", settings)
 
     text = (tmp_path / "release" / "README.md").read_text(encoding="utf-8")
@@ -260,7 +261,7 @@ def test_build_release_asks_for_a_licence_when_paths_were_imported(
     scenario = tmp_path / "scenario"
     export_deepmimo(small_dataset, scenario, scene="street_canyon", band="6GHz")
     import_deepmimo(scenario, tmp_path / "imported")
-    settings = dataclasses.replace(release_settings, materialized=(), suite=None, runs=None)
+    settings = dataclasses.replace(release_settings, materialized=(), benchmark=None)
 
     with pytest.raises(ConfigError, match="under which licence they may be published"):
         build_release(tmp_path / "imported", tmp_path / "release", settings)

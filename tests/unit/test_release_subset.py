@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.manifest import write_manifest
+from raymark.dataset.subset import Cut, cut_dataset
+from raymark.dataset.verification import verify_dataset
 from raymark.errors import ConfigError, DatasetError
 from raymark.generator.extension import plan_extension
-from raymark.manifest import write_manifest
 from raymark.radio import parse_bands
-from raymark.release import Cut, cut_dataset
-from raymark.verification import verify_dataset
 
 
 def cut(dataset: Dataset, folder: Path, **kept: Any) -> Dataset:

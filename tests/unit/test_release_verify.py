@@ -5,12 +5,13 @@ import h5py
 import pandas as pd
 import pytest
 
+from raymark.benchmark.release_part import benchmark_faults
 from raymark.benchmark.store import write_table
 from raymark.errors import ConfigError, DatasetError
 from raymark.release import read_release, verify_release
 from raymark.release.hashing import hash_files
 from raymark.release.record import release_text, sums_text
-from raymark.shard import file_sha256
+from raymark.storage import file_sha256
 
 KINDS = (
     "README.md",
@@ -61,7 +62,7 @@ def seal_again(folder: Path) -> None:
 
 @pytest.mark.parametrize("level", ["names", "hashes", "full"])
 def test_verify_release_finds_nothing_when_all_is_well(benchmark_release: Path, level: str) -> None:
-    assert verify_release(benchmark_release, level) == []
+    assert verify_release(benchmark_release, level, benchmark=benchmark_faults) == []
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -132,7 +133,7 @@ def test_verify_release_finds_an_edited_split_when_the_hashes_were_made_again(
     seal_again(release)
 
     assert verify_release(release) == []
-    faults = verify_release(release, "full")
+    faults = verify_release(release, "full", benchmark=benchmark_faults)
 
     assert f"{path}: the split differs from the one that its suite makes" in faults
     # The description has the hash of the file that was published.
@@ -146,7 +147,7 @@ def test_verify_release_finds_edited_scores_when_the_hashes_were_made_again(rele
     path.write_text(table.to_csv(index=False), encoding="utf-8")
     seal_again(release)
 
-    assert verify_release(release, "full") == [
+    assert verify_release(release, "full", benchmark=benchmark_faults) == [
         f"{path}: column median_m differs from the scores of the stored predictions"
     ]
 
@@ -157,7 +158,7 @@ def test_verify_release_finds_edited_csi_when_the_hashes_were_made_again(release
         file["csi"][3] = file["csi"][4]
     seal_again(release)
 
-    assert verify_release(release, "full") == [
+    assert verify_release(release, "full", benchmark=benchmark_faults) == [
         f"{path}: csi of the first links differs from what the paths give"
     ]
 
@@ -170,6 +171,6 @@ def test_verify_release_finds_an_edited_path_when_the_hashes_were_made_again(
         file["path/delay_s"][0] = 0.0
     seal_again(release)
 
-    faults = verify_release(release, "full")
+    faults = verify_release(release, "full", benchmark=benchmark_faults)
 
     assert any(str(path) in fault for fault in faults)

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from raymark.campaign import Sampling
+from raymark.dataset.campaign import Sampling
+from raymark.dataset.writing.ues import SampledUEs
 from raymark.errors import ConfigError, SceneError
 from raymark.generator.sampling import (
-    SampledUEs,
     check_site,
     in_sector,
     place_outdoors,
     read_positions,
     sample_ues,
 )
-from raymark.scenes import Site
+from raymark.radio import Site
 
 HALF_M = 150.0
 SLOPE = 0.1

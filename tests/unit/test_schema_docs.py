@@ -4,7 +4,7 @@ from types import ModuleType
 
 import pytest
 
-from raymark.schema import FIELDS
+from raymark.dataset.schema import FIELDS
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "schema_table.py"
 

@@ -9,11 +9,12 @@ import h5py
 import numpy as np
 import pytest
 
-from raymark import shard as shard_module
-from raymark.atomic_files import partial_of
+from raymark.dataset import shard as shard_module
+from raymark.dataset.schema import fields_of
+from raymark.dataset.shard import open_shard, read_shard, write_shard
 from raymark.errors import DatasetError, SchemaError
-from raymark.schema import fields_of
-from raymark.shard import file_sha256, open_shard, read_shard, write_shard, write_text
+from raymark.storage import file_sha256, write_text
+from raymark.storage.atomic import partial_of
 
 MakeArrays = Callable[[], dict[str, np.ndarray]]
 NOTE = {"scene": "somewhere", "carrier_hz": [2.6e9, 28e9]}

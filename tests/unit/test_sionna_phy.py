@@ -18,12 +18,12 @@ from sionna.phy.channel import subcarrier_frequencies as sionna_frequencies
 from sionna.phy.ofdm import ResourceGrid
 
 from raymark.dataset import Dataset, Selection
+from raymark.dataset.schema import OUTAGE
 from raymark.errors import ConfigError, DatasetError
-from raymark.frames import rotation_matrix, unit_vector
 from raymark.interop.sionna_phy import SionnaChannel, sionna_cir
 from raymark.radio import Band
-from raymark.schema import OUTAGE
-from raymark.synthesis import element_positions, subcarrier_frequencies, synthesize_csi
+from raymark.radio.frames import rotation_matrix, unit_vector
+from raymark.radio.synthesis import element_positions, subcarrier_frequencies, synthesize_csi
 
 FLOAT32_TURN = 2**-24
 ARRAY_REL = 1e-5

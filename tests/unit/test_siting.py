@@ -8,6 +8,7 @@ import pytest
 import trimesh
 import yaml
 
+from raymark.dataset.schema import LOS
 from raymark.errors import SceneError
 from raymark.generator.coverage import measure_coverage
 from raymark.generator.site_candidates import SitingSettings
@@ -15,7 +16,6 @@ from raymark.generator.site_writing import add_sites, draw_proposals, require_wr
 from raymark.generator.siting import SitingPlan, load_scene, propose_sites
 from raymark.radio import BAND_PRESETS
 from raymark.scenes import Scene, get_scene
-from raymark.schema import LOS
 
 SETTINGS = SitingSettings(range_m=80.0, num_ues=60)
 HALF_STREET_M, DEPTH_M, LENGTH_M, HEIGHT_M = 10.0, 15.0, 60.0, 12.0

@@ -25,13 +25,13 @@ from raymark.benchmark.task import (
     Task,
 )
 from raymark.benchmark.task_data import Splits
-from raymark.campaign import Campaign
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.campaign import Campaign
+from raymark.dataset.schema import NLOS
 from raymark.errors import SplitError
 from raymark.generator.generate import generate
 from raymark.generator.plan import make_plan
-from raymark.schema import NLOS
 
 WINDOW_SIZE = 4
 SCENES = ("street_canyon", "yard")

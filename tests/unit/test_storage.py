@@ -12,13 +12,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raymark.atomic_files import partial_of, remove_partials
+from raymark.dataset.journal import append_journal, read_journal, remove_journal
+from raymark.dataset.manifest import ShardRecord
+from raymark.dataset.shard import read_shard, write_shard
 from raymark.errors import ConfigError, DatasetError
-from raymark.manifest import ShardRecord, append_journal, read_journal, remove_journal
-from raymark.object_cache import DEFAULT_LIMIT_BYTES, ObjectCache
-from raymark.object_path import ObjectPath
-from raymark.shard import file_sha256, read_shard, write_shard, write_text
-from raymark.storage import as_folder, is_remote, local_copy, require_local, writing
+from raymark.storage import (
+    as_folder,
+    file_sha256,
+    is_remote,
+    local_copy,
+    require_local,
+    write_text,
+    writing,
+)
+from raymark.storage.atomic import partial_of, remove_partials
+from raymark.storage.cache import DEFAULT_LIMIT_BYTES, ObjectCache
+from raymark.storage.objects import ObjectPath
 
 fsspec = pytest.importorskip("fsspec", reason="the extra `storage` has it")
 
@@ -327,7 +336,7 @@ WRITER = """
 import sys
 import numpy as np
 from pathlib import Path
-from raymark.shard import write_shard
+from raymark.dataset.shard import write_shard
 
 arrays = dict(np.load(sys.argv[1]))
 print("ready", flush=True)

@@ -25,8 +25,8 @@ from raymark.benchmark.task_data import (
     world_frame_positions,
 )
 from raymark.dataset import Dataset
+from raymark.dataset.schema import LOS
 from raymark.errors import ConfigError, SplitError
-from raymark.schema import LOS
 
 FindTask = Callable[..., Task]
 LoadTask = Callable[[Task], TaskData]

@@ -7,10 +7,10 @@ import h5py
 import pytest
 
 from raymark.dataset import Dataset
+from raymark.dataset.manifest import MANIFEST_NAME, read_manifest, write_manifest
+from raymark.dataset.verification import verify_dataset
 from raymark.errors import DatasetError
-from raymark.manifest import MANIFEST_NAME, read_manifest, write_manifest
-from raymark.shard import file_sha256
-from raymark.verification import verify_dataset
+from raymark.storage import file_sha256
 
 PATHS = "paths/street_canyon/bs0/part-0001.h5"
 DETAIL = "detail/street_canyon/bs0/part-0003.h5"

@@ -1,0 +1,191 @@
+"""`dataset.json`: what a dataset holds, from what it was made, and the hash of every part."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from raymark.config import Strict, config_hash, validate
+from raymark.dataset.campaign import Campaign
+from raymark.dataset.schema import FileKind, fields_of
+from raymark.dataset.shard import read_shard
+from raymark.errors import ConfigError, DatasetError
+from raymark.storage import write_text
+
+MANIFEST_NAME = "dataset.json"
+INDEX_NAME = "index.parquet"
+
+
+class SiteRecord(Strict):
+    """One base station of one scene, as it was traced."""
+
+    scene: str
+    site: str
+    position_m: tuple[float, float, float]
+    orientation_rad: tuple[float, float, float]
+    num_ues: int
+    scene_hash: str = Field(description="SHA-256 over the geometry and the scene's own settings")
+    licence: str
+    attribution: str
+
+    @property
+    def key(self) -> str:
+        """Name of the site within the dataset, `<scene>/<site>`."""
+        return f"{self.scene}/{self.site}"
+
+
+class ShardRecord(Strict):
+    """One pair of files, `paths/...` and `detail/...`, that holds a range of UEs of one site."""
+
+    scene: str
+    site: str
+    part: int = Field(ge=0)
+    first_ue: int = Field(ge=0)
+    num_ues: int = Field(ge=1)
+    num_paths: int = Field(ge=0)
+    paths_sha256: str
+    detail_sha256: str
+
+    def file(self, kind: FileKind) -> str:
+        """Path of one of its files, relative to the dataset."""
+        return f"{kind}/{self.scene}/{self.site}/part-{self.part:04d}.h5"
+
+    def sha256(self, kind: FileKind) -> str:
+        """Hash of one of its files."""
+        return self.paths_sha256 if kind == "paths" else self.detail_sha256
+
+
+class Completeness(Strict):
+    """What a site's paths lack, estimated by a second, independent discovery."""
+
+    num_ues: int = Field(description="UEs that were traced twice")
+    missed_paths_share: float = Field(description="Share of the distinct paths")
+    missed_power_share: float = Field(
+        description="Share of a UE's power at the first band, mean over UEs"
+    )
+
+
+class Manifest(Strict):
+    """The whole of `dataset.json`."""
+
+    id: str
+    schema_version: int
+    state: Literal["incomplete", "complete"]
+    config_hash: str
+    shard_size: int
+    campaign: Campaign
+    sites: tuple[SiteRecord, ...]
+    software: dict[str, str]
+    notes: tuple[str, ...] = Field(default=(), description="What a reader must know of the tracing")
+    completeness: dict[str, Completeness] = Field(
+        default_factory=dict, description="By site; none where Sionna's own search was used"
+    )
+    generation: dict[str, float | int | str] = Field(default_factory=dict)
+    content_hash: str | None = None
+    arrays: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="SHA-256 of every array of every site, over all shards"
+    )
+    shards: tuple[ShardRecord, ...] = ()
+    left_out: tuple[FileKind, ...] = Field(
+        default=(),
+        exclude_if=lambda value: not value,
+        description="Kinds of files that this copy of the dataset does not have",
+    )
+    subset_of: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Content hash of the dataset that this one was cut from",
+    )
+    index_sha256: str | None = None
+    seal: str | None = Field(default=None, description="SHA-256 over all the rest of this file")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `dataset.json`.
+
+    Raises:
+        DatasetError: If the folder holds no dataset.
+        ConfigError: If the file cannot be read or was edited into something invalid.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise DatasetError(f"{folder} holds no dataset ({MANIFEST_NAME} is missing)")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is no valid JSON: {error}") from error
+    return validate(Manifest, data, where=str(path))
+
+
+def seal_of(manifest: Manifest) -> str:
+    """Return the hash over everything in a manifest but its seal."""
+    return config_hash(manifest.model_dump(mode="json", exclude={"seal"}))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Seal the manifest and replace `dataset.json` at once."""
+    sealed = manifest.model_copy(update={"seal": seal_of(manifest)})
+    text = json.dumps(sealed.model_dump(mode="json"), indent=1) + "\n"
+    write_text(folder / MANIFEST_NAME, text)
+
+
+def kept_kinds(manifest: Manifest) -> tuple[FileKind, ...]:
+    """Return the kinds of files that a dataset has."""
+    kinds: tuple[FileKind, ...] = ("paths", "detail")
+    return tuple(kind for kind in kinds if kind not in manifest.left_out)
+
+
+def hash_arrays(shards: Iterable[Path], kind: FileKind) -> dict[str, str]:
+    """Return the SHA-256 of each array over all shards of one site, in order.
+
+    Every array is hashed with its link or path axis first and offsets as counts, so that the
+    hashes do not depend on how the UEs were divided into shards.
+    """
+    digests = {field.name: hashlib.sha256() for field in fields_of(kind)}
+    for i, shard in enumerate(shards):
+        for name, rows in _canonical_rows(read_shard(shard, kind), kind):
+            if i == 0 or not name.startswith("bs/"):
+                digests[name].update(rows.tobytes())
+    return {f"{kind}/{name}": digest.hexdigest() for name, digest in digests.items()}
+
+
+def site_hashes(
+    folder: Path, manifest: Manifest, records: list[ShardRecord]
+) -> dict[str, dict[str, str]]:
+    """Return the hash of every array of every site over all its shards.
+
+    Of files that were left out, the hashes are those of the manifest.
+    """
+    result: dict[str, dict[str, str]] = {}
+    for site in manifest.sites:
+        own = [r for r in records if (r.scene, r.site) == (site.scene, site.site)]
+        result[site.key] = {
+            name: value
+            for name, value in manifest.arrays.get(site.key, {}).items()
+            if name.split("/")[0] in manifest.left_out
+        }
+        for kind in kept_kinds(manifest):
+            files = [folder / r.file(kind) for r in sorted(own, key=lambda r: r.first_ue)]
+            result[site.key].update(hash_arrays(files, kind))
+    return result
+
+
+def content_hash(arrays: dict[str, dict[str, str]]) -> str:
+    """Return one hash over the hashes of all arrays of all sites."""
+    return config_hash(arrays)
+
+
+def _canonical_rows(
+    arrays: dict[str, np.ndarray], kind: FileKind
+) -> Iterator[tuple[str, np.ndarray]]:
+    for field in fields_of(kind):
+        array = arrays[field.name]
+        if field.axes == ("link+1",):
+            array = np.diff(array)
+        elif field.axes[0] == "band":
+            array = np.moveaxis(array, 0, -1)
+        yield field.name, np.ascontiguousarray(array)

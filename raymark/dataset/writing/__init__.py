@@ -1,0 +1,1 @@
+"""Writing datasets: from paths, whoever found them, to a finished folder; no tracer is needed."""

@@ -1,0 +1,136 @@
+"""The end of a run: index, card, attribution, hashes over all shards, final manifest."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from raymark.dataset.journal import remove_journal
+from raymark.dataset.manifest import (
+    INDEX_NAME,
+    Manifest,
+    ShardRecord,
+    content_hash,
+    site_hashes,
+    write_manifest,
+)
+from raymark.dataset.shard import read_shard
+from raymark.radio.levels import to_db
+from raymark.storage import file_sha256, is_remote, write_text, writing
+from raymark.storage.atomic import remove_partials
+from raymark.work.peak_memory import peak_memory_bytes
+
+
+def finish_dataset(
+    folder: Path,
+    manifest: Manifest,
+    records: list[ShardRecord],
+    seconds: float,
+    *,
+    num_workers: int = 1,
+) -> Manifest:
+    """Write index, card, attribution and the final manifest; then the journal may go.
+
+    Args:
+        folder: The dataset.
+        manifest: What was planned.
+        records: All shards, site by site in order.
+        seconds: Time of the run [s].
+        num_workers: Processes that traced.
+    """
+    arrays = site_hashes(folder, manifest, records)
+    index_sha256 = _write_index(folder, manifest, records)
+    finished = manifest.model_copy(
+        update={
+            "state": "complete",
+            "shards": tuple(records),
+            "arrays": arrays,
+            "content_hash": content_hash(arrays),
+            "index_sha256": index_sha256,
+            "generation": {
+                "finished_on": datetime.now(UTC).date().isoformat(),
+                "seconds_of_last_run": round(seconds, 1),
+                "machine": platform.machine(),
+                "num_cpus": os.cpu_count() or 1,
+                "num_workers": num_workers,
+                "peak_memory_bytes": peak_memory_bytes(),
+            },
+        }
+    )
+    write_text(folder / "ATTRIBUTION", _attribution(finished))
+    write_text(folder / "CARD.md", _card(finished))
+    write_manifest(folder, finished)
+    remove_journal(folder)
+    if not is_remote(folder):
+        remove_partials(folder)
+    return finished
+
+
+def _write_index(folder: Path, manifest: Manifest, records: list[ShardRecord]) -> str:
+    names = [band.name for band in manifest.campaign.bands]
+    table = pd.concat([_index_rows(folder, record, names) for record in records])
+    path = folder / INDEX_NAME
+    with writing(path) as partial:
+        table.to_parquet(partial, index=False)
+        return file_sha256(partial)
+
+
+def _index_rows(folder: Path, record: ShardRecord, bands: list[str]) -> pd.DataFrame:
+    arrays = read_shard(folder / record.file("paths"), "paths")
+    position, offset = arrays["ue/position_m"], arrays["link/path_offset"]
+    link = np.repeat(np.arange(record.num_ues), np.diff(offset))
+    columns: dict[str, object] = {
+        "scene": record.scene,
+        "site": record.site,
+        "ue_index": arrays["ue/ue_index"],
+        "x_m": position[:, 0],
+        "y_m": position[:, 1],
+        "z_m": position[:, 2],
+        "los": arrays["link/los"],
+        "num_paths": np.diff(offset).astype("i4"),
+        "track_id": arrays["ue/track_id"],
+        "track_step": arrays["ue/track_step"],
+        "shard": record.file("paths"),
+        "row": np.arange(record.num_ues, dtype="i4"),
+    }
+    for i, band in enumerate(bands):
+        power = np.abs(arrays["path/amplitude"][i].astype("c16")) ** 2
+        # Of no paths at all, numpy would make integers.
+        gain = np.bincount(link, power, record.num_ues).astype("f8")
+        columns[f"gain_db_{band}"] = to_db(gain).astype("f4")
+    return pd.DataFrame(columns)
+
+
+def _attribution(manifest: Manifest) -> str:
+    scenes = {site.scene: site for site in manifest.sites}
+    lines = [f"{name}: {s.attribution} (licence: {s.licence})" for name, s in scenes.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _card(manifest: Manifest) -> str:
+    campaign = manifest.campaign
+    sites = "\n".join(
+        f"| {s.scene} | {s.site} | {s.num_ues} | {s.licence} |" for s in manifest.sites
+    )
+    notes = [
+        *manifest.notes,
+        *(
+            f"{key}: about {value.missed_power_share:.2%} of a UE's power and "
+            f"{value.missed_paths_share:.1%} of the paths are missed (estimated on "
+            f"{value.num_ues} UEs by a second discovery)"
+            for key, value in manifest.completeness.items()
+        ),
+    ]
+    listed = "\n- ".join(notes)
+    bands = ", ".join(f"{band.name}" for band in campaign.bands)
+    return (
+        f"# {manifest.id}\n\n{campaign.description}\n\n"
+        f"Bands: {bands}. Content hash: `{manifest.content_hash}`.\n\n"
+        f"| scene | site | UEs | licence |\n|---|---|---|---|\n{sites}\n\n"
+        f"## How the paths were found\n\n- {listed}\n\n"
+        "Read it with `raymark.open_dataset(folder)`; every array is described in the files "
+        "themselves. The whole campaign stands in `dataset.json`.\n"
+    )

@@ -1,0 +1,160 @@
+"""The dataset folder as a place of work: whose it is, and what is done."""
+
+from pathlib import Path
+
+from raymark.dataset.campaign import Campaign
+from raymark.dataset.identity import campaign_hash
+from raymark.dataset.journal import read_journal, remove_journal
+from raymark.dataset.manifest import (
+    INDEX_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    ShardRecord,
+    SiteRecord,
+    read_manifest,
+    write_manifest,
+)
+from raymark.dataset.schema import SCHEMA_VERSION, check_path_physics
+from raymark.dataset.shard import write_shard
+from raymark.dataset.writing.assembly import Arrays
+from raymark.errors import DatasetError
+from raymark.storage import file_sha256, remove_tree
+from raymark.storage.atomic import is_partial, writable
+from raymark.storage.lock import LOCK_NAME
+
+LOGS_NAME = "logs"
+
+
+def finished_shards(folder: Path) -> dict[tuple[str, str, int], ShardRecord]:
+    """Return the noted shards whose files are present with the noted hashes."""
+    done = {}
+    for record in read_journal(folder):
+        files = [(folder / record.file(kind), record.sha256(kind)) for kind in ("paths", "detail")]
+        if all(path.is_file() and file_sha256(path) == sha for path, sha in files):
+            done[record.scene, record.site, record.part] = record
+    return done
+
+
+def prepare_folder(planned: Manifest, folder: Path, *, overwrite: bool) -> Manifest:
+    """Return the manifest to go on with: the planned one, written, where the folder is free.
+
+    Raises:
+        DatasetError: If the folder holds another campaign (and `overwrite` is not set), one that
+            was begun with other software, or anything else.
+    """
+    if (folder / MANIFEST_NAME).is_file():
+        manifest = read_manifest(folder)
+        same = manifest.config_hash == planned.config_hash
+        if same and manifest.shard_size == planned.shard_size:
+            _require_same_software(folder, manifest, planned.software)
+            return manifest
+        if not overwrite:
+            raise DatasetError(
+                f"{folder} holds another campaign ('{manifest.campaign.name}', config "
+                f"{manifest.config_hash[:12]}, {manifest.shard_size} UEs per shard; this is "
+                f"'{planned.campaign.name}', {planned.config_hash[:12]}, {planned.shard_size}); "
+                "choose another folder or add --overwrite"
+            )
+        _clear(folder, manifest)
+    elif any(not is_partial(path) and path.name != LOCK_NAME for path in folder.iterdir()):
+        raise DatasetError(f"{folder} is not empty and holds no dataset; choose another folder")
+    write_manifest(folder, planned)
+    return planned
+
+
+def write_shard_pair(
+    folder: Path,
+    manifest: Manifest,
+    record: ShardRecord,
+    arrays: tuple[Arrays, Arrays | None],
+    names: dict[str, list[str]],
+) -> ShardRecord:
+    """Check and write the two files of a shard.
+
+    Args:
+        folder: The dataset.
+        manifest: Whose bands and config hash the files carry.
+        record: What the shard is; its hashes are filled in.
+        arrays: Of the `paths` and the `detail` file; none where `detail` is left out.
+        names: `objects` and `materials`, which the `detail` file counts.
+
+    Raises:
+        PhysicsError: If a path breaks a physical law.
+        DatasetError: If nothing can be written.
+    """
+    main, detail = arrays
+    carriers = [band.carrier_hz for band in manifest.campaign.bands]
+    check_path_physics(main, carriers_hz=carriers, where=record.file("paths"))
+    common = {
+        "config_hash": manifest.config_hash,
+        "frame": "world: x east, y north, z up [m]; angles as in docs/conventions.md",
+        "scene": record.scene,
+        "site": record.site,
+        "bands": [band.name for band in manifest.campaign.bands],
+        "carrier_hz": carriers,
+    }
+    hashes = {"paths_sha256": write_shard(folder / record.file("paths"), "paths", main, common)}
+    if detail is not None:
+        attributes = {**common, **names}
+        path = folder / record.file("detail")
+        hashes["detail_sha256"] = write_shard(path, "detail", detail, attributes)
+    return record.model_copy(update=hashes)
+
+
+def new_manifest(
+    campaign: Campaign,
+    sites: tuple[SiteRecord, ...],
+    *,
+    shard_size: int,
+    software: dict[str, str],
+    notes: tuple[str, ...],
+) -> Manifest:
+    """Return the manifest of a dataset of which nothing is done yet.
+
+    Args:
+        campaign: What is made.
+        sites: Its base stations, scene by scene.
+        shard_size: UEs per file.
+        software: Versions of what makes it.
+        notes: What a reader must know of how the paths are found.
+    """
+    config_hash = campaign_hash(campaign, {site.scene: site.scene_hash for site in sites})
+    return Manifest(
+        id=f"{campaign.name}-{config_hash[:12]}",
+        schema_version=SCHEMA_VERSION,
+        state="incomplete",
+        config_hash=config_hash,
+        shard_size=shard_size,
+        campaign=campaign,
+        sites=sites,
+        software=software,
+        notes=notes,
+    )
+
+
+def changed_software(manifest: Manifest, now: dict[str, str]) -> str:
+    """Return which versions are others now than a dataset was made with; nothing if none."""
+    changed = [k for k, v in manifest.software.items() if now.get(k) != v]
+    return ", ".join(f"{k} {manifest.software[k]} (now {now.get(k)})" for k in changed)
+
+
+def _require_same_software(folder: Path, manifest: Manifest, now: dict[str, str]) -> None:
+    """A dataset is made by one set of versions, or its parts would not fit together."""
+    changed = changed_software(manifest, now)
+    if manifest.state == "incomplete" and changed:
+        raise DatasetError(
+            f"{folder} was begun with {changed}; go on with those versions or add --overwrite"
+        )
+
+
+def _clear(folder: Path, manifest: Manifest) -> None:
+    """Delete the files of a dataset, and nothing that it did not write."""
+    with writable(folder):
+        (folder / MANIFEST_NAME).unlink()
+        for record in [*manifest.shards, *read_journal(folder)]:
+            for kind in ("paths", "detail"):
+                (folder / record.file(kind)).unlink(missing_ok=True)
+        remove_tree(folder / LOGS_NAME)
+        for name in (INDEX_NAME, "CARD.md", "ATTRIBUTION"):
+            (folder / name).unlink(missing_ok=True)
+        remove_journal(folder)

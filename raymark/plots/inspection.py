@@ -1,0 +1,292 @@
+"""Figures and a table that show what a dataset holds, each figure with its data beside it."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Complex
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from raymark import plots
+from raymark.dataset import Dataset, Selection
+from raymark.dataset.campaign import SectorSampling
+from raymark.dataset.link_statistics import link_gain, link_table, visible_paths
+from raymark.dataset.manifest import SiteRecord
+from raymark.dataset.schema import LOS, NLOS, OUTAGE
+from raymark.plots import AngleDelayProfile, HeightMap, SiteMark
+from raymark.radio.levels import to_db
+from raymark.seeding import child_generator
+from raymark.storage.atomic import require_new_folder, writable
+
+Progress = Callable[[Path], None]
+"""Called with the path of each figure that was written."""
+
+_SEVERAL_PATHS, _STRONG_PATH_DB, _TRIED_LINKS = 3, 20.0, 100
+_DEFAULT_HALF_WIDTH_RAD = math.pi / 3
+_ELEMENT_GAIN_DB = {"tr38901": 8.0, "iso": 0.0, "dipole": 10 * math.log10(1.5)}
+_MEDIANS = (
+    "median_gain_los_db",
+    "median_gain_nlos_db",
+    "median_num_paths",
+    "median_delay_spread_ns",
+)
+_LINK_KEYS = ["site", "ue_index", "x_m", "y_m", "z_m", "los"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawing:
+    """A figure, its file name without suffix, and the data that it shows."""
+
+    name: str
+    figure: Figure
+    data: pd.DataFrame | dict[str, np.ndarray]
+
+
+def num_figures(dataset: Dataset) -> int:
+    """Return how many figures `inspect_dataset` writes (less one per band of a dead scene)."""
+    return len(dataset.scenes) * (3 + 2 * len(dataset.bands))
+
+
+def inspect_dataset(
+    dataset: Dataset,
+    folder: Path,
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
+    height_maps: Mapping[str, HeightMap] | None = None,
+    progress: Progress = lambda _path: None,
+) -> list[Path]:
+    """Write the figures of every scene as PNG, with their data as CSV or NPZ beside them.
+
+    Per scene: `los_map`, `gain_vs_distance`, `spreads`, and per band `coverage` and `link` (a
+    typical NLOS link, the same one at every band, with fresh noise).
+
+    Args:
+        dataset: What to look at.
+        folder: Where the files go.
+        seed: Root of the noise on the links' CSI.
+        overwrite: Write into a folder that holds files; those of the same name are replaced.
+        height_maps: Buildings of each scene, to be drawn below its maps; none if not given.
+        progress: Told of each figure.
+
+    Returns:
+        The figures, in the order of writing.
+
+    Raises:
+        DatasetError: If the folder is not empty (unless `overwrite`), or cannot be written.
+    """
+    require_new_folder(folder, overwrite=overwrite)
+    written = []
+    for scene in dataset.scenes:
+        for drawing in _draw_scene(dataset, scene, (height_maps or {}).get(scene), seed):
+            written.append(_write(drawing, folder))
+            progress(written[-1])
+    return written
+
+
+def summarize(dataset: Dataset) -> pd.DataFrame:
+    """Return one row per scene and band: shares of the labels, and medians over links.
+
+    Columns: scene, band, links, los_share, nlos_share, outage_share, median_gain_los_db,
+    median_gain_nlos_db, median_num_paths and median_delay_spread_ns, the last two over covered
+    links. A median over no link is `pandas.NA`.
+    """
+    rows = [
+        _summary(link_table(dataset.select(scene=scene, band=band)))
+        for scene in dataset.scenes
+        for band in dataset.bands
+    ]
+    table = pd.DataFrame(rows)
+    return table.astype(dict.fromkeys(_MEDIANS, "Float64"))
+
+
+def _summary(links: pd.DataFrame) -> dict[str, object]:
+    los, covered = links["los"], links[links["los"] != OUTAGE]
+    return {
+        "scene": links["scene"].iloc[0],
+        "band": links["band"].iloc[0],
+        "links": len(links),
+        "los_share": float((los == LOS).mean()),
+        "nlos_share": float((los == NLOS).mean()),
+        "outage_share": float((los == OUTAGE).mean()),
+        "median_gain_los_db": _median(links.loc[los == LOS, "gain_db"].to_numpy()),
+        "median_gain_nlos_db": _median(links.loc[los == NLOS, "gain_db"].to_numpy()),
+        "median_num_paths": _median(covered["num_paths"].to_numpy()),
+        "median_delay_spread_ns": _median(covered["delay_spread_ns"].to_numpy()),
+    }
+
+
+def _median(values: np.ndarray) -> object:
+    return float(np.median(values)) if len(values) else pd.NA
+
+
+def _draw_scene(
+    dataset: Dataset, scene: str, height_map: HeightMap | None, seed: int
+) -> Iterator[_Drawing]:
+    selections = [dataset.select(scene=scene, band=band) for band in dataset.bands]
+    tables = [link_table(selection) for selection in selections]
+    marks = [site_mark(dataset, site) for site in selections[0].sites]
+    yield _draw_los_map(scene, tables[0], marks, height_map)
+    for links in tables:
+        yield _draw_coverage(scene, links, marks, height_map)
+    yield _draw_gains(scene, selections, tables)
+    yield _draw_spreads(scene, pd.concat(tables, ignore_index=True))
+    typical = _typical_link(selections[0], tables[0])
+    if typical is not None:
+        for selection in selections:
+            yield _draw_link(scene, selection, typical, seed)
+
+
+def site_mark(dataset: Dataset, site: SiteRecord) -> SiteMark:
+    """Return how a site is drawn: its sector as sampled, else 60 deg around the boresight."""
+    sampling = dataset.manifest.campaign.sampling
+    sector = sampling if isinstance(sampling, SectorSampling) else None
+    return SiteMark(
+        name=site.site,
+        position_m=site.position_m[:2],
+        azimuth_rad=site.orientation_rad[0],
+        half_width_rad=math.radians(sector.sector_half_width_deg)
+        if sector
+        else _DEFAULT_HALF_WIDTH_RAD,
+        range_m=sector.max_range_m if sector else 100.0,
+    )
+
+
+@plots.house_style()
+def _draw_los_map(
+    scene: str, links: pd.DataFrame, marks: Sequence[SiteMark], height_map: HeightMap | None
+) -> _Drawing:
+    figure, panels = _site_panels(links, marks)
+    for ax, mark, rows in panels:
+        plots.plot_los_map(rows, [mark], height_map=height_map, ax=ax)
+        ax.set_title(f"{scene}, {mark.name}: line of sight")
+    return _Drawing(name=f"los_map_{scene}", figure=figure, data=links[_LINK_KEYS])
+
+
+@plots.house_style()
+def _draw_coverage(
+    scene: str, links: pd.DataFrame, marks: Sequence[SiteMark], height_map: HeightMap | None
+) -> _Drawing:
+    band = links["band"].iloc[0]
+    figure, panels = _site_panels(links, marks)
+    for ax, mark, rows in panels:
+        plots.plot_coverage_map(rows, [mark], height_map=height_map, ax=ax)
+        ax.set_title(f"{scene}, {mark.name}: gain at {band}")
+    data = links[[*_LINK_KEYS, "gain_db"]]
+    return _Drawing(name=f"coverage_{scene}_{band}", figure=figure, data=data)
+
+
+def _site_panels(
+    links: pd.DataFrame, marks: Sequence[SiteMark]
+) -> tuple[Figure, list[tuple[Axes, SiteMark, pd.DataFrame]]]:
+    """Return a figure with one panel per site, whose sectors may overlap, and its links."""
+    num_cols = math.ceil(math.sqrt(len(marks)))
+    num_rows = math.ceil(len(marks) / num_cols)
+    figure, axes = plots.new_figure(num_rows, num_cols, panel_inches=(6.4, 5.6))
+    for spare in axes[len(marks) :]:
+        spare.set_axis_off()
+    used = axes[: len(marks)]
+    rows = [links[links["site"] == mark.name] for mark in marks]
+    return figure, list(zip(used, marks, rows, strict=True))
+
+
+@plots.house_style()
+def _draw_gains(
+    scene: str, selections: Sequence[Selection], tables: Sequence[pd.DataFrame]
+) -> _Drawing:
+    figure, axes = plots.new_figure(1, len(tables), panel_inches=(4.6, 4.2))
+    for ax, selection, links in zip(axes, selections, tables, strict=True):
+        carrier_hz = selection.band.carrier_hz
+        element_gain_db = _ELEMENT_GAIN_DB[selection.front_end.panel.element_pattern]
+        plots.plot_gain_vs_distance(links, carrier_hz, element_gain_db=element_gain_db, ax=ax)
+        ax.set_title(f"{scene} at {selection.band.name}")
+    data = pd.concat([links[["band", *_LINK_KEYS, "distance_m", "gain_db"]] for links in tables])
+    return _Drawing(name=f"gain_vs_distance_{scene}", figure=figure, data=data)
+
+
+@plots.house_style()
+def _draw_spreads(scene: str, links: pd.DataFrame) -> _Drawing:
+    figure, axes = plots.new_figure(1, 2, panel_inches=(5.2, 4.2))
+    plots.plot_delay_spread_cdf(links, ax=axes[0]).set_title(f"{scene}: delay spread")
+    plots.plot_azimuth_spread_cdf(links, ax=axes[1]).set_title(f"{scene}: azimuth spread")
+    columns = ["band", *_LINK_KEYS, "num_paths", "delay_spread_ns", "azimuth_spread_deg"]
+    return _Drawing(name=f"spreads_{scene}", figure=figure, data=links[columns])
+
+
+def _typical_link(selection: Selection, links: pd.DataFrame) -> int | None:
+    """Return the row of a NLOS link with several paths and about the median gain of all NLOS links.
+
+    Those nearest the median are tried in turn; without any NLOS link a covered one takes its
+    place, and None stands for no covered link at all.
+    """
+    covered = links[links["los"] != OUTAGE]
+    rows = covered[covered["los"] == NLOS]
+    rows = covered if rows.empty else rows
+    distance_db = (rows["gain_db"] - rows["gain_db"].median()).abs().to_numpy()
+    nearest = [int(row) for row in rows.index.to_numpy()[np.argsort(distance_db, kind="stable")]]
+    several = (row for row in nearest[:_TRIED_LINKS] if _has_several_paths(selection, row))
+    return next(several, nearest[0] if nearest else None)
+
+
+def _has_several_paths(selection: Selection, link: int) -> bool:
+    power_db = visible_paths(selection, link)["power_db"]
+    return int((power_db > power_db.max() - _STRONG_PATH_DB).sum()) >= _SEVERAL_PATHS
+
+
+@plots.house_style()
+def _draw_link(scene: str, selection: Selection, link: int, seed: int) -> _Drawing:
+    band = selection.band
+    front_end = selection.front_end
+    csi = _measured_csi(selection, link, seed)
+    profile = plots.angle_delay_profile(csi, front_end.panel, band)
+    paths = visible_paths(selection, link)
+    figure, axes = plots.new_figure(1, 2, panel_inches=(5.2, 4.2))
+    gain = link_gain(selection.path_table(link, link + 1))
+    snr_db = to_db(gain / front_end.noise_variance(band))[0]
+    label = plots.LABEL_STYLES[int(selection.los[link])].name
+    plots.plot_csi_magnitude(csi, band, ax=axes[0])
+    axes[0].set_title(f"{scene} at {band.name}: CSI, {label}, SNR {snr_db:.0f} dB")
+    plots.plot_angle_delay_profile(profile, paths=paths, ax=axes[1])
+    site = selection.sites[int(selection.site_index[link])].site
+    axes[1].set_title(f"{site}, UE {selection.ue_index[link]}")
+    data = _link_arrays(csi, profile, paths)
+    return _Drawing(name=f"link_{scene}_{band.name}", figure=figure, data=data)
+
+
+def _measured_csi(
+    selection: Selection, link: int, seed: int
+) -> Complex[np.ndarray, "ant subcarrier"]:
+    site = selection.sites[int(selection.site_index[link])]
+    rng = child_generator(seed, site.key, selection.band.name, "inspection")
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    values = selection.fingerprints(link, link + 1, kind="measured", generator=generator)
+    csi: Complex[np.ndarray, "ant subcarrier"] = values.csi[0].numpy()
+    return csi
+
+
+def _link_arrays(
+    csi: Complex[np.ndarray, "ant subcarrier"], profile: AngleDelayProfile, paths: pd.DataFrame
+) -> dict[str, np.ndarray]:
+    return {
+        "csi": csi,
+        "azimuth_rad": profile.azimuth_rad,
+        "length_m": profile.length_m,
+        "power_db": profile.power_db,
+        **{f"path_{name}": paths[name].to_numpy() for name in paths},
+    }
+
+
+def _write(drawing: _Drawing, folder: Path) -> Path:
+    path = folder / f"{drawing.name}.png"
+    plots.save_figure(drawing.figure, path)
+    with writable(path):
+        if isinstance(drawing.data, pd.DataFrame):
+            drawing.data.to_csv(path.with_suffix(".csv"), index=False, float_format="%.6g")
+        else:
+            np.savez_compressed(path.with_suffix(".npz"), allow_pickle=False, **drawing.data)
+    return path

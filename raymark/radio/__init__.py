@@ -1,0 +1,47 @@
+"""Radio: bands and front-ends, sites and frames, and what a panel makes of paths.
+
+Nothing here knows of files. Synthesis, fingerprints and estimation compute in torch and are
+imported by their modules; the names below load without it.
+"""
+
+from raymark.radio.bands import (
+    BAND_PRESETS,
+    BOLTZMANN_J_K,
+    MAX_CARRIER_HZ,
+    MIN_CARRIER_HZ,
+    REFERENCE_TEMPERATURE_K,
+    SPEED_OF_LIGHT_M_S,
+    Band,
+    ElementPattern,
+    FrontEnd,
+    Impairments,
+    Panel,
+    Polarization,
+    UserEquipment,
+    expand_band,
+    parse_bands,
+)
+from raymark.radio.choices import FingerprintKind, ProfileMethod
+from raymark.radio.site import Site, panels_of
+
+__all__ = [
+    "BAND_PRESETS",
+    "BOLTZMANN_J_K",
+    "MAX_CARRIER_HZ",
+    "MIN_CARRIER_HZ",
+    "REFERENCE_TEMPERATURE_K",
+    "SPEED_OF_LIGHT_M_S",
+    "Band",
+    "ElementPattern",
+    "FingerprintKind",
+    "FrontEnd",
+    "Impairments",
+    "Panel",
+    "Polarization",
+    "ProfileMethod",
+    "Site",
+    "UserEquipment",
+    "expand_band",
+    "panels_of",
+    "parse_bands",
+]

@@ -1,0 +1,9 @@
+"""The choices that a fingerprint leaves open, by their names in files and on the command line."""
+
+from typing import Literal
+
+FingerprintKind = Literal["measured", "oracle"]
+"""Estimated from noisy CSI, or the ray tracer's own values."""
+
+ProfileMethod = Literal["bartlett", "capon", "music"]
+"""Estimator of a measured angle-of-arrival profile."""

@@ -1,0 +1,51 @@
+"""Gain of one antenna element over direction, in closed form: the ray tracer's own patterns."""
+
+import numpy as np
+from jaxtyping import Float
+
+from raymark.radio import ElementPattern
+from raymark.radio.frames import angles, rotation_matrix
+
+Array = np.ndarray
+
+_BEAM_WIDTH_DEG = 65.0
+_LARGEST_LOSS_DB = 30.0
+_LARGEST_GAIN_DB = 8.0
+
+
+def element_amplitude(
+    pattern: ElementPattern,
+    direction: Float[Array, "*n 3"],
+    orientation_rad: Float[Array, "3"],
+) -> Float[Array, "*n"]:
+    """Return by which factor an element changes the amplitude of a path.
+
+    Sionna RT gives an element one polarization whatever the direction, and scales it by a real
+    factor: with isotropic elements of that polarization the same path has the amplitude divided
+    by this one.
+
+    Args:
+        pattern: Name of the pattern.
+        direction: Vectors from the antenna along the path, of any length, world frame.
+        orientation_rad: Yaw, pitch (down) and roll of the antenna [rad].
+
+    Returns:
+        Square root of the gain over an isotropic element.
+    """
+    zenith_rad, azimuth_rad = angles(direction @ rotation_matrix(orientation_rad))
+    if pattern == "tr38901":
+        return 10 ** (_tr38901_gain_db(zenith_rad, azimuth_rad) / 20)
+    if pattern == "dipole":  # a short dipole; Balanis, Antenna Theory, eq. 4-26a
+        return np.sqrt(1.5) * np.sin(zenith_rad)
+    return np.ones_like(zenith_rad)
+
+
+def _tr38901_gain_db(
+    zenith_rad: Float[Array, "*n"], azimuth_rad: Float[Array, "*n"]
+) -> Float[Array, "*n"]:
+    """Return the gain of 3GPP TR 38.901, table 7.3-1, row by row [dB]."""
+    off_zenith = (np.degrees(zenith_rad) - 90) / _BEAM_WIDTH_DEG
+    off_azimuth = np.degrees(azimuth_rad) / _BEAM_WIDTH_DEG
+    vertical_db = -np.minimum(12 * off_zenith**2, _LARGEST_LOSS_DB)
+    horizontal_db = -np.minimum(12 * off_azimuth**2, _LARGEST_LOSS_DB)
+    return _LARGEST_GAIN_DB - np.minimum(-(vertical_db + horizontal_db), _LARGEST_LOSS_DB)

@@ -1,0 +1,107 @@
+"""Workers as processes of this machine, each with one thread and a nanny."""
+
+import os
+import shutil
+import subprocess
+from typing import Any
+
+from raymark.errors import ConfigError
+from raymark.work.cluster.description import LocalCluster
+from raymark.work.cluster.settings import import_dask, reason_of, worker_environment
+
+_LEAST_MEMORY_BYTES = 500_000_000
+_LOOPBACK = "127.0.0.1"
+
+
+def start_processes(description: LocalCluster) -> Any:
+    """Start a scheduler and workers on the loopback interface.
+
+    Raises:
+        ConfigError: If they need more memory or GPUs than there are, or do not start.
+    """
+    distributed = import_dask()
+    memory_bytes = memory_of_each(description)
+    gpus = gpus_of_workers(description)
+    # One nanny each, which starts its worker again when it dies. LocalCluster does the same, but
+    # cannot give every worker a GPU of its own.
+    workers = {
+        index: {
+            "cls": distributed.Nanny,
+            "options": {
+                "host": _LOOPBACK,
+                "nthreads": 1,
+                "memory_limit": memory_bytes,
+                "dashboard": False,
+                "silence_logs": "CRITICAL",
+                "preload": ["raymark.work.cluster.interrupts"],
+                "env": worker_environment(gpu),
+            },
+        }
+        for index, gpu in enumerate(gpus)
+    }
+    options = {"host": _LOOPBACK, "dashboard": True, "dashboard_address": f"{_LOOPBACK}:0"}
+    try:
+        return distributed.SpecCluster(
+            workers=workers,
+            scheduler={"cls": distributed.Scheduler, "options": options},
+            silence_logs="CRITICAL",
+            name=f"raymark-{os.getpid()}",
+        )
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"local:{description.num_workers} did not start: {reason_of(error)}; try fewer workers"
+        ) from error
+
+
+def memory_of_each(description: LocalCluster) -> int:
+    """Return the memory of each worker [byte].
+
+    Raises:
+        ConfigError: If it is more than this machine has, or next to nothing.
+    """
+    total = int(import_dask("distributed.system").MEMORY_LIMIT)
+    count, given_gb = description.num_workers, description.memory_per_worker_gb
+    share = total // count
+    if given_gb is not None and round(given_gb * 1e9) > share:
+        raise ConfigError(
+            f"{count} workers of {given_gb:g} GB need {count * given_gb:g} GB, and this machine "
+            f"has {total / 1e9:.1f} GB; lower num_workers or memory_per_worker_gb"
+        )
+    if share < _LEAST_MEMORY_BYTES:
+        raise ConfigError(
+            f"{count} workers share {total / 1e9:.1f} GB of memory, {share / 1e9:.2f} GB each, and "
+            f"need 0.5 GB at least; this machine can hold {total // _LEAST_MEMORY_BYTES}"
+        )
+    return share if given_gb is None else round(given_gb * 1e9)
+
+
+def gpus_of_workers(description: LocalCluster) -> list[str]:
+    """Return what each worker sees as CUDA_VISIBLE_DEVICES: one GPU of its own, or none.
+
+    Raises:
+        ConfigError: If each shall have one and there are fewer.
+    """
+    count = description.num_workers
+    if not description.gpus_per_worker:
+        return [""] * count
+    there = _gpu_names()
+    if len(there) < count:
+        raise ConfigError(
+            f"{count} workers with a GPU each need {count} GPUs, and this machine shows "
+            f"{len(there)}; lower num_workers, or set gpus_per_worker: 0"
+        )
+    return there[:count]
+
+
+def _gpu_names() -> list[str]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip()]
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return []
+    found = subprocess.run(  # noqa: S603 - a full path, no input
+        [command, "--list-gpus"], capture_output=True, text=True, check=False, timeout=30
+    )
+    lines = found.stdout.splitlines() if found.returncode == 0 else []
+    return [str(index) for index, line in enumerate(lines) if line.startswith("GPU ")]
