@@ -59,7 +59,7 @@ class NeuralLocalizer(Localizer):
 
     @abstractmethod
     def make_network(self) -> nn.Module:
-        """Return a fresh network: from a `Batch` to a `Located`."""
+        """Return a fresh network: from a `Batch` to a `NetworkOutput`."""
 
     @property
     def has_image(self) -> bool:
@@ -161,8 +161,8 @@ class NeuralLocalizer(Localizer):
         network.eval()
         position_m = np.zeros((len(source), 2))
         for rows in self.batches(source):
-            located = network(source.batch(rows, None)).position.double()
-            position_m[rows[rows >= 0]] = self.scaler.restore(located).cpu().numpy()[rows >= 0]
+            scaled = network(source.batch(rows, None)).position.double()
+            position_m[rows[rows >= 0]] = self.scaler.restore(scaled).cpu().numpy()[rows >= 0]
         return position_m
 
     def _report(self, trained: Trained) -> None:
