@@ -33,7 +33,7 @@ _STEEPEST_GROUND = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinkChoice:
+class ViewChoice:
     """Which links a page shows.
 
     Attributes:
@@ -52,7 +52,7 @@ class LinkChoice:
 def view_scene(
     scene: Scene,
     out: Path,
-    choice: LinkChoice | None = None,
+    choice: ViewChoice | None = None,
     *,
     dataset: Dataset | None = None,
     overwrite: bool = False,
@@ -76,7 +76,7 @@ def view_scene(
             site, band or its detail files, or was made from another scene.
     """
     require_free(out, overwrite=overwrite)
-    choice = choice or LinkChoice()
+    choice = choice or ViewChoice()
     if dataset is not None:
         view = _stored_view(scene, choice, dataset)
     elif scene.sites or choice.site is not None:
@@ -147,7 +147,7 @@ def _lies_lowest(
     return lowest
 
 
-def _traced_view(scene: Scene, choice: LinkChoice) -> SceneView:
+def _traced_view(scene: Scene, choice: ViewChoice) -> SceneView:
     (band, *_) = parse_bands(choice.band) if choice.band is not None else (BAND,)
     sampling = UniformSampling(num_ues=choice.num_links)
     sites = None if choice.site is None else (scene.site(choice.site).name,)
@@ -174,7 +174,7 @@ def _traced_links(plan: Plan, site: SitePlan) -> LinkPaths:
     return links_of_shard(main, detail, 0, np.arange(len(site.ues)))
 
 
-def _stored_view(scene: Scene, choice: LinkChoice, dataset: Dataset) -> SceneView:
+def _stored_view(scene: Scene, choice: ViewChoice, dataset: Dataset) -> SceneView:
     band = choice.band if choice.band is not None else dataset.bands[0]
     selection = dataset.select(scene=scene.name, band=band, site=choice.site)
     scene, loaded = _scene_of(dataset, scene, selection.sites[0].scene_hash)
@@ -214,7 +214,7 @@ def _scene_of(dataset: Dataset, scene: Scene, scene_hash: str) -> tuple[Scene, L
 
 
 def _stored_links(
-    dataset: Dataset, site: SiteRecord, band_index: int, choice: LinkChoice
+    dataset: Dataset, site: SiteRecord, band_index: int, choice: ViewChoice
 ) -> tuple[LinkPaths, tuple[str, ...]]:
     """Return links of a site, chosen at random where it has more, and the names of materials."""
     wanted = np.arange(site.num_ues)
