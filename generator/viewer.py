@@ -24,7 +24,7 @@ from raymark.radio import parse_bands
 from raymark.radio.levels import to_db
 from raymark.scenes import Scene
 from raymark.seeding import child_generator
-from raymark.viewer import LinkPaths, SceneMesh, SceneView, ViewSite, join_links
+from raymark.viewer import LinkPaths, SceneTriangles, SceneView, ViewSite, join_links
 from raymark.viewer.page import require_free, write_view
 
 _GROUND_TOLERANCE_M = 0.5
@@ -87,7 +87,7 @@ def view_scene(
     return view
 
 
-def scene_mesh(loaded: RayCaster, corner_m: Float[np.ndarray, "tri 3 3"]) -> SceneMesh:
+def scene_triangles(loaded: RayCaster, corner_m: Float[np.ndarray, "tri 3 3"]) -> SceneTriangles:
     """Tell ground from buildings: it is what a ray from underneath meets first.
 
     The floor of a building may count as ground; it is hidden inside.
@@ -100,7 +100,7 @@ def scene_mesh(loaded: RayCaster, corner_m: Float[np.ndarray, "tri 3 3"]) -> Sce
     level = np.abs(area[:, 2]) > _STEEPEST_GROUND * np.linalg.norm(area, axis=1)
     is_ground = np.zeros(len(corner_m), dtype=bool)
     is_ground[level] = _lies_lowest(loaded, corner_m[level])
-    return SceneMesh(corner_m=corner_m, is_ground=is_ground)
+    return SceneTriangles(corner_m=corner_m, is_ground=is_ground)
 
 
 def links_of_shard(
@@ -292,7 +292,7 @@ def _make_view(
         origin=origin,
         band=band,
         extent_m=scene.extent_m,
-        mesh=scene_mesh(loaded, loaded.triangles.corner_m),
+        triangles=scene_triangles(loaded, loaded.triangles.corner_m),
         materials=materials,
         sites=sites,
     )

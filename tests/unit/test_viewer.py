@@ -19,7 +19,7 @@ import yaml
 from raymark.dataset import Dataset, open_dataset
 from raymark.errors import ConfigError, DatasetError, SceneError
 from raymark.generator.preview import load_geometry
-from raymark.generator.viewer import ViewChoice, scene_mesh, view_scene
+from raymark.generator.viewer import ViewChoice, scene_triangles, view_scene
 from raymark.plots import LABEL_STYLES
 from raymark.radio import SPEED_OF_LIGHT_M_S
 from raymark.scenes import Scene, get_scene
@@ -256,12 +256,12 @@ def test_ground_is_what_lies_lowest_when_there_is_a_box_on_a_slope(
     loaded, _ = load_geometry(get_scene(str(write_scene("slope", meshes, []))))
     corner_m = loaded.triangles.corner_m
 
-    mesh = scene_mesh(loaded, corner_m)
+    triangles = scene_triangles(loaded, corner_m)
 
     on_slope = np.abs(corner_m[..., 2] - 0.3 * (corner_m[..., 0] + 50)).max(axis=1) < 1e-3
     is_floor = (corner_m[..., 2] == 5).all(axis=1)  # below the slope, so that it is met first
     assert on_slope.sum() == is_floor.sum() == 2
-    np.testing.assert_array_equal(mesh.is_ground, on_slope | is_floor)
+    np.testing.assert_array_equal(triangles.is_ground, on_slope | is_floor)
 
 
 def test_page_shows_the_geometry_alone_when_there_is_no_site(
