@@ -16,7 +16,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import RuntimeUnavailableError
 from raymark.generator.tracing.backend import dr, mi, rt
-from raymark.generator.tracing.candidates import EDGE_SLOT, Candidates
+from raymark.generator.tracing.candidates import EDGE_SLOT, PathCandidates
 from raymark.generator.tracing.tables import HalfEdges, Planes, Triangles, Wedges
 
 # isort: split
@@ -227,7 +227,7 @@ def solver_candidates(
 
 
 def candidate_buffer(
-    candidates: Candidates, triangles: Triangles, planes: Planes, wedges: Wedges | None
+    candidates: PathCandidates, triangles: Triangles, planes: Planes, wedges: Wedges | None
 ) -> PathsBuffer:
     """Write candidates into Sionna's buffer, as its own search would have left them.
 
@@ -365,7 +365,9 @@ def wedge_rows(buffer: PathsBuffer) -> Float[np.ndarray, "path 13"]:
     return np.where(has_wedge[:, None], table, 0).astype("f4")
 
 
-def _wedge_geometry(candidates: Candidates, triangles: Triangles, wedges: Wedges) -> WedgeGeometry:
+def _wedge_geometry(
+    candidates: PathCandidates, triangles: Triangles, wedges: Wedges
+) -> WedgeGeometry:
     """Return Sionna's record of each candidate's wedge, its 0-face turned to the BS."""
     index = np.maximum(candidates.wedge, 0)
     flip = candidates.flip
