@@ -99,7 +99,7 @@ class ChainSearch:
             buffer = adapter.candidate_buffer(
                 part, self._scene.triangles, self._scene.planes, wedges
             )
-            adapter.validate(self._scene.sionna, buffer, endpoints)
+            adapter.validate_candidates(self._scene.sionna, buffer, endpoints)
             buffer.discard_invalid()
             yield self._scene.with_fields(buffer, endpoints, bands)
 

@@ -319,7 +319,7 @@ def _sees(
     )
     endpoints = adapter.make_endpoints(bs_position_m, np.zeros(3), targets)
     buffer = adapter.candidate_buffer(candidates, scene.triangles, scene.planes, None)
-    return adapter.validate(scene.sionna, buffer, endpoints).reshape(count, num_samples)
+    return adapter.validate_candidates(scene.sionna, buffer, endpoints).reshape(count, num_samples)
 
 
 def _find_suffixes(

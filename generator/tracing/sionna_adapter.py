@@ -36,16 +36,16 @@ __all__ = [
     "candidate_buffer",
     "compute_fields",
     "make_endpoints",
+    "mesh_records",
     "point",
     "read_half_edges",
-    "read_meshes",
     "read_triangles",
     "real",
     "require_supported_version",
     "solver_candidates",
     "stored_buffer",
     "unsigned",
-    "validate",
+    "validate_candidates",
     "wedge_rows",
 ]
 
@@ -145,7 +145,7 @@ class MeshRecord:
     corner_m: Float[np.ndarray, "tri 3 3"]
 
 
-def read_meshes(scene: rt.Scene) -> list[MeshRecord]:
+def mesh_records(scene: rt.Scene) -> list[MeshRecord]:
     """Return the meshes of a scene in an order that depends on their content alone.
 
     Sionna sorts them by name, and merged meshes by a counter that grows with every scene loaded
@@ -307,7 +307,7 @@ def _write_interactions(
     buffer._tensor_width = dr.opaque(mi.UInt32, code.size)
 
 
-def validate(
+def validate_candidates(
     scene: rt.Scene, buffer: PathsBuffer, endpoints: Endpoints
 ) -> Bool[np.ndarray, "candidate"]:
     """Solve the geometry of candidates by Sionna's image method and tell which are paths."""
