@@ -36,7 +36,7 @@ from raymark.generator.plan import (
     site_record,
 )
 from raymark.generator.site_tracing import TracedSite
-from raymark.generator.software import software_versions
+from raymark.generator.software import tracing_software
 from raymark.generator.tracing.backend import use_one_thread
 from raymark.storage import write_text
 from raymark.storage.lock import locked
@@ -329,7 +329,7 @@ def _survey(campaign_json: str, num_traced: int) -> _Surveyed:
         _traced_site(campaign_json, site.key).arrays(shard)
     return _Surveyed(
         sites=tuple(site_record(site) for site in plan.sites),
-        software=software_versions(),
+        software=tracing_software(),
         memory_bytes=peak_memory_bytes(),
     )
 
@@ -337,7 +337,7 @@ def _survey(campaign_json: str, num_traced: int) -> _Surveyed:
 def _do(site: _Site, shard: ShardPlan | None) -> ShardRecord | Completeness | None:
     """Run on a worker."""
     manifest, record = site.manifest, site.record
-    changed = changed_software(manifest, software_versions())
+    changed = changed_software(manifest, tracing_software())
     if changed:
         raise DatasetError(f"this worker has other software than the one that planned: {changed}")
     campaign_json = manifest.campaign.model_dump_json()

@@ -26,7 +26,7 @@ from raymark.errors import DatasetError
 from raymark.generator.generate import Progress, generate
 from raymark.generator.plan import Plan, ShardPlan, SitePlan, make_plan
 from raymark.generator.site_tracing import ShardSource, TracedSite, assemble
-from raymark.generator.software import software_versions
+from raymark.generator.software import tracing_software
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.search import SiteSearch
 from raymark.radio import Band
@@ -48,7 +48,7 @@ def plan_extension(dataset: Dataset, bands: tuple[Band, ...]) -> Plan:
         raise DatasetError(
             f"{dataset.folder} was cut from another dataset; add the bands there and cut it again"
         )
-    changed = changed_software(manifest, software_versions())
+    changed = changed_software(manifest, tracing_software())
     if changed:
         raise DatasetError(
             f"{dataset.folder} was made with {changed}; add bands with those versions, or generate "

@@ -26,7 +26,7 @@ from raymark.generator.plan import (
     site_record,
 )
 from raymark.generator.site_tracing import ShardSource, TracedSite
-from raymark.generator.software import software_versions
+from raymark.generator.software import tracing_software
 from raymark.storage.lock import locked
 
 Progress = Callable[[str, int], None]
@@ -63,7 +63,7 @@ def generate(
         plan.campaign,
         tuple(site_record(site) for site in plan.sites),
         shard_size=shard_size,
-        software=software_versions(),
+        software=tracing_software(),
         notes=search_notes(plan.campaign),
     )
     with locked(folder):
