@@ -13,7 +13,7 @@ from raymark.benchmark.features import FEATURES_VERSION
 from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction, read_model_folder
 from raymark.benchmark.measurements import Measurements
 from raymark.benchmark.measuring import MEASURING_VERSION
-from raymark.benchmark.run import software_versions
+from raymark.benchmark.software import software_versions
 from raymark.benchmark.store import model_hash
 from raymark.benchmark.task import Input, Task
 from raymark.benchmark.worker import check_prediction

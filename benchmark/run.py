@@ -1,9 +1,6 @@
 """Run models on a suite: cell by cell over the cores, resumable, with every failure on record."""
 
-import functools
-import importlib.metadata
 import os
-import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -17,6 +14,7 @@ from raymark.benchmark.features import FEATURES_VERSION
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured, measure
 from raymark.benchmark.references import REFERENCES, References
+from raymark.benchmark.software import software_versions
 from raymark.benchmark.store import (
     ModelRecord,
     RunFolder,
@@ -261,21 +259,6 @@ class Runner:
             software=software_versions(),
             **outcome.record,
         )
-
-
-@functools.cache
-def software_versions() -> dict[str, str]:
-    """Return the versions that predictions depend on, and the commit where there is one."""
-    names = ("raymark", "numpy", "scipy", "torch", "scikit-learn")
-    versions = {name: importlib.metadata.version(name) for name in names}
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return versions | ({"commit": commit.stdout.strip()} if commit.returncode == 0 else {})
 
 
 def _measure_in_worker(survey: Survey, dataset: Path, folder: Path, with_csi: bool) -> None:
