@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from raymark.config import Strict, config_hash, validate
+from raymark.config import Strict, config_hash, sealed_json, validate
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.schema import FileKind, fields_of
 from raymark.dataset.shard import read_shard
@@ -121,16 +121,9 @@ def read_manifest(folder: Path) -> Manifest:
     return validate(Manifest, data, where=str(path))
 
 
-def seal_of(manifest: Manifest) -> str:
-    """Return the hash over everything in a manifest but its seal."""
-    return config_hash(manifest.model_dump(mode="json", exclude={"seal"}))
-
-
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Seal the manifest and replace `dataset.json` at once."""
-    sealed = manifest.model_copy(update={"seal": seal_of(manifest)})
-    text = json.dumps(sealed.model_dump(mode="json"), indent=1) + "\n"
-    write_text(folder / MANIFEST_NAME, text)
+    write_text(folder / MANIFEST_NAME, sealed_json(manifest))
 
 
 def kept_kinds(manifest: Manifest) -> tuple[FileKind, ...]:

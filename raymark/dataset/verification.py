@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from raymark.config import seal_of
 from raymark.dataset.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
@@ -11,7 +12,6 @@ from raymark.dataset.manifest import (
     content_hash,
     kept_kinds,
     read_manifest,
-    seal_of,
     site_hashes,
 )
 from raymark.dataset.schema import FileKind, check_arrays, check_path_physics

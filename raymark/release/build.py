@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from raymark.config import validate
+from raymark.config import sealed_json, validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.campaign import ImportedSampling
 from raymark.dataset.manifest import INDEX_NAME, kept_kinds, write_manifest
@@ -27,7 +27,6 @@ from raymark.release.record import (
     Author,
     Materialized,
     Release,
-    release_text,
     sums_text,
 )
 from raymark.storage import file_sha256, local_copy, write_text
@@ -211,7 +210,7 @@ def _finish(dataset: Dataset, release: Release) -> Release:
     for name, text in documents(release, dataset, data_files).items():
         write_text(folder / name, text)
     finished = release.model_copy(update={"files": hash_files(folder, _files_in(folder))})
-    write_text(folder / RELEASE_NAME, release_text(finished))
+    write_text(folder / RELEASE_NAME, sealed_json(finished))
     write_text(folder / SUMS_NAME, sums_text(finished, file_sha256(folder / RELEASE_NAME)))
     return finished
 

@@ -7,6 +7,7 @@ from typing import Literal
 import h5py
 import numpy as np
 
+from raymark.config import seal_of
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.manifest import INDEX_NAME
 from raymark.dataset.materialization import fingerprint_batches
@@ -21,7 +22,6 @@ from raymark.release.record import (
     Materialized,
     Release,
     read_release,
-    seal_of,
     sums_text,
 )
 from raymark.storage import file_sha256
