@@ -354,11 +354,11 @@ def _tracing_bar(num_links: int, folder: Path) -> Iterator[Callable[[str, int], 
 def print_summary(folder: Path) -> None:
     """Print what a dataset holds, and its content hash."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.plots.inspection import summarize  # noqa: PLC0415
+    from raymark.plots.inspection import summarize_links  # noqa: PLC0415
 
     dataset = open_dataset(folder)
     table = Table(*_SUMMARY_COLUMNS, box=None)
-    for row in summarize(dataset).itertuples(index=False):
+    for row in summarize_links(dataset).itertuples(index=False):
         table.add_row(*[cell(value) for value in row])
     console_out.print(table)
     for key, value in dataset.manifest.completeness.items():
@@ -380,4 +380,4 @@ _SUMMARY_COLUMNS = (
     "paths",
     "delay spread\n[ns]",
 )
-"""Headings of `raymark.plots.inspection.summarize`: shares, and medians of what has a unit."""
+"""Headings of `summarize_links`: shares, and medians of what has a unit."""

@@ -14,7 +14,7 @@ from raymark.dataset import Dataset
 from raymark.dataset.campaign import Campaign, ImportedSampling, Sampling, SectorSampling
 from raymark.dataset.manifest import INDEX_NAME
 from raymark.dataset.schema import FIELDS
-from raymark.plots.inspection import summarize
+from raymark.plots.inspection import summarize_links
 from raymark.release import statements
 from raymark.release.citation import CITATION_NAME, ZENODO_NAME, bibtex, citation_text, zenodo_text
 from raymark.release.croissant import CROISSANT_NAME, croissant_text
@@ -80,7 +80,7 @@ def _values(
         "band": dataset.bands[0],
         "bands": _band_rows(manifest.campaign),
         "shard": manifest.shards[0].file("paths"),
-        "summary": list(summarize(dataset).itertuples(index=False, name=None)),
+        "summary": list(summarize_links(dataset).itertuples(index=False, name=None)),
         "splits": _split_rows(dataset, files),
         "fields": [field for field in FIELDS if field.file in file_kinds],
         "index_columns": index_columns(dataset.bands),
