@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from raymark.errors import RaymarkError
+from raymark.extras import install_command
 from raymark.generator.tracing.runtime import TracingRuntime, find_runtime
 from raymark.radio import BAND_PRESETS
 from raymark.scenes import check_material, get_scene, scene_names
@@ -66,8 +67,8 @@ def _package(name: str) -> Finding:
         return Finding(subject=name, text=metadata.version(name))
     except metadata.PackageNotFoundError:
         optional = name in _OPTIONAL
-        text = "not installed (optional)" if optional else "not installed; run pip install ."
-        return Finding(subject=name, text=text, is_good=optional)
+        text = "optional" if optional else f"`{install_command('generate')}` adds it"
+        return Finding(subject=name, text=f"not installed; {text}", is_good=optional)
 
 
 def _materials(name: str) -> Finding:

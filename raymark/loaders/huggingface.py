@@ -33,7 +33,7 @@ def huggingface_dataset(
         ConfigError: If `datasets` is not installed, a choice is not possible, or the limit is
             exceeded.
     """
-    hugging = import_extra("datasets", name="Hugging Face datasets", extra="huggingface")
+    hugging = import_extra("datasets", name="Hugging Face datasets")
     samples = open_links(folder, **choice)
     require_fit(samples, limit_bytes)
     features = _features(samples, hugging)

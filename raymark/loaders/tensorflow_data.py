@@ -38,7 +38,7 @@ def tf_dataset(
         DatasetError: If the folder holds no finished dataset, or has no such scene, band or site.
         ConfigError: If TensorFlow is not installed, or a choice is not possible.
     """
-    tf = import_extra("tensorflow", name="TensorFlow", extra="tensorflow")
+    tf = import_extra("tensorflow", name="TensorFlow")
     if batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
     samples = open_links(folder, **choice)

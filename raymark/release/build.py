@@ -88,7 +88,7 @@ def build_release(
     """
     if out.exists():
         raise DatasetError(f"{out} exists; choose another folder")
-    import_extra("mlcroissant", name="mlcroissant", extra="release")  # not after minutes of work
+    import_extra("mlcroissant")  # not after minutes of work
     dataset = open_dataset(source)
     release = _begin(dataset, settings)
     progress("check the dataset")

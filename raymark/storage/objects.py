@@ -159,7 +159,7 @@ class ObjectPath(PosixPath):
     @property
     def _store(self) -> Any:
         scheme = self.parts[0].removesuffix(":")
-        fsspec = import_extra("fsspec", name=f"what {scheme}:// needs", extra="storage")
+        fsspec = import_extra("fsspec", name=f"what {scheme}:// needs")
         try:
             # Other processes write here, too: listings must not be remembered.
             return fsspec.filesystem(scheme, use_listings_cache=False)

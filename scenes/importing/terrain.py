@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from pyproj import CRS, Transformer
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
-from raymark.errors import ConfigError, SceneError
+from raymark.errors import SceneError
+from raymark.extras import import_extra
 from raymark.scenes.importing.buildings import ImportFinding
 from raymark.scenes.importing.ground import Extent, Ground
 from raymark.scenes.importing.local_frame import LocalFrame, crs_of_file, parse_crs
@@ -191,20 +192,14 @@ def _grid_to_pixel(header: dict[str, float]) -> Float[np.ndarray, "2 3"]:
 
 
 def _read_geotiff(path: Path) -> tuple[np.ndarray, np.ndarray, str | None]:
-    try:
-        import rasterio  # noqa: PLC0415
-        from rasterio.errors import NotGeoreferencedWarning, RasterioError  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError(
-            'a GeoTIFF needs rasterio: run `pip install "raymark[maps]"`, or give an ESRI ASCII '
-            "grid (.asc)"
-        ) from error
+    rasterio = import_extra("rasterio", name="rasterio, which reads GeoTIFF,")
+    no_place, unreadable = rasterio.errors.NotGeoreferencedWarning, rasterio.errors.RasterioError
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", NotGeoreferencedWarning)
+            warnings.simplefilter("error", no_place)
             with rasterio.open(path) as raster:
                 return _heights(raster), _corner_to_centre(raster), _wkt(raster)
-    except (RasterioError, NotGeoreferencedWarning) as error:
+    except (unreadable, no_place) as error:
         raise SceneError(f"terrain {path} is no georeferenced GeoTIFF: {error}") from error
 
 
