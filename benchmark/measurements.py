@@ -68,7 +68,8 @@ class Measurements:
         path_zenith_rad: The same, from the zenith [rad].
         path_power_db: Power of each path as a channel gain [dB].
         path_mask: True where there is a path.
-        aoa_profile_db: Power over the azimuth from boresight (`raymark.azimuth_bins`) [dB].
+        aoa_profile_db: Power over the azimuth from boresight, bins as in
+            `raymark.radio.fingerprints.azimuth_bins` [dB].
         distance_m: First-path time of arrival times c; 0 without signal [m].
         gain_db: Mean channel gain [dB].
         has_signal: False where no first path was found.

@@ -63,7 +63,6 @@ class SitingPlan:
 
     Attributes:
         proposals: Best first; those that meet the rule before all others.
-        los_share: LOS share of the sector of each that a campaign has by default.
         heights: Heights above ground, to draw below.
         settings: What was asked for.
     """

@@ -10,6 +10,7 @@ import yaml
 from raymark.errors import ConfigError, SceneError
 from raymark.radio import parse_bands
 from raymark.scenes.importing.buildings import Building, HeightSource, ImportFinding, SourceMap
+from raymark.scenes.importing.card import card_text
 from raymark.scenes.importing.fetch import fetch_map
 from raymark.scenes.importing.ground import Extent, Ground, flat_ground
 from raymark.scenes.importing.heights import to_buildings
@@ -22,7 +23,6 @@ from raymark.scenes.importing.report import (
     ImportOptions,
     ImportReport,
     buildings_geojson,
-    card_text,
     findings_csv,
     group_findings,
 )

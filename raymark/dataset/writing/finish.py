@@ -18,6 +18,7 @@ from raymark.dataset.manifest import (
     write_manifest,
 )
 from raymark.dataset.shard import read_shard
+from raymark.dataset.writing.card import CARD_NAME, card_text
 from raymark.radio.levels import to_db
 from raymark.storage import file_sha256, is_remote, write_text, writing
 from raymark.storage.atomic import remove_partials
@@ -61,7 +62,7 @@ def finish_dataset(
         }
     )
     write_text(folder / "ATTRIBUTION", _attribution(finished))
-    write_text(folder / "CARD.md", _card(finished))
+    write_text(folder / CARD_NAME, card_text(finished))
     write_manifest(folder, finished)
     remove_journal(folder)
     if not is_remote(folder):
@@ -108,29 +109,3 @@ def _attribution(manifest: Manifest) -> str:
     scenes = {site.scene: site for site in manifest.sites}
     lines = [f"{name}: {s.attribution} (licence: {s.licence})" for name, s in scenes.items()]
     return "\n".join(lines) + "\n"
-
-
-def _card(manifest: Manifest) -> str:
-    campaign = manifest.campaign
-    sites = "\n".join(
-        f"| {s.scene} | {s.site} | {s.num_ues} | {s.licence} |" for s in manifest.sites
-    )
-    notes = [
-        *manifest.notes,
-        *(
-            f"{key}: about {value.missed_power_share:.2%} of a UE's power and "
-            f"{value.missed_paths_share:.1%} of the paths are missed (estimated on "
-            f"{value.num_ues} UEs by a second discovery)"
-            for key, value in manifest.completeness.items()
-        ),
-    ]
-    listed = "\n- ".join(notes)
-    bands = ", ".join(f"{band.name}" for band in campaign.bands)
-    return (
-        f"# {manifest.id}\n\n{campaign.description}\n\n"
-        f"Bands: {bands}. Content hash: `{manifest.content_hash}`.\n\n"
-        f"| scene | site | UEs | licence |\n|---|---|---|---|\n{sites}\n\n"
-        f"## How the paths were found\n\n- {listed}\n\n"
-        "Read it with `raymark.open_dataset(folder)`; every array is described in the files "
-        "themselves. The whole campaign stands in `dataset.json`.\n"
-    )

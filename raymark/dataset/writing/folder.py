@@ -17,6 +17,7 @@ from raymark.dataset.manifest import (
 from raymark.dataset.schema import SCHEMA_VERSION, check_path_physics
 from raymark.dataset.shard import write_shard
 from raymark.dataset.writing.assembly import Arrays
+from raymark.dataset.writing.card import CARD_NAME
 from raymark.errors import DatasetError
 from raymark.storage import file_sha256, remove_tree
 from raymark.storage.atomic import is_partial, writable
@@ -155,6 +156,6 @@ def _clear(folder: Path, manifest: Manifest) -> None:
             for kind in ("paths", "detail"):
                 (folder / record.file(kind)).unlink(missing_ok=True)
         remove_tree(folder / LOGS_NAME)
-        for name in (INDEX_NAME, "CARD.md", "ATTRIBUTION"):
+        for name in (INDEX_NAME, CARD_NAME, "ATTRIBUTION"):
             (folder / name).unlink(missing_ok=True)
         remove_journal(folder)

@@ -76,7 +76,7 @@ def dask_configured() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in names}  # nannies here change them
     silence = import_dask("distributed.utils").silence_logging_cmgr
     with dask.config.set(dask_settings()), silence("CRITICAL"), warnings.catch_warnings():
-        # A mismatch is raised as one sentence (`check_scheduler`), not warned of as a table.
+        # `open_cluster` raises a mismatch as one sentence; Dask need not warn of it as a table.
         mismatch = distributed.versions.VersionMismatchWarning
         warnings.filterwarnings("ignore", category=mismatch)
         try:
