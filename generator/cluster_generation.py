@@ -38,8 +38,7 @@ from raymark.generator.plan import (
 from raymark.generator.site_tracing import TracedSite
 from raymark.generator.software import tracing_software
 from raymark.generator.tracing.backend import use_one_thread
-from raymark.storage import write_text
-from raymark.storage.lock import locked
+from raymark.storage import Place, PlaceLike, as_place
 from raymark.work.dask_tasks import Finished, Shared, TaskKind, run_tasks
 from raymark.work.peak_memory import peak_memory_bytes, reset_peak_memory
 
@@ -95,7 +94,7 @@ class ClusterReport:
 class _Site:
     """What a worker is told of a site: `manifest` has the one scene and this site alone."""
 
-    folder: Path
+    folder: Place
     manifest: Manifest
 
     @property
@@ -169,7 +168,7 @@ def plan_on_cluster(
 
 def generate_on_cluster(
     planned: Manifest,
-    folder: Path,
+    folder: PlaceLike,
     workers: Workers,
     *,
     overwrite: bool = False,
@@ -190,7 +189,8 @@ def generate_on_cluster(
         DatasetError: If the folder holds something else, is in use or cannot be written.
         ClusterError: If the scheduler is lost.
     """
-    with locked(folder):
+    folder = as_place(folder)
+    with folder.locked():
         manifest = prepare_folder(planned, folder, overwrite=overwrite)
         if manifest.state == "complete":
             return ClusterReport(manifest=manifest, failures=())
@@ -225,7 +225,7 @@ def generate_on_cluster(
         return ClusterReport(manifest=finished, failures=())
 
 
-def _noted(folder: Path, progress: Progress) -> dict[tuple[str, int], ShardRecord]:
+def _noted(folder: Place, progress: Progress) -> dict[tuple[str, int], ShardRecord]:
     """Return what an earlier run has finished."""
     done = finished_shards(folder)
     records = {(f"{scene}/{site}", part): record for (scene, site, part), record in done.items()}
@@ -235,7 +235,7 @@ def _noted(folder: Path, progress: Progress) -> dict[tuple[str, int], ShardRecor
 
 
 def _work(
-    manifest: Manifest, folder: Path, done: set[tuple[str, int]], num_workers: int
+    manifest: Manifest, folder: Place, done: set[tuple[str, int]], num_workers: int
 ) -> tuple[list[_Job], Callable[[_Job], tuple[Shared, ShardPlan | None]]]:
     """Return what is still to be done, and what a worker is told of it."""
     scenes = dict(zip(_scene_names(manifest), _scene_campaigns(manifest.campaign), strict=True))
@@ -301,13 +301,13 @@ def _with_whole_path(choice: SceneChoice) -> SceneChoice:
     return choice.model_copy(update={"name": str(folder.resolve())}) if is_folder else choice
 
 
-def _write_log(folder: Path, task: Finished[_Job]) -> None:
+def _write_log(folder: Place, task: Finished[_Job]) -> None:
     lines = []
     for number, attempt in enumerate(task.attempts, start=1):
         took = "" if attempt.seconds is None else f", {attempt.seconds:.1f} s"
         outcome = attempt.error or "done"
         lines.append(f"attempt {number} on {attempt.place}{took}: {outcome}\n{attempt.details}")
-    write_text(folder / LOGS_NAME / f"{task.job.name}.log", "".join(lines))
+    (folder / LOGS_NAME / f"{task.job.name}.log").write_text("".join(lines))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

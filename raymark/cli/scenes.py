@@ -11,7 +11,7 @@ from raymark.cli.console import err as console_err
 from raymark.cli.console import out as console_out
 from raymark.cli.console import progress_bar
 from raymark.cli.options import Overwrite, Seed
-from raymark.storage import as_folder
+from raymark.storage import Place, as_place
 
 app = typer.Typer(help="The scenes that datasets are made of.", no_args_is_help=True)
 
@@ -170,9 +170,9 @@ def scenes_view(
     name: SceneArgument,
     out: Annotated[Path, typer.Option(help="HTML file")],
     data: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
-            parser=as_folder,
+            parser=as_place,
             metavar="DIR",
             help="Dataset whose links are shown; traced anew if not given",
         ),

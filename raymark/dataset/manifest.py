@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from raymark.dataset.campaign import Campaign
 from raymark.dataset.schema import FileKind, fields_of
 from raymark.dataset.shard import read_shard
 from raymark.errors import ConfigError, DatasetError
-from raymark.storage import write_text
+from raymark.storage import Place, PlaceLike, as_place
 
 MANIFEST_NAME = "dataset.json"
 INDEX_NAME = "index.parquet"
@@ -104,26 +103,26 @@ class Manifest(Strict):
     seal: str | None = Field(default=None, description="SHA-256 over all the rest of this file")
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: PlaceLike) -> Manifest:
     """Read `dataset.json`.
 
     Raises:
         DatasetError: If the folder holds no dataset.
         ConfigError: If the file cannot be read or was edited into something invalid.
     """
-    path = folder / MANIFEST_NAME
+    path = as_place(folder) / MANIFEST_NAME
     if not path.is_file():
         raise DatasetError(f"{folder} holds no dataset ({MANIFEST_NAME} is missing)")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is no valid JSON: {error}") from error
     return validate(Manifest, data, where=str(path))
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: PlaceLike, manifest: Manifest) -> None:
     """Seal the manifest and replace `dataset.json` at once."""
-    write_text(folder / MANIFEST_NAME, sealed_json(manifest))
+    (as_place(folder) / MANIFEST_NAME).write_text(sealed_json(manifest))
 
 
 def kept_kinds(manifest: Manifest) -> tuple[FileKind, ...]:
@@ -132,7 +131,7 @@ def kept_kinds(manifest: Manifest) -> tuple[FileKind, ...]:
     return tuple(kind for kind in kinds if kind not in manifest.left_out)
 
 
-def hash_arrays(shards: Iterable[Path], kind: FileKind) -> dict[str, str]:
+def hash_arrays(shards: Iterable[PlaceLike], kind: FileKind) -> dict[str, str]:
     """Return the SHA-256 of each array over all shards of one site, in order.
 
     Every array is hashed with its link or path axis first and offsets as counts, so that the
@@ -147,7 +146,7 @@ def hash_arrays(shards: Iterable[Path], kind: FileKind) -> dict[str, str]:
 
 
 def site_hashes(
-    folder: Path, manifest: Manifest, records: list[ShardRecord]
+    folder: Place, manifest: Manifest, records: list[ShardRecord]
 ) -> dict[str, dict[str, str]]:
     """Return the hash of every array of every site over all its shards.
 

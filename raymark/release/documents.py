@@ -142,7 +142,8 @@ def _split_rows(dataset: Dataset, files: Mapping[str, ReleasedFile]) -> list[tup
     rows = []
     for name in sorted(files):
         if name.startswith(f"{SPLITS_FOLDER}/") and name.endswith(".parquet"):
-            parts = pd.read_parquet(dataset.folder / name, columns=["part"])["part"].value_counts()
+            with (dataset.folder / name).local_copy() as file:
+                parts = pd.read_parquet(file, columns=["part"])["part"].value_counts()
             rows.append((name, *(int(parts.get(part, 0)) for part in _PARTS)))
     return rows
 
@@ -161,7 +162,7 @@ def _standings(release: Release, dataset: Dataset) -> str:
     """Return the first table of the board, if there is one."""
     if release.benchmark is None or not release.benchmark.has_predictions:
         return ""
-    board = (dataset.folder / BOARD_FOLDER / "board.md").read_text(encoding="utf-8")
+    board = (dataset.folder / BOARD_FOLDER / "board.md").read_text()
     sections = board.split("\n## ")
     return f"### {sections[1].strip()}\n\nThe whole board: [{BOARD_FOLDER}](board/board.md).\n"
 

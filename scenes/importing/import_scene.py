@@ -28,7 +28,7 @@ from raymark.scenes.importing.report import (
 )
 from raymark.scenes.importing.scene_folder import (
     RECORD,
-    replaced_folder,
+    files_of_import,
     sites_of,
     target_folder,
 )
@@ -36,7 +36,8 @@ from raymark.scenes.importing.solids import Meshes, build_solids
 from raymark.scenes.importing.terrain import lay_terrain, read_terrain
 from raymark.scenes.scene import SceneSettings
 from raymark.scenes.scene_files import write_geometry
-from raymark.storage import file_sha256
+from raymark.storage import file_sha256, new_folder
+from raymark.storage.atomic import writable
 
 MARGIN_M = 60.0
 """Ground around the buildings, or around the box that was asked for."""
@@ -124,7 +125,8 @@ def import_scene(
         findings=group_findings(findings),
         files=(),
     )
-    with replaced_folder(folder) as partial:
+    former = files_of_import(folder) if folder.exists() else None
+    with new_folder(folder, replaces=former) as partial, writable(folder):
         return _write(partial, report, model, findings, frame)
 
 
