@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raymark.dataset.campaign import Campaign, PositionsSampling, SceneChoice
+from raymark.dataset.campaign import Campaign, SceneChoice
 from raymark.dataset.journal import append_journal
 from raymark.dataset.manifest import Completeness, Manifest, ShardRecord, SiteRecord
 from raymark.dataset.writing.finish import finish_dataset
@@ -285,11 +285,7 @@ def _scene_campaigns(campaign: Campaign) -> list[Campaign]:
     """Return a campaign for each scene; files are named so that a worker elsewhere finds them."""
     parts = []
     for choice in campaign.scenes:
-        sampling = campaign.sampling
-        if isinstance(sampling, PositionsSampling):
-            name = Path(choice.name).name
-            files = {name: str(Path(sampling.files[name]).resolve())}
-            sampling = sampling.model_copy(update={"files": files})
+        sampling = campaign.sampling.of_scene(Path(choice.name).name).with_files_in(Path())
         update = {"scenes": (_with_whole_path(choice),), "sampling": sampling}
         parts.append(campaign.model_copy(update=update))
     return parts

@@ -10,8 +10,8 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from raymark.config import Strict
-from raymark.dataset.campaign import UniformSampling
-from raymark.generator.sampling import RayCaster, place_outdoors
+from raymark.dataset.samplings import UniformSampling
+from raymark.generator.outdoors import RayCaster, place_outdoors
 from raymark.plots.maps import BUILDING_HEIGHT_M, HeightMap
 
 AZIMUTHS_DEG = np.arange(-180.0, 180.0, 30.0)

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 
 from raymark.errors import SceneError
 from raymark.generator.coverage import Coverage, measure_coverage, usable_band
+from raymark.generator.outdoors import RayCaster, ground_height
 from raymark.generator.preview import Extent, height_map, load_geometry
-from raymark.generator.sampling import RayCaster, ground_height
 from raymark.generator.site_candidates import (
     AZIMUTHS_DEG,
     SectorCounts,

@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from raymark.dataset import Dataset
-from raymark.dataset.campaign import UniformSampling
 from raymark.dataset.manifest import ShardRecord, SiteRecord
+from raymark.dataset.samplings import UniformSampling
 from raymark.dataset.shard import open_shard
 from raymark.dataset.writing.assembly import Arrays
 from raymark.errors import DatasetError
+from raymark.generator.outdoors import RayCaster, ground_height
 from raymark.generator.plan import Plan, SitePlan, make_plan
 from raymark.generator.preview import BAND, load_geometry, preview_campaign, sector_mark
-from raymark.generator.sampling import RayCaster, ground_height
 from raymark.generator.site_tracing import assemble
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.plots import SiteMark

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from raymark.config import sealed_json, validate
 from raymark.dataset import Dataset, open_dataset
-from raymark.dataset.campaign import ImportedSampling
 from raymark.dataset.manifest import INDEX_NAME, kept_kinds, write_manifest
 from raymark.dataset.materialization import materialize
 from raymark.dataset.schema import FileKind
 from raymark.dataset.verification import verify_dataset
 from raymark.errors import ConfigError, DatasetError
 from raymark.extras import import_extra
+from raymark.release import statements
 from raymark.release.croissant import check_records, validate_croissant
 from raymark.release.documents import documents
 from raymark.release.hashing import hash_files
@@ -138,8 +138,7 @@ def _about(dataset: Dataset, settings: BuildSettings) -> About:
 
 
 def _licence(dataset: Dataset, about: About) -> str:
-    is_imported = isinstance(dataset.manifest.campaign.sampling, ImportedSampling)
-    if about.licence is None and is_imported:
+    if about.licence is None and not statements.is_traced(dataset.manifest):
         raise ConfigError(
             f"the paths of {dataset.folder} were made by another program: say under which licence "
             "they may be published, by the key `licence` in the file of --about"

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from raymark.dataset import Dataset
-from raymark.dataset.campaign import Campaign, ImportedSampling, Sampling, SectorSampling
+from raymark.dataset.campaign import Campaign
 from raymark.dataset.manifest import INDEX_NAME
 from raymark.dataset.schema import FIELDS
 from raymark.plots.inspection import summarize_links
@@ -87,14 +87,14 @@ def _values(
         "scenes": list(scenes.values()),
         "odbl_scenes": [x.scene for x in scenes.values() if x.licence.startswith("ODbL")],
         "has_detail": "detail" not in release.left_out,
-        "sampling": _sampling(sampling, manifest.campaign.seed),
-        "source": sampling.source if isinstance(sampling, ImportedSampling) else None,
+        "sampling": sampling.describe(manifest.campaign.seed),
+        "source": sampling.imported_from,
         "max_num_paths": tracer.max_num_paths,
         "standings": _standings(release, dataset),
         "statements": statements,
         "limitations": statements.limitations(manifest),
         "biases": statements.biases(manifest),
-        "personal": statements.personal_information(manifest),
+        "personal": sampling.personal_information,
         "bibtex": bibtex(release),
     }
 
@@ -146,16 +146,6 @@ def _split_rows(dataset: Dataset, files: Mapping[str, ReleasedFile]) -> list[tup
                 parts = pd.read_parquet(file, columns=["part"])["part"].value_counts()
             rows.append((name, *(int(parts.get(part, 0)) for part in _PARTS)))
     return rows
-
-
-def _sampling(sampling: Sampling, seed: int) -> str:
-    if isinstance(sampling, SectorSampling):
-        settings = sampling.model_dump(exclude={"kind"})
-        listed = ", ".join(f"{name} {value:g}" for name, value in settings.items())
-        return f"UEs are drawn by the kind '{sampling.kind}' with {listed}, seed {seed}"
-    if isinstance(sampling, ImportedSampling):
-        return "UEs are those of the imported simulation"
-    return "UEs stand at positions that the publisher gave"
 
 
 def _standings(release: Release, dataset: Dataset) -> str:
