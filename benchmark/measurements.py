@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
@@ -13,6 +14,9 @@ from raymark.radio import Band, Panel
 
 PerLink = Float[np.ndarray, "link"]
 PerPath = Float[np.ndarray, "link path"]
+
+Input = Literal["paths", "aoa_profile", "scalars", "csi"]
+"""Parts of the measurements that a model may say it uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib import image
 
 from raymark.benchmark.audit import TABLE_NAME
-from raymark.benchmark.board import Board, Layout, ModelInfo, SuiteInfo, TrackInfo
+from raymark.benchmark.board import Board, Layout, ModelRow, SuiteInfo, TrackInfo
 from raymark.benchmark.board.content import AUDIT_COLUMNS
 from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score_run
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
@@ -64,7 +64,7 @@ def build_board(
         suite=_suite_info(folder),
         tracks=_track_infos(suite, {group.key[0] for group in groups}),
         models=tuple(
-            _model_info(records[name], [c for c in cells if c.result.model == name], suite)
+            _model_row(records[name], [c for c in cells if c.result.model == name], suite)
             for name in dict.fromkeys(cell.result.model for cell in cells)
         ),
         rows=score_rows(cells),
@@ -121,14 +121,14 @@ def _track_infos(suite: Suite, present: set[str]) -> tuple[TrackInfo, ...]:
     )
 
 
-def _model_info(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> ModelInfo:
+def _model_row(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> ModelRow:
     def reduced(name: str, how: Literal["median", "max"]) -> float | None:
         values = [getattr(cell.result, name) for cell in cells]
         present = [float(value) for value in values if value is not None]
         return float(getattr(np, how)(present)) if present else None
 
     parameters = reduced("num_parameters", "median")
-    return ModelInfo(
+    return ModelRow(
         name=record.name,
         title=record.title + _missing_seeds(record, cells, suite),
         kind=record.kind,

@@ -1,10 +1,7 @@
 """Run models on a suite: cell by cell over the cores, resumable, with every failure on record."""
 
-import functools
-import importlib.metadata
 import os
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from raymark.benchmark.cluster_run import ClusterJobs, fit_on_worker
-from raymark.benchmark.features import FEATURES_VERSION
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured, measure
+from raymark.benchmark.model_code import code_hash, model_hash
 from raymark.benchmark.references import REFERENCES, References
+from raymark.benchmark.software import software_versions
 from raymark.benchmark.store import (
     ModelRecord,
     RunFolder,
     RunInfo,
     cell_hash_of,
-    model_hash,
     prediction_table,
 )
 from raymark.benchmark.task import Suite, Task
@@ -37,7 +34,6 @@ from raymark.benchmark.task_data import (
     world_frame_positions,
 )
 from raymark.benchmark.worker import Outcome, fit_and_predict
-from raymark.config import config_hash
 from raymark.dataset import Dataset, open_dataset
 from raymark.errors import ConfigError, RaymarkError
 from raymark.work.processes import run_jobs
@@ -127,9 +123,15 @@ class Runner:
             raise ConfigError(f"two of the models have the same name: {', '.join(names)}")
         tasks = self.suite.tasks_of(tracks)
         seeds = self.suite.seeds_of(seeds)
-        self._drop_stale(models)
+        hashes = {model.name: model_hash(model) for model in models}
+        self._drop_stale(hashes)
         cells = [
-            _Cell(task=task, model=model, seed=seed, hash=_cell_hash(task, model, seed))
+            _Cell(
+                task=task,
+                model=model,
+                seed=seed,
+                hash=_cell_hash(task, model.name, hashes[model.name], seed),
+            )
             for task in tasks
             for seed in seeds
             for model in models
@@ -148,13 +150,12 @@ class Runner:
             failures=tuple(self.folder.failures()),
         )
 
-    def _drop_stale(self, models: Sequence[ModelFolder]) -> None:
-        """Remove what an earlier version of a model predicted, on all tracks."""
+    def _drop_stale(self, hashes: Mapping[str, str]) -> None:
+        """Remove what earlier code of a model predicted, on all tracks."""
         for task in self.suite.tasks():
-            for model in models:
+            for name, code in hashes.items():
                 for seed in task.seeds:
-                    cell_hash = _cell_hash(task, model, seed)
-                    self.folder.drop_stale(task, model.name, seed, cell_hash)
+                    self.folder.drop_stale(task, name, seed, _cell_hash(task, name, code, seed))
 
     def _measure(
         self,
@@ -263,21 +264,6 @@ class Runner:
         )
 
 
-@functools.cache
-def software_versions() -> dict[str, str]:
-    """Return the versions that predictions depend on, and the commit where there is one."""
-    names = ("raymark", "numpy", "scipy", "torch", "scikit-learn")
-    versions = {name: importlib.metadata.version(name) for name in names}
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return versions | ({"commit": commit.stdout.strip()} if commit.returncode == 0 else {})
-
-
 def _measure_in_worker(survey: Survey, dataset: Path, folder: Path, with_csi: bool) -> None:
     measure(survey, open_dataset(dataset), folder, with_csi=with_csi)
 
@@ -288,14 +274,12 @@ def _reason(error: BaseException) -> str:
     return str(error) if isinstance(error, RaymarkError) else f"{type(error).__name__}: {error}"
 
 
-def _cell_hash(task: Task, model: ModelFolder, seed: int) -> str:
-    versions = [MEASURING_VERSION, FEATURES_VERSION]
-    return cell_hash_of(task, [*versions, model.name, model_hash(model), seed])
+def _cell_hash(task: Task, model: str, code: str, seed: int) -> str:
+    return cell_hash_of(task, [MEASURING_VERSION, model, code, seed])
 
 
 def _reference_hash(task: Task) -> str:
-    parts: list[Any] = [MEASURING_VERSION, {k: config_hash(v) for k, v in REFERENCES.items()}]
-    return cell_hash_of(task, parts)
+    return cell_hash_of(task, [MEASURING_VERSION, code_hash(References.__module__)])
 
 
 def _record_of(model: ModelFolder) -> ModelRecord:

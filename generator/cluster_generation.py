@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raymark.dataset.campaign import Campaign, PositionsSampling, SceneChoice
+from raymark.dataset.campaign import Campaign, SceneChoice
 from raymark.dataset.journal import append_journal
 from raymark.dataset.manifest import Completeness, Manifest, ShardRecord, SiteRecord
 from raymark.dataset.writing.finish import finish_dataset
@@ -36,10 +36,9 @@ from raymark.generator.plan import (
     site_record,
 )
 from raymark.generator.site_tracing import TracedSite
-from raymark.generator.software import software_versions
+from raymark.generator.software import tracing_software
 from raymark.generator.tracing.backend import use_one_thread
-from raymark.storage import write_text
-from raymark.storage.lock import locked
+from raymark.storage import Place, PlaceLike, as_place
 from raymark.work.dask_tasks import Finished, Shared, TaskKind, run_tasks
 from raymark.work.peak_memory import peak_memory_bytes, reset_peak_memory
 
@@ -95,7 +94,7 @@ class ClusterReport:
 class _Site:
     """What a worker is told of a site: `manifest` has the one scene and this site alone."""
 
-    folder: Path
+    folder: Place
     manifest: Manifest
 
     @property
@@ -169,7 +168,7 @@ def plan_on_cluster(
 
 def generate_on_cluster(
     planned: Manifest,
-    folder: Path,
+    folder: PlaceLike,
     workers: Workers,
     *,
     overwrite: bool = False,
@@ -190,7 +189,8 @@ def generate_on_cluster(
         DatasetError: If the folder holds something else, is in use or cannot be written.
         ClusterError: If the scheduler is lost.
     """
-    with locked(folder):
+    folder = as_place(folder)
+    with folder.locked():
         manifest = prepare_folder(planned, folder, overwrite=overwrite)
         if manifest.state == "complete":
             return ClusterReport(manifest=manifest, failures=())
@@ -225,7 +225,7 @@ def generate_on_cluster(
         return ClusterReport(manifest=finished, failures=())
 
 
-def _noted(folder: Path, progress: Progress) -> dict[tuple[str, int], ShardRecord]:
+def _noted(folder: Place, progress: Progress) -> dict[tuple[str, int], ShardRecord]:
     """Return what an earlier run has finished."""
     done = finished_shards(folder)
     records = {(f"{scene}/{site}", part): record for (scene, site, part), record in done.items()}
@@ -235,7 +235,7 @@ def _noted(folder: Path, progress: Progress) -> dict[tuple[str, int], ShardRecor
 
 
 def _work(
-    manifest: Manifest, folder: Path, done: set[tuple[str, int]], num_workers: int
+    manifest: Manifest, folder: Place, done: set[tuple[str, int]], num_workers: int
 ) -> tuple[list[_Job], Callable[[_Job], tuple[Shared, ShardPlan | None]]]:
     """Return what is still to be done, and what a worker is told of it."""
     scenes = dict(zip(_scene_names(manifest), _scene_campaigns(manifest.campaign), strict=True))
@@ -285,11 +285,7 @@ def _scene_campaigns(campaign: Campaign) -> list[Campaign]:
     """Return a campaign for each scene; files are named so that a worker elsewhere finds them."""
     parts = []
     for choice in campaign.scenes:
-        sampling = campaign.sampling
-        if isinstance(sampling, PositionsSampling):
-            name = Path(choice.name).name
-            files = {name: str(Path(sampling.files[name]).resolve())}
-            sampling = sampling.model_copy(update={"files": files})
+        sampling = campaign.sampling.of_scene(Path(choice.name).name).with_files_in(Path())
         update = {"scenes": (_with_whole_path(choice),), "sampling": sampling}
         parts.append(campaign.model_copy(update=update))
     return parts
@@ -301,13 +297,13 @@ def _with_whole_path(choice: SceneChoice) -> SceneChoice:
     return choice.model_copy(update={"name": str(folder.resolve())}) if is_folder else choice
 
 
-def _write_log(folder: Path, task: Finished[_Job]) -> None:
+def _write_log(folder: Place, task: Finished[_Job]) -> None:
     lines = []
     for number, attempt in enumerate(task.attempts, start=1):
         took = "" if attempt.seconds is None else f", {attempt.seconds:.1f} s"
         outcome = attempt.error or "done"
         lines.append(f"attempt {number} on {attempt.place}{took}: {outcome}\n{attempt.details}")
-    write_text(folder / LOGS_NAME / f"{task.job.name}.log", "".join(lines))
+    (folder / LOGS_NAME / f"{task.job.name}.log").write_text("".join(lines))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,7 +325,7 @@ def _survey(campaign_json: str, num_traced: int) -> _Surveyed:
         _traced_site(campaign_json, site.key).arrays(shard)
     return _Surveyed(
         sites=tuple(site_record(site) for site in plan.sites),
-        software=software_versions(),
+        software=tracing_software(),
         memory_bytes=peak_memory_bytes(),
     )
 
@@ -337,7 +333,7 @@ def _survey(campaign_json: str, num_traced: int) -> _Surveyed:
 def _do(site: _Site, shard: ShardPlan | None) -> ShardRecord | Completeness | None:
     """Run on a worker."""
     manifest, record = site.manifest, site.record
-    changed = changed_software(manifest, software_versions())
+    changed = changed_software(manifest, tracing_software())
     if changed:
         raise DatasetError(f"this worker has other software than the one that planned: {changed}")
     campaign_json = manifest.campaign.model_dump_json()

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.journal import append_journal
@@ -26,8 +25,8 @@ from raymark.generator.plan import (
     site_record,
 )
 from raymark.generator.site_tracing import ShardSource, TracedSite
-from raymark.generator.software import software_versions
-from raymark.storage.lock import locked
+from raymark.generator.software import tracing_software
+from raymark.storage import Place, PlaceLike, as_place
 
 Progress = Callable[[str, int], None]
 """Called with a site's key and the number of UEs that are newly done."""
@@ -37,7 +36,7 @@ MakeSource = Callable[[Plan, SitePlan], ShardSource]
 
 def generate(
     plan: Plan,
-    folder: Path,
+    folder: PlaceLike,
     *,
     shard_size: int = DEFAULT_SHARD_SIZE,
     overwrite: bool = False,
@@ -59,14 +58,15 @@ def generate(
         PhysicsError: If a traced path breaks a physical law.
     """
     require_shard_size(plan.campaign, shard_size)
+    folder = as_place(folder)
     planned = new_manifest(
         plan.campaign,
         tuple(site_record(site) for site in plan.sites),
         shard_size=shard_size,
-        software=software_versions(),
+        software=tracing_software(),
         notes=search_notes(plan.campaign),
     )
-    with locked(folder):
+    with folder.locked():
         manifest = prepare_folder(planned, folder, overwrite=overwrite)
         if manifest.state == "complete":
             return manifest
@@ -74,7 +74,7 @@ def generate(
 
 
 def _run(
-    plan: Plan, folder: Path, manifest: Manifest, progress: Progress, source: MakeSource
+    plan: Plan, folder: Place, manifest: Manifest, progress: Progress, source: MakeSource
 ) -> Manifest:
     started = time.monotonic()
     done = finished_shards(folder)
@@ -111,7 +111,7 @@ def require_shard_size(campaign: Campaign, shard_size: int) -> None:
 
 
 def write_site_shard(
-    folder: Path,
+    folder: PlaceLike,
     manifest: Manifest,
     site: SitePlan,
     shard: ShardPlan,

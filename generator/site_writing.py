@@ -9,10 +9,11 @@ import yaml
 
 from raymark import plots, scenes
 from raymark.config import read_yaml, validate
-from raymark.dataset.campaign import UniformSampling
+from raymark.dataset.samplings import UniformSampling
 from raymark.errors import ConfigError, SceneError
+from raymark.generator.outdoors import RayCaster
 from raymark.generator.preview import sector_mark
-from raymark.generator.sampling import RayCaster, sample_ues
+from raymark.generator.sampling import sample_ues
 from raymark.generator.siting import SiteProposal, SitingPlan, load_scene
 from raymark.plots.siting import plot_site_proposals
 from raymark.radio import Site

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from raymark.config import Strict, canonical_json, nearest, read_yaml, validate
 from raymark.errors import SceneError
+from raymark.extras import install_command
 from raymark.radio import Site
 from raymark.registry import Registry
 
@@ -186,7 +187,10 @@ def _sionna_scenes() -> Path:
     for root in roots:
         if (Path(root) / "rt" / "scenes").is_dir():
             return Path(root) / "rt" / "scenes"
-    raise SceneError("sionna-rt is not installed, so its scenes are missing; run pip install .")
+    raise SceneError(
+        "sionna-rt is not installed, so its scenes are missing; "
+        f"`{install_command('generate')}` adds it"
+    )
 
 
 _REGISTRY = Registry("scene", Path(__file__).parent, "scene.yaml", Scene)

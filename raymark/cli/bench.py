@@ -10,7 +10,7 @@ from raymark.cli.bench_steps import audit_splits, rebound, run_suite, show_board
 from raymark.cli.console import cell, out, print_error
 from raymark.cli.options import Cluster, DataOption, Overwrite, TimeLimit, listed
 from raymark.errors import ConfigError
-from raymark.storage import as_folder
+from raymark.storage import Place, as_place
 
 app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
 
@@ -181,9 +181,9 @@ def board(
     runs: RunsArgument,
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the board")],
     data: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
-            parser=as_folder, metavar="DIR", help="Dataset, for the buildings below the maps"
+            parser=as_place, metavar="DIR", help="Dataset, for the buildings below the maps"
         ),
     ] = None,
     submission: Annotated[

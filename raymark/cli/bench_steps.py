@@ -10,10 +10,11 @@ import typer
 from raymark.cli.cluster import opened
 from raymark.cli.console import err, out, print_error, progress_bar, stage_bars
 from raymark.cli.options import INTERRUPTED
+from raymark.storage import PlaceLike
 
 
 def run_and_show(
-    suite: str, data: Path, runs: Path, folder: Path, *, tracks: Sequence[str]
+    suite: str, data: PlaceLike, runs: Path, folder: Path, *, tracks: Sequence[str]
 ) -> None:
     """Run the models that are not expensive on some tracks of a suite and write their board.
 
@@ -29,7 +30,7 @@ def run_and_show(
     show_board(runs, folder, data=data, submissions=[], overwrite=True)
 
 
-def rebound(suite: Any, data: Path) -> Any:
+def rebound(suite: Any, data: PlaceLike) -> Any:
     """Return the suite itself on its own dataset, else the suite bound to the one that is there."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
 
@@ -42,7 +43,7 @@ def rebound(suite: Any, data: Path) -> Any:
 
 def run_suite(
     suite: Any,
-    data: Path,
+    data: PlaceLike,
     folder: Path,
     *,
     models: Sequence[str],
@@ -121,7 +122,12 @@ def audit_splits(suite: Any, dataset: Any, folder: Path) -> Any:
 
 
 def show_board(
-    runs: Path, folder: Path, *, data: Path | None, submissions: Sequence[Path], overwrite: bool
+    runs: Path,
+    folder: Path,
+    *,
+    data: PlaceLike | None,
+    submissions: Sequence[Path],
+    overwrite: bool,
 ) -> None:
     """Write the board of a run and of submissions, and print its standings."""
     from raymark.benchmark.board import terminal_table, write_board  # noqa: PLC0415

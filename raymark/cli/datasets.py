@@ -14,7 +14,7 @@ from raymark.cli.console import out as console_out
 from raymark.cli.options import INTERRUPTED, Cluster, DatasetArgument, Overwrite, Seed, TimeLimit
 from raymark.errors import ConfigError
 from raymark.radio import FingerprintKind, ProfileMethod
-from raymark.storage import as_folder
+from raymark.storage import Place, PlaceLike, as_place
 
 app = typer.Typer()
 
@@ -97,8 +97,8 @@ def generate(
         str | None, typer.Argument(metavar="CAMPAIGN", help="Name of a preset, or a YAML file")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(parser=as_folder, metavar="DIR", help="Folder of the dataset, or s3://..."),
+        Place | None,
+        typer.Option(parser=as_place, metavar="DIR", help="Folder of the dataset, or s3://..."),
     ] = None,
     shard_size: ShardSize = 1000,
     overwrite: Overwrite = False,
@@ -106,9 +106,9 @@ def generate(
         False
     ),
     extend: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
-            parser=as_folder, metavar="DIR", help="Dataset that gets the --bands, in place"
+            parser=as_place, metavar="DIR", help="Dataset that gets the --bands, in place"
         ),
     ] = None,
     bands: Annotated[
@@ -150,7 +150,7 @@ def generate(
 
 def _generate_on_cluster(
     campaign: Any,
-    out: Path,
+    out: Place,
     cluster: str,
     *,
     shard_size: int,
@@ -198,7 +198,7 @@ def _generate_on_cluster(
     print_summary(out)
 
 
-def _extend(folder: Path, bands: str, out: Path | None, *, dry_run: bool) -> None:
+def _extend(folder: Place, bands: str, out: Place | None, *, dry_run: bool) -> None:
     from raymark.generator.extension import (  # noqa: PLC0415
         extend_dataset,
         open_for_extension,
@@ -234,9 +234,7 @@ def status(folder: DatasetArgument) -> None:
 @app.command()
 def unlock(folder: DatasetArgument) -> None:
     """Remove the lock that a killed `generate` has left on a dataset in object storage."""
-    from raymark.storage.lock import unlock as remove_lock  # noqa: PLC0415
-
-    console_out.print(f"removed the lock of {remove_lock(folder)}")
+    console_out.print(f"removed the lock of {folder.unlock()}")
 
 
 @app.command()
@@ -307,7 +305,7 @@ def inspect(
     console_out.print(f"\nwrote {len(figures)} figures to {out}")
 
 
-def draw_figures(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> list[Path]:
+def draw_figures(folder: PlaceLike, out: Path, *, seed: int = 0, overwrite: bool) -> list[Path]:
     """Draw all figures of a dataset with a progress bar."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
@@ -325,7 +323,7 @@ def draw_figures(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> 
         )
 
 
-def make_dataset(made: Any, out: Path, *, shard_size: int = 1000, overwrite: bool) -> None:
+def make_dataset(made: Any, out: PlaceLike, *, shard_size: int = 1000, overwrite: bool) -> None:
     """Generate with a progress bar; Ctrl-C stops after a shard."""
     from raymark.generator.generate import generate as run  # noqa: PLC0415
 
@@ -334,7 +332,7 @@ def make_dataset(made: Any, out: Path, *, shard_size: int = 1000, overwrite: boo
 
 
 @contextmanager
-def _tracing_bar(num_links: int, folder: Path) -> Iterator[Callable[[str, int], None]]:
+def _tracing_bar(num_links: int, folder: PlaceLike) -> Iterator[Callable[[str, int], None]]:
     """Show progress; Ctrl-C ends the command after the shard in progress."""
     try:
         with (
@@ -352,14 +350,14 @@ def _tracing_bar(num_links: int, folder: Path) -> Iterator[Callable[[str, int], 
         raise typer.Exit(INTERRUPTED) from None
 
 
-def print_summary(folder: Path) -> None:
+def print_summary(folder: PlaceLike) -> None:
     """Print what a dataset holds, and its content hash."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.plots.inspection import summarize  # noqa: PLC0415
+    from raymark.plots.inspection import summarize_links  # noqa: PLC0415
 
     dataset = open_dataset(folder)
     table = Table(*_SUMMARY_COLUMNS, box=None)
-    for row in summarize(dataset).itertuples(index=False):
+    for row in summarize_links(dataset).itertuples(index=False):
         table.add_row(*[cell(value) for value in row])
     console_out.print(table)
     for key, value in dataset.manifest.completeness.items():
@@ -381,4 +379,4 @@ _SUMMARY_COLUMNS = (
     "paths",
     "delay spread\n[ns]",
 )
-"""Headings of `raymark.plots.inspection.summarize`: shares, and medians of what has a unit."""
+"""Headings of `summarize_links`: shares, and medians of what has a unit."""

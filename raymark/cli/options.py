@@ -1,11 +1,10 @@
 """Options that several commands share."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from raymark.storage import as_folder
+from raymark.storage import Place, as_place
 from raymark.work.cluster.description import FORMS
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there")]
@@ -23,11 +22,11 @@ TimeLimit = Annotated[
     ),
 ]
 DatasetArgument = Annotated[
-    Path, typer.Argument(parser=as_folder, metavar="DIR", help="Folder or URL of a dataset")
+    Place, typer.Argument(parser=as_place, metavar="DIR", help="Folder or URL of a dataset")
 ]
 DataOption = Annotated[
-    Path,
-    typer.Option(parser=as_folder, metavar="DIR", help="Folder or URL of the suite's dataset"),
+    Place,
+    typer.Option(parser=as_place, metavar="DIR", help="Folder or URL of the suite's dataset"),
 ]
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""

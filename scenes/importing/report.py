@@ -13,7 +13,7 @@ import shapely
 from pydantic import BeforeValidator, Field
 
 from raymark.config import Strict
-from raymark.scenes.importing.buildings import Action, Building, Finding, HeightSource
+from raymark.scenes.importing.buildings import Action, Building, HeightSource, ImportFinding
 from raymark.scenes.importing.ground import Extent
 from raymark.scenes.importing.local_frame import BBox, LocalFrame, parse_bbox
 
@@ -90,7 +90,7 @@ class ImportReport(Strict):
         return sum(self.height_sources.values())
 
 
-def group_findings(findings: Sequence[Finding]) -> tuple[FindingCount, ...]:
+def group_findings(findings: Sequence[ImportFinding]) -> tuple[FindingCount, ...]:
     """Count equal findings together, the most frequent first."""
     counts = Counter((finding.action, finding.reason) for finding in findings)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -100,7 +100,7 @@ def group_findings(findings: Sequence[Finding]) -> tuple[FindingCount, ...]:
     )
 
 
-def findings_csv(findings: Sequence[Finding]) -> str:
+def findings_csv(findings: Sequence[ImportFinding]) -> str:
     """Return one row per finding."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raymark.config import seal_of
 from raymark.dataset import Dataset
 from raymark.dataset.journal import JOURNAL_NAME, append_journal, read_journal
 from raymark.dataset.manifest import (
@@ -12,7 +13,6 @@ from raymark.dataset.manifest import (
     ShardRecord,
     hash_arrays,
     read_manifest,
-    seal_of,
     write_manifest,
 )
 from raymark.dataset.shard import write_shard

@@ -7,16 +7,11 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from raymark.dataset.campaign import Sampling
+from raymark.dataset.samplings import Sampling
 from raymark.dataset.writing.ues import SampledUEs
 from raymark.errors import ConfigError, SceneError
-from raymark.generator.sampling import (
-    check_site,
-    in_sector,
-    place_outdoors,
-    read_positions,
-    sample_ues,
-)
+from raymark.generator.outdoors import check_site, place_outdoors
+from raymark.generator.sampling import in_sector, read_positions, sample_ues
 from raymark.radio import Site
 
 HALF_M = 150.0

@@ -33,12 +33,8 @@ def import_dask(module: str = "distributed") -> Any:
     Raises:
         ConfigError: If it is not installed; the extra that adds it is named.
     """
-    package = module.partition(".")[0]
-    name, extra = {
-        "dask_jobqueue": ("dask-jobqueue", "jobqueue"),
-        "dask_kubernetes": ("dask-kubernetes", "kubernetes"),
-    }.get(package, ("Dask's `distributed`", "cluster"))
-    return import_extra(module, name=name, extra=extra)
+    names = {"dask_jobqueue": "dask-jobqueue", "dask_kubernetes": "dask-kubernetes"}
+    return import_extra(module, name=names.get(module.partition(".")[0], "Dask's `distributed`"))
 
 
 def dask_settings() -> dict[str, Any]:
