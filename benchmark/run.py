@@ -1,17 +1,15 @@
-"""Run models on a suite: cell by cell over the cores, resumable, with every failure on record."""
+"""Run models on a suite: cell by cell, resumable, with every failure on record."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from raymark.benchmark.cluster_run import ClusterJobs, fit_on_worker
+from raymark.benchmark.cell_work import DataPlace, fit_cell, measure_survey
 from raymark.benchmark.localizer import ModelFolder
-from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured, measure
+from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured
 from raymark.benchmark.model_code import code_hash, model_hash
 from raymark.benchmark.references import REFERENCES, References
 from raymark.benchmark.software import software_versions
@@ -25,7 +23,6 @@ from raymark.benchmark.store import (
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import (
     Splits,
-    TaskData,
     load_task,
     require_dataset,
     surveys_of,
@@ -33,10 +30,11 @@ from raymark.benchmark.task_data import (
     world_frame_covariances,
     world_frame_positions,
 )
-from raymark.benchmark.worker import Outcome, fit_and_predict
-from raymark.dataset import Dataset, open_dataset
-from raymark.errors import ConfigError, RaymarkError
-from raymark.work.processes import run_jobs
+from raymark.benchmark.worker import Outcome
+from raymark.dataset import Dataset
+from raymark.errors import ConfigError, WorkError
+from raymark.work.executor import Executor, TaskKind, ThisMachine
+from raymark.work.fresh import run_fresh
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, how much of it is done, and how much there is."""
@@ -72,14 +70,17 @@ class _Cell:
 class Runner:
     """One suite on one dataset, kept in one folder."""
 
-    def __init__(self, suite: Suite, dataset: Dataset, folder: Path, *, num_jobs: int = 0) -> None:
+    def __init__(
+        self, suite: Suite, dataset: Dataset, folder: Path, *, executor: Executor | None = None
+    ) -> None:
         """Check that suite and dataset belong together, and open the folder.
 
         Args:
             suite: What to run.
             dataset: Its dataset.
             folder: Where everything is kept.
-            num_jobs: Processes; as many as there are cores if 0.
+            executor: Who measures and fits; it must reach dataset and folder. This machine, with a
+                job for every core, if not given.
 
         Raises:
             ConfigError: If the dataset is another one, or the folder holds something else.
@@ -87,7 +88,13 @@ class Runner:
         require_dataset(suite, dataset)
         self.suite, self.dataset, self.folder = suite, dataset, RunFolder(folder)
         self.splits = Splits(dataset, suite.window_size)
-        self.num_jobs = num_jobs or os.cpu_count() or 1
+        self._executor = executor or ThisMachine()
+        self._place = DataPlace(
+            dataset=dataset.folder.resolve(),
+            content_hash=dataset.manifest.content_hash or "",
+            window_size=suite.window_size,
+            measurements=self.folder.measurements.resolve(),
+        )
         self.folder.start(
             RunInfo(
                 suite=suite,
@@ -103,7 +110,6 @@ class Runner:
         tracks: Sequence[str] = (),
         seeds: Sequence[int] = (),
         progress: Progress = lambda _stage, _done, _total: None,
-        cluster: ClusterJobs | None = None,
     ) -> RunReport:
         """Run every model on every task and seed that is not finished yet.
 
@@ -112,7 +118,6 @@ class Runner:
             tracks: Only these tracks; all if empty.
             seeds: Only these seeds of the suite; all if empty.
             progress: Told how far each stage is.
-            cluster: Where the jobs are done instead of here; it must reach dataset and folder.
 
         Raises:
             ConfigError: If the suite has no such track (the nearest is offered) or seed, or two
@@ -141,9 +146,9 @@ class Runner:
         ]
         for model in models:
             self.folder.write_model(_record_of(model))
-        self._measure(tasks, pending, cluster, progress)
+        self._measure(tasks, pending, progress)
         self._references(tasks, progress)
-        self._run_cells(pending, cluster, progress)
+        self._run_cells(pending, progress)
         return RunReport(
             num_run=len(pending),
             num_kept=len(cells) - len(pending),
@@ -157,13 +162,7 @@ class Runner:
                 for seed in task.seeds:
                     self.folder.drop_stale(task, name, seed, _cell_hash(task, name, code, seed))
 
-    def _measure(
-        self,
-        tasks: Sequence[Task],
-        cells: Sequence[_Cell],
-        cluster: ClusterJobs | None,
-        progress: Progress,
-    ) -> None:
+    def _measure(self, tasks: Sequence[Task], cells: Sequence[_Cell], progress: Progress) -> None:
         """Estimate what the open cells and the references need."""
         wanted: dict[Survey, bool] = {}
         for cell in cells:
@@ -174,19 +173,15 @@ class Runner:
                 wanted.setdefault(survey, False)
         kept = self.folder.measurements
         missing = [s for s, csi in wanted.items() if not is_measured(s, self.dataset, kept, csi)]
-        folders = (self.dataset.folder.resolve(), kept.resolve())
 
         def arguments(survey: Survey) -> tuple[Any, ...]:
-            return survey, *folders, wanted[survey]
+            return measure_survey, survey, self._place, wanted[survey]
 
-        if cluster is None:
-            done = run_jobs(_measure_in_worker, missing, arguments, self.num_jobs)
-        else:
-            done = cluster.run(_measure_in_worker, missing, arguments)
         progress("measure", 0, len(missing))
-        for i, (_, result) in enumerate(done, start=1):
-            if isinstance(result, Exception):
-                raise result
+        done = self._executor.run(TaskKind(name="measure"), run_fresh, missing, arguments)
+        for i, survey in enumerate(done, start=1):
+            if survey.error is not None:
+                raise WorkError(survey.error)
             progress("measure", i, len(missing))
 
     def _references(self, tasks: Sequence[Task], progress: Progress) -> None:
@@ -215,34 +210,20 @@ class Runner:
                 )
         progress("references", len(tasks), len(tasks))
 
-    def _run_cells(
-        self, cells: Sequence[_Cell], cluster: ClusterJobs | None, progress: Progress
-    ) -> None:
+    def _run_cells(self, cells: Sequence[_Cell], progress: Progress) -> None:
+        def arguments(cell: _Cell) -> tuple[Any, ...]:
+            return cell.model, cell.seed, cell.task, self._place, cell.needs_csi
+
         progress("models", 0, len(cells))
-        if cluster is None:
-            done = run_jobs(fit_and_predict, cells, self._data, self.num_jobs)
-        else:
-            done = cluster.run(fit_on_worker, cells, self._places)
-        for i, (cell, result) in enumerate(done, start=1):
-            if isinstance(result, Outcome):
-                self._keep(cell, result)
+        # A model that raises is not tried again: it would raise again.
+        done = self._executor.run(TaskKind(name="fit", max_failures=1), fit_cell, cells, arguments)
+        for i, fit in enumerate(done, start=1):
+            cell = fit.job
+            if fit.error is None:
+                self._keep(cell, fit.result)
             else:
-                self.folder.write_failure(cell.task, cell.model.name, cell.seed, _reason(result))
+                self.folder.write_failure(cell.task, cell.model.name, cell.seed, fit.error)
             progress("models", i, len(cells))
-
-    def _places(self, cell: _Cell) -> tuple[Any, ...]:
-        """Tell a worker of a cluster where the data lie."""
-        folders = (self.dataset.folder.resolve(), self.folder.measurements.resolve())
-        window_size = self.suite.window_size
-        return cell.model, cell.seed, cell.task, folders, window_size, cell.needs_csi
-
-    def _data(self, cell: _Cell) -> tuple[ModelFolder, int, TaskData]:
-        """Load the data here, so that no model's process opens the dataset."""
-        folder = self.folder.measurements
-        data = load_task(
-            cell.task, cell.seed, self.dataset, self.splits, folder, with_csi=cell.needs_csi
-        )
-        return cell.model, cell.seed, data
 
     def _keep(self, cell: _Cell, outcome: Outcome) -> None:
         """Write predictions in world coordinates."""
@@ -262,16 +243,6 @@ class Runner:
             software=software_versions(),
             **outcome.record,
         )
-
-
-def _measure_in_worker(survey: Survey, dataset: Path, folder: Path, with_csi: bool) -> None:
-    measure(survey, open_dataset(dataset), folder, with_csi=with_csi)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, BrokenProcessPool):
-        return "the model's process died (out of memory, or a crash of a library)"
-    return str(error) if isinstance(error, RaymarkError) else f"{type(error).__name__}: {error}"
 
 
 def _cell_hash(task: Task, model: str, code: str, seed: int) -> str:

@@ -27,6 +27,7 @@ from raymark.models import get_model
 from raymark.release import About, BuildSettings, build_release
 from raymark.release.record import Author
 from raymark.scenes.scene_files import write_geometry
+from raymark.work.executor import ThisMachine
 
 settings.register_profile("raymark", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("raymark")
@@ -374,7 +375,7 @@ def benchmark_run(
     """The folder of a run of two models on `yard_suite`; read it, never write to it."""
     folder = tmp_path_factory.mktemp("benchmark") / "runs"
     models = [get_model(name) for name in ("train_centroid", "wknn")]
-    report = Runner(yard_suite, benchmark_dataset, folder, num_jobs=1).run(models)
+    report = Runner(yard_suite, benchmark_dataset, folder, executor=ThisMachine(1)).run(models)
     assert (report.num_run, report.failures) == (2 * 4 * 2, ())
     return RunFolder(folder)
 

@@ -21,6 +21,7 @@ from raymark.benchmark.worker import check_prediction, fit_and_predict
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError, ScoringError
 from raymark.models import get_model
+from raymark.work.executor import ThisMachine
 
 CENTROID = """
 import os
@@ -124,7 +125,9 @@ def faulty(
     write_model(parent / "models", "of_a_user", fit=REPORT)
     models = [*models_in(parent / "models"), get_model("train_centroid")]
     folder = parent / "runs"
-    return RunFolder(folder), Runner(one_task, benchmark_dataset, folder, num_jobs=2).run(models)
+    return RunFolder(folder), Runner(
+        one_task, benchmark_dataset, folder, executor=ThisMachine(2)
+    ).run(models)
 
 
 @pytest.fixture
@@ -226,7 +229,7 @@ def test_only_changed_and_failed_cells_run_again_when_a_run_goes_on(
     (changed / "model.yaml").write_text(text, encoding="utf-8")
     write_model(tmp_path / "models", "raises")  # repaired
     before = written(folder)
-    runner = Runner(one_task, benchmark_dataset, folder.root, num_jobs=1)
+    runner = Runner(one_task, benchmark_dataset, folder.root, executor=ThisMachine(1))
 
     report = runner.run([*models_in(tmp_path / "models"), get_model("train_centroid")])
 
@@ -250,7 +253,7 @@ def test_edited_and_removed_predictions_are_made_again_when_a_run_goes_on(
     paths[1].unlink()
     models = [get_model(name) for name in ("train_centroid", "wknn")]
 
-    report = Runner(yard_suite, benchmark_dataset, copied.root, num_jobs=1).run(models)
+    report = Runner(yard_suite, benchmark_dataset, copied.root, executor=ThisMachine(1)).run(models)
 
     assert (report.num_run, report.num_kept, report.failures) == (2, 14, ())
     after = written(copied)
@@ -267,7 +270,7 @@ def test_predictions_are_the_same_bits_when_two_processes_share_the_work(
 ) -> None:
     models = [get_model(name) for name in ("wknn", "train_centroid")]
 
-    Runner(yard_suite, benchmark_dataset, tmp_path / "runs", num_jobs=2).run(models)
+    Runner(yard_suite, benchmark_dataset, tmp_path / "runs", executor=ThisMachine(2)).run(models)
 
     one, two = written(benchmark_run), written(RunFolder(tmp_path / "runs"))
     assert set(one) == set(two)
@@ -283,13 +286,13 @@ def test_only_the_models_own_cell_fails_when_it_takes_its_process_down(
     write_model(tmp_path / "models", "dies", fit=code)
     for name in ("after", "before", "later"):
         write_model(tmp_path / "models", name)
-    runner = Runner(one_task, benchmark_dataset, tmp_path / "runs", num_jobs=2)
+    runner = Runner(one_task, benchmark_dataset, tmp_path / "runs", executor=ThisMachine(2))
 
     report = runner.run(models_in(tmp_path / "models"))
 
     ((place, text),) = report.failures
     assert place.endswith("/dies/seed-0")
-    assert "the model's process died" in text
+    assert "its process died (" in text
     finished = {cell.result.model for cell in RunFolder(tmp_path / "runs").cells()}
     assert {"after", "before", "later"} <= finished
     assert "dies" not in finished
