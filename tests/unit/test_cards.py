@@ -121,6 +121,6 @@ def test_dataset_card_tells_bands_sites_and_notes_when_written(small_dataset: Da
 def test_dataset_card_is_the_file_of_a_finished_dataset_when_it_was_made(
     small_dataset: Dataset,
 ) -> None:
-    written = (small_dataset.folder / "CARD.md").read_text(encoding="utf-8")
+    written = (small_dataset.folder / "CARD.md").read_text()
 
     assert written == dataset_card(small_dataset.manifest)
