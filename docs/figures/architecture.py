@@ -157,7 +157,8 @@ def _direct(imports: dict[str, set[str]], room: str) -> set[str]:
 
 
 def _reached(imports: dict[str, set[str]], room: str) -> set[str]:
-    found, left = set(), [room]
+    found: set[str] = set()
+    left = [room]
     while left:
         new = imports[left.pop()] - found
         found |= new
