@@ -12,7 +12,7 @@ import trimesh
 
 from raymark.errors import SceneError
 from raymark.radio import Site
-from raymark.scenes.scene import Params
+from raymark.scenes.geometries import Params
 from raymark.scenes.scene_files import write_geometry
 from raymark.seeding import child_generator
 
