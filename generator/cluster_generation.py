@@ -8,7 +8,7 @@ content is a function of the campaign, so that it does not matter who writes a s
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ from raymark.generator.plan import (
 from raymark.generator.site_tracing import TracedSite
 from raymark.generator.software import tracing_software
 from raymark.generator.tracing.backend import use_one_thread
+from raymark.scenes import call_trusting, trusted_folders
 from raymark.storage import Place, PlaceLike, as_place
 from raymark.work.dask_tasks import Finished, Shared, TaskKind, run_tasks
 from raymark.work.peak_memory import peak_memory_bytes, reset_peak_memory
@@ -141,7 +142,7 @@ def plan_on_cluster(
     done = run_tasks(
         workers.client,
         TaskKind(name="scene", time_limit_s=workers.time_limit_s),
-        _survey,
+        partial(call_trusting, trusted_folders(), _survey),
         scenes,
         lambda i: (scenes[i].model_dump_json(), shard_size if i == 0 else 0),
     )
@@ -201,7 +202,8 @@ def generate_on_cluster(
         most_workers = max(len(workers.client.nthreads()), workers.num_expected)
         jobs, arguments = _work(manifest, folder, set(records), most_workers)
         kind = TaskKind(name="shard", time_limit_s=workers.time_limit_s)
-        for task in run_tasks(workers.client, kind, _do, jobs, arguments):
+        do = partial(call_trusting, trusted_folders(), _do)
+        for task in run_tasks(workers.client, kind, do, jobs, arguments):
             _write_log(folder, task)
             if task.error is not None:
                 failures.append((task.job.name, task.error))

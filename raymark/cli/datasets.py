@@ -11,7 +11,15 @@ from rich.table import Table
 from raymark.cli.cluster import examine_cluster, findings_table, opened
 from raymark.cli.console import cell, deferred_interrupt, duration, err, print_error, progress_bar
 from raymark.cli.console import out as console_out
-from raymark.cli.options import INTERRUPTED, Cluster, DatasetArgument, Overwrite, Seed, TimeLimit
+from raymark.cli.options import (
+    INTERRUPTED,
+    Cluster,
+    DatasetArgument,
+    Overwrite,
+    Seed,
+    TimeLimit,
+    TrustCode,
+)
 from raymark.errors import ConfigError
 from raymark.radio import FingerprintKind, ProfileMethod
 from raymark.storage import Place, PlaceLike, as_place
@@ -60,6 +68,7 @@ def bands() -> None:
 def plan(
     campaign: CampaignArgument,
     shard_size: ShardSize = 1000,
+    _trusted: TrustCode = None,
 ) -> None:
     """Check a campaign and show links, shards, size and time; nothing is written."""
     from raymark.generator.estimate import estimate  # noqa: PLC0415
@@ -116,6 +125,7 @@ def generate(
     ] = None,
     cluster: Cluster = None,
     time_limit_min: TimeLimit = 60.0,
+    _trusted: TrustCode = None,
 ) -> None:
     """Make a dataset, or add bands to one; the same command goes on where it was interrupted."""
     from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415

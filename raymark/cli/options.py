@@ -28,6 +28,27 @@ DataOption = Annotated[
     Place,
     typer.Option(parser=as_place, metavar="DIR", help="Folder or URL of the suite's dataset"),
 ]
+
+
+def _trust(folders: list[Path] | None) -> list[Path]:
+    for folder in folders or []:
+        from raymark.scenes import trust_folder  # noqa: PLC0415
+
+        trust_folder(folder)
+    return folders or []
+
+
+TrustCode = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust-code",
+        metavar="DIR",
+        callback=_trust,
+        help="Run the geometry.py of this scene folder (read it first); may be repeated",
+    ),
+]
+"""Its callback does what it says: commands take it as `_trusted` and need not look at it."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self
 
 from raymark.errors import DatasetError
 from raymark.storage.atomic import file_sha256, is_partial
@@ -34,11 +33,11 @@ class Place(ABC):
         """Return the path or the URL."""
 
     @abstractmethod
-    def __truediv__(self, name: str) -> Self:
+    def __truediv__(self, name: str) -> "Place":
         """Return the place of this name below."""
 
     @abstractmethod
-    def resolve(self) -> Self:
+    def resolve(self) -> "Place":
         """Return the same place under a name that holds in any working folder."""
 
     @abstractmethod
@@ -50,7 +49,7 @@ class Place(ABC):
         """Return whether there is a file."""
 
     @abstractmethod
-    def iterdir(self) -> Iterator[Self]:
+    def iterdir(self) -> "Iterator[Place]":
         """Yield what lies directly below, by name; nothing if there is no such folder."""
 
     @abstractmethod
