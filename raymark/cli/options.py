@@ -29,8 +29,6 @@ DataOption = Annotated[
     Path,
     typer.Option(parser=as_folder, metavar="DIR", help="Folder or URL of the suite's dataset"),
 ]
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
 
 
 def listed(text: str) -> list[str]:
