@@ -33,7 +33,7 @@ from raymark.benchmark.task_data import (
 from raymark.benchmark.worker import Outcome
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError, WorkError
-from raymark.work.executor import Executor, TaskKind, ThisMachine
+from raymark.work.executor import Executor, TaskKind
 from raymark.work.fresh import run_fresh
 
 Progress = Callable[[str, int, int], None]
@@ -67,20 +67,40 @@ class _Cell:
         return "csi" in self.model.info.inputs
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunChoice:
+    """What of a suite is run.
+
+    Attributes:
+        models: Which models, such as `raymark.models.choose_models` returns.
+        tracks: Only these tracks; all if empty.
+        seeds: Only these seeds of the suite; all if empty.
+
+    Raises:
+        ConfigError: If two models have the same name.
+    """
+
+    models: tuple[ModelFolder, ...]
+    tracks: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the names, by which results are told apart."""
+        names = [model.name for model in self.models]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"two of the models have the same name: {', '.join(names)}")
+
+
 class Runner:
     """One suite on one dataset, kept in one folder."""
 
-    def __init__(
-        self, suite: Suite, dataset: Dataset, folder: Path, *, executor: Executor | None = None
-    ) -> None:
+    def __init__(self, suite: Suite, dataset: Dataset, folder: Path) -> None:
         """Check that suite and dataset belong together, and open the folder.
 
         Args:
             suite: What to run.
             dataset: Its dataset.
             folder: Where everything is kept.
-            executor: Who measures and fits; it must reach dataset and folder. This machine, with a
-                job for every core, if not given.
 
         Raises:
             ConfigError: If the dataset is another one, or the folder holds something else.
@@ -88,7 +108,6 @@ class Runner:
         require_dataset(suite, dataset)
         self.suite, self.dataset, self.folder = suite, dataset, RunFolder(folder)
         self.splits = Splits(dataset, suite.window_size)
-        self._executor = executor or ThisMachine()
         self._place = DataPlace(
             dataset=dataset.folder.resolve(),
             content_hash=dataset.manifest.content_hash or "",
@@ -105,29 +124,24 @@ class Runner:
 
     def run(
         self,
-        models: Sequence[ModelFolder],
+        choice: RunChoice,
         *,
-        tracks: Sequence[str] = (),
-        seeds: Sequence[int] = (),
+        executor: Executor,
         progress: Progress = lambda _stage, _done, _total: None,
     ) -> RunReport:
         """Run every model on every task and seed that is not finished yet.
 
         Args:
-            models: What to run.
-            tracks: Only these tracks; all if empty.
-            seeds: Only these seeds of the suite; all if empty.
+            choice: Which models, tracks and seeds.
+            executor: Who measures and fits; it must reach dataset and folder.
             progress: Told how far each stage is.
 
         Raises:
-            ConfigError: If the suite has no such track (the nearest is offered) or seed, or two
-                models have the same name.
+            ConfigError: If the suite has no such track (the nearest is offered) or seed.
+            WorkError: If a measurement fails.
         """
-        names = [model.name for model in models]
-        if len(set(names)) < len(names):
-            raise ConfigError(f"two of the models have the same name: {', '.join(names)}")
-        tasks = self.suite.tasks_of(tracks)
-        seeds = self.suite.seeds_of(seeds)
+        tasks = self.suite.tasks_of(choice.tracks)
+        seeds, models = self.suite.seeds_of(choice.seeds), choice.models
         hashes = {model.name: model_hash(model) for model in models}
         self._drop_stale(hashes)
         cells = [
@@ -146,9 +160,9 @@ class Runner:
         ]
         for model in models:
             self.folder.write_model(_record_of(model))
-        self._measure(tasks, pending, progress)
+        self._measure(tasks, pending, executor, progress)
         self._references(tasks, progress)
-        self._run_cells(pending, progress)
+        self._run_cells(pending, executor, progress)
         return RunReport(
             num_run=len(pending),
             num_kept=len(cells) - len(pending),
@@ -162,7 +176,13 @@ class Runner:
                 for seed in task.seeds:
                     self.folder.drop_stale(task, name, seed, _cell_hash(task, name, code, seed))
 
-    def _measure(self, tasks: Sequence[Task], cells: Sequence[_Cell], progress: Progress) -> None:
+    def _measure(
+        self,
+        tasks: Sequence[Task],
+        cells: Sequence[_Cell],
+        executor: Executor,
+        progress: Progress,
+    ) -> None:
         """Estimate what the open cells and the references need."""
         wanted: dict[Survey, bool] = {}
         for cell in cells:
@@ -178,7 +198,7 @@ class Runner:
             return measure_survey, survey, self._place, wanted[survey]
 
         progress("measure", 0, len(missing))
-        done = self._executor.run(TaskKind(name="measure"), run_fresh, missing, arguments)
+        done = executor.run(TaskKind(name="measure"), run_fresh, missing, arguments)
         for i, survey in enumerate(done, start=1):
             if survey.error is not None:
                 raise WorkError(survey.error)
@@ -210,13 +230,13 @@ class Runner:
                 )
         progress("references", len(tasks), len(tasks))
 
-    def _run_cells(self, cells: Sequence[_Cell], progress: Progress) -> None:
+    def _run_cells(self, cells: Sequence[_Cell], executor: Executor, progress: Progress) -> None:
         def arguments(cell: _Cell) -> tuple[Any, ...]:
             return cell.model, cell.seed, cell.task, self._place, cell.needs_csi
 
         progress("models", 0, len(cells))
         # A model that raises is not tried again: it would raise again.
-        done = self._executor.run(TaskKind(name="fit", max_failures=1), fit_cell, cells, arguments)
+        done = executor.run(TaskKind(name="fit", max_failures=1), fit_cell, cells, arguments)
         for i, fit in enumerate(done, start=1):
             cell = fit.job
             if fit.error is None:

@@ -22,8 +22,8 @@ from raymark.dataset.writing.assembly import Arrays
 from raymark.dataset.writing.folder import changed_software, dataset_files
 from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import DatasetError
-from raymark.generator.generate import Progress, generate
-from raymark.generator.plan import Plan, ShardPlan, SitePlan, make_plan
+from raymark.generator.generate import generate
+from raymark.generator.plan import Plan, Progress, ShardPlan, SitePlan, make_plan
 from raymark.generator.site_tracing import ShardSource, TracedSite, assemble
 from raymark.generator.software import tracing_software
 from raymark.generator.tracing import sionna_adapter as adapter
@@ -40,8 +40,18 @@ from raymark.storage.folders import (
 )
 
 
-def plan_extension(dataset: Dataset, bands: tuple[Band, ...]) -> Plan:
+def plan_extension(
+    dataset: Dataset,
+    bands: tuple[Band, ...],
+    *,
+    progress: Progress = lambda _stage, _done, _total: None,
+) -> Plan:
     """Return the plan of a dataset with further bands.
+
+    Args:
+        dataset: A finished dataset.
+        bands: What it will have besides its own.
+        progress: Told how many scenes are loaded.
 
     Raises:
         ConfigError: If a band is there already, or cannot be used with the campaign.
@@ -61,7 +71,8 @@ def plan_extension(dataset: Dataset, bands: tuple[Band, ...]) -> Plan:
         )
     data = manifest.campaign.model_dump(mode="json")
     data["bands"] += [band.model_dump(mode="json") for band in bands]
-    plan = make_plan(validate(Campaign, data, where=f"{dataset.folder} with further bands"))
+    campaign = validate(Campaign, data, where=f"{dataset.folder} with further bands")
+    plan = make_plan(campaign, progress=progress)
     _require_same_sites(dataset, plan)
     return plan
 
@@ -71,7 +82,7 @@ def extend_dataset(
     plan: Plan,
     out: PlaceLike | None = None,
     *,
-    progress: Progress = lambda _site, _count: None,
+    progress: Progress = lambda _stage, _done, _total: None,
 ) -> Manifest:
     """Add the bands of a plan to a dataset, or go on where an interrupted run stopped.
 
@@ -81,7 +92,7 @@ def extend_dataset(
         dataset: A finished dataset.
         plan: Of `plan_extension`.
         out: Folder of the result; the dataset itself is then left as it is.
-        progress: Told of every finished shard.
+        progress: Told how many UEs are done.
 
     Raises:
         DatasetError: If a file of the dataset is missing or was changed, or if nothing can be

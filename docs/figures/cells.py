@@ -19,8 +19,8 @@ def run_missing(
 
     Args:
         cells: Frozen dataclasses; their fields are the first columns.
-        function: Takes a cell and the context, and returns the rows of the cell; of a module, not of
-            the script that runs.
+        function: Takes a cell and the context, and returns the rows of the cell; it belongs to a
+            module, not to the script that runs.
         context: What else it takes.
         out: The CSV file; it is written after every cell.
     """

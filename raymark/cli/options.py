@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,9 +49,6 @@ TrustCode = Annotated[
     ),
 ]
 """Its callback does what it says: commands take it as `_trusted` and need not look at it."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
 
 
 def listed(text: str) -> list[str]:

@@ -23,6 +23,7 @@ from distributed import Client, Future, KilledWorker, as_completed, get_worker
 from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
 from raymark.errors import ClusterError, sentence_of
+from raymark.work.cluster.checks import require_workers
 from raymark.work.executor import Attempt, Finished, Shared, TaskKind, attempted
 
 JobT = TypeVar("JobT")
@@ -74,6 +75,14 @@ class DaskWorkers:
     def num_expected(self) -> int:
         """How many there will be."""
         return max(self.num_workers, self._num_expected)
+
+    def require_memory(self, memory_bytes: int) -> None:
+        """Refuse work that needs more memory than a worker has.
+
+        Raises:
+            ConfigError: If one has less.
+        """
+        require_workers(self.client, memory_bytes=memory_bytes)
 
     def run(
         self,

@@ -101,6 +101,13 @@ class Executor(Protocol):
     def num_expected(self) -> int:
         """How many run at once when everybody has joined."""
 
+    def require_memory(self, memory_bytes: int) -> None:
+        """Refuse work that needs more memory than each of those who do it has.
+
+        Raises:
+            ConfigError: If it does.
+        """
+
     def run(
         self,
         kind: TaskKind,
@@ -127,6 +134,9 @@ class ThisProcess:
 
     num_workers = num_expected = 1
 
+    def require_memory(self, memory_bytes: int) -> None:
+        """Refuse nothing: this process does what it can."""
+
     def run(
         self,
         kind: TaskKind,  # noqa: ARG002 - nobody else could try a job again
@@ -149,6 +159,9 @@ class ThisMachine:
     def __init__(self, num_jobs: int = 0) -> None:
         """Run `num_jobs` at once; as many as there are cores if 0."""
         self.num_workers = self.num_expected = num_jobs or os.cpu_count() or 1
+
+    def require_memory(self, memory_bytes: int) -> None:
+        """Refuse nothing: nobody knows what the processes share."""
 
     def run(
         self,

@@ -1,9 +1,10 @@
 """Calls of functions in processes that did nothing before, and that nothing survives.
 
 A server process has loaded the libraries of a function, and nothing else; a fresh copy of it
-answers each call (on Linux; elsewhere it answers one and ends): loading takes seconds, copying some
-milliseconds. Unlike a pool of Python's own, it may be started by the workers of Dask, needs nobody's
-`__main__`, and shows a call neither the arguments nor the standard streams of this process.
+answers each call (on Linux; elsewhere it answers one and ends): loading takes seconds, copying
+milliseconds. Unlike a pool of Python's own, it may be started by the workers of Dask, needs
+nobody's `__main__`, and shows a call neither the arguments nor the standard streams of this
+process.
 """
 
 import atexit
