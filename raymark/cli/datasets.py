@@ -183,7 +183,7 @@ def _generate_on_cluster(
 
         workers = Workers(
             client=client,
-            num_expected=description.num_workers or 0,
+            num_expected=description.num_expected,
             time_limit_s=time_limit_s,
         )
         with progress_bar("loading", len(campaign.scenes), "scenes") as advance:
