@@ -127,14 +127,8 @@ class Kubernetes(StartedCluster):
         return shown
 
     def _checked_options(self) -> dict[str, Any]:
-        operator = import_dask(_OPERATOR)
-        known = [
-            name
-            for name, parameter in inspect.signature(
-                operator.KubeCluster.__init__
-            ).parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        ]
+        takes = inspect.signature(import_dask(_OPERATOR).KubeCluster.__init__).parameters
+        known = [name for name, x in takes.items() if x.kind is inspect.Parameter.KEYWORD_ONLY]
         for name in self.options:
             if name not in known:
                 raise ConfigError(

@@ -94,10 +94,9 @@ class Scheduler(ClusterDescription):
     def _connect(self) -> Any:
         address = self.address
         host, _, port = address.partition("://")[2].rpartition(":")
+        place = (host.strip("[]"), int(port))
         try:
-            with socket.create_connection(
-                (host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S
-            ):
+            with socket.create_connection(place, timeout=_CONNECT_TIMEOUT_S):
                 pass
         except OSError as error:
             raise ConfigError(
