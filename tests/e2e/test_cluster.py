@@ -13,9 +13,9 @@ import pytest
 
 from raymark.errors import ConfigError
 from raymark.work.cluster import (
-    JobQueue,
     LocalCluster,
     Scheduler,
+    SlurmQueue,
     list_workers,
     num_workers,
     open_cluster,
@@ -244,9 +244,7 @@ def processes_of_jobs(tmp_path: Path) -> list[int]:
     return [number for number in numbers if Path(f"/proc/{number}/cmdline").exists()]
 
 
-SLURM = JobQueue(
-    kind="slurm", num_workers=2, memory_per_worker_gb=1, walltime_h=1, prologue=("true",)
-)
+SLURM = SlurmQueue(num_workers=2, memory_per_worker_gb=1, walltime_h=1, prologue=("true",))
 
 
 def test_jobs_become_workers_when_the_queue_runs_them(

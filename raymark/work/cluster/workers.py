@@ -33,6 +33,4 @@ def cluster_workers(
         report(f"{found} workers; dashboard: {client.dashboard_link}")
         from raymark.work.dask_workers import DaskWorkers  # noqa: PLC0415 - it imports Dask
 
-        yield DaskWorkers(
-            client, time_limit_s=time_limit_s, num_expected=description.num_workers or 0
-        )
+        yield DaskWorkers(client, time_limit_s=time_limit_s, num_expected=description.num_expected)
