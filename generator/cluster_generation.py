@@ -228,7 +228,7 @@ def generate_on_cluster(
 def _noted(folder: Path, progress: Progress) -> dict[tuple[str, int], ShardRecord]:
     """Return what an earlier run has finished."""
     done = finished_shards(folder)
-    records = {(f"{scene}/{site}", part): record for (scene, site, part), record in done.items()}
+    records = {(record.key, record.part): record for record in done.values()}
     for (key, _), record in records.items():
         progress(key, record.num_ues)
     return records

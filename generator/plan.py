@@ -16,7 +16,7 @@ from raymark.dataset.campaign import (
     read_campaign,
 )
 from raymark.dataset.identity import campaign_hash
-from raymark.dataset.manifest import SiteRecord
+from raymark.dataset.manifest import SiteRecord, site_key
 from raymark.dataset.writing.ues import SampledUEs, join_ues
 from raymark.errors import ConfigError, SceneError
 from raymark.generator.sampling import check_site, sample_ues
@@ -63,7 +63,7 @@ class SitePlan:
     @property
     def key(self) -> str:
         """Name of the site within the dataset."""
-        return f"{self.scene.name}/{self.site.name}"
+        return site_key(self.scene.name, self.site.name)
 
     @property
     def materials(self) -> list[str]:

@@ -166,8 +166,8 @@ class Selection:
     @cached_property
     def _shards(self) -> tuple[ShardRecord, ...]:
         keys = [site.key for site in self.sites]
-        records = [r for r in self.dataset.manifest.shards if f"{r.scene}/{r.site}" in keys]
-        order = sorted(records, key=lambda r: (keys.index(f"{r.scene}/{r.site}"), r.first_ue))
+        records = [r for r in self.dataset.manifest.shards if r.key in keys]
+        order = sorted(records, key=lambda r: (keys.index(r.key), r.first_ue))
         return tuple(order)
 
     @cached_property
@@ -197,9 +197,7 @@ class Selection:
     def site_index(self) -> Int[np.ndarray, "link"]:
         """Index of each link's site in `sites`."""
         keys = [site.key for site in self.sites]
-        return np.concatenate(
-            [np.full(r.num_ues, keys.index(f"{r.scene}/{r.site}")) for r in self._shards]
-        )
+        return np.concatenate([np.full(r.num_ues, keys.index(r.key)) for r in self._shards])
 
     def _gather(self, name: str) -> np.ndarray:
         return np.concatenate([self.dataset.load_shard(r)[name] for r in self._shards])
