@@ -8,6 +8,7 @@ import numpy as np
 
 from raymark.errors import PhysicsError, SchemaError
 from raymark.radio import SPEED_OF_LIGHT_M_S
+from raymark.radio.elements import ELEMENT_GAIN_DB
 
 SCHEMA_VERSION = 1
 
@@ -233,8 +234,8 @@ def _check_labels(arrays: Arrays, link: np.ndarray, *, where: str) -> None:
         )
 
 
-MAX_ELEMENT_GAIN_DB = 8.0 + 8.0
-"""Largest product of both element gains that the front-end offers: TR 38.901 (8 dBi) twice."""
+MAX_ELEMENT_GAIN_DB = 2 * max(ELEMENT_GAIN_DB.values())
+"""Largest product of both element gains that the front-end offers."""
 
 
 def _check_gains(arrays: Arrays, link: np.ndarray, carriers_hz: list[float], *, where: str) -> None:

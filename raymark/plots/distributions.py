@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.plots.style import LABEL_STYLES, axes_or_new, house_style, legend_below
 from raymark.radio import SPEED_OF_LIGHT_M_S
+from raymark.radio.elements import ELEMENT_GAIN_DB
 
 
 def free_space_gain_db(
@@ -26,7 +27,7 @@ def plot_gain_vs_distance(
     links: pd.DataFrame,
     carrier_hz: float,
     *,
-    element_gain_db: float = 8.0,
+    element_gain_db: float = ELEMENT_GAIN_DB["tr38901"],
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the gain of every covered link over its distance, with the free-space lines.
