@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Complex, Float, Int, UInt8
+from jaxtyping import Complex, Float, Int, UInt8
 
 from raymark.config import nearest
 from raymark.dataset.manifest import INDEX_NAME, Manifest, ShardRecord, SiteRecord, read_manifest
@@ -137,6 +137,38 @@ class PathTable:
     interaction: UInt8[np.ndarray, "path depth"]
     amplitude: np.ndarray
 
+    def batch(
+        self, links: Int[np.ndarray, "link"], band: Band, orientation_rad: Float[np.ndarray, "3"]
+    ) -> PathBatch:
+        """Return the paths of some links in torch, padded to the longest list among them.
+
+        Args:
+            links: Numbers of the links in this table; they share a panel.
+            band: Band of the amplitudes.
+            orientation_rad: Yaw, pitch and roll of the panel [rad].
+        """
+        first, last = self.path_offset[links], self.path_offset[links + 1]
+        column = np.arange(max(1, (last - first).max(initial=0)))
+        mask = column < (last - first)[:, None]
+        rows = (first[:, None] + column)[mask]
+        num_interactions = (self.interaction[rows] != NO_INTERACTION).sum(axis=1)
+
+        def padded(values: np.ndarray) -> torch.Tensor:
+            whole = np.zeros(mask.shape, dtype=values.dtype)
+            whole[mask] = values
+            return torch.from_numpy(whole)
+
+        return PathBatch(
+            amplitude=padded(self.amplitude[rows]),
+            delay_s=padded(self.delay_s[rows]),
+            zenith_bs_rad=padded(self.zenith_bs_rad[rows]),
+            azimuth_bs_rad=padded(self.azimuth_bs_rad[rows]),
+            num_interactions=padded(num_interactions),
+            mask=torch.from_numpy(mask),
+            band=band,
+            orientation_rad=orientation_rad,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetailTable:
@@ -262,21 +294,9 @@ class Selection:
         sites = np.unique(self.site_index[start:stop])
         if len(sites) > 1:
             raise DatasetError(f"links {start}:{stop} belong to several sites; select one site")
-        counts = np.diff(table.path_offset)
-        mask = np.arange(max(1, counts.max(initial=0)))[None, :] < counts[:, None]
         site = self.sites[int(sites[0]) if len(sites) else 0]
-        return PathBatch(
-            amplitude=_pad(table.amplitude, mask),
-            delay_s=_pad(table.delay_s, mask),
-            zenith_bs_rad=_pad(table.zenith_bs_rad, mask),
-            azimuth_bs_rad=_pad(table.azimuth_bs_rad, mask),
-            num_interactions=_pad(
-                (table.interaction != NO_INTERACTION).sum(axis=1).astype("i8"), mask
-            ),
-            mask=torch.from_numpy(mask),
-            band=self.band,
-            orientation_rad=np.asarray(site.orientation_rad, dtype="f8"),
-        )
+        orientation_rad = np.asarray(site.orientation_rad, dtype="f8")
+        return table.batch(np.arange(stop - start), self.band, orientation_rad)
 
     def ranges(self, batch_size: int = DEFAULT_BATCH_SIZE) -> Iterator[tuple[int, int]]:
         """Yield (start, stop) of batches in order; a batch never spans two sites."""
@@ -342,9 +362,3 @@ def _load_checked(
 ) -> dict[str, np.ndarray]:
     with checked_copy(path, sha256) as copy:
         return read_shard(copy, kind)
-
-
-def _pad(values: np.ndarray, mask: Bool[np.ndarray, "link path"]) -> torch.Tensor:
-    padded = np.zeros(mask.shape, dtype=values.dtype)
-    padded[mask] = values
-    return torch.from_numpy(padded)
