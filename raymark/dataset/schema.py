@@ -8,6 +8,8 @@ import numpy as np
 
 from raymark.errors import PhysicsError, SchemaError
 from raymark.radio import SPEED_OF_LIGHT_M_S
+from raymark.radio.elements import ELEMENT_GAIN_DB
+from raymark.radio.levels import free_space_amplitude
 
 SCHEMA_VERSION = 1
 
@@ -233,8 +235,8 @@ def _check_labels(arrays: Arrays, link: np.ndarray, *, where: str) -> None:
         )
 
 
-MAX_ELEMENT_GAIN_DB = 8.0 + 8.0
-"""Largest product of both element gains that the front-end offers: TR 38.901 (8 dBi) twice."""
+MAX_ELEMENT_GAIN_DB = 2 * max(ELEMENT_GAIN_DB.values())
+"""Largest product of both element gains that the front-end offers."""
 
 
 def _check_gains(arrays: Arrays, link: np.ndarray, carriers_hz: list[float], *, where: str) -> None:
@@ -245,7 +247,7 @@ def _check_gains(arrays: Arrays, link: np.ndarray, carriers_hz: list[float], *, 
     length_m = arrays["path/delay_s"].astype("f8") * SPEED_OF_LIGHT_M_S
     limit = 10 ** (MAX_ELEMENT_GAIN_DB / 20) * (1 + 1e-3)
     for band, carrier_hz in enumerate(carriers_hz):
-        free_space = SPEED_OF_LIGHT_M_S / carrier_hz / (4 * np.pi * length_m)
+        free_space = free_space_amplitude(length_m, carrier_hz)
         strong = np.flatnonzero(specular & (np.abs(amplitude[band]) > limit * free_space))
         if strong.size:
             i = strong[0]

@@ -94,7 +94,7 @@ def _records_of(dataset: Dataset, site: SiteRecord) -> Iterator[ShardRecord]:
     """Yield the shards that a site keeps, each with the number of UEs that it keeps."""
     for record in dataset.manifest.shards:
         num_ues = min(record.num_ues, site.num_ues - record.first_ue)
-        if (record.scene, record.site) == (site.scene, site.site) and num_ues > 0:
+        if record.key == site.key and num_ues > 0:
             yield record.model_copy(update={"num_ues": num_ues})
 
 

@@ -18,6 +18,7 @@ from raymark.dataset.link_statistics import link_gain, link_table, visible_paths
 from raymark.dataset.manifest import SiteRecord
 from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.plots import AngleDelayProfile, HeightMap, SiteMark
+from raymark.radio.elements import ELEMENT_GAIN_DB
 from raymark.radio.levels import to_db
 from raymark.seeding import child_generator
 from raymark.storage.atomic import require_new_folder, writable
@@ -27,7 +28,6 @@ Progress = Callable[[Path], None]
 
 _SEVERAL_PATHS, _STRONG_PATH_DB, _TRIED_LINKS = 3, 20.0, 100
 _DEFAULT_HALF_WIDTH_RAD = math.pi / 3
-_ELEMENT_GAIN_DB = {"tr38901": 8.0, "iso": 0.0, "dipole": 10 * math.log10(1.5)}
 _MEDIANS = (
     "median_gain_los_db",
     "median_gain_nlos_db",
@@ -200,7 +200,7 @@ def _draw_gains(
     figure, axes = plots.new_figure(1, len(tables), panel_inches=(4.6, 4.2))
     for ax, selection, links in zip(axes, selections, tables, strict=True):
         carrier_hz = selection.band.carrier_hz
-        element_gain_db = _ELEMENT_GAIN_DB[selection.front_end.panel.element_pattern]
+        element_gain_db = ELEMENT_GAIN_DB[selection.front_end.panel.element_pattern]
         plots.plot_gain_vs_distance(links, carrier_hz, element_gain_db=element_gain_db, ax=ax)
         ax.set_title(f"{scene} at {selection.band.name}")
     data = pd.concat([links[["band", *_LINK_KEYS, "distance_m", "gain_db"]] for links in tables])
