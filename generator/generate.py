@@ -191,8 +191,8 @@ class _Done:
 
     def __post_init__(self) -> None:
         """Take up what an earlier run has finished."""
-        noted = finished_shards(self.folder).items()
-        self.records = {(f"{scene}/{site}", part): x for (scene, site, part), x in noted}
+        noted = finished_shards(self.folder).values()
+        self.records = {(record.key, record.part): record for record in noted}
         self._tell()
 
     def take(self, task: Finished[_Job]) -> None:
