@@ -1,7 +1,7 @@
 """From the folder of a run to the values of a board."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,8 +15,9 @@ from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
 from raymark.benchmark.summary import cdfs_of, compare, maps_of, summarize
 from raymark.benchmark.task import TRACKS, Suite
+from raymark.dataset import Dataset
+from raymark.dataset.buildings import HeightMap
 from raymark.errors import ScoringError
-from raymark.plots import HeightMap
 from raymark.plots.maps import BUILDING_HEIGHT_M
 
 _TITLES = {name: name.replace("-", " ").capitalize().replace("nlos", "NLOS") for name in TRACKS}
@@ -27,7 +28,7 @@ def build_board(
     folder: RunFolder,
     submissions: Sequence[tuple[ModelRecord, list[Cell]]] = (),
     *,
-    height_maps: Mapping[str, HeightMap] | None = None,
+    dataset: Dataset | None = None,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> Board:
     """Recompute every number of a board from the predictions of a run and of submissions.
@@ -35,7 +36,7 @@ def build_board(
     Args:
         folder: The run.
         submissions: Models that were run elsewhere, with their checked predictions.
-        height_maps: Buildings of each scene, drawn below the error maps.
+        dataset: The dataset of the run; the buildings that it holds are drawn below the error maps.
         progress: Told how far each stage is.
 
     Raises:
@@ -77,8 +78,13 @@ def build_board(
         ),
         cdfs=cdfs_of(groups),
         maps=maps_of(groups),
-        layouts={name: layout_of(heights) for name, heights in (height_maps or {}).items()},
+        layouts={} if dataset is None else _layouts(dataset),
     )
+
+
+def _layouts(dataset: Dataset) -> dict[str, Layout]:
+    found = {scene: dataset.buildings(scene) for scene in dataset.scenes}
+    return {scene: layout_of(item.heights) for scene, item in found.items() if item is not None}
 
 
 def layout_of(height_map: HeightMap) -> Layout:

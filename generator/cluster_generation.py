@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from raymark.dataset.campaign import Campaign, PositionsSampling, SceneChoice
 from raymark.dataset.journal import append_journal
@@ -24,6 +24,7 @@ from raymark.dataset.writing.folder import (
     prepare_folder,
 )
 from raymark.errors import ClusterError, DatasetError
+from raymark.generator.buildings import write_plan_buildings
 from raymark.generator.generate import Progress, require_shard_size, write_site_shard
 from raymark.generator.plan import (
     DEFAULT_SHARD_SIZE,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _BLOCKS_PER_WORKER, _LARGEST_BLOCK = 4, 10
+
+_Work = ShardPlan | Literal["completeness", "buildings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +108,14 @@ class _Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """A shard of a site, or, without one, the estimate of what the site's paths lack."""
+    """A shard of a site, the estimate of what its paths lack, or the buildings of its scene."""
 
     site: SiteRecord
-    shard: ShardPlan | None
+    work: _Work
 
     @property
     def name(self) -> str:
-        part = "completeness" if self.shard is None else f"part-{self.shard.part:04d}"
+        part = self.work if isinstance(self.work, str) else f"part-{self.work.part:04d}"
         return f"{self.site.key}/{part}"
 
 
@@ -197,6 +200,7 @@ def generate_on_cluster(
         started = time.monotonic()
         records = _noted(folder, progress)
         completeness: dict[str, Completeness] = {}
+        buildings: dict[str, str] = {}
         failures = []
         most_workers = max(len(workers.client.nthreads()), workers.num_expected)
         jobs, arguments = _work(manifest, folder, set(records), most_workers)
@@ -209,12 +213,24 @@ def generate_on_cluster(
                 append_journal(folder, task.result)
                 records[task.job.site.key, task.result.part] = task.result
                 progress(task.job.site.key, task.result.num_ues)
+            elif isinstance(task.result, str):
+                buildings[task.job.site.scene] = task.result
             elif task.result is not None:
                 completeness[task.job.site.key] = task.result
         if failures:
             return ClusterReport(manifest=manifest, failures=tuple(failures))
-        manifest = manifest.model_copy(update={"completeness": _in_order(manifest, completeness)})
-        ordered = [records[job.site.key, job.shard.part] for job in _jobs(manifest) if job.shard]
+        found = {
+            "completeness": {
+                s.key: completeness[s.key] for s in manifest.sites if s.key in completeness
+            },
+            "buildings": {scene: buildings[scene] for scene in _scene_names(manifest)},
+        }
+        manifest = manifest.model_copy(update=found)
+        ordered = [
+            records[job.site.key, job.work.part]
+            for job in _jobs(manifest)
+            if isinstance(job.work, ShardPlan)
+        ]
         finished = finish_dataset(
             folder,
             manifest,
@@ -236,7 +252,7 @@ def _noted(folder: Path, progress: Progress) -> dict[tuple[str, int], ShardRecor
 
 def _work(
     manifest: Manifest, folder: Path, done: set[tuple[str, int]], num_workers: int
-) -> tuple[list[_Job], Callable[[_Job], tuple[Shared, ShardPlan | None]]]:
+) -> tuple[list[_Job], Callable[[_Job], tuple[Shared, _Work]]]:
     """Return what is still to be done, and what a worker is told of it."""
     scenes = dict(zip(_scene_names(manifest), _scene_campaigns(manifest.campaign), strict=True))
     sites = {
@@ -246,12 +262,16 @@ def _work(
         )
         for site in manifest.sites
     }
-    jobs = [j for j in _jobs(manifest) if j.shard is None or (j.site.key, j.shard.part) not in done]
+    jobs = [
+        job
+        for job in _jobs(manifest)
+        if isinstance(job.work, str) or (job.site.key, job.work.part) not in done
+    ]
     block_size = _block_size(len(jobs), num_workers)
 
-    def arguments(job: _Job) -> tuple[Shared, ShardPlan | None]:
-        block = 0 if job.shard is None else job.shard.part // block_size
-        return Shared(key=f"{job.site.key}/{block}", value=sites[job.site.key]), job.shard
+    def arguments(job: _Job) -> tuple[Shared, _Work]:
+        block = 0 if isinstance(job.work, str) else job.work.part // block_size
+        return Shared(key=f"{job.site.key}/{block}", value=sites[job.site.key]), job.work
 
     return jobs, arguments
 
@@ -267,14 +287,13 @@ def _block_size(num_jobs: int, num_workers: int) -> int:
 
 
 def _jobs(manifest: Manifest) -> Iterator[_Job]:
+    first_sites = {site.scene: site for site in reversed(manifest.sites)}
     for site in manifest.sites:
         for shard in shards_of(site.num_ues, manifest.shard_size):
-            yield _Job(site=site, shard=shard)
-        yield _Job(site=site, shard=None)
-
-
-def _in_order(manifest: Manifest, completeness: dict[str, Completeness]) -> dict[str, Completeness]:
-    return {s.key: completeness[s.key] for s in manifest.sites if s.key in completeness}
+            yield _Job(site=site, work=shard)
+        yield _Job(site=site, work="completeness")
+        if site == first_sites[site.scene]:
+            yield _Job(site=site, work="buildings")
 
 
 def _scene_names(manifest: Manifest) -> list[str]:
@@ -334,20 +353,23 @@ def _survey(campaign_json: str, num_traced: int) -> _Surveyed:
     )
 
 
-def _do(site: _Site, shard: ShardPlan | None) -> ShardRecord | Completeness | None:
+def _do(site: _Site, work: _Work) -> ShardRecord | Completeness | str | None:
     """Run on a worker."""
     manifest, record = site.manifest, site.record
     changed = changed_software(manifest, software_versions())
     if changed:
         raise DatasetError(f"this worker has other software than the one that planned: {changed}")
     campaign_json = manifest.campaign.model_dump_json()
-    planned = next(s for s in _loaded_plan(campaign_json).sites if s.key == record.key)
+    plan = _loaded_plan(campaign_json)
+    planned = next(s for s in plan.sites if s.key == record.key)
     if site_record(planned) != record:
         raise DatasetError(f"{record.key}: this worker has another scene, or draws other UEs")
+    if work == "buildings":
+        return write_plan_buildings(site.folder, plan)[record.scene]
     source = _traced_site(campaign_json, record.key)
-    if shard is None:
+    if work == "completeness":
         return source.completeness()
-    return write_site_shard(site.folder, manifest, planned, shard, source.arrays(shard))
+    return write_site_shard(site.folder, manifest, planned, work, source.arrays(work))
 
 
 @lru_cache(maxsize=2)

@@ -16,6 +16,7 @@ from raymark.dataset.writing.folder import (
     write_shard_pair,
 )
 from raymark.errors import DatasetError
+from raymark.generator.buildings import write_plan_buildings
 from raymark.generator.plan import (
     DEFAULT_SHARD_SIZE,
     Plan,
@@ -92,7 +93,8 @@ def _run(
         estimate = shards.completeness()
         if estimate is not None:
             completeness[site.key] = estimate
-    manifest = manifest.model_copy(update={"completeness": completeness})
+    found = {"completeness": completeness, "buildings": write_plan_buildings(folder, plan)}
+    manifest = manifest.model_copy(update=found)
     return finish_dataset(folder, manifest, records, time.monotonic() - started)
 
 

@@ -107,17 +107,10 @@ def _chosen_models(names: Sequence[str]) -> list[str]:
 def audit_splits(suite: Any, dataset: Any, folder: Path) -> Any:
     """Write the audit of every split of a suite, and return its table."""
     from raymark.benchmark.audit import audit_suite, splits_of  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
 
     total = sum(1 for _ in splits_of(suite))
     with progress_bar("audit", total, "splits") as advance:
-        return audit_suite(
-            suite,
-            dataset,
-            folder,
-            height_maps=dataset_height_maps(dataset),
-            progress=lambda _key: advance(1),
-        )
+        return audit_suite(suite, dataset, folder, progress=lambda _key: advance(1))
 
 
 def show_board(
@@ -129,16 +122,15 @@ def show_board(
     from raymark.benchmark.store import RunFolder  # noqa: PLC0415
     from raymark.benchmark.submission import read_submission  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
     from raymark.storage.atomic import require_new_folder  # noqa: PLC0415
 
     require_new_folder(folder, overwrite=overwrite)
     source = RunFolder(runs)
     suite = source.info().suite
     read = [read_submission(path, suite, source.truth) for path in submissions]
-    height_maps = dataset_height_maps(open_dataset(data)) if data is not None else None
+    dataset = None if data is None else open_dataset(data)
     with stage_bars() as progress:
-        made = build_board(source, read, height_maps=height_maps, progress=progress)
+        made = build_board(source, read, dataset=dataset, progress=progress)
     written = write_board(made, folder, overwrite=overwrite)
     out.print(terminal_table(made, width=out.width))
     out.print(f"wrote {', '.join(path.name for path in written)} to {folder}")

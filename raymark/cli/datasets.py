@@ -309,7 +309,6 @@ def inspect(
 def draw_figures(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> list[Path]:
     """Draw all figures of a dataset with a progress bar."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
     from raymark.plots.inspection import inspect_dataset, num_figures  # noqa: PLC0415
 
     dataset = open_dataset(folder)
@@ -319,7 +318,6 @@ def draw_figures(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> 
             out,
             seed=seed,
             overwrite=overwrite,
-            height_maps=dataset_height_maps(dataset),
             progress=lambda _path: advance(1),
         )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from raymark.dataset.buildings import buildings_file, read_buildings
 from raymark.dataset.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
@@ -45,8 +46,11 @@ def verify_dataset(
         for kind in kept_kinds(manifest):
             progress(record.file(kind))
             faults += _fault_of(folder, manifest, record, kind)
+    for scene, sha256 in manifest.buildings.items():
+        progress(buildings_file(scene))
+        faults += _buildings_fault(folder / buildings_file(scene), sha256)
     progress(INDEX_NAME)
-    faults += _index_fault(folder, manifest)
+    faults += _file_fault(folder / INDEX_NAME, manifest.index_sha256)
     if not faults:
         faults += _content_faults(folder, manifest)
     return faults
@@ -72,12 +76,21 @@ def _fault_of(folder: Path, manifest: Manifest, record: ShardRecord, kind: FileK
     return []
 
 
-def _index_fault(folder: Path, manifest: Manifest) -> list[str]:
-    path = folder / INDEX_NAME
+def _buildings_fault(path: Path, sha256: str) -> list[str]:
+    faults = _file_fault(path, sha256)
+    try:
+        if not faults:
+            read_buildings(path, sha256)
+    except RaymarkError as error:
+        return [str(error)]
+    return faults
+
+
+def _file_fault(path: Path, sha256: str | None) -> list[str]:
     forget_copies(path)
     if not path.is_file():
         return [f"{path}: the file is missing"]
-    if file_sha256(path) != manifest.index_sha256:
+    if file_sha256(path) != sha256:
         return [f"{path}: the file differs from the manifest (SHA-256)"]
     return []
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from raymark.dataset.buildings import buildings_file
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.identity import campaign_hash
 from raymark.dataset.journal import read_journal, remove_journal
@@ -154,6 +155,8 @@ def _clear(folder: Path, manifest: Manifest) -> None:
         for record in [*manifest.shards, *read_journal(folder)]:
             for kind in ("paths", "detail"):
                 (folder / record.file(kind)).unlink(missing_ok=True)
+        for site in manifest.sites:
+            (folder / buildings_file(site.scene)).unlink(missing_ok=True)
         remove_tree(folder / LOGS_NAME)
         for name in (INDEX_NAME, "CARD.md", "ATTRIBUTION"):
             (folder / name).unlink(missing_ok=True)
