@@ -82,6 +82,10 @@ class Plan:
         """Number of (UE, site) pairs; each is stored at every band."""
         return sum(len(site.ues) for site in self.sites)
 
+    def site(self, key: str) -> SitePlan:
+        """Return a site by its name within the dataset."""
+        return next(site for site in self.sites if site.key == key)
+
     def search(self, site: "SitePlan") -> SiteSearch:
         """Return the search for the paths of one site."""
         rng = child_generator(self.campaign.seed, site.key, "rays")

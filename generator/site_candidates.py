@@ -10,9 +10,10 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from raymark.config import Strict
+from raymark.dataset.buildings import HeightMap
 from raymark.dataset.samplings import UniformSampling
 from raymark.generator.outdoors import RayCaster, place_outdoors
-from raymark.plots.maps import BUILDING_HEIGHT_M, HeightMap
+from raymark.plots.maps import BUILDING_HEIGHT_M
 from raymark.radio.frames import wrap_deg
 
 AZIMUTHS_DEG = np.arange(-180.0, 180.0, 30.0)

@@ -109,6 +109,11 @@ class Manifest(Strict):
         exclude_if=lambda value: value is None,
         description="Content hash of the dataset that this one was cut from",
     )
+    buildings: dict[str, str] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,
+        description="SHA-256 of the file of every scene's buildings, where it has one",
+    )
     index_sha256: str | None = None
     seal: str | None = Field(default=None, description="SHA-256 over all the rest of this file")
 

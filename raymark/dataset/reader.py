@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Complex, Float, Int, UInt8
 
 from raymark.config import nearest
+from raymark.dataset.buildings import Buildings, buildings_file, read_buildings
 from raymark.dataset.manifest import INDEX_NAME, Manifest, ShardRecord, SiteRecord, read_manifest
 from raymark.dataset.schema import NO_INTERACTION
 from raymark.dataset.shard import checked_copy, read_shard
@@ -85,6 +86,21 @@ class Dataset:
         return Selection(
             dataset=self, band=self.band(band), band_index=self.bands.index(band), sites=sites
         )
+
+    def buildings(self, scene: str) -> Buildings | None:
+        """Read what stands in a scene; nothing if the dataset has no file of it.
+
+        Imported datasets have none, nor have those of older versions.
+
+        Raises:
+            DatasetError: If the scene is not in the dataset (the nearest is offered).
+            SchemaError: If the file is missing or differs from the manifest.
+        """
+        self._require("scene", scene, self.scenes)
+        sha256 = self.manifest.buildings.get(scene)
+        if sha256 is None:
+            return None
+        return read_buildings(self.folder / buildings_file(scene), sha256)
 
     def load_shard(
         self, record: ShardRecord, kind: Literal["paths", "detail"] = "paths"

@@ -1,7 +1,7 @@
 """Figures and a table that show what a dataset holds, each figure with its data beside it."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 
 from raymark import plots
 from raymark.dataset import Dataset, Selection
+from raymark.dataset.buildings import DEFAULT_RANGE_M, HeightMap
 from raymark.dataset.link_statistics import link_gain, link_table, visible_paths
 from raymark.dataset.manifest import SiteRecord
 from raymark.dataset.schema import LOS, NLOS, OUTAGE
-from raymark.plots import AngleDelayProfile, HeightMap, SiteMark
+from raymark.plots import AngleDelayProfile, SiteMark
 from raymark.radio.elements import ELEMENT_GAIN_DB
 from raymark.radio.levels import to_db
 from raymark.seeding import child_generator
@@ -57,7 +58,6 @@ def inspect_dataset(
     *,
     seed: int = 0,
     overwrite: bool = False,
-    height_maps: Mapping[str, HeightMap] | None = None,
     progress: Progress = lambda _path: None,
 ) -> list[Path]:
     """Write the figures of every scene as PNG, with their data as CSV or NPZ beside them.
@@ -70,7 +70,6 @@ def inspect_dataset(
         folder: Where the files go.
         seed: Root of the noise on the links' CSI.
         overwrite: Write into a folder that holds files; those of the same name are replaced.
-        height_maps: Buildings of each scene, to be drawn below its maps; none if not given.
         progress: Told of each figure.
 
     Returns:
@@ -82,7 +81,7 @@ def inspect_dataset(
     require_new_folder(folder, overwrite=overwrite)
     written = []
     for scene in dataset.scenes:
-        for drawing in _draw_scene(dataset, scene, (height_maps or {}).get(scene), seed):
+        for drawing in _draw_scene(dataset, scene, seed):
             written.append(_write(drawing, folder))
             progress(written[-1])
     return written
@@ -124,9 +123,9 @@ def _median(values: np.ndarray) -> object:
     return float(np.median(values)) if len(values) else pd.NA
 
 
-def _draw_scene(
-    dataset: Dataset, scene: str, height_map: HeightMap | None, seed: int
-) -> Iterator[_Drawing]:
+def _draw_scene(dataset: Dataset, scene: str, seed: int) -> Iterator[_Drawing]:
+    buildings = dataset.buildings(scene)
+    height_map = buildings and buildings.heights
     selections = [dataset.select(scene=scene, band=band) for band in dataset.bands]
     tables = [link_table(selection) for selection in selections]
     marks = [site_mark(dataset, site) for site in selections[0].sites]
@@ -151,7 +150,7 @@ def site_mark(dataset: Dataset, site: SiteRecord) -> SiteMark:
         half_width_rad=math.radians(sector.sector_half_width_deg)
         if sector
         else _DEFAULT_HALF_WIDTH_RAD,
-        range_m=sector.max_range_m if sector else 100.0,
+        range_m=sector.max_range_m if sector else DEFAULT_RANGE_M,
     )
 
 
