@@ -205,7 +205,7 @@ def verify(folder: DatasetArgument) -> None:
     from raymark.dataset.verification import verify_dataset  # noqa: PLC0415
 
     manifest = read_manifest(folder)
-    total = len(manifest.shards) * len(kept_kinds(manifest)) + 1
+    total = len(manifest.shards) * len(kept_kinds(manifest)) + len(manifest.buildings) + 1
     with progress_bar("verify", total, "files") as advance:
         faults = verify_dataset(folder, progress=lambda _file: advance(1))
     for fault in faults:
