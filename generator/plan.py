@@ -1,7 +1,7 @@
 """What a campaign will do: scenes loaded, sites checked, UEs drawn, shards laid out."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from raymark.scenes import Scene, check_material, get_scene
 from raymark.seeding import child_generator
 
 DEFAULT_SHARD_SIZE = 1000
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how much of it is done, and how much there is."""
 
 _PRESETS = Path(__file__).parent / "presets"
 
@@ -163,10 +166,8 @@ def check_campaign(campaign: Campaign) -> list[tuple[Scene, tuple[Site, ...]]]:
         raise ConfigError(
             f"the paths of '{campaign.name}' were imported ({source}); raymark cannot trace them"
         )
-    chosen = []
-    for i, choice in enumerate(campaign.scenes):
-        scene = get_scene(choice.name, choice.params)
-        chosen.append((scene, _sites_of(scene, choice)))
+    chosen = resolve_scenes(campaign)
+    for i, (scene, _) in enumerate(chosen):
         for j, band in enumerate(campaign.bands):
             for material in scene.settings.materials:
                 where = f"scenes[{i}] '{scene.name}', bands[{j}] '{band.name}'"
@@ -175,19 +176,39 @@ def check_campaign(campaign: Campaign) -> list[tuple[Scene, tuple[Site, ...]]]:
     return chosen
 
 
-def make_plan(campaign: Campaign) -> Plan:
+def resolve_scenes(campaign: Campaign) -> list[tuple[Scene, tuple[Site, ...]]]:
+    """Return the scenes of a campaign with the chosen sites.
+
+    Raises:
+        ConfigError: If a scene is unknown.
+        SceneError: If a site is unknown.
+    """
+    scenes = [get_scene(choice.name, choice.params) for choice in campaign.scenes]
+    pairs = zip(scenes, campaign.scenes, strict=True)
+    return [(scene, _sites_of(scene, choice)) for scene, choice in pairs]
+
+
+def make_plan(
+    campaign: Campaign, *, progress: Progress = lambda _stage, _done, _total: None
+) -> Plan:
     """Check a campaign, load its scenes and draw its UEs.
+
+    Args:
+        campaign: What is planned.
+        progress: Told how many scenes are loaded.
 
     Raises:
         ConfigError: If a setting cannot be used.
         SceneError: If a site lies in a building or a sector has no outdoor point.
     """
     chosen = check_campaign(campaign)
-    sites = tuple(
-        plan for scene, chosen_sites in chosen for plan in plan_scene(campaign, scene, chosen_sites)
-    )
+    sites: list[SitePlan] = []
+    for i, (scene, chosen_sites) in enumerate(chosen):
+        progress("loading", i, len(chosen))
+        sites += plan_scene(campaign, scene, chosen_sites)
+    progress("loading", len(chosen), len(chosen))
     hashes = {site.scene.name: site.scene_hash for site in sites}
-    return Plan(campaign=campaign, sites=sites, config_hash=campaign_hash(campaign, hashes))
+    return Plan(campaign=campaign, sites=tuple(sites), config_hash=campaign_hash(campaign, hashes))
 
 
 def _sites_of(scene: Scene, choice: SceneChoice) -> tuple[Site, ...]:

@@ -63,6 +63,17 @@ def config_hash(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+def seal_of(record: Strict) -> str:
+    """Return the hash over everything in a record but its own `seal`."""
+    return config_hash(record.model_dump(mode="json", exclude={"seal"}))
+
+
+def sealed_json(record: Strict) -> str:
+    """Return a record that has a `seal` as the text of its file, sealed."""
+    sealed = record.model_copy(update={"seal": seal_of(record)})
+    return json.dumps(sealed.model_dump(mode="json"), indent=1) + "\n"
+
+
 def nearest(name: str, known: list[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest known name, or nothing."""
     matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

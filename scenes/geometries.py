@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from raymark.config import Strict, nearest, validate
 from raymark.errors import RaymarkError, SceneError
+from raymark.extras import install_command
 from raymark.radio import Site
 from raymark.scenes.trust import CODE_NAME, is_shipped, require_trust
 
@@ -275,4 +276,7 @@ def _sionna_scenes() -> Path:
     for root in roots:
         if (Path(root) / "rt" / "scenes").is_dir():
             return Path(root) / "rt" / "scenes"
-    raise SceneError("sionna-rt is not installed, so its scenes are missing; run pip install .")
+    raise SceneError(
+        "sionna-rt is not installed, so its scenes are missing; "
+        f"`{install_command('generate')}` adds it"
+    )

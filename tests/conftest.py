@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from raymark.benchmark.measuring import measure
 from raymark.benchmark.release_part import SuiteFiles
-from raymark.benchmark.run import Runner
+from raymark.benchmark.run import RunChoice, Runner
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import Splits, TaskData, load_task, surveys_of
@@ -27,6 +27,7 @@ from raymark.models import get_model
 from raymark.release import About, BuildSettings, build_release
 from raymark.release.record import Author
 from raymark.scenes.scene_files import write_geometry
+from raymark.work.executor import ThisMachine
 
 settings.register_profile("raymark", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("raymark")
@@ -373,8 +374,9 @@ def benchmark_run(
 ) -> RunFolder:
     """The folder of a run of two models on `yard_suite`; read it, never write to it."""
     folder = tmp_path_factory.mktemp("benchmark") / "runs"
-    models = [get_model(name) for name in ("train_centroid", "wknn")]
-    report = Runner(yard_suite, benchmark_dataset, folder, num_jobs=1).run(models)
+    models = RunChoice(models=tuple(get_model(name) for name in ("train_centroid", "wknn")))
+    runner = Runner(yard_suite, benchmark_dataset, folder)
+    report = runner.run(models, executor=ThisMachine(1))
     assert (report.num_run, report.failures) == (2 * 4 * 2, ())
     return RunFolder(folder)
 

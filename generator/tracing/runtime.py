@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raymark.errors import RuntimeUnavailableError
+from raymark.extras import install_command
 
 CUDA_VARIANT = "cuda_ad_mono_polarized"
 LLVM_VARIANT = "llvm_ad_mono_polarized"
@@ -95,7 +96,10 @@ def find_runtime() -> TracingRuntime:
             the user named in DRJIT_LIBLLVM_PATH did not.
     """
     if importlib.util.find_spec("mitsuba") is None:
-        raise RuntimeUnavailableError("ray tracing needs mitsuba; run `pip install sionna-rt`")
+        raise RuntimeUnavailableError(
+            f"ray tracing needs mitsuba, which is not installed; `{install_command('generate')}` "
+            "adds it"
+        )
     rejected: list[RejectedLibrary] = []
     for candidate in _candidates():
         try:

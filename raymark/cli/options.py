@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from raymark.storage import as_folder
+from raymark.storage import Place, as_place
 from raymark.work.cluster import FORMS
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there")]
@@ -23,11 +23,11 @@ TimeLimit = Annotated[
     ),
 ]
 DatasetArgument = Annotated[
-    Path, typer.Argument(parser=as_folder, metavar="DIR", help="Folder or URL of a dataset")
+    Place, typer.Argument(parser=as_place, metavar="DIR", help="Folder or URL of a dataset")
 ]
 DataOption = Annotated[
-    Path,
-    typer.Option(parser=as_folder, metavar="DIR", help="Folder or URL of the suite's dataset"),
+    Place,
+    typer.Option(parser=as_place, metavar="DIR", help="Folder or URL of the suite's dataset"),
 ]
 
 
@@ -49,9 +49,6 @@ TrustCode = Annotated[
     ),
 ]
 """Its callback does what it says: commands take it as `_trusted` and need not look at it."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
 
 
 def listed(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from raymark.cli.console import err as console_err
 from raymark.cli.console import out as console_out
 from raymark.cli.console import progress_bar
 from raymark.cli.options import Overwrite, Seed, TrustCode
-from raymark.storage import as_folder
+from raymark.storage import Place, as_place
 
 app = typer.Typer(help="The scenes that datasets are made of.", no_args_is_help=True)
 
@@ -172,9 +172,9 @@ def scenes_view(
     name: SceneArgument,
     out: Annotated[Path, typer.Option(help="HTML file")],
     data: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
-            parser=as_folder,
+            parser=as_place,
             metavar="DIR",
             help="Dataset whose links are shown; traced anew if not given",
         ),
@@ -193,11 +193,11 @@ def scenes_view(
 ) -> None:
     """Write an interactive 3D page: the scene, its sites, UEs and the paths of each link."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.viewer import LinkChoice, view_scene  # noqa: PLC0415
+    from raymark.generator.viewer import ViewChoice, view_scene  # noqa: PLC0415
     from raymark.scenes import get_scene  # noqa: PLC0415
 
     scene, dataset = get_scene(name), None if data is None else open_dataset(data)
-    choice = LinkChoice(site=site, band=band, num_links=num_links, seed=seed)
+    choice = ViewChoice(site=site, band=band, num_links=num_links, seed=seed)
     with console_err.status("gathering triangles and paths"):
         view_scene(scene, out, choice, dataset=dataset, overwrite=overwrite)
     console_out.print(f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB; open it in a browser")

@@ -88,7 +88,7 @@ def inspect_dataset(
     return written
 
 
-def summarize(dataset: Dataset) -> pd.DataFrame:
+def summarize_links(dataset: Dataset) -> pd.DataFrame:
     """Return one row per scene and band: shares of the labels, and medians over links.
 
     Columns: scene, band, links, los_share, nlos_share, outage_share, median_gain_los_db,

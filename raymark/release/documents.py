@@ -14,7 +14,7 @@ from raymark.dataset import Dataset
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.manifest import INDEX_NAME
 from raymark.dataset.schema import FIELDS
-from raymark.plots.inspection import summarize
+from raymark.plots.inspection import summarize_links
 from raymark.release import statements
 from raymark.release.citation import CITATION_NAME, ZENODO_NAME, bibtex, citation_text, zenodo_text
 from raymark.release.croissant import CROISSANT_NAME, croissant_text
@@ -80,7 +80,7 @@ def _values(
         "band": dataset.bands[0],
         "bands": _band_rows(manifest.campaign),
         "shard": manifest.shards[0].file("paths"),
-        "summary": list(summarize(dataset).itertuples(index=False, name=None)),
+        "summary": list(summarize_links(dataset).itertuples(index=False, name=None)),
         "splits": _split_rows(dataset, files),
         "fields": [field for field in FIELDS if field.file in file_kinds],
         "index_columns": index_columns(dataset.bands),
@@ -142,7 +142,8 @@ def _split_rows(dataset: Dataset, files: Mapping[str, ReleasedFile]) -> list[tup
     rows = []
     for name in sorted(files):
         if name.startswith(f"{SPLITS_FOLDER}/") and name.endswith(".parquet"):
-            parts = pd.read_parquet(dataset.folder / name, columns=["part"])["part"].value_counts()
+            with (dataset.folder / name).local_copy() as file:
+                parts = pd.read_parquet(file, columns=["part"])["part"].value_counts()
             rows.append((name, *(int(parts.get(part, 0)) for part in _PARTS)))
     return rows
 
@@ -151,7 +152,7 @@ def _standings(release: Release, dataset: Dataset) -> str:
     """Return the first table of the board, if there is one."""
     if release.benchmark is None or not release.benchmark.has_predictions:
         return ""
-    board = (dataset.folder / BOARD_FOLDER / "board.md").read_text(encoding="utf-8")
+    board = (dataset.folder / BOARD_FOLDER / "board.md").read_text()
     sections = board.split("\n## ")
     return f"### {sections[1].strip()}\n\nThe whole board: [{BOARD_FOLDER}](board/board.md).\n"
 

@@ -160,7 +160,7 @@ def test_find_runtime_asks_for_mitsuba_when_it_is_not_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(RuntimeUnavailableError, match="pip install sionna-rt"):
+    with pytest.raises(RuntimeUnavailableError, match=r"pip install \"raymark\[generate\]\""):
         runtime.find_runtime()
 
 

@@ -24,6 +24,7 @@ from raymark.work.cluster.pods import Kubernetes
 from raymark.work.cluster.processes import LocalCluster
 from raymark.work.cluster.scheduler import Scheduler
 from raymark.work.cluster.starting import num_workers, open_cluster, wait_for_workers
+from raymark.work.cluster.workers import cluster_workers
 
 __all__ = [
     "FORMS",
@@ -36,6 +37,7 @@ __all__ = [
     "Scheduler",
     "SlurmQueue",
     "WorkerReport",
+    "cluster_workers",
     "examine_workers",
     "example_names",
     "example_text",
