@@ -16,9 +16,10 @@ from raymark.config import validate
 from raymark.dataset import Dataset
 from raymark.dataset.campaign import Campaign
 from raymark.errors import ConfigError, SceneError
+from raymark.generator.generate import generate_dataset
 from raymark.generator.site_writing import require_writable
 from raymark.scenes import Scene, call_trusting, get_scene, trust, trust_folder, trusted_folders
-from raymark.work.cluster import LocalCluster, open_cluster, wait_for_workers
+from raymark.work.cluster import LocalCluster, cluster_workers
 
 PAGE = Path(__file__).parents[2] / "docs" / "new_scene.md"
 BLOCK = re.compile(r"^```\w+\n# (yard/\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -119,20 +120,12 @@ def test_workers_run_the_code_when_the_driver_trusts_it(
     yard: Path, tmp_path: Path, make_dataset: Callable[..., Dataset]
 ) -> None:
     pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-    from raymark.generator.cluster_generation import (  # noqa: PLC0415 - it imports Dask
-        Workers,
-        generate_on_cluster,
-        plan_on_cluster,
-    )
-
     trust_folder(yard)
     expected = make_dataset(campaign(yard))
-    described = LocalCluster(num_workers=1)
-    with open_cluster(described) as client:
-        wait_for_workers(client, described)
-        workers = Workers(client=client)
-        plan = plan_on_cluster(validate(Campaign, campaign(yard), where="own"), workers)
-        report = generate_on_cluster(plan.manifest, tmp_path / "data", workers)
+    checked = validate(Campaign, campaign(yard), where="own")
+
+    with cluster_workers(LocalCluster(num_workers=1)) as workers:
+        report = generate_dataset(checked, tmp_path / "data", workers=workers)
 
     assert report.failures == ()
     assert report.manifest.content_hash == expected.manifest.content_hash

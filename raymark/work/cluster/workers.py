@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from raymark.work.cluster.base import ClusterDescription
 from raymark.work.cluster.checks import require_workers
-from raymark.work.cluster.description import ClusterDescription
 from raymark.work.cluster.starting import open_cluster, wait_for_workers
 from raymark.work.executor import Executor
 
