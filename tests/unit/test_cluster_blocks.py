@@ -2,8 +2,6 @@
 
 import pytest
 
-pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-
 from raymark.generator.cluster_generation import _block_size
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -28,8 +29,6 @@ from raymark.storage import (
 from raymark.storage.atomic import partial_of, remove_partials
 from raymark.storage.cache import DEFAULT_LIMIT_BYTES, ObjectCache
 from raymark.storage.objects import ObjectPath
-
-fsspec = pytest.importorskip("fsspec", reason="the extra `storage` has it")
 
 MakeArrays = Callable[[], dict[str, np.ndarray]]
 
