@@ -43,7 +43,7 @@ def audit_suite(
     folder: Path,
     *,
     height_maps: Mapping[str, HeightMap] | None = None,
-    progress: Callable[[str], None] = lambda _key: None,
+    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> pd.DataFrame:
     """Audit every split of a suite; write a table, a map of each split and the variograms.
 
@@ -53,7 +53,7 @@ def audit_suite(
         folder: Gets `audit.parquet`, `audit.csv`, `variogram.png` (`.csv`), a map per split, and
             `split_hashes.yaml`, which a suite publishes.
         height_maps: Buildings of each scene, drawn below its maps.
-        progress: Told of each split.
+        progress: Told how many splits are audited.
 
     Raises:
         SplitError: If a split leaks or differs from the published one.
@@ -61,7 +61,9 @@ def audit_suite(
     splits = Splits(dataset, suite.window_size)
     curves = {scene: variogram(dataset, scene, suite.bands[0]) for scene in suite.scenes}
     rows, hashes = [], {}
-    for task in splits_of(suite):
+    tasks = list(splits_of(suite))
+    for i, task in enumerate(tasks):
+        progress("audit", i, len(tasks))
         split = splits.get(task, task.scene)
         links = links_of(dataset, task.scene)
         key = split_key(task.track, task.scene, task.fold)
@@ -70,7 +72,7 @@ def audit_suite(
         rows.append(row | _audit(split, links, similarity_range_m(curves[task.scene])))
         map_path = folder / "maps" / f"{key.replace('/', '__')}.png"
         _draw_map(split, links, (height_maps or {}).get(task.scene), map_path)
-        progress(key)
+    progress("audit", len(tasks), len(tasks))
     table = pd.DataFrame(rows).astype({"fold": "Int64"})
     write_table(folder / TABLE_NAME, table)
     write_text(folder / "audit.csv", table.to_csv(index=False))

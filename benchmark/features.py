@@ -6,9 +6,6 @@ from jaxtyping import Bool, Float
 from raymark.benchmark.measurements import Measurements
 from raymark.radio.frames import unit_vector
 
-FEATURES_VERSION = 1
-"""Raised when the features change, so that models are run anew."""
-
 LEAST_POWER_DB = -180.0
 """Stands for the power of a path that is not there; below every noise floor that is in use [dB]."""
 

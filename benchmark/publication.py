@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -9,18 +11,75 @@ import pandas as pd
 from matplotlib import image
 
 from raymark.benchmark.audit import TABLE_NAME
-from raymark.benchmark.board import Board, Layout, ModelInfo, SuiteInfo, TrackInfo
+from raymark.benchmark.board import (
+    Board,
+    Layout,
+    ModelRow,
+    SuiteInfo,
+    TrackInfo,
+    write_board,
+)
 from raymark.benchmark.board.content import AUDIT_COLUMNS
 from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score_run
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
+from raymark.benchmark.submission import read_submission
 from raymark.benchmark.summary import cdfs_of, compare, maps_of, summarize
 from raymark.benchmark.task import TRACKS, Suite
 from raymark.errors import ScoringError
 from raymark.plots import HeightMap
 from raymark.plots.maps import BUILDING_HEIGHT_M
+from raymark.storage.atomic import require_new_folder
+
+Progress = Callable[[str, int, int], None]
 
 _TITLES = {name: name.replace("-", " ").capitalize().replace("nlos", "NLOS") for name in TRACKS}
 _BUILDING_GREY = 0.55
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedBoard:
+    """A board and where it lies.
+
+    Attributes:
+        board: Its values.
+        files: What was written: page, Markdown, CSV and JSON.
+    """
+
+    board: Board
+    files: tuple[Path, ...]
+
+
+def publish_board(
+    runs: Path,
+    folder: Path,
+    *,
+    submissions: Sequence[Path] = (),
+    height_maps: Mapping[str, HeightMap] | None = None,
+    overwrite: bool = False,
+    progress: Progress = lambda _stage, _done, _total: None,
+) -> PublishedBoard:
+    """Write the board of a run and of submissions.
+
+    Args:
+        runs: Folder of the run.
+        folder: Gets the board.
+        submissions: Folders of predictions of models that were run elsewhere; they are checked.
+        height_maps: Buildings of each scene, drawn below the error maps.
+        overwrite: Replace a board that lies in `folder`.
+        progress: Told how far each stage is.
+
+    Raises:
+        ConfigError: If there is no run, or `folder` is in use; it is said before the work.
+        ScoringError: If predictions do not fit the truth or were changed, or two models have the
+            same name.
+    """
+    require_new_folder(folder, overwrite=overwrite)
+    source = RunFolder(runs)
+    suite = source.info().suite
+    read = [read_submission(path, suite, source.truth) for path in submissions]
+    board = build_board(source, read, height_maps=height_maps, progress=progress)
+    files = write_board(board, folder, overwrite=overwrite)
+    return PublishedBoard(board=board, files=tuple(files))
 
 
 def build_board(
@@ -28,7 +87,7 @@ def build_board(
     submissions: Sequence[tuple[ModelRecord, list[Cell]]] = (),
     *,
     height_maps: Mapping[str, HeightMap] | None = None,
-    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+    progress: Progress = lambda _stage, _done, _total: None,
 ) -> Board:
     """Recompute every number of a board from the predictions of a run and of submissions.
 
@@ -64,7 +123,7 @@ def build_board(
         suite=_suite_info(folder),
         tracks=_track_infos(suite, {group.key[0] for group in groups}),
         models=tuple(
-            _model_info(records[name], [c for c in cells if c.result.model == name], suite)
+            _model_row(records[name], [c for c in cells if c.result.model == name], suite)
             for name in dict.fromkeys(cell.result.model for cell in cells)
         ),
         rows=score_rows(cells),
@@ -121,14 +180,14 @@ def _track_infos(suite: Suite, present: set[str]) -> tuple[TrackInfo, ...]:
     )
 
 
-def _model_info(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> ModelInfo:
+def _model_row(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> ModelRow:
     def reduced(name: str, how: Literal["median", "max"]) -> float | None:
         values = [getattr(cell.result, name) for cell in cells]
         present = [float(value) for value in values if value is not None]
         return float(getattr(np, how)(present)) if present else None
 
     parameters = reduced("num_parameters", "median")
-    return ModelInfo(
+    return ModelRow(
         name=record.name,
         title=record.title + _missing_seeds(record, cells, suite),
         kind=record.kind,

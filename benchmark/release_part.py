@@ -60,18 +60,18 @@ class SuiteFiles:
             SplitError: If a split leaks or differs from the published one.
             ScoringError: If predictions of the run were changed.
         """
-        suite = self.suite
+        suite, folder = self.suite, dataset.folder.require_local("a release")
         require_dataset(suite, dataset)
         progress("splits")
-        write_text(dataset.folder / SUITE_NAME, suite.model_dump_json(indent=1) + "\n")
+        write_text(folder / SUITE_NAME, suite.model_dump_json(indent=1) + "\n")
         for name, table in split_tables(suite, dataset):
-            write_table(dataset.folder / name, table)
+            write_table(folder / name, table)
         progress("audit of the splits")
-        audit_suite(suite, dataset, dataset.folder / AUDIT_FOLDER, height_maps=self.height_maps)
+        audit_suite(suite, dataset, folder / AUDIT_FOLDER, height_maps=self.height_maps)
         models: tuple[str, ...] = ()
         if self.runs is not None:
             progress("predictions and board")
-            models = self._add_run(self.runs, dataset.folder)
+            models = self._add_run(self.runs, folder)
         return Benchmark(
             suite=suite.name,
             suite_version=suite.version,

@@ -1,34 +1,28 @@
-"""Run models on a suite: cell by cell over the cores, resumable, with every failure on record."""
+"""Run models on a suite: cell by cell, resumable, with every failure on record."""
 
-import functools
-import importlib.metadata
-import os
-import subprocess
-from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from raymark.benchmark.cluster_run import ClusterJobs, fit_on_worker
-from raymark.benchmark.features import FEATURES_VERSION
+from raymark.benchmark.cell_work import DataPlace, fit_cell, measure_survey
 from raymark.benchmark.localizer import ModelFolder
-from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured, measure
+from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured
+from raymark.benchmark.model_code import code_hash, model_hash
 from raymark.benchmark.references import REFERENCES, References
+from raymark.benchmark.software import software_versions
 from raymark.benchmark.store import (
     ModelRecord,
     RunFolder,
     RunInfo,
     cell_hash_of,
-    model_hash,
     prediction_table,
 )
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import (
     Splits,
-    TaskData,
     load_task,
     require_dataset,
     surveys_of,
@@ -36,11 +30,11 @@ from raymark.benchmark.task_data import (
     world_frame_covariances,
     world_frame_positions,
 )
-from raymark.benchmark.worker import Outcome, fit_and_predict
-from raymark.config import config_hash
-from raymark.dataset import Dataset, open_dataset
-from raymark.errors import ConfigError, RaymarkError
-from raymark.work.processes import run_jobs
+from raymark.benchmark.worker import Outcome
+from raymark.dataset import Dataset
+from raymark.errors import ConfigError, WorkError
+from raymark.work.executor import Executor, TaskKind
+from raymark.work.fresh import run_fresh
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, how much of it is done, and how much there is."""
@@ -73,17 +67,40 @@ class _Cell:
         return "csi" in self.model.info.inputs
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunChoice:
+    """What of a suite is run.
+
+    Attributes:
+        models: Which models, such as `raymark.models.choose_models` returns.
+        tracks: Only these tracks; all if empty.
+        seeds: Only these seeds of the suite; all if empty.
+
+    Raises:
+        ConfigError: If two models have the same name.
+    """
+
+    models: tuple[ModelFolder, ...]
+    tracks: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the names, by which results are told apart."""
+        names = [model.name for model in self.models]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"two of the models have the same name: {', '.join(names)}")
+
+
 class Runner:
     """One suite on one dataset, kept in one folder."""
 
-    def __init__(self, suite: Suite, dataset: Dataset, folder: Path, *, num_jobs: int = 0) -> None:
+    def __init__(self, suite: Suite, dataset: Dataset, folder: Path) -> None:
         """Check that suite and dataset belong together, and open the folder.
 
         Args:
             suite: What to run.
             dataset: Its dataset.
             folder: Where everything is kept.
-            num_jobs: Processes; as many as there are cores if 0.
 
         Raises:
             ConfigError: If the dataset is another one, or the folder holds something else.
@@ -91,7 +108,12 @@ class Runner:
         require_dataset(suite, dataset)
         self.suite, self.dataset, self.folder = suite, dataset, RunFolder(folder)
         self.splits = Splits(dataset, suite.window_size)
-        self.num_jobs = num_jobs or os.cpu_count() or 1
+        self._place = DataPlace(
+            dataset=dataset.folder.resolve(),
+            content_hash=dataset.manifest.content_hash or "",
+            window_size=suite.window_size,
+            measurements=self.folder.measurements.resolve(),
+        )
         self.folder.start(
             RunInfo(
                 suite=suite,
@@ -102,34 +124,33 @@ class Runner:
 
     def run(
         self,
-        models: Sequence[ModelFolder],
+        choice: RunChoice,
         *,
-        tracks: Sequence[str] = (),
-        seeds: Sequence[int] = (),
+        executor: Executor,
         progress: Progress = lambda _stage, _done, _total: None,
-        cluster: ClusterJobs | None = None,
     ) -> RunReport:
         """Run every model on every task and seed that is not finished yet.
 
         Args:
-            models: What to run.
-            tracks: Only these tracks; all if empty.
-            seeds: Only these seeds of the suite; all if empty.
+            choice: Which models, tracks and seeds.
+            executor: Who measures and fits; it must reach dataset and folder.
             progress: Told how far each stage is.
-            cluster: Where the jobs are done instead of here; it must reach dataset and folder.
 
         Raises:
-            ConfigError: If the suite has no such track (the nearest is offered) or seed, or two
-                models have the same name.
+            ConfigError: If the suite has no such track (the nearest is offered) or seed.
+            WorkError: If a measurement fails.
         """
-        names = [model.name for model in models]
-        if len(set(names)) < len(names):
-            raise ConfigError(f"two of the models have the same name: {', '.join(names)}")
-        tasks = self.suite.tasks_of(tracks)
-        seeds = self.suite.seeds_of(seeds)
-        self._drop_stale(models)
+        tasks = self.suite.tasks_of(choice.tracks)
+        seeds, models = self.suite.seeds_of(choice.seeds), choice.models
+        hashes = {model.name: model_hash(model) for model in models}
+        self._drop_stale(hashes)
         cells = [
-            _Cell(task=task, model=model, seed=seed, hash=_cell_hash(task, model, seed))
+            _Cell(
+                task=task,
+                model=model,
+                seed=seed,
+                hash=_cell_hash(task, model.name, hashes[model.name], seed),
+            )
             for task in tasks
             for seed in seeds
             for model in models
@@ -139,28 +160,27 @@ class Runner:
         ]
         for model in models:
             self.folder.write_model(_record_of(model))
-        self._measure(tasks, pending, cluster, progress)
+        self._measure(tasks, pending, executor, progress)
         self._references(tasks, progress)
-        self._run_cells(pending, cluster, progress)
+        self._run_cells(pending, executor, progress)
         return RunReport(
             num_run=len(pending),
             num_kept=len(cells) - len(pending),
             failures=tuple(self.folder.failures()),
         )
 
-    def _drop_stale(self, models: Sequence[ModelFolder]) -> None:
-        """Remove what an earlier version of a model predicted, on all tracks."""
+    def _drop_stale(self, hashes: Mapping[str, str]) -> None:
+        """Remove what earlier code of a model predicted, on all tracks."""
         for task in self.suite.tasks():
-            for model in models:
+            for name, code in hashes.items():
                 for seed in task.seeds:
-                    cell_hash = _cell_hash(task, model, seed)
-                    self.folder.drop_stale(task, model.name, seed, cell_hash)
+                    self.folder.drop_stale(task, name, seed, _cell_hash(task, name, code, seed))
 
     def _measure(
         self,
         tasks: Sequence[Task],
         cells: Sequence[_Cell],
-        cluster: ClusterJobs | None,
+        executor: Executor,
         progress: Progress,
     ) -> None:
         """Estimate what the open cells and the references need."""
@@ -173,19 +193,15 @@ class Runner:
                 wanted.setdefault(survey, False)
         kept = self.folder.measurements
         missing = [s for s, csi in wanted.items() if not is_measured(s, self.dataset, kept, csi)]
-        folders = (self.dataset.folder.resolve(), kept.resolve())
 
         def arguments(survey: Survey) -> tuple[Any, ...]:
-            return survey, *folders, wanted[survey]
+            return measure_survey, survey, self._place, wanted[survey]
 
-        if cluster is None:
-            done = run_jobs(_measure_in_worker, missing, arguments, self.num_jobs)
-        else:
-            done = cluster.run(_measure_in_worker, missing, arguments)
         progress("measure", 0, len(missing))
-        for i, (_, result) in enumerate(done, start=1):
-            if isinstance(result, Exception):
-                raise result
+        done = executor.run(TaskKind(name="measure"), run_fresh, missing, arguments)
+        for i, survey in enumerate(done, start=1):
+            if survey.error is not None:
+                raise WorkError(survey.error)
             progress("measure", i, len(missing))
 
     def _references(self, tasks: Sequence[Task], progress: Progress) -> None:
@@ -214,34 +230,20 @@ class Runner:
                 )
         progress("references", len(tasks), len(tasks))
 
-    def _run_cells(
-        self, cells: Sequence[_Cell], cluster: ClusterJobs | None, progress: Progress
-    ) -> None:
+    def _run_cells(self, cells: Sequence[_Cell], executor: Executor, progress: Progress) -> None:
+        def arguments(cell: _Cell) -> tuple[Any, ...]:
+            return cell.model, cell.seed, cell.task, self._place, cell.needs_csi
+
         progress("models", 0, len(cells))
-        if cluster is None:
-            done = run_jobs(fit_and_predict, cells, self._data, self.num_jobs)
-        else:
-            done = cluster.run(fit_on_worker, cells, self._places)
-        for i, (cell, result) in enumerate(done, start=1):
-            if isinstance(result, Outcome):
-                self._keep(cell, result)
+        # A model that raises is not tried again: it would raise again.
+        done = executor.run(TaskKind(name="fit", max_failures=1), fit_cell, cells, arguments)
+        for i, fit in enumerate(done, start=1):
+            cell = fit.job
+            if fit.error is None:
+                self._keep(cell, fit.result)
             else:
-                self.folder.write_failure(cell.task, cell.model.name, cell.seed, _reason(result))
+                self.folder.write_failure(cell.task, cell.model.name, cell.seed, fit.error)
             progress("models", i, len(cells))
-
-    def _places(self, cell: _Cell) -> tuple[Any, ...]:
-        """Tell a worker of a cluster where the data lie."""
-        folders = (self.dataset.folder.resolve(), self.folder.measurements.resolve())
-        window_size = self.suite.window_size
-        return cell.model, cell.seed, cell.task, folders, window_size, cell.needs_csi
-
-    def _data(self, cell: _Cell) -> tuple[ModelFolder, int, TaskData]:
-        """Load the data here, so that no model's process opens the dataset."""
-        folder = self.folder.measurements
-        data = load_task(
-            cell.task, cell.seed, self.dataset, self.splits, folder, with_csi=cell.needs_csi
-        )
-        return cell.model, cell.seed, data
 
     def _keep(self, cell: _Cell, outcome: Outcome) -> None:
         """Write predictions in world coordinates."""
@@ -263,39 +265,12 @@ class Runner:
         )
 
 
-@functools.cache
-def software_versions() -> dict[str, str]:
-    """Return the versions that predictions depend on, and the commit where there is one."""
-    names = ("raymark", "numpy", "scipy", "torch", "scikit-learn")
-    versions = {name: importlib.metadata.version(name) for name in names}
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return versions | ({"commit": commit.stdout.strip()} if commit.returncode == 0 else {})
-
-
-def _measure_in_worker(survey: Survey, dataset: Path, folder: Path, with_csi: bool) -> None:
-    measure(survey, open_dataset(dataset), folder, with_csi=with_csi)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, BrokenProcessPool):
-        return "the model's process died (out of memory, or a crash of a library)"
-    return str(error) if isinstance(error, RaymarkError) else f"{type(error).__name__}: {error}"
-
-
-def _cell_hash(task: Task, model: ModelFolder, seed: int) -> str:
-    versions = [MEASURING_VERSION, FEATURES_VERSION]
-    return cell_hash_of(task, [*versions, model.name, model_hash(model), seed])
+def _cell_hash(task: Task, model: str, code: str, seed: int) -> str:
+    return cell_hash_of(task, [MEASURING_VERSION, model, code, seed])
 
 
 def _reference_hash(task: Task) -> str:
-    parts: list[Any] = [MEASURING_VERSION, {k: config_hash(v) for k, v in REFERENCES.items()}]
-    return cell_hash_of(task, parts)
+    return cell_hash_of(task, [MEASURING_VERSION, code_hash(References.__module__)])
 
 
 def _record_of(model: ModelFolder) -> ModelRecord:

@@ -3,7 +3,6 @@
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from raymark.extras import install_command
 from raymark.generator.tracing.runtime import TracingRuntime, find_runtime
 from raymark.radio import BAND_PRESETS
 from raymark.scenes import check_material, get_scene, scene_names
+from raymark.work.finding import Finding
 
 _PACKAGES = (
     "raymark",
@@ -27,21 +27,6 @@ _PACKAGES = (
 )
 _OPTIONAL = ("karellen-llvm-core", "tensorflow")
 _ENOUGH_DISK_BYTES = 1 << 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line of the report.
-
-    Attributes:
-        subject: What was looked at.
-        text: What was found, and the next step where something is wrong.
-        is_good: False if datasets cannot be made because of it.
-    """
-
-    subject: str
-    text: str
-    is_good: bool = True
 
 
 def examine(folder: Path) -> list[Finding]:

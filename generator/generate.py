@@ -1,137 +1,263 @@
-"""Trace a plan into a dataset folder: shard by shard, resumable at any moment."""
+"""Make a campaign into a dataset folder: part by part, resumable at any moment, by anybody."""
 
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.journal import append_journal
-from raymark.dataset.manifest import Manifest, ShardRecord
-from raymark.dataset.writing.assembly import Arrays
+from raymark.dataset.manifest import Completeness, Manifest, ShardRecord, SiteRecord
 from raymark.dataset.writing.finish import finish_dataset
-from raymark.dataset.writing.folder import (
-    finished_shards,
-    new_manifest,
-    prepare_folder,
-    write_shard_pair,
-)
-from raymark.errors import DatasetError
+from raymark.dataset.writing.folder import LOGS_NAME, finished_shards, prepare_folder
 from raymark.generator.plan import (
     DEFAULT_SHARD_SIZE,
     Plan,
+    Progress,
     ShardPlan,
-    SitePlan,
-    search_notes,
+    check_campaign,
+    make_plan,
     shards_of,
-    site_record,
 )
-from raymark.generator.site_tracing import ShardSource, TracedSite
-from raymark.generator.software import software_versions
-from raymark.storage.lock import locked
+from raymark.generator.planned import PlannedDataset, plan_here, require_shard_size
+from raymark.generator.sent_sites import plan_on_workers
+from raymark.generator.site_tracing import TracedSite
+from raymark.generator.site_work import MakeSource, make_part
+from raymark.storage import Place, PlaceLike, as_place
+from raymark.work.executor import Finished, Shared, TaskKind, Workers
 
-Progress = Callable[[str, int], None]
-"""Called with a site's key and the number of UEs that are newly done."""
+_SHARD = TaskKind(name="shard", max_failures=3)
+_BLOCKS_PER_WORKER, _LARGEST_BLOCK = 4, 10
 
-MakeSource = Callable[[Plan, SitePlan], ShardSource]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationReport:
+    """How a generation went.
+
+    Attributes:
+        manifest: Of the dataset; it is complete if nothing failed.
+        failures: Name and last error of every part that failed for good; the same call tries them
+            again.
+    """
+
+    manifest: Manifest
+    failures: tuple[tuple[str, str], ...] = ()
+
+
+def generate_dataset(
+    campaign: Campaign,
+    folder: PlaceLike,
+    *,
+    workers: Workers | None = None,
+    shard_size: int = DEFAULT_SHARD_SIZE,
+    overwrite: bool = False,
+    progress: Progress = lambda _stage, _done, _total: None,
+) -> GenerationReport:
+    """Make the dataset of a campaign, or go on where an interrupted run stopped.
+
+    Args:
+        campaign: What is made.
+        folder: Where the dataset goes; workers must reach it by this name.
+        workers: Who traces, such as `raymark.work.cluster.cluster_workers`; this process if not
+            given. The content is the same, bit by bit.
+        shard_size: UEs per file; it changes the files, never the content.
+        overwrite: Delete another dataset that lies in `folder`.
+        progress: Told how many scenes are loaded and UEs are traced.
+
+    Raises:
+        ConfigError: If a setting cannot be used; it is said before workers start.
+        SceneError: If a scene or site cannot be used.
+        DatasetError: If the folder holds something else, is in use or cannot be written.
+        PhysicsError: If a path that this process traced breaks a physical law.
+        ClusterError: If workers are unfit or lost.
+    """
+    with planned_dataset(campaign, workers, shard_size=shard_size, progress=progress) as planned:
+        return make_dataset(planned, folder, overwrite=overwrite, progress=progress)
+
+
+@contextmanager
+def planned_dataset(
+    campaign: Campaign,
+    workers: Workers | None = None,
+    *,
+    shard_size: int = DEFAULT_SHARD_SIZE,
+    progress: Progress = lambda _stage, _done, _total: None,
+) -> Iterator[PlannedDataset]:
+    """Check a campaign, load its scenes, here or on workers, and yield what `make_dataset` takes.
+
+    Nothing is written. The arguments are those of `generate_dataset`.
+    """
+    require_shard_size(campaign, shard_size)
+    if workers is None:
+        yield plan_here(make_plan(campaign, progress=progress), shard_size=shard_size)
+        return
+    check_campaign(campaign)
+    with workers as executor:
+        yield plan_on_workers(campaign, executor, shard_size=shard_size, progress=progress)
 
 
 def generate(
     plan: Plan,
-    folder: Path,
+    folder: PlaceLike,
     *,
     shard_size: int = DEFAULT_SHARD_SIZE,
     overwrite: bool = False,
-    progress: Progress = lambda _site, _count: None,
+    progress: Progress = lambda _stage, _done, _total: None,
     source: MakeSource = TracedSite,
 ) -> Manifest:
-    """Make the dataset of a plan, or go on where an interrupted run stopped.
+    """Make the dataset of a plan in this process, or go on where an interrupted run stopped.
 
     Args:
         plan: A checked campaign.
         folder: Where the dataset goes.
         shard_size: UEs per file; it changes the files, never the content.
         overwrite: Delete another dataset that lies in `folder`.
-        progress: Told of every finished shard.
+        progress: Told how many UEs are done.
         source: Makes the arrays of a site.
 
     Raises:
         DatasetError: If the folder holds something else, is in use or cannot be written.
         PhysicsError: If a traced path breaks a physical law.
     """
-    require_shard_size(plan.campaign, shard_size)
-    planned = new_manifest(
-        plan.campaign,
-        tuple(site_record(site) for site in plan.sites),
-        shard_size=shard_size,
-        software=software_versions(),
-        notes=search_notes(plan.campaign),
-    )
-    with locked(folder):
-        manifest = prepare_folder(planned, folder, overwrite=overwrite)
+    planned = plan_here(plan, shard_size=shard_size, source=source)
+    return make_dataset(planned, folder, overwrite=overwrite, progress=progress).manifest
+
+
+def make_dataset(
+    planned: PlannedDataset,
+    folder: PlaceLike,
+    *,
+    overwrite: bool = False,
+    progress: Progress = lambda _stage, _done, _total: None,
+) -> GenerationReport:
+    """Make a planned dataset, or go on where an interrupted run stopped.
+
+    Args:
+        planned: What is made, and who makes it.
+        folder: Where the dataset goes; all workers must reach it by this name.
+        overwrite: Delete another dataset that lies in `folder`.
+        progress: Told how many UEs are done.
+
+    Raises:
+        DatasetError: If the folder holds something else, is in use or cannot be written.
+        PhysicsError: If a path that this process traced breaks a physical law.
+        ClusterError: If all workers are lost.
+    """
+    folder = as_place(folder)
+    with folder.locked():
+        manifest = prepare_folder(planned.manifest, folder, overwrite=overwrite)
         if manifest.state == "complete":
-            return manifest
-        return _run(plan, folder, manifest, progress, source)
-
-
-def _run(
-    plan: Plan, folder: Path, manifest: Manifest, progress: Progress, source: MakeSource
-) -> Manifest:
-    started = time.monotonic()
-    done = finished_shards(folder)
-    records = []
-    completeness = {}
-    for site in plan.sites:
-        shards = source(plan, site)
-        for shard in shards_of(len(site.ues), manifest.shard_size):
-            record = done.get((site.scene.name, site.site.name, shard.part))
-            if record is None:
-                record = write_site_shard(folder, manifest, site, shard, shards.arrays(shard))
-                append_journal(folder, record)
-            progress(site.key, shard.num_ues)
-            records.append(record)
-        estimate = shards.completeness()
-        if estimate is not None:
-            completeness[site.key] = estimate
-    manifest = manifest.model_copy(update={"completeness": completeness})
-    return finish_dataset(folder, manifest, records, time.monotonic() - started)
-
-
-def require_shard_size(campaign: Campaign, shard_size: int) -> None:
-    """Check that shards do not cut what must be traced together.
-
-    Raises:
-        DatasetError: If they do.
-    """
-    tracer = campaign.tracer
-    if tracer.needs_solver and shard_size % tracer.solver_block_size:
-        raise DatasetError(
-            f"shard size {shard_size} must be a multiple of tracer.solver_block_size "
-            f"({tracer.solver_block_size} UEs), since the UEs of a block are traced together"
+            return GenerationReport(manifest=manifest)
+        started = time.monotonic()
+        done = _Done(folder, manifest, progress)
+        jobs, arguments = _open_jobs(planned, folder, manifest, set(done.records))
+        for task in planned.executor.run(_SHARD, make_part, jobs, arguments):
+            done.take(task)
+        if done.failures:
+            return GenerationReport(manifest=manifest, failures=tuple(done.failures))
+        finished = finish_dataset(
+            folder,
+            manifest.model_copy(update={"completeness": done.completeness_in_order()}),
+            done.records_in_order(),
+            time.monotonic() - started,
+            num_workers=planned.executor.num_workers,
         )
+        return GenerationReport(manifest=finished)
 
 
-def write_site_shard(
-    folder: Path,
-    manifest: Manifest,
-    site: SitePlan,
-    shard: ShardPlan,
-    arrays: tuple[Arrays, Arrays],
-) -> ShardRecord:
-    """Check and write the files of one shard.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """A shard of a site, or, without one, the estimate of what the site's paths lack."""
 
-    Raises:
-        PhysicsError: If a path breaks a physical law.
-        DatasetError: If nothing can be written.
+    site: SiteRecord
+    shard: ShardPlan | None
+
+    @property
+    def name(self) -> str:
+        part = "completeness" if self.shard is None else f"part-{self.shard.part:04d}"
+        return f"{self.site.key}/{part}"
+
+
+@dataclass(slots=True)
+class _Done:
+    """What is done of a dataset: noted in its journal as it comes."""
+
+    folder: Place
+    manifest: Manifest
+    progress: Progress
+    records: dict[tuple[str, int], ShardRecord] = field(init=False)
+    completeness: dict[str, Completeness] = field(default_factory=dict)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Take up what an earlier run has finished."""
+        noted = finished_shards(self.folder).items()
+        self.records = {(f"{scene}/{site}", part): x for (scene, site, part), x in noted}
+        self._tell()
+
+    def take(self, task: Finished[_Job]) -> None:
+        """Note how a job ended."""
+        if task.attempts:
+            _write_log(self.folder, task)
+        key, result = task.job.site.key, task.result
+        if task.error is not None:
+            self.failures.append((task.job.name, task.error))
+        elif isinstance(result, ShardRecord):
+            append_journal(self.folder, result)
+            self.records[key, result.part] = result
+            self._tell()
+        elif result is not None:
+            self.completeness[key] = result
+
+    def records_in_order(self) -> list[ShardRecord]:
+        jobs = _jobs(self.manifest)
+        return [self.records[job.site.key, job.shard.part] for job in jobs if job.shard]
+
+    def completeness_in_order(self) -> dict[str, Completeness]:
+        known = self.completeness
+        return {s.key: known[s.key] for s in self.manifest.sites if s.key in known}
+
+    def _tell(self) -> None:
+        num_done = sum(record.num_ues for record in self.records.values())
+        self.progress("tracing", num_done, sum(site.num_ues for site in self.manifest.sites))
+
+
+def _open_jobs(
+    planned: PlannedDataset, folder: Place, manifest: Manifest, done: set[tuple[str, int]]
+) -> tuple[list[_Job], Callable[[_Job], tuple[Shared, ShardPlan | None]]]:
+    """Return what is still to be done, and what whoever does it is told."""
+    works = {site.key: planned.work_on(folder, manifest, site) for site in manifest.sites}
+    jobs = [j for j in _jobs(manifest) if j.shard is None or (j.site.key, j.shard.part) not in done]
+    block_size = _block_size(len(jobs), planned.executor.num_expected)
+
+    def arguments(job: _Job) -> tuple[Shared, ShardPlan | None]:
+        block = 0 if job.shard is None else job.shard.part // block_size
+        return Shared(key=f"{job.site.key}/{block}", value=works[job.site.key]), job.shard
+
+    return jobs, arguments
+
+
+def _jobs(manifest: Manifest) -> Iterator[_Job]:
+    for site in manifest.sites:
+        for shard in shards_of(site.num_ues, manifest.shard_size):
+            yield _Job(site=site, shard=shard)
+        yield _Job(site=site, shard=None)
+
+
+def _block_size(num_jobs: int, num_workers: int) -> int:
+    """Return how many shards of a site run on one worker, if Dask does not steal work.
+
+    Every block costs a worker the discovery of its site; but there must be several for each worker,
+    or some would idle at the end (docs/scale.md).
     """
-    record = ShardRecord(
-        scene=site.scene.name,
-        site=site.site.name,
-        part=shard.part,
-        first_ue=shard.first_ue,
-        num_ues=shard.num_ues,
-        num_paths=len(arrays[0]["path/delay_s"]),
-        paths_sha256="",
-        detail_sha256="",
-    )
-    names = {"objects": list(site.loaded.object_names), "materials": site.materials}
-    return write_shard_pair(folder, manifest, record, arrays, names)
+    num_blocks = _BLOCKS_PER_WORKER * max(num_workers, 1)
+    return min(max(num_jobs // num_blocks, 1), _LARGEST_BLOCK)
+
+
+def _write_log(folder: Place, task: Finished[_Job]) -> None:
+    lines = []
+    for number, attempt in enumerate(task.attempts, start=1):
+        took = "" if attempt.seconds is None else f", {attempt.seconds:.1f} s"
+        outcome = attempt.error or "done"
+        lines.append(f"attempt {number} on {attempt.place}{took}: {outcome}\n{attempt.details}")
+    (folder / LOGS_NAME / f"{task.job.name}.log").write_text("".join(lines))

@@ -1,25 +1,20 @@
 """What a campaign will do: scenes loaded, sites checked, UEs drawn, shards laid out."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from raymark.config import nearest
-from raymark.dataset.campaign import (
-    Campaign,
-    ImportedSampling,
-    PositionsSampling,
-    SceneChoice,
-    read_campaign,
-)
+from raymark.dataset.campaign import Campaign, SceneChoice, read_campaign
 from raymark.dataset.identity import campaign_hash
 from raymark.dataset.manifest import SiteRecord
 from raymark.dataset.writing.ues import SampledUEs, join_ues
 from raymark.errors import ConfigError, SceneError
-from raymark.generator.sampling import check_site, sample_ues
+from raymark.generator.outdoors import check_site
+from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.search import SiteSearch, make_search
 from raymark.radio import Site, panels_of
@@ -27,6 +22,9 @@ from raymark.scenes import Scene, check_material, get_scene
 from raymark.seeding import child_generator
 
 DEFAULT_SHARD_SIZE = 1000
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how much of it is done, and how much there is."""
 
 _PRESETS = Path(__file__).parent / "presets"
 
@@ -163,37 +161,54 @@ def check_campaign(campaign: Campaign) -> list[tuple[Scene, tuple[Site, ...]]]:
             imported.
         SceneError: If a site is unknown or a material is undefined at a band.
     """
-    if isinstance(campaign.sampling, ImportedSampling):
+    source = campaign.sampling.imported_from
+    if source is not None:
         raise ConfigError(
-            f"the paths of '{campaign.name}' were imported ({campaign.sampling.source}); raymark "
-            "cannot trace them"
+            f"the paths of '{campaign.name}' were imported ({source}); raymark cannot trace them"
         )
-    chosen = []
-    for i, choice in enumerate(campaign.scenes):
-        scene = get_scene(choice.name, choice.params)
-        chosen.append((scene, _sites_of(scene, choice)))
+    chosen = resolve_scenes(campaign)
+    for i, (scene, _) in enumerate(chosen):
         for j, band in enumerate(campaign.bands):
             for material in scene.settings.materials:
                 where = f"scenes[{i}] '{scene.name}', bands[{j}] '{band.name}'"
                 check_material(material, band.carrier_hz, where=where)
-    if isinstance(campaign.sampling, PositionsSampling):
-        _check_position_files(campaign.sampling, [scene.name for scene, _ in chosen])
+    campaign.sampling.require_scenes([scene.name for scene, _ in chosen])
     return chosen
 
 
-def make_plan(campaign: Campaign) -> Plan:
+def resolve_scenes(campaign: Campaign) -> list[tuple[Scene, tuple[Site, ...]]]:
+    """Return the scenes of a campaign with the chosen sites.
+
+    Raises:
+        ConfigError: If a scene is unknown.
+        SceneError: If a site is unknown.
+    """
+    scenes = [get_scene(choice.name, choice.params) for choice in campaign.scenes]
+    pairs = zip(scenes, campaign.scenes, strict=True)
+    return [(scene, _sites_of(scene, choice)) for scene, choice in pairs]
+
+
+def make_plan(
+    campaign: Campaign, *, progress: Progress = lambda _stage, _done, _total: None
+) -> Plan:
     """Check a campaign, load its scenes and draw its UEs.
+
+    Args:
+        campaign: What is planned.
+        progress: Told how many scenes are loaded.
 
     Raises:
         ConfigError: If a setting cannot be used.
         SceneError: If a site lies in a building or a sector has no outdoor point.
     """
     chosen = check_campaign(campaign)
-    sites = tuple(
-        plan for scene, chosen_sites in chosen for plan in plan_scene(campaign, scene, chosen_sites)
-    )
+    sites: list[SitePlan] = []
+    for i, (scene, chosen_sites) in enumerate(chosen):
+        progress("loading", i, len(chosen))
+        sites += plan_scene(campaign, scene, chosen_sites)
+    progress("loading", len(chosen), len(chosen))
     hashes = {site.scene.name: site.scene_hash for site in sites}
-    return Plan(campaign=campaign, sites=sites, config_hash=campaign_hash(campaign, hashes))
+    return Plan(campaign=campaign, sites=tuple(sites), config_hash=campaign_hash(campaign, hashes))
 
 
 def _sites_of(scene: Scene, choice: SceneChoice) -> tuple[Site, ...]:
@@ -228,25 +243,12 @@ def plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> tup
         sample_ues(campaign.sampling, loaded, site, seed=campaign.seed, scene=scene.name)
         for site in sites
     ]
-    if campaign.shared_ues and not isinstance(campaign.sampling, PositionsSampling):
+    if campaign.shared_ues and not campaign.sampling.is_same_at_all_sites:
         ues = [join_ues(ues)] * len(sites)
     return tuple(
         SitePlan(scene=scene, scene_hash=scene_hash, loaded=loaded, site=site, ues=own)
         for site, own in zip(sites, ues, strict=True)
     )
-
-
-def _check_position_files(sampling: PositionsSampling, scenes: list[str]) -> None:
-    for name in sampling.files:
-        if name not in scenes:
-            raise ConfigError(
-                f"sampling.files: the campaign has no scene '{name}'{nearest(name, scenes)}"
-            )
-    for scene in scenes:
-        if scene not in sampling.files:
-            raise ConfigError(f"sampling.files names no file for scene '{scene}'")
-        if not Path(sampling.files[scene]).is_file():
-            raise ConfigError(f"sampling.files: {sampling.files[scene]} does not exist")
 
 
 def site_record(site: SitePlan) -> SiteRecord:

@@ -10,18 +10,12 @@ from jaxtyping import Float
 
 from raymark import plots
 from raymark.dataset import Dataset
-from raymark.dataset.campaign import (
-    DISCOVERY_PRESETS,
-    Campaign,
-    SceneChoice,
-    SectorSampling,
-    TracerSettings,
-    UniformSampling,
-)
+from raymark.dataset.campaign import DISCOVERY_PRESETS, Campaign, SceneChoice, TracerSettings
+from raymark.dataset.samplings import SectorSampling, UniformSampling
 from raymark.errors import RaymarkError
 from raymark.generator.coverage import label_points
+from raymark.generator.outdoors import RayCaster, ground_height
 from raymark.generator.plan import Plan, SitePlan, make_plan
-from raymark.generator.sampling import RayCaster, ground_height
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.plots import HeightMap, SiteMark
 from raymark.plots.inspection import site_mark

@@ -10,8 +10,8 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from raymark.config import Strict
-from raymark.dataset.campaign import UniformSampling
-from raymark.generator.sampling import RayCaster, place_outdoors
+from raymark.dataset.samplings import UniformSampling
+from raymark.generator.outdoors import RayCaster, place_outdoors
 from raymark.plots.maps import BUILDING_HEIGHT_M, HeightMap
 
 AZIMUTHS_DEG = np.arange(-180.0, 180.0, 30.0)
@@ -53,7 +53,7 @@ class SitingSettings(Strict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
+class SiteCandidates:
     """Positions for a panel, and where it may look from each.
 
     Attributes:
@@ -88,7 +88,7 @@ class SectorCounts:
 
 def find_candidates(
     caster: RayCaster, heights: HeightMap, settings: SitingSettings, rng: np.random.Generator
-) -> Candidates:
+) -> SiteCandidates:
     """Find positions on roof edges and in streets, at most 600 of each kind.
 
     A roof of at least 5 m and at most a quarter of the range (the panel would look down too
@@ -101,7 +101,7 @@ def find_candidates(
     off_axis = np.degrees(away_rad)[:, None] - AZIMUTHS_DEG
     looks_away = np.abs((off_axis + 180) % 360 - 180) <= _LOOK_AWAY_DEG
     looks_round = np.ones((len(masts), len(AZIMUTHS_DEG)), dtype=bool)
-    return Candidates(
+    return SiteCandidates(
         position_m=np.concatenate([roofs, masts]),
         is_roof=np.arange(len(roofs) + len(masts)) < len(roofs),
         may_look=np.concatenate([looks_away, looks_round]),

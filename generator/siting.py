@@ -10,12 +10,12 @@ from jaxtyping import Float, Int
 
 from raymark.errors import SceneError
 from raymark.generator.coverage import Coverage, measure_coverage, usable_band
+from raymark.generator.outdoors import RayCaster, ground_height
 from raymark.generator.preview import Extent, height_map, load_geometry
-from raymark.generator.sampling import RayCaster, ground_height
 from raymark.generator.site_candidates import (
     AZIMUTHS_DEG,
-    Candidates,
     SectorCounts,
+    SiteCandidates,
     SitingSettings,
     count_sectors,
     find_candidates,
@@ -63,7 +63,6 @@ class SitingPlan:
 
     Attributes:
         proposals: Best first; those that meet the rule before all others.
-        los_share: LOS share of the sector of each that a campaign has by default.
         heights: Heights above ground, to draw below.
         settings: What was asked for.
     """
@@ -200,7 +199,7 @@ def _choose(
 
 
 def _best_apart(
-    candidates: Candidates,
+    candidates: SiteCandidates,
     counts: SectorCounts,
     settings: SitingSettings,
     taken_m: Float[np.ndarray, "site 3"],
@@ -234,7 +233,7 @@ def _best_apart(
 
 
 def _ranked(
-    candidates: Candidates, counts: SectorCounts, settings: SitingSettings
+    candidates: SiteCandidates, counts: SectorCounts, settings: SitingSettings
 ) -> tuple[Int[np.ndarray, "ranked"], Int[np.ndarray, "ranked"]]:
     """Return position and azimuth of the candidates that have points, the best first."""
     most_los = 1 - settings.min_nlos_share

@@ -1,5 +1,6 @@
 """Localization models: every folder with a `model.yaml` is one, found by name."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from raymark.benchmark.localizer import INFO_NAME, ModelFolder, read_model_folder
@@ -35,4 +36,19 @@ def get_model(name: str) -> ModelFolder:
     return _REGISTRY.get(name)
 
 
-__all__ = ["default_model_names", "get_model", "model_names"]
+def choose_models(names: Sequence[str] = ()) -> list[ModelFolder]:
+    """Return the models that are named (or whose folders are), all of them, or the usual ones.
+
+    Args:
+        names: Names or paths of folders; `["all"]` for every model that ships with raymark, none
+            for those of them that are not expensive.
+
+    Raises:
+        ConfigError: If there is no such model (the nearest is offered).
+    """
+    if list(names) == ["all"]:
+        names = model_names()
+    return [get_model(name) for name in names or default_model_names()]
+
+
+__all__ = ["choose_models", "default_model_names", "get_model", "model_names"]

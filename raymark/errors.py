@@ -41,5 +41,19 @@ class CheckpointError(RaymarkError):
     """A fitted model cannot be kept, is missing, or belongs to other code or data."""
 
 
+class WorkError(RaymarkError):
+    """A job failed where it was done; the text is that of its error."""
+
+
+class ProcessDiedError(WorkError):
+    """The process of a job died: it ran out of memory, was killed, or a library crashed."""
+
+
 class ClusterError(RaymarkError):
     """A cluster cannot be started or reached, is unfit for the work, or was lost during it."""
+
+
+def sentence_of(problem: BaseException) -> str:
+    """Return an error as one sentence; the kind of one that nobody foresaw stands first."""
+    text = " ".join(str(problem).split())
+    return text if isinstance(problem, RaymarkError) else f"{type(problem).__name__}: {text}"

@@ -437,13 +437,15 @@ def benchmark_run(
     make_once: MakeOnce, benchmark_dataset: "Dataset", yard_suite: "Suite"
 ) -> "RunFolder":
     """The folder of a run of two models on `yard_suite`; read it, never write to it."""
-    from raymark.benchmark.run import Runner
+    from raymark.benchmark.run import RunChoice, Runner
     from raymark.benchmark.store import RunFolder
     from raymark.models import get_model
+    from raymark.work.executor import ThisMachine
 
     def fill(folder: Path) -> None:
-        models = [get_model(name) for name in ("train_centroid", "wknn")]
-        report = Runner(yard_suite, benchmark_dataset, folder / "runs", num_jobs=1).run(models)
+        models = RunChoice(models=tuple(get_model(name) for name in ("train_centroid", "wknn")))
+        runner = Runner(yard_suite, benchmark_dataset, folder / "runs")
+        report = runner.run(models, executor=ThisMachine(1))
         assert (report.num_run, report.failures) == (2 * 4 * 2, ())
 
     return RunFolder(make_once("benchmark_run", fill) / "runs")

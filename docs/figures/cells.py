@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from raymark.work.processes import run_jobs
+from raymark.errors import WorkError
+from raymark.work.executor import TaskKind, ThisMachine
+from raymark.work.fresh import run_fresh
 
 
 def run_missing(
@@ -17,7 +19,8 @@ def run_missing(
 
     Args:
         cells: Frozen dataclasses; their fields are the first columns.
-        function: Takes a cell and the context, and returns the rows of the cell.
+        function: Takes a cell and the context, and returns the rows of the cell; it belongs to a
+            module, not to the script that runs.
         context: What else it takes.
         out: The CSV file; it is written after every cell.
     """
@@ -25,9 +28,14 @@ def run_missing(
     known = pd.read_csv(out) if out.is_file() else pd.DataFrame(columns=columns)
     done = set(known[columns].itertuples(index=False, name=None))
     missing = [cell for cell in cells if tuple(asdict(cell).values()) not in done]
-    for _, rows in run_jobs(function, missing, lambda cell: (cell, *context), 2):
-        if not isinstance(rows, pd.DataFrame):
-            raise rows
+
+    def arguments(cell: Any) -> tuple[Any, ...]:
+        return function, cell, *context
+
+    for done in ThisMachine(2).run(TaskKind(name="cell"), run_fresh, missing, arguments):
+        if done.error is not None:
+            raise WorkError(done.error)
+        rows = done.result
         known = pd.concat([known, rows] if len(known) else [rows], ignore_index=True)
         known.to_csv(out, index=False, float_format="%.4g")
         print(rows.to_string(index=False))

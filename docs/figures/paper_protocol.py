@@ -203,4 +203,6 @@ def _mates_mean(
 
 
 if __name__ == "__main__":
-    main()
+    import paper_protocol  # the processes of the cells import this module by its name
+
+    paper_protocol.main()

@@ -61,4 +61,6 @@ def run_cell(cell: Cell, dataset_folder: Path, folder: Path) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    main()
+    import router_bands  # the processes of the cells import this module by its name
+
+    router_bands.main()

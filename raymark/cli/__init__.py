@@ -7,11 +7,16 @@ from typing import Annotated
 import typer
 
 from raymark.cli.bench import app as bench_app
-from raymark.cli.bench_steps import run_and_show
+from raymark.cli.bench import (
+    print_board,
+    print_failures,
+    tell_of_another_dataset,
+    tell_of_expensive_models,
+)
 from raymark.cli.cluster import app as cluster_app
-from raymark.cli.console import err, out, print_error
+from raymark.cli.console import err, out, print_error, resumable_tracing
 from raymark.cli.datasets import app as datasets_app
-from raymark.cli.datasets import draw_figures, make_dataset, print_summary
+from raymark.cli.datasets import print_summary
 from raymark.cli.interop import app as deepmimo_app
 from raymark.cli.models import app as models_app
 from raymark.cli.options import Overwrite
@@ -28,8 +33,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",  # "rich" would swallow units such as [m]
 )
-
-QUICKSTART_TRACKS = ("interpolation", "unseen-nlos")
 
 
 def main() -> None:
@@ -66,17 +69,21 @@ def quickstart(
     overwrite: Overwrite = False,
 ) -> None:
     """Make the `mini` dataset, look into it, compare models on it, and say what to do next."""
-    from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
+    from raymark.cli.quickstart import quickstart as run  # noqa: PLC0415
 
-    dataset, figures = folder / "dataset", folder / "figures"
-    err.print("Loading three city layouts and drawing UEs (the first run compiles kernels) ...")
-    make_dataset(make_plan(load_campaign("mini")), dataset, overwrite=overwrite)
-    drawn = draw_figures(dataset, figures, overwrite=True)
+    err.print("Three city layouts are traced (the first run compiles kernels) ...")
+    with resumable_tracing(folder) as progress:
+        report = run(folder, overwrite=overwrite, progress=progress)
+    dataset = report.dataset
     print_summary(dataset)
     out.print()
-    run_and_show("mini", dataset, folder / "runs", folder / "board", tracks=QUICKSTART_TRACKS)
+    if not report.is_published:
+        tell_of_another_dataset(report.suite, dataset)
+    tell_of_expensive_models(report.num_models)
+    print_failures(report.run)
+    print_board(report.board, folder / "board")
     out.print(
-        f"\nDataset: {dataset}\nFigures: {figures} ({len(drawn)} files)\n"
+        f"\nDataset: {dataset}\nFigures: {folder / 'figures'} ({len(report.figures)} files)\n"
         f"Board:   {folder / 'board' / 'index.html'} (open it in a browser; 200 UEs a scene are "
         "too few to compare models by)",
         soft_wrap=True,

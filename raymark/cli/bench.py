@@ -1,16 +1,16 @@
 """Commands of the benchmark."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from raymark.cli.bench_steps import audit_splits, rebound, run_suite, show_board
-from raymark.cli.console import cell, out, print_error
+from raymark.cli.cluster import described_workers
+from raymark.cli.console import cell, err, out, print_error, resumable_bars, stage_bars
 from raymark.cli.options import Cluster, DataOption, Overwrite, TimeLimit, listed
 from raymark.errors import ConfigError
-from raymark.storage import as_folder
+from raymark.storage import Place, as_place
 
 app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
 
@@ -77,12 +77,17 @@ def audit(
 ) -> None:
     """Audit every split for leakage: distances, oracles, variogram, maps; print the hashes."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
+    from raymark.benchmark.audit import audit_suite  # noqa: PLC0415
     from raymark.benchmark.task_data import require_dataset  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
 
     loaded, dataset = load_suite(suite), open_dataset(data)
     require_dataset(loaded, dataset)
-    table = audit_splits(loaded, dataset, folder)
+    with stage_bars("splits") as progress:
+        table = audit_suite(
+            loaded, dataset, folder, height_maps=dataset_height_maps(dataset), progress=progress
+        )
     shown = Table(
         "track", "scene", "fold", "train", "val.", "test", "nearest [m]", "hash", box=None
     )
@@ -127,26 +132,39 @@ def run(
 ) -> None:
     """Run models on a suite; the same command goes on where it stopped."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
+    from raymark.benchmark.suite_run import RunChoice, run_suite  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
+    from raymark.models import choose_models  # noqa: PLC0415
+    from raymark.work.executor import this_machine  # noqa: PLC0415
 
     if cluster is not None and jobs:
         raise ConfigError("--jobs is for this machine; the workers of --cluster are its own")
-    loaded = load_suite(suite)
+    loaded, dataset = load_suite(suite), open_dataset(data)
     if any_data:
-        loaded = rebound(loaded, data)
-    report = run_suite(
-        loaded,
-        data,
-        folder,
-        models=listed(models),
-        tracks=listed(tracks),
+        loaded = bound(loaded, dataset)
+    choice = RunChoice(
+        models=tuple(choose_models(listed(models))),
+        tracks=tuple(listed(tracks)),
         seeds=_seed_numbers(seeds),
-        jobs=jobs,
-        cluster=cluster,
-        time_limit_s=60 * time_limit_min,
     )
+    if not listed(models):
+        tell_of_expensive_models(len(choice.models))
+    workers = this_machine(jobs)
+    if cluster is not None:
+        workers = described_workers(cluster, time_limit_min=time_limit_min)
+    with resumable_bars(folder) as progress:
+        report = run_suite(
+            loaded,
+            dataset,
+            folder,
+            choice,
+            workers=workers,
+            height_maps=dataset_height_maps(dataset),
+            progress=progress,
+        )
     out.print(f"{report.num_run} cells run, {report.num_kept} kept, in {folder}")
-    for place, reason in report.failures:
-        print_error(f"{place}: {reason}")
+    print_failures(report)
     if report.failures:
         raise typer.Exit(1)
     out.print(f"next: raymark bench board {folder} --data {data} --out DIR")
@@ -181,9 +199,9 @@ def board(
     runs: RunsArgument,
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the board")],
     data: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
-            parser=as_folder, metavar="DIR", help="Dataset, for the buildings below the maps"
+            parser=as_place, metavar="DIR", help="Dataset, for the buildings below the maps"
         ),
     ] = None,
     submission: Annotated[
@@ -192,7 +210,20 @@ def board(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the board: HTML page, Markdown, CSV and JSON, all from stored predictions."""
-    show_board(runs, folder, data=data, submissions=submission or [], overwrite=overwrite)
+    from raymark.benchmark.publication import publish_board  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
+
+    with stage_bars() as progress:
+        published = publish_board(
+            runs,
+            folder,
+            submissions=submission or [],
+            height_maps=None if data is None else dataset_height_maps(open_dataset(data)),
+            overwrite=overwrite,
+            progress=progress,
+        )
+    print_board(published, folder)
 
 
 @app.command("new-model")
@@ -268,8 +299,49 @@ def export(
     out.print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
 
 
-def _seed_numbers(text: str) -> list[int]:
+def bound(suite: Any, dataset: Any) -> Any:
+    """Return the suite bound to the dataset that is there, and say so if it is another."""
+    from raymark.benchmark.task_data import bound_to  # noqa: PLC0415
+
+    made = bound_to(suite, dataset)
+    if made is not suite:
+        tell_of_another_dataset(suite.name, dataset.folder)
+    return made
+
+
+def print_failures(report: Any) -> None:
+    """Print what failed in a run."""
+    for place, reason in report.failures:
+        print_error(f"{place}: {reason}")
+
+
+def print_board(published: Any, folder: Path) -> None:
+    """Print the standings of a board, and where it lies."""
+    from raymark.benchmark.board import terminal_table  # noqa: PLC0415
+
+    out.print(terminal_table(published.board, width=out.width))
+    out.print(f"wrote {', '.join(path.name for path in published.files)} to {folder}")
+
+
+def tell_of_another_dataset(suite: str, data: Path) -> None:
+    """Say that scores on this dataset compare with no others."""
+    err.print(f"{data} is not the published dataset of '{suite}': compare with no other board")
+
+
+def tell_of_expensive_models(num_chosen: int) -> None:
+    """Say how many models were not chosen because nobody named them."""
+    from raymark.models import model_names  # noqa: PLC0415
+
+    num_left = len(model_names()) - num_chosen
+    if num_left:
+        err.print(
+            f"{num_left} expensive models are left out: name them, or add --models all "
+            "(`raymark bench models` lists them)"
+        )
+
+
+def _seed_numbers(text: str) -> tuple[int, ...]:
     parts = listed(text)
     if not all(part.isdecimal() for part in parts):
         raise typer.BadParameter(f"--seeds takes whole numbers separated by commas, got '{text}'")
-    return [int(part) for part in parts]
+    return tuple(int(part) for part in parts)

@@ -1,7 +1,6 @@
 """Commands about the workers that `--cluster` spreads work over."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raymark.cli.console import err, out
-from raymark.work.cluster.description import FORMS, ClusterDescription
+from raymark.work.cluster.description import FORMS
 
 app = typer.Typer(help="Describe the workers of --cluster, and check them.", no_args_is_help=True)
 
@@ -65,21 +64,15 @@ def check(cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help=FORMS)]
         )
 
 
-@contextmanager
-def opened(description: ClusterDescription) -> Iterator[Any]:
-    """Start or reach a cluster whose workers are fit, say where it can be watched, and yield it."""
-    from raymark.work.cluster import (  # noqa: PLC0415
-        open_cluster,
-        require_workers,
-        wait_for_workers,
-    )
+def described_workers(text: str, *, time_limit_min: float) -> Any:
+    """Read what `--cluster` says, and return workers that start when they are entered."""
+    from raymark.work.cluster import cluster_workers, read_cluster  # noqa: PLC0415
 
-    with open_cluster(description) as client:
-        found = wait_for_workers(client, description, report=err.print)
-        for warning in require_workers(client):
-            err.print(warning)
-        err.print(f"{found} workers; dashboard: {client.dashboard_link}", soft_wrap=True)
-        yield client
+    return cluster_workers(
+        read_cluster(text),
+        time_limit_s=60 * time_limit_min,
+        report=lambda line: err.print(line, soft_wrap=True),
+    )
 
 
 def examine_cluster(text: str, examine: Callable[[Path], Sequence[Any]]) -> None:

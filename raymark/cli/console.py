@@ -3,8 +3,10 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,6 +20,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
 # Paths and names may hold brackets, which must not be taken for markup.
 out = Console(highlight=False, markup=False)
@@ -45,9 +50,9 @@ def progress_bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], 
 
 
 @contextmanager
-def stage_bars() -> Iterator[Callable[[str, int, int], None]]:
+def stage_bars(unit: str = "items") -> Iterator[Callable[[str, int, int], None]]:
     """Show a bar for each stage on stderr; yields a function told stage, done and total."""
-    with _progress("items") as progress:
+    with _progress(unit) as progress:
         tasks: dict[str, TaskID] = {}
 
         def update(stage: str, done: int, total: int) -> None:
@@ -93,10 +98,31 @@ def _progress(unit: str) -> Progress:
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], None]]:
-    """Hold a first Ctrl-C back until the yielded function is called; a second one acts at once.
+def resumable(folder: Path) -> Iterator[None]:
+    """Let Ctrl-C end a command with one sentence: the same command goes on in `folder`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(
+            f"interrupted; nothing is lost: run the same command to go on in {folder}",
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
 
-    Inside a kernel of the ray tracer an interrupt would surface as an error of the tracer's own.
+
+@contextmanager
+def resumable_bars(folder: Path) -> Iterator[Callable[[str, int, int], None]]:
+    """Show the bars of work elsewhere that is `resumable`; Ctrl-C acts at once."""
+    with resumable(folder), stage_bars() as show:
+        yield show
+
+
+@contextmanager
+def resumable_tracing(folder: Path) -> Iterator[Callable[[str, int, int], None]]:
+    """Show the bars of a tracing here that is `resumable`; yields a function as `stage_bars` does.
+
+    A first Ctrl-C is held back until that function is called; a second one acts at once. Inside a
+    kernel of the ray tracer an interrupt would surface as an error of the tracer's own.
     """
     requested = False
     previous = signal.getsignal(signal.SIGINT)
@@ -105,17 +131,20 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
         nonlocal requested
         requested = True
         signal.signal(signal.SIGINT, previous)
-        err.print("stopping after this shard; Ctrl-C again stops at once")
+        err.print("stopping after this step; Ctrl-C again stops at once")
 
-    def raise_if_requested() -> None:
-        if requested:
-            raise KeyboardInterrupt
+    with resumable(folder), stage_bars() as show:
 
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield raise_if_requested
-    finally:
-        signal.signal(signal.SIGINT, previous)
+        def update(stage: str, done: int, total: int) -> None:
+            show(stage, done, total)
+            if requested:
+                raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, note)
+        try:
+            yield update
+        finally:
+            signal.signal(signal.SIGINT, previous)
 
 
 def print_error(text: str) -> None:

@@ -1,20 +1,25 @@
 """Commands that make datasets and read them."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from raymark.cli.cluster import examine_cluster, findings_table, opened
-from raymark.cli.console import cell, deferred_interrupt, duration, err, print_error, progress_bar
+from raymark.cli.cluster import described_workers, examine_cluster, findings_table
+from raymark.cli.console import (
+    cell,
+    duration,
+    print_error,
+    progress_bar,
+    resumable_bars,
+    resumable_tracing,
+)
 from raymark.cli.console import out as console_out
-from raymark.cli.options import INTERRUPTED, Cluster, DatasetArgument, Overwrite, Seed, TimeLimit
+from raymark.cli.options import Cluster, DatasetArgument, Overwrite, Seed, TimeLimit, TrustCode
 from raymark.errors import ConfigError
 from raymark.radio import FingerprintKind, ProfileMethod
-from raymark.storage import as_folder
+from raymark.storage import Place, PlaceLike, as_place
 
 app = typer.Typer()
 
@@ -60,6 +65,7 @@ def bands() -> None:
 def plan(
     campaign: CampaignArgument,
     shard_size: ShardSize = 1000,
+    _trusted: TrustCode = None,
 ) -> None:
     """Check a campaign and show links, shards, size and time; nothing is written."""
     from raymark.generator.estimate import estimate  # noqa: PLC0415
@@ -97,8 +103,8 @@ def generate(
         str | None, typer.Argument(metavar="CAMPAIGN", help="Name of a preset, or a YAML file")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(parser=as_folder, metavar="DIR", help="Folder of the dataset, or s3://..."),
+        Place | None,
+        typer.Option(parser=as_place, metavar="DIR", help="Folder of the dataset, or s3://..."),
     ] = None,
     shard_size: ShardSize = 1000,
     overwrite: Overwrite = False,
@@ -106,9 +112,9 @@ def generate(
         False
     ),
     extend: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
-            parser=as_folder, metavar="DIR", help="Dataset that gets the --bands, in place"
+            parser=as_place, metavar="DIR", help="Dataset that gets the --bands, in place"
         ),
     ] = None,
     bands: Annotated[
@@ -116,10 +122,9 @@ def generate(
     ] = None,
     cluster: Cluster = None,
     time_limit_min: TimeLimit = 60.0,
+    _trusted: TrustCode = None,
 ) -> None:
     """Make a dataset, or add bands to one; the same command goes on where it was interrupted."""
-    from raymark.generator.plan import load_campaign, make_plan  # noqa: PLC0415
-
     if extend is not None:
         if campaign is not None or bands is None or cluster is not None:
             raise ConfigError("--extend DIR needs --bands, and no campaign or --cluster")
@@ -127,66 +132,23 @@ def generate(
         return
     if campaign is None or out is None or bands is not None:
         raise ConfigError("give a CAMPAIGN and --out DIR, or --extend DIR and --bands")
-    loaded = load_campaign(campaign)
-    if cluster is not None:
-        _generate_on_cluster(
-            loaded,
-            out,
-            cluster,
-            shard_size=shard_size,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            time_limit_s=60 * time_limit_min,
-        )
-        return
-    err.print("Loading scenes and drawing UEs ...")
-    made = make_plan(loaded)
-    if dry_run:
-        console_out.print(f"{made.num_links} links would be traced into {out}; nothing was written")
-        return
-    make_dataset(made, out, shard_size=shard_size, overwrite=overwrite)
-    print_summary(out)
+    from raymark.generator.generate import make_dataset, planned_dataset  # noqa: PLC0415
+    from raymark.generator.plan import load_campaign  # noqa: PLC0415
 
-
-def _generate_on_cluster(
-    campaign: Any,
-    out: Path,
-    cluster: str,
-    *,
-    shard_size: int,
-    overwrite: bool,
-    dry_run: bool,
-    time_limit_s: float,
-) -> None:
-    from raymark.generator.plan import check_campaign  # noqa: PLC0415
-    from raymark.work.cluster import read_cluster, require_workers  # noqa: PLC0415
-
-    # What is wrong is said before any worker starts.
-    check_campaign(campaign)
-    description = read_cluster(cluster)
-    with opened(description) as client:
-        from raymark.generator.cluster_generation import (  # noqa: PLC0415 - it imports Dask
-            Workers,
-            generate_on_cluster,
-            plan_on_cluster,
-        )
-
-        workers = Workers(
-            client=client,
-            num_expected=description.num_workers or 0,
-            time_limit_s=time_limit_s,
-        )
-        with progress_bar("loading", len(campaign.scenes), "scenes") as advance:
-            plan = plan_on_cluster(campaign, workers, shard_size=shard_size, progress=advance)
-        require_workers(client, memory_bytes=plan.memory_bytes)
-        num_links = sum(site.num_ues for site in plan.manifest.sites)
+    workers = None if cluster is None else described_workers(cluster, time_limit_min=time_limit_min)
+    bars = resumable_tracing if workers is None else resumable_bars
+    with (
+        bars(out) as progress,
+        planned_dataset(
+            load_campaign(campaign), workers, shard_size=shard_size, progress=progress
+        ) as planned,
+    ):
         if dry_run:
-            console_out.print(f"{num_links} links would be traced into {out}; nothing was written")
-            return
-        with _tracing_bar(num_links, out) as on_shard:
-            report = generate_on_cluster(
-                plan.manifest, out, workers, overwrite=overwrite, progress=on_shard
+            console_out.print(
+                f"{planned.num_links} links would be traced into {out}; nothing was written"
             )
+            return
+        report = make_dataset(planned, out, overwrite=overwrite, progress=progress)
     for name, reason in report.failures:
         print_error(f"{name}: {reason}")
     if report.failures:
@@ -198,7 +160,7 @@ def _generate_on_cluster(
     print_summary(out)
 
 
-def _extend(folder: Path, bands: str, out: Path | None, *, dry_run: bool) -> None:
+def _extend(folder: Place, bands: str, out: Place | None, *, dry_run: bool) -> None:
     from raymark.generator.extension import (  # noqa: PLC0415
         extend_dataset,
         open_for_extension,
@@ -207,13 +169,12 @@ def _extend(folder: Path, bands: str, out: Path | None, *, dry_run: bool) -> Non
     from raymark.radio import parse_bands  # noqa: PLC0415
 
     dataset = open_for_extension(folder)
-    err.print("Loading scenes and drawing UEs ...")
-    made = plan_extension(dataset, parse_bands(bands))
-    if dry_run:
-        console_out.print(f"{made.num_links} links would get {bands}; nothing was written")
-        return
-    with _tracing_bar(made.num_links, folder) as on_shard:
-        extend_dataset(dataset, made, out, progress=on_shard)
+    with resumable_tracing(folder) as progress:
+        made = plan_extension(dataset, parse_bands(bands), progress=progress)
+        if dry_run:
+            console_out.print(f"{made.num_links} links would get {bands}; nothing was written")
+            return
+        extend_dataset(dataset, made, out, progress=progress)
     print_summary(out or folder)
 
 
@@ -234,18 +195,17 @@ def status(folder: DatasetArgument) -> None:
 @app.command()
 def unlock(folder: DatasetArgument) -> None:
     """Remove the lock that a killed `generate` has left on a dataset in object storage."""
-    from raymark.storage.lock import unlock as remove_lock  # noqa: PLC0415
-
-    console_out.print(f"removed the lock of {remove_lock(folder)}")
+    console_out.print(f"removed the lock of {folder.unlock()}")
 
 
 @app.command()
 def verify(folder: DatasetArgument) -> None:
     """Check hashes, schema and physics of every file; exit code 2 if anything is wrong."""
-    from raymark.dataset.manifest import read_manifest  # noqa: PLC0415
+    from raymark.dataset.manifest import kept_kinds, read_manifest  # noqa: PLC0415
     from raymark.dataset.verification import verify_dataset  # noqa: PLC0415
 
-    total = 2 * len(read_manifest(folder).shards) + 1
+    manifest = read_manifest(folder)
+    total = len(manifest.shards) * len(kept_kinds(manifest)) + 1
     with progress_bar("verify", total, "files") as advance:
         faults = verify_dataset(folder, progress=lambda _file: advance(1))
     for fault in faults:
@@ -301,20 +261,13 @@ def inspect(
     seed: Seed = 0,
 ) -> None:
     """Draw maps, gains, spreads and example links, with their data beside them."""
-    figures = draw_figures(folder, out, seed=seed, overwrite=overwrite)
-    print_summary(folder)
-    console_out.print(f"\nwrote {len(figures)} figures to {out}")
-
-
-def draw_figures(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> list[Path]:
-    """Draw all figures of a dataset with a progress bar."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
     from raymark.plots.inspection import inspect_dataset, num_figures  # noqa: PLC0415
 
     dataset = open_dataset(folder)
     with progress_bar("figures", num_figures(dataset), "figures") as advance:
-        return inspect_dataset(
+        figures = inspect_dataset(
             dataset,
             out,
             seed=seed,
@@ -322,43 +275,18 @@ def draw_figures(folder: Path, out: Path, *, seed: int = 0, overwrite: bool) -> 
             height_maps=dataset_height_maps(dataset),
             progress=lambda _path: advance(1),
         )
+    print_summary(folder)
+    console_out.print(f"\nwrote {len(figures)} figures to {out}")
 
 
-def make_dataset(made: Any, out: Path, *, shard_size: int = 1000, overwrite: bool) -> None:
-    """Generate with a progress bar; Ctrl-C stops after a shard."""
-    from raymark.generator.generate import generate as run  # noqa: PLC0415
-
-    with _tracing_bar(made.num_links, out) as on_shard:
-        run(made, out, shard_size=shard_size, overwrite=overwrite, progress=on_shard)
-
-
-@contextmanager
-def _tracing_bar(num_links: int, folder: Path) -> Iterator[Callable[[str, int], None]]:
-    """Show progress; Ctrl-C ends the command after the shard in progress."""
-    try:
-        with (
-            deferred_interrupt() as stop_if_asked,
-            progress_bar("tracing", num_links, "UEs") as advance,
-        ):
-
-            def on_shard(_site: str, count: int) -> None:
-                advance(count)
-                stop_if_asked()
-
-            yield on_shard
-    except KeyboardInterrupt:
-        err.print(f"interrupted; nothing is lost: run the same command to go on in {folder}")
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def print_summary(folder: Path) -> None:
+def print_summary(folder: PlaceLike) -> None:
     """Print what a dataset holds, and its content hash."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.plots.inspection import summarize  # noqa: PLC0415
+    from raymark.plots.inspection import summarize_links  # noqa: PLC0415
 
     dataset = open_dataset(folder)
     table = Table(*_SUMMARY_COLUMNS, box=None)
-    for row in summarize(dataset).itertuples(index=False):
+    for row in summarize_links(dataset).itertuples(index=False):
         table.add_row(*[cell(value) for value in row])
     console_out.print(table)
     for key, value in dataset.manifest.completeness.items():
@@ -380,4 +308,4 @@ _SUMMARY_COLUMNS = (
     "paths",
     "delay spread\n[ns]",
 )
-"""Headings of `raymark.plots.inspection.summarize`: shares, and medians of what has a unit."""
+"""Headings of `summarize_links`: shares, and medians of what has a unit."""

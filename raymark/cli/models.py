@@ -7,12 +7,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from raymark.cli.bench import OwnSuiteOption
-from raymark.cli.bench_steps import rebound
-from raymark.cli.console import cell, duration, err, out, text_bars
-from raymark.cli.options import INTERRUPTED, DataOption, Overwrite
+from raymark.cli.bench import OwnSuiteOption, bound
+from raymark.cli.console import cell, duration, out, resumable, text_bars
+from raymark.cli.options import DataOption, Overwrite
 from raymark.errors import ConfigError
-from raymark.storage import as_folder
+from raymark.storage import Place, as_place
 
 app = typer.Typer()
 
@@ -43,15 +42,11 @@ def train(
     chosen = override_config(get_model(model), _settings(settings or []))
     loaded, dataset = load_suite(suite or task.split("/", maxsplit=1)[0]), open_dataset(data)
     if any_data:
-        loaded = rebound(loaded, data)
+        loaded = bound(loaded, dataset)
     require_dataset(loaded, dataset)
     found = find_task(task, loaded)
-    try:
-        with text_bars() as progress:
-            made = train_model(chosen, found, dataset, folder, seed=seed, progress=progress)
-    except KeyboardInterrupt:
-        err.print(f"interrupted; nothing is lost: run the same command to go on in {folder}")
-        raise typer.Exit(INTERRUPTED) from None
+    with resumable(folder), text_bars() as progress:
+        made = train_model(chosen, found, dataset, folder, seed=seed, progress=progress)
     _print_training(made.info)
     out.print(f"next: raymark predict {folder} --data {data} --out FILE.parquet", soft_wrap=True)
 
@@ -60,7 +55,7 @@ def train(
 def predict(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Its folder")],
     data: Annotated[
-        Path, typer.Option(parser=as_folder, metavar="DIR", help="Dataset of the same panel")
+        Place, typer.Option(parser=as_place, metavar="DIR", help="Dataset of the same panel")
     ],
     file: Annotated[Path, typer.Option("--out", help=".parquet or .csv file to write")],
     scene: Annotated[str | None, typer.Option(help="Scene; the task's if not given")] = None,

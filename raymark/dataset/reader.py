@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,7 +19,7 @@ from raymark.radio import Band, FingerprintKind, FrontEnd, ProfileMethod
 from raymark.radio.fingerprints import Fingerprints, measured_fingerprints, oracle_fingerprints
 from raymark.radio.synthesis import PathBatch, calibration_error
 from raymark.seeding import child_generator
-from raymark.storage import as_folder
+from raymark.storage import Place, PlaceLike, as_place
 
 DEFAULT_BATCH_SIZE = 256
 
@@ -33,13 +32,13 @@ class Dataset:
         manifest: Its `dataset.json`.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: PlaceLike) -> None:
         """Open `folder`.
 
         Raises:
             DatasetError: If it holds no dataset, or one that is not finished.
         """
-        self.folder = as_folder(folder)
+        self.folder: Place = as_place(folder)
         self.manifest: Manifest = read_manifest(self.folder)
         if self.manifest.state != "complete":
             raise DatasetError(
@@ -111,7 +110,7 @@ class Dataset:
             )
 
 
-def open_dataset(folder: str | Path) -> Dataset:
+def open_dataset(folder: PlaceLike) -> Dataset:
     """Open a finished dataset: a folder, or a URL such as `s3://bucket/name`.
 
     Raises:
@@ -340,7 +339,7 @@ class Selection:
 
 @lru_cache(maxsize=4)
 def _load_checked(
-    path: Path, sha256: str, kind: Literal["paths", "detail"]
+    path: Place, sha256: str, kind: Literal["paths", "detail"]
 ) -> dict[str, np.ndarray]:
     with checked_copy(path, sha256) as copy:
         return read_shard(copy, kind)

@@ -1,7 +1,6 @@
 """Cut a dataset down to some scenes, sites, bands and UEs; the result is a dataset of its own."""
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from raymark.dataset.schema import FileKind, fields_of
 from raymark.dataset.shard import open_shard
 from raymark.dataset.writing.finish import finish_dataset
 from raymark.dataset.writing.folder import write_shard_pair
-from raymark.errors import ConfigError, DatasetError
-from raymark.storage.atomic import writable
+from raymark.errors import ConfigError
+from raymark.storage import new_folder
 
 Arrays = dict[str, np.ndarray]
 
@@ -48,21 +47,14 @@ def cut_dataset(dataset: Dataset, out: Path, cut: Cut) -> Manifest:
         DatasetError: If the folder exists or cannot be written.
         SchemaError: If a file of the dataset is missing or was changed.
     """
-    if out.exists():
-        raise DatasetError(f"{out} exists; choose another folder")
     manifest = _manifest(dataset, cut)
-    partial = out.with_name(out.name + ".partial")
-    with writable(out):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with new_folder(out) as partial:
         records = [
             _write_shard(partial, dataset, manifest, record)
             for site in manifest.sites
             for record in _records_of(dataset, site)
         ]
-        finished = finish_dataset(partial, manifest, records, seconds=0.0)
-        partial.rename(out)
-    return finished
+        return finish_dataset(partial, manifest, records, seconds=0.0)
 
 
 def _manifest(dataset: Dataset, cut: Cut) -> Manifest:

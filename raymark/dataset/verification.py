@@ -1,8 +1,8 @@
 """Prove that a dataset is what its manifest says: hashes, schema, physics."""
 
 from collections.abc import Callable
-from pathlib import Path
 
+from raymark.config import seal_of
 from raymark.dataset.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
@@ -11,17 +11,16 @@ from raymark.dataset.manifest import (
     content_hash,
     kept_kinds,
     read_manifest,
-    seal_of,
     site_hashes,
 )
 from raymark.dataset.schema import FileKind, check_arrays, check_path_physics
 from raymark.dataset.shard import read_shard
 from raymark.errors import DatasetError, RaymarkError, SchemaError
-from raymark.storage import file_sha256, forget_copies
+from raymark.storage import Place, PlaceLike, as_place
 
 
 def verify_dataset(
-    folder: Path, *, progress: Callable[[str], None] = lambda _file: None
+    folder: PlaceLike, *, progress: Callable[[str], None] = lambda _file: None
 ) -> list[str]:
     """Check every file of a finished dataset; objects are fetched anew, whatever is cached.
 
@@ -35,6 +34,7 @@ def verify_dataset(
     Raises:
         DatasetError: If the folder holds no dataset or an unfinished one.
     """
+    folder = as_place(folder)
     manifest = read_manifest(folder)
     if manifest.state != "complete":
         raise DatasetError(f"the dataset in {folder} is not finished; run `raymark generate` again")
@@ -52,13 +52,13 @@ def verify_dataset(
     return faults
 
 
-def _fault_of(folder: Path, manifest: Manifest, record: ShardRecord, kind: FileKind) -> list[str]:
+def _fault_of(folder: Place, manifest: Manifest, record: ShardRecord, kind: FileKind) -> list[str]:
     path = folder / record.file(kind)
-    forget_copies(path)
+    path.forget_copies()
     try:
         if not path.is_file():
             raise SchemaError(f"{path}: the file is missing")
-        if file_sha256(path) != record.sha256(kind):
+        if path.sha256() != record.sha256(kind):
             raise SchemaError(f"{path}: the file differs from the manifest (SHA-256)")
         arrays = read_shard(path, kind)
         sizes = check_arrays(kind, arrays, where=str(path))
@@ -72,17 +72,17 @@ def _fault_of(folder: Path, manifest: Manifest, record: ShardRecord, kind: FileK
     return []
 
 
-def _index_fault(folder: Path, manifest: Manifest) -> list[str]:
+def _index_fault(folder: Place, manifest: Manifest) -> list[str]:
     path = folder / INDEX_NAME
-    forget_copies(path)
+    path.forget_copies()
     if not path.is_file():
         return [f"{path}: the file is missing"]
-    if file_sha256(path) != manifest.index_sha256:
+    if path.sha256() != manifest.index_sha256:
         return [f"{path}: the file differs from the manifest (SHA-256)"]
     return []
 
 
-def _content_faults(folder: Path, manifest: Manifest) -> list[str]:
+def _content_faults(folder: Place, manifest: Manifest) -> list[str]:
     """Recompute the hashes of the arrays; a swap of whole shards would show here."""
     arrays = site_hashes(folder, manifest, list(manifest.shards))
     faults = [

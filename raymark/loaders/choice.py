@@ -1,7 +1,6 @@
 """Which links and fields a loader gives: chosen by name, checked, and read."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Required, TypedDict, get_args
 
 import numpy as np
@@ -12,6 +11,7 @@ from raymark.dataset import Selection, open_dataset
 from raymark.errors import ConfigError
 from raymark.loaders.samples import FIELDS, LABELS, SPECS, LinkSamples
 from raymark.radio import FingerprintKind, ProfileMethod
+from raymark.storage import PlaceLike
 
 
 class LinkChoice(TypedDict, total=False):
@@ -37,7 +37,7 @@ class LinkChoice(TypedDict, total=False):
 
 
 def open_links(  # noqa: PLR0913 - the choices of every loader
-    folder: str | Path,
+    folder: PlaceLike,
     *,
     scene: str,
     band: str,

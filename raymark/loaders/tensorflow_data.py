@@ -1,7 +1,6 @@
 """Links for TensorFlow and Keras as `tf.data` (the extra `tensorflow`)."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
@@ -10,13 +9,14 @@ from raymark.errors import ConfigError
 from raymark.extras import import_extra
 from raymark.loaders.choice import LinkChoice, open_links
 from raymark.loaders.order import LinkOrder
+from raymark.storage import PlaceLike
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 
 def tf_dataset(
-    folder: str | Path,
+    folder: PlaceLike,
     *,
     batch_size: int = 64,
     shuffle: bool = True,

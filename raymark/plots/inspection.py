@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 
 from raymark import plots
 from raymark.dataset import Dataset, Selection
-from raymark.dataset.campaign import SectorSampling
 from raymark.dataset.link_statistics import link_gain, link_table, visible_paths
 from raymark.dataset.manifest import SiteRecord
 from raymark.dataset.schema import LOS, NLOS, OUTAGE
@@ -89,7 +88,7 @@ def inspect_dataset(
     return written
 
 
-def summarize(dataset: Dataset) -> pd.DataFrame:
+def summarize_links(dataset: Dataset) -> pd.DataFrame:
     """Return one row per scene and band: shares of the labels, and medians over links.
 
     Columns: scene, band, links, los_share, nlos_share, outage_share, median_gain_los_db,
@@ -144,8 +143,7 @@ def _draw_scene(
 
 def site_mark(dataset: Dataset, site: SiteRecord) -> SiteMark:
     """Return how a site is drawn: its sector as sampled, else 60 deg around the boresight."""
-    sampling = dataset.manifest.campaign.sampling
-    sector = sampling if isinstance(sampling, SectorSampling) else None
+    sector = dataset.manifest.campaign.sampling.sector
     return SiteMark(
         name=site.site,
         position_m=site.position_m[:2],

@@ -55,6 +55,16 @@ class EstimatedPaths:
             **{name: getattr(self, name)[:, :num_paths] for name in EstimatedPaths.__slots__}
         )
 
+    def points_m(self) -> Float[Tensor, "link path 3"]:
+        """Return c tau u of each path, relative to the BS in world axes [m]; 0 where padded.
+
+        It is the UE itself for a direct path, and its mirror image as the BS sees it for a
+        reflected one.
+        """
+        world = np.zeros(3)  # the frame of a panel that is not turned
+        direction = panel_direction(self.zenith_bs_rad, self.azimuth_bs_rad, world)
+        return SPEED_OF_LIGHT_M_S * self.delay_s.unsqueeze(-1) * direction
+
 
 class _Fit(NamedTuple):
     """Least squares at some parameters; steering vectors have unit norm.
@@ -120,17 +130,6 @@ def estimate_paths(
         power_db=power_db.to(delay_s.dtype),
         mask=mask,
     )
-
-
-def virtual_points(paths: EstimatedPaths) -> Float[Tensor, "link path 3"]:
-    """Return c tau u of each path, relative to the BS in world axes [m]; 0 where padded.
-
-    It is the UE itself for a direct path, and its mirror image as the BS sees it for a reflected
-    one.
-    """
-    world = np.zeros(3)  # the frame of a panel that is not turned
-    direction = panel_direction(paths.zenith_bs_rad, paths.azimuth_bs_rad, world)
-    return SPEED_OF_LIGHT_M_S * paths.delay_s.unsqueeze(-1) * direction
 
 
 def detection_threshold(

@@ -224,7 +224,8 @@ def _record_sets(dataset: Dataset, names: list[str]) -> Iterator[dict[str, Any]]
     yield links | {"description": "One record per link (UE and site)"}
     for file in names:
         if file.startswith(SPLITS_FOLDER) and file.endswith(".parquet"):
-            table = pd.read_parquet(dataset.folder / file)
+            with (dataset.folder / file).local_copy() as copy:
+                table = pd.read_parquet(copy)
             title = Path(file).stem
             text = f"Part of every link in the split {title.replace('__', '/')}"
             split = _record_set(f"split_{title}", file, table, columns=SPLIT_COLUMNS, key=SPLIT_KEY)

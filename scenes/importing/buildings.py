@@ -50,7 +50,7 @@ class MapFeature:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class ImportFinding:
     """Something that an import did to one building and that its user should know.
 
     Attributes:
@@ -82,7 +82,7 @@ class SourceMap:
     source: str
     licence: str
     attribution: str
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[ImportFinding, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from raymark.errors import SceneError
 from raymark.extras import import_extra
-from raymark.scenes.importing.buildings import Finding
+from raymark.scenes.importing.buildings import ImportFinding
 from raymark.scenes.importing.ground import Extent, Ground
 from raymark.scenes.importing.local_frame import LocalFrame, crs_of_file, parse_crs
 
@@ -82,7 +82,7 @@ def read_terrain(path: Path, *, crs: str | None = None) -> Terrain:
 
 def lay_terrain(
     terrain: Terrain, frame: LocalFrame, extent_m: Extent, *, spacing_m: float
-) -> tuple[Ground, tuple[Finding, ...]]:
+) -> tuple[Ground, tuple[ImportFinding, ...]]:
     """Sample a raster on a regular grid over the extent of a scene.
 
     Heights count from the lowest grid point, whose own height is the ground's `offset_m`.
@@ -122,7 +122,7 @@ def lay_terrain(
     ground = Ground(x_m=x_m, y_m=y_m, height_m=height_m - offset_m, offset_m=offset_m)
     holes = int(terrain.is_hole[_nearest(row, num_rows), _nearest(column, num_columns)].sum())
     reason = f"{holes} of {height_m.size} ground points have no height; filled from the nearest"
-    finding = Finding(action="repaired", reason=reason, building="terrain")
+    finding = ImportFinding(action="repaired", reason=reason, building="terrain")
     return ground, (finding,) if holes else ()
 
 

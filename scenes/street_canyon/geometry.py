@@ -9,7 +9,7 @@ from pathlib import Path
 
 from raymark.errors import SceneError
 from raymark.radio import Site
-from raymark.scenes.scene import Params
+from raymark.scenes.geometries import Params
 
 LEAST_HEIGHT_M = 6.0
 _MARGIN_M = 60.0

@@ -18,7 +18,7 @@ from raymark.benchmark.board import (
     Cdf,
     ErrorMap,
     Layout,
-    ModelInfo,
+    ModelRow,
     SuiteInfo,
     TrackInfo,
     write_board,
@@ -88,7 +88,7 @@ report.hints = all(".scroll-hint").filter((hint) => hint.offsetHeight > 0).lengt
 """
 
 
-def model(name: str, **changes: Any) -> ModelInfo:
+def model(name: str, **changes: Any) -> ModelRow:
     plain: dict[str, Any] = {
         "name": name,
         "title": name.capitalize(),
@@ -102,7 +102,7 @@ def model(name: str, **changes: Any) -> ModelInfo:
         "peak_memory_mb": 100.0,
         "verified": True,
     }
-    return ModelInfo(**(plain | changes))
+    return ModelRow(**(plain | changes))
 
 
 MODELS = (

@@ -1,5 +1,6 @@
 """The command line as a user meets it: right answers, and one clear sentence for wrong input."""
 
+import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ from command_line import COMMAND, raymark
 
 from raymark.benchmark import load_suite
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.manifest import write_manifest
 from raymark.models import default_model_names, get_model
 
 FINISHED, BAD_INPUT, INTERRUPTED = 0, 2, 130
@@ -204,6 +206,20 @@ def test_another_campaigns_folder_is_left_alone_when_it_is_named(
     assert result.returncode == BAD_INPUT
     assert "holds another campaign ('small-canyon'" in " ".join(result.stderr.split())
     assert raymark("verify", small_dataset.folder).returncode == FINISHED
+
+
+def test_verify_counts_the_files_that_are_there_when_some_were_left_out(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(small_dataset.folder, bare, ignore=shutil.ignore_patterns("detail"))
+    write_manifest(bare, small_dataset.manifest.model_copy(update={"left_out": ("detail",)}))
+    num_shards = len(small_dataset.manifest.shards)
+
+    whole, without = raymark("verify", small_dataset.folder), raymark("verify", bare)
+
+    assert f": {2 * num_shards + 1} files checked" in " ".join(whole.stdout.split())
+    assert f": {num_shards + 1} files checked" in " ".join(without.stdout.split())
 
 
 def test_help_shows_units_in_brackets() -> None:

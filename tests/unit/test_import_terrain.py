@@ -11,7 +11,7 @@ from pyproj import CRS, Transformer
 from shapely import Polygon, box
 
 from raymark.errors import ConfigError, SceneError
-from raymark.scenes.importing.buildings import Finding
+from raymark.scenes.importing.buildings import ImportFinding
 from raymark.scenes.importing.ground import Ground, flat_ground
 from raymark.scenes.importing.local_frame import LocalFrame
 from raymark.scenes.importing.terrain import lay_terrain, read_terrain
@@ -59,7 +59,9 @@ def frame() -> LocalFrame:
     return LocalFrame(origin_lon_deg=lon, origin_lat_deg=lat)
 
 
-def lay(path: Path, frame: LocalFrame, half_m: float = 200.0) -> tuple[Ground, tuple[Finding, ...]]:
+def lay(
+    path: Path, frame: LocalFrame, half_m: float = 200.0
+) -> tuple[Ground, tuple[ImportFinding, ...]]:
     extent = (-half_m, -half_m, half_m, half_m)
     return lay_terrain(read_terrain(path), frame, extent, spacing_m=15.0)
 

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import yaml
 
 from raymark.benchmark.localizer import ModelFolder, tune
 from raymark.benchmark.publication import build_board
-from raymark.benchmark.run import Runner, RunReport
+from raymark.benchmark.run import RunChoice, Runner, RunReport
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import TaskData
@@ -21,6 +21,7 @@ from raymark.benchmark.worker import check_prediction, fit_and_predict
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError, ScoringError
 from raymark.models import get_model
+from raymark.work.executor import ThisMachine
 
 CENTROID = """
 import os
@@ -108,6 +109,10 @@ def models_in(parent: Path) -> list[ModelFolder]:
     return [get_model(str(folder)) for folder in sorted(parent.iterdir())]
 
 
+def chosen(models: Sequence[ModelFolder]) -> RunChoice:
+    return RunChoice(models=tuple(models))
+
+
 @pytest.fixture(scope="module")
 def one_task(yard_suite: Suite) -> Suite:
     return yard_suite.model_copy(update={"seeds": (0,), "tracks": yard_suite.tracks[:1]})
@@ -124,7 +129,8 @@ def faulty(
     write_model(parent / "models", "of_a_user", fit=REPORT)
     models = [*models_in(parent / "models"), get_model("train_centroid")]
     folder = parent / "runs"
-    return RunFolder(folder), Runner(one_task, benchmark_dataset, folder, num_jobs=2).run(models)
+    runner = Runner(one_task, benchmark_dataset, folder)
+    return RunFolder(folder), runner.run(chosen(models), executor=ThisMachine(2))
 
 
 @pytest.fixture
@@ -226,9 +232,12 @@ def test_only_changed_and_failed_cells_run_again_when_a_run_goes_on(
     (changed / "model.yaml").write_text(text, encoding="utf-8")
     write_model(tmp_path / "models", "raises")  # repaired
     before = written(folder)
-    runner = Runner(one_task, benchmark_dataset, folder.root, num_jobs=1)
+    runner = Runner(one_task, benchmark_dataset, folder.root)
 
-    report = runner.run([*models_in(tmp_path / "models"), get_model("train_centroid")])
+    report = runner.run(
+        chosen([*models_in(tmp_path / "models"), get_model("train_centroid")]),
+        executor=ThisMachine(1),
+    )
 
     assert (report.num_run, report.num_kept) == (2, 1)
     assert len(report.failures) == len(FAULTS) - 1
@@ -250,7 +259,9 @@ def test_edited_and_removed_predictions_are_made_again_when_a_run_goes_on(
     paths[1].unlink()
     models = [get_model(name) for name in ("train_centroid", "wknn")]
 
-    report = Runner(yard_suite, benchmark_dataset, copied.root, num_jobs=1).run(models)
+    report = Runner(yard_suite, benchmark_dataset, copied.root).run(
+        chosen(models), executor=ThisMachine(1)
+    )
 
     assert (report.num_run, report.num_kept, report.failures) == (2, 14, ())
     after = written(copied)
@@ -267,7 +278,9 @@ def test_predictions_are_the_same_bits_when_two_processes_share_the_work(
 ) -> None:
     models = [get_model(name) for name in ("wknn", "train_centroid")]
 
-    Runner(yard_suite, benchmark_dataset, tmp_path / "runs", num_jobs=2).run(models)
+    Runner(yard_suite, benchmark_dataset, tmp_path / "runs").run(
+        chosen(models), executor=ThisMachine(2)
+    )
 
     one, two = written(benchmark_run), written(RunFolder(tmp_path / "runs"))
     assert set(one) == set(two)
@@ -283,13 +296,13 @@ def test_only_the_models_own_cell_fails_when_it_takes_its_process_down(
     write_model(tmp_path / "models", "dies", fit=code)
     for name in ("after", "before", "later"):
         write_model(tmp_path / "models", name)
-    runner = Runner(one_task, benchmark_dataset, tmp_path / "runs", num_jobs=2)
+    runner = Runner(one_task, benchmark_dataset, tmp_path / "runs")
 
-    report = runner.run(models_in(tmp_path / "models"))
+    report = runner.run(chosen(models_in(tmp_path / "models")), executor=ThisMachine(2))
 
     ((place, text),) = report.failures
     assert place.endswith("/dies/seed-0")
-    assert "the model's process died" in text
+    assert "its process died (" in text
     finished = {cell.result.model for cell in RunFolder(tmp_path / "runs").cells()}
     assert {"after", "before", "later"} <= finished
     assert "dies" not in finished
@@ -326,6 +339,13 @@ def test_suite_has_another_hash_when_it_is_bound_to_another_dataset(
     assert all(task.content_hash == content_hash for task in bound.tasks())
 
 
+def test_two_models_of_one_name_are_refused() -> None:
+    model = get_model("wknn")
+
+    with pytest.raises(ConfigError, match="two of the models have the same name: wknn, wknn"):
+        RunChoice(models=(model, model))
+
+
 def test_nearest_track_is_offered_when_one_is_unknown(
     benchmark_dataset: Dataset, one_task: Suite, tmp_path: Path
 ) -> None:
@@ -334,7 +354,7 @@ def test_nearest_track_is_offered_when_one_is_unknown(
     with pytest.raises(
         ConfigError, match=r"no track 'interpolatoin'; did you mean 'interpolation'"
     ):
-        runner.run([], tracks=["interpolatoin"])
+        runner.run(RunChoice(models=(), tracks=("interpolatoin",)), executor=ThisMachine(1))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib import metadata
@@ -19,9 +18,8 @@ from raymark.dataset.writing.finish import finish_dataset
 from raymark.dataset.writing.folder import write_shard_pair
 from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.dataset.writing.ues import SampledUEs
-from raymark.errors import DatasetError
 from raymark.radio import Site
-from raymark.storage.atomic import writable
+from raymark.storage import new_folder
 
 SHARD_SIZE = 1000
 _SOFTWARE = ("raymark", "numpy", "h5py")
@@ -75,24 +73,14 @@ def write_imported(
         DatasetError: If the folder exists or cannot be written.
         PhysicsError: If a path breaks a physical law.
     """
-    if folder.exists():
-        raise DatasetError(f"{folder} exists; choose another folder")
-    partial = folder.with_name(folder.name + ".partial")
-    manifest = _manifest(campaign, sites, notes, packages)
-    try:
-        with writable(folder):
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            records = [
-                _write_part(partial, manifest, site, first)
-                for site in sites
-                for first in range(0, len(site.ues), SHARD_SIZE)
-            ]
-            finished = finish_dataset(partial, manifest, records, seconds=0.0)
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return finished
+    with new_folder(folder) as partial:
+        manifest = _manifest(campaign, sites, notes, packages)
+        records = [
+            _write_part(partial, manifest, site, first)
+            for site in sites
+            for first in range(0, len(site.ues), SHARD_SIZE)
+        ]
+        return finish_dataset(partial, manifest, records, seconds=0.0)
 
 
 def _write_part(folder: Path, manifest: Manifest, site: ImportedSite, first: int) -> ShardRecord:

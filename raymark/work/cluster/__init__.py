@@ -26,6 +26,7 @@ from raymark.work.cluster.jobs import job_script
 from raymark.work.cluster.pods import worker_spec
 from raymark.work.cluster.processes import gpus_of_workers, memory_of_each
 from raymark.work.cluster.starting import num_workers, open_cluster, wait_for_workers
+from raymark.work.cluster.workers import cluster_workers
 
 __all__ = [
     "FORMS",
@@ -35,6 +36,7 @@ __all__ = [
     "LocalCluster",
     "Scheduler",
     "WorkerReport",
+    "cluster_workers",
     "examine_workers",
     "example_names",
     "example_text",

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raymark.extras import import_extra
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""What numerical libraries read when they are loaded; 1 in every worker."""
+from raymark.work.threads import ONE_THREAD, THREAD_VARIABLES
 
 _WORKER_TTL = "60s"
 """A worker that the scheduler has not heard from for so long is taken for dead."""
@@ -49,7 +47,7 @@ def dask_settings() -> dict[str, Any]:
         **{f"distributed.worker.memory.{key}": value for key, value in _MEMORY.items()},
         "distributed.worker.profile.enabled": False,
         # Without Dask's MALLOC_TRIM_THRESHOLD_: large arrays would get fresh pages each time.
-        "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREAD_VARIABLES, 1),
+        "distributed.nanny.pre-spawn-environ": ONE_THREAD,
     }
 
 
@@ -60,7 +58,7 @@ def worker_environment(gpu: str | None = None) -> dict[str, str]:
         gpu: GPU that a worker sees, as CUDA_VISIBLE_DEVICES names it; empty for none at all, None
             to leave the choice to the queue.
     """
-    variables = dict.fromkeys(THREAD_VARIABLES, "1")
+    variables = dict(ONE_THREAD)
     for key, value in dask_settings().items():
         if not key.startswith("distributed.nanny"):
             variables[f"DASK_{key.replace('.', '__').replace('-', '_').upper()}"] = str(value)
@@ -76,7 +74,7 @@ def dask_configured() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in names}  # nannies here change them
     silence = import_dask("distributed.utils").silence_logging_cmgr
     with dask.config.set(dask_settings()), silence("CRITICAL"), warnings.catch_warnings():
-        # A mismatch is raised as one sentence (`check_scheduler`), not warned of as a table.
+        # `open_cluster` raises a mismatch as one sentence; Dask need not warn of it as a table.
         mismatch = distributed.versions.VersionMismatchWarning
         warnings.filterwarnings("ignore", category=mismatch)
         try:

@@ -10,10 +10,8 @@ import contextlib
 import faulthandler
 import math
 import os
-import platform
 import threading
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -24,7 +22,9 @@ from typing import Any, Generic, TypeVar
 from distributed import Client, Future, KilledWorker, as_completed, get_worker
 from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
-from raymark.errors import ClusterError, RaymarkError
+from raymark.errors import ClusterError, sentence_of
+from raymark.work.cluster.checks import require_workers
+from raymark.work.executor import Attempt, Finished, Shared, TaskKind, attempted
 
 JobT = TypeVar("JobT")
 
@@ -34,76 +34,6 @@ _COUNT_EVERY_S = 30.0
 """How often the workers are counted, as more may join."""
 _ONE_AT_A_TIME = threading.Lock()
 """Of a worker with several threads one computes: the ray tracer's state is that of its process."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskKind:
-    """What tasks of one kind have in common.
-
-    Attributes:
-        name: What the dashboard calls them.
-        time_limit_s: Longest time of one call [s]; then its worker ends itself.
-        max_failures: How often a job may raise.
-    """
-
-    name: str
-    time_limit_s: float
-    max_failures: int = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One execution of a task.
-
-    Attributes:
-        place: Host, process and Dask address of the worker, as far as known.
-        seconds: How long it took [s]; None if its worker did not live to tell.
-        error: Sentence of the error; None if it succeeded.
-        details: The traceback.
-        killed: Whether Dask gave it up, as one worker after the other died that held it.
-    """
-
-    place: str
-    seconds: float | None = None
-    error: str | None = None
-    details: str = ""
-    killed: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class Finished(Generic[JobT]):
-    """A job that has a result, or that has failed for good.
-
-    Attributes:
-        job: What it was.
-        result: What the function returned; None if it failed.
-        attempts: All executions that were heard of, the last one last.
-    """
-
-    job: JobT
-    result: Any = None
-    attempts: list[Attempt] = field(default_factory=list)
-
-    @property
-    def error(self) -> str | None:
-        """Why it failed; None if it did not."""
-        return self.attempts[-1].error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
-    """A value that is small to send and dear to be made use of, such as the name of a scene.
-
-    Dask runs the jobs that share it on the worker that holds it (unless it steals work): what that
-    worker has built from it, and keeps, serves again.
-
-    Attributes:
-        key: Its name, the same for equal values.
-        value: The value.
-    """
-
-    key: str
-    value: Any
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,47 +51,83 @@ class _Pending(Generic[JobT]):
         return sum(x.error is not None and not x.killed for x in self.finished.attempts)
 
 
-def run_tasks(
-    client: Client,
-    kind: TaskKind,
-    function: Callable[..., Any],
-    jobs: Iterable[JobT],
-    arguments: Callable[[JobT], tuple[Any, ...]],
-) -> Iterator[Finished[JobT]]:
-    """Call `function` for every job on the workers, and yield each job when it is done.
+class DaskWorkers:
+    """The workers of a Dask cluster, as an `Executor`."""
 
-    If the function raises, the next attempt goes to another worker, if there is one. If a worker
-    dies, Dask holds it against all tasks that waited there: what it gives up for that is tried
-    again when the rest is done, one on each worker, so that only a task that kills fails again. A
-    job that has failed for good is yielded with its error, and the rest goes on.
+    def __init__(self, client: Client, *, time_limit_s: float = 3600.0, num_expected: int = 0):
+        """Keep the client.
 
-    Args:
-        client: Client of the cluster.
-        kind: Name and limits of the tasks.
-        function: What to call; a name of a module. Its results may be computed several times.
-        jobs: What to call it for, taken up as workers become free.
-        arguments: Makes the arguments of a job, which are sent; a `Shared` one is sent once.
+        Args:
+            client: Client of the cluster.
+            time_limit_s: Longest time of one call [s]; then its worker ends itself, and another
+                tries.
+            num_expected: Workers that will join in all, if more than those that are there.
+        """
+        self.client = client
+        self._time_limit_s, self._num_expected = time_limit_s, num_expected
 
-    Raises:
-        ClusterError: If the scheduler is lost, or all workers for as long as Dask waits for one.
-    """
-    run: _Run[JobT] = _Run(client, kind, function)
-    suspects = []
-    waiting = (_Pending(finished=Finished(job=job), arguments=arguments(job)) for job in jobs)
-    for pending in run.ended(waiting, run.window):
-        if pending.finished.attempts[-1].killed:
-            suspects.append(pending)
-        else:
+    @property
+    def num_workers(self) -> int:
+        """How many workers there are."""
+        return len(self.client.nthreads())
+
+    @property
+    def num_expected(self) -> int:
+        """How many there will be."""
+        return max(self.num_workers, self._num_expected)
+
+    def require_memory(self, memory_bytes: int) -> None:
+        """Refuse work that needs more memory than a worker has.
+
+        Raises:
+            ConfigError: If one has less.
+        """
+        require_workers(self.client, memory_bytes=memory_bytes)
+
+    def run(
+        self,
+        kind: TaskKind,
+        function: Callable[..., Any],
+        jobs: Iterable[JobT],
+        arguments: Callable[[JobT], tuple[Any, ...]],
+    ) -> Iterator[Finished[JobT]]:
+        """Call `function` for every job on the workers, and yield each job when it is done.
+
+        If the function raises, the next attempt goes to another worker, if there is one. If a
+        worker dies, Dask holds it against all tasks that waited there: what it gives up for that is
+        tried again when the rest is done, one on each worker, so that only a task that kills fails
+        again. A job that has failed for good is yielded with its error, and the rest goes on.
+
+        Args:
+            kind: Name and patience.
+            function: What to call; a name of a module. It may be called several times for a job.
+            jobs: What to call it for, taken up as workers become free.
+            arguments: Makes the arguments of a job, which are sent; a `Shared` one is sent once.
+
+        Raises:
+            ClusterError: If the scheduler is lost, or all workers for as long as Dask waits for
+                one.
+        """
+        run: _Run[JobT] = _Run(self.client, kind, function, self._time_limit_s)
+        suspects = []
+        waiting = (_Pending(finished=Finished(job=job), arguments=arguments(job)) for job in jobs)
+        for pending in run.ended(waiting, run.window):
+            if pending.finished.attempts[-1].killed:
+                suspects.append(pending)
+            else:
+                yield pending.finished
+        for pending in run.ended(iter(suspects), run.num_workers, with_handles=False):
             yield pending.finished
-    for pending in run.ended(iter(suspects), run.num_workers, with_handles=False):
-        yield pending.finished
 
 
 class _Run(Generic[JobT]):
-    """The futures of one call of `run_tasks`."""
+    """The futures of one run."""
 
-    def __init__(self, client: Client, kind: TaskKind, function: Callable[..., Any]) -> None:
+    def __init__(
+        self, client: Client, kind: TaskKind, function: Callable[..., Any], time_limit_s: float
+    ) -> None:
         self._client, self._kind, self._function = client, kind, function
+        self._time_limit_s = time_limit_s
         self._pending: dict[str, _Pending[JobT]] = {}
         self._handles: dict[str, Future] = {}
         self._num_users: Counter[str] = Counter()
@@ -228,7 +194,7 @@ class _Run(Generic[JobT]):
         return self._client.submit(
             _call,
             self._function,
-            self._kind.time_limit_s,
+            self._time_limit_s,
             *arguments,
             key=key,
             pure=False,
@@ -256,7 +222,7 @@ class _Run(Generic[JobT]):
         except KilledWorker as error:
             text = (
                 f"its workers died {error.allowed_failures + 1} times: killed, out of memory, or "
-                f"beyond the time limit of {self._kind.time_limit_s:g} s"
+                f"beyond the time limit of {self._time_limit_s:g} s"
             )
             return None, Attempt(place=str(error.last_worker), error=text, killed=True), None
         except CancelledError as error:
@@ -270,7 +236,7 @@ class _Run(Generic[JobT]):
                 "lost: start some and run the same command again"
             ) from error
         except Exception as error:  # such as a result or a function that cannot be sent
-            return None, Attempt(place="unknown", error=_sentence(error)), None
+            return None, Attempt(place="unknown", error=sentence_of(error)), None
         return result, attempt, address
 
     def _handle(self, shared: Shared) -> Future:
@@ -294,22 +260,11 @@ def _call(
 ) -> tuple[Any, Attempt, str]:
     """Run on a worker; what goes wrong is returned, as not every exception can be sent."""
     address = get_worker().address
-    place = f"{platform.node()}, process {os.getpid()}, {address}"
     with _ONE_AT_A_TIME:
-        started = time.monotonic()
         # The timer is one of C: it ends the process even if native code never gives control back.
         faulthandler.dump_traceback_later(time_limit_s, exit=True, file=2)
         try:
-            values = [x.value if isinstance(x, Shared) else x for x in arguments]
-            result, error, details = function(*values), None, ""
-        except Exception as problem:
-            result, error, details = None, _sentence(problem), traceback.format_exc()
+            result, attempt = attempted(function, arguments, address=address)
         finally:
             faulthandler.cancel_dump_traceback_later()
-        seconds = time.monotonic() - started
-    return result, Attempt(place=place, seconds=seconds, error=error, details=details), address
-
-
-def _sentence(problem: Exception) -> str:
-    text = " ".join(str(problem).split())
-    return text if isinstance(problem, RaymarkError) else f"{type(problem).__name__}: {text}"
+    return result, attempt, address

@@ -1,0 +1,66 @@
+"""What the jobs of a run are, wherever they are done; dataset and run lie where all reach them."""
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from raymark.benchmark.localizer import ModelFolder
+from raymark.benchmark.measuring import Survey, measure
+from raymark.benchmark.task import Task
+from raymark.benchmark.task_data import Splits, load_task
+from raymark.benchmark.worker import Outcome, fit_and_predict
+from raymark.dataset import open_dataset
+from raymark.work.fresh import run_fresh
+
+_ONE_LOADS = threading.Lock()
+"""Cells of one process are loaded one after the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataPlace:
+    """Where the data of a run lie.
+
+    Attributes:
+        dataset: Folder of the dataset.
+        content_hash: Of the dataset.
+        window_size: Of the suite [links].
+        measurements: Folder of what was measured.
+    """
+
+    dataset: Path
+    content_hash: str
+    window_size: int
+    measurements: Path
+
+
+def measure_survey(survey: Survey, place: DataPlace, with_csi: bool) -> None:
+    """Keep what a survey measures."""
+    measure(survey, open_dataset(place.dataset), place.measurements, with_csi=with_csi)
+
+
+def fit_cell(
+    model: ModelFolder, seed: int, task: Task, place: DataPlace, with_csi: bool
+) -> Outcome:
+    """Load the data of a cell here, and fit in a fresh process, which never opens the dataset.
+
+    Args:
+        model: What to fit.
+        seed: Of the cell.
+        task: Of the cell.
+        place: Where the data lie.
+        with_csi: Whether the model reads CSI.
+
+    Raises:
+        WorkError: If the model raises, or its process dies.
+    """
+    with _ONE_LOADS:
+        splits = _splits(place)
+        data = load_task(task, seed, splits.dataset, splits, place.measurements, with_csi=with_csi)
+    outcome: Outcome = run_fresh(fit_and_predict, model, seed, data)
+    return outcome
+
+
+@lru_cache(maxsize=1)
+def _splits(place: DataPlace) -> Splits:
+    return Splits(open_dataset(place.dataset), place.window_size)

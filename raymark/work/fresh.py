@@ -1,0 +1,161 @@
+"""Calls of functions in processes that did nothing before, and that nothing survives.
+
+A server process has loaded the libraries of a function, and nothing else; a fresh copy of it
+answers each call (on Linux; elsewhere it answers one and ends): loading takes seconds, copying
+milliseconds. Unlike a pool of Python's own, it may be started by the workers of Dask, needs
+nobody's `__main__`, and shows a call neither the arguments nor the standard streams of this
+process.
+"""
+
+import atexit
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import IO, Any
+
+from raymark.errors import ConfigError, ProcessDiedError, WorkError
+from raymark.work.fresh_server import read_frame, write_frame
+from raymark.work.threads import ONE_THREAD
+
+_CAN_FORK = sys.platform == "linux"
+"""Elsewhere system libraries may break in a copy of a process."""
+
+_of_thread = threading.local()
+
+
+def run_fresh(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a fresh process that computes with one thread.
+
+    Args:
+        function: What to call; a name of a module.
+        arguments: Its arguments; they and the result are copied.
+
+    Raises:
+        WorkError: If it raises; the sentence is that of its error, whose traceback is noted.
+        ProcessDiedError: If its process dies.
+        ConfigError: If the function belongs to a script, which no other process can import.
+    """
+    if function.__module__ == "__main__":
+        raise ConfigError(
+            f"function '{function.__name__}' belongs to the script that runs, which another "
+            "process cannot import; put it into a module"
+        )
+    processes: FreshProcesses = getattr(_of_thread, "processes", _OF_ALL_THREADS)
+    result, error, details = processes.server(function.__module__).ask((function, arguments))
+    if error is None:
+        return result
+    problem = WorkError(error)
+    problem.add_note(details)
+    raise problem
+
+
+class FreshProcesses:
+    """The servers of some threads: they end together."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._servers: dict[int, _Server] = {}
+        self._has_ended = False
+        self._lock = threading.Lock()
+
+    def use(self) -> None:
+        """Let the calls of this thread be answered by a server of these."""
+        _of_thread.processes = self
+
+    def server(self, module: str) -> "_Server":
+        """Return the server of this thread; it has loaded a module.
+
+        Raises:
+            ProcessDiedError: If all have been ended.
+        """
+        with self._lock:
+            if self._has_ended:
+                raise ProcessDiedError("no process starts any more: the run was left")
+            thread = threading.get_ident()
+            known = self._servers.get(thread)
+            if known is None or known.module != module or not known.is_running:
+                if known is not None:
+                    known.end()
+                known = self._servers[thread] = _Server(module)
+            return known
+
+    def end(self) -> None:
+        """Kill all servers, whatever they are doing, and start no other."""
+        with self._lock:
+            self._has_ended = True
+            for server in self._servers.values():
+                server.end()
+
+
+class _Server:
+    """A process that answers one call after the other."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+        # In a session of its own, Ctrl-C in a terminal does not reach it.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "raymark.work.fresh_server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | ONE_THREAD,
+            start_new_session=True,
+        )
+        self._requests, self._answers = self._pipes()
+        write_frame(self._requests, pickle.dumps((sys.path, module, _CAN_FORK)))
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, call: tuple[Callable[..., Any], tuple[Any, ...]]) -> tuple[Any, str | None, str]:
+        request = pickle.dumps(call, pickle.HIGHEST_PROTOCOL)
+        try:
+            write_frame(self._requests, request)
+            answer = read_frame(self._answers)
+        except (EOFError, OSError) as error:
+            how = _how(self._process.wait())
+            self.end()
+            raise ProcessDiedError(
+                f"its process died ({how}): out of memory, or a crash of a library"
+            ) from error
+        except BaseException:  # such as Ctrl-C: the answer would be taken for that of the next call
+            self.end()
+            raise
+        if not _CAN_FORK:
+            self.end()
+        result, sentence, details = pickle.loads(answer)  # noqa: S301 - of our own process
+        return result, sentence, details
+
+    def end(self) -> None:
+        """Kill it and all that it has started."""
+        if self.is_running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._requests, self._answers):
+            with contextlib.suppress(OSError):  # of what could not be sent any more
+                pipe.close()
+
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        requests, answers = self._process.stdin, self._process.stdout
+        if requests is None or answers is None:
+            raise ProcessDiedError("a process was started without pipes")
+        return requests, answers
+
+
+def _how(code: int) -> str:
+    """Tell an exit code; a signal is negative, or 128 more, as in a shell."""
+    number = -code if code < 0 else code - 128
+    names = {member.value: member.name for member in signal.Signals}
+    return f"killed by {names[number]}" if number in names else f"exit code {code}"
+
+
+_OF_ALL_THREADS = FreshProcesses()
+"""The servers of threads that have named none: they end with this process."""
+
+atexit.register(_OF_ALL_THREADS.end)
