@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from raymark.storage import Place, as_place
-from raymark.work.cluster.description import FORMS
+from raymark.work.cluster import FORMS
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there")]
 Seed = Annotated[int, typer.Option(help="Seed of the drawn UEs, links or noise")]

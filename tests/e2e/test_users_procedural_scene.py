@@ -12,10 +12,14 @@ import yaml
 from typer.testing import CliRunner
 
 from raymark.cli import app
+from raymark.config import validate
 from raymark.dataset import Dataset
+from raymark.dataset.campaign import Campaign
 from raymark.errors import ConfigError, SceneError
+from raymark.generator.generate import generate_dataset
 from raymark.generator.site_writing import require_writable
 from raymark.scenes import Scene, call_trusting, get_scene, trust, trust_folder, trusted_folders
+from raymark.work.cluster import LocalCluster, cluster_workers
 
 PAGE = Path(__file__).parents[2] / "docs" / "new_scene.md"
 BLOCK = re.compile(r"^```\w+\n# (yard/\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -89,7 +93,7 @@ def test_trust_is_for_one_folder_when_another_lies_beside_it(yard: Path) -> None
     trust_folder(yard)
 
     get_scene(str(yard))
-    with pytest.raises(SceneError, match="--trust-code .*other"):
+    with pytest.raises(SceneError, match=r"--trust-code .*other"):
         get_scene(str(other))
 
 
@@ -110,6 +114,21 @@ def test_dataset_is_made_when_the_code_is_trusted(
     assert scene.params == {"side_m": 120.0, "height_m": 20}
     assert scene.extent_m == (-60.0, -60.0, 60.0, 60.0)
     assert [site.name for site in scene.sites] == ["bs0"]
+
+
+def test_workers_run_the_code_when_the_driver_trusts_it(
+    yard: Path, tmp_path: Path, make_dataset: Callable[..., Dataset]
+) -> None:
+    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+    trust_folder(yard)
+    expected = make_dataset(campaign(yard))
+    checked = validate(Campaign, campaign(yard), where="own")
+
+    with cluster_workers(LocalCluster(num_workers=1)) as workers:
+        report = generate_dataset(checked, tmp_path / "data", workers=workers)
+
+    assert report.failures == ()
+    assert report.manifest.content_hash == expected.manifest.content_hash
 
 
 def test_command_runs_the_code_when_its_option_names_the_folder(yard: Path, tmp_path: Path) -> None:
@@ -205,8 +224,8 @@ def test_build_is_blamed_when_it_fails_or_writes_nothing(yard: Path, tmp_path: P
         get_scene(str(yard), trust_code=True).xml_path(tmp_path)
 
     edit(yard, "half = params", "half = params['none'] + params")
-    scene = pytest.raises(SceneError, get_scene, str(yard))
-    assert scene.match(r"geometry\.py failed: KeyError: 'none'")
+    with pytest.raises(SceneError, match=r"geometry\.py failed: KeyError: 'none'"):
+        get_scene(str(yard))
 
 
 def test_parameter_is_refused_when_the_code_has_none_of_its_name(yard: Path) -> None:

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 import yaml
+from needs import require
 
 from raymark.errors import ConfigError
 from raymark.work.cluster import (
-    JobQueue,
+    KINDS,
     Kubernetes,
     LocalCluster,
     Scheduler,
+    SlurmQueue,
     example_names,
     example_text,
-    job_script,
     open_cluster,
     read_cluster,
-    worker_spec,
 )
 
 QUEUE: dict[str, Any] = {
@@ -54,9 +54,7 @@ def test_example_is_valid_when_saved_and_read(tmp_path: Path, name: str) -> None
 
 
 def test_examples_cover_every_kind_when_listed() -> None:
-    kinds = {"local", "scheduler", "slurm", "pbs", "lsf", "kubernetes"}
-
-    assert set(example_names()) == kinds
+    assert set(example_names()) == set(KINDS)
 
 
 def test_example_names_the_nearest_when_it_is_unknown() -> None:
@@ -158,10 +156,10 @@ ASKED = {
 
 @pytest.mark.parametrize("kind", list(ASKED))
 def test_job_script_asks_for_what_is_described(kind: str) -> None:
-    pytest.importorskip("dask_jobqueue")
+    require("dask_jobqueue")
     more = {"options": {"lsf_units": "mb"}} if kind == "lsf" else {}
 
-    script = job_script(JobQueue(**QUEUE | {"kind": kind} | more))
+    script = KINDS[kind](**QUEUE | {"kind": kind} | more).check().text
 
     assert [line for line in ASKED[kind] if line not in script] == []
     assert "--nthreads 1 --memory-limit 5.59GiB --nanny" in script
@@ -177,11 +175,11 @@ def test_job_script_asks_for_what_is_described(kind: str) -> None:
     [("slurm", "#SBATCH --gres=gpu:1"), ("pbs", ":ngpus=1:"), ("lsf", '#BSUB -gpu "num=1"')],
 )
 def test_job_script_asks_for_a_gpu_when_workers_have_one(kind: str, asked: str) -> None:
-    pytest.importorskip("dask_jobqueue")
+    require("dask_jobqueue")
     options = {"job_extra_directives": ["--nice"]}
 
-    script = job_script(
-        JobQueue(**QUEUE | {"kind": kind, "gpus_per_worker": 1, "options": options})
+    script = (
+        KINDS[kind](**QUEUE | {"kind": kind, "gpus_per_worker": 1, "options": options}).check().text
     )
 
     assert asked in script
@@ -190,7 +188,7 @@ def test_job_script_asks_for_a_gpu_when_workers_have_one(kind: str, asked: str) 
 
 
 def test_job_script_has_the_options_when_they_are_given() -> None:
-    pytest.importorskip("dask_jobqueue")
+    require("dask_jobqueue")
     options = {
         "interface": "ib0",
         "python": "python3",
@@ -198,37 +196,37 @@ def test_job_script_has_the_options_when_they_are_given() -> None:
         "worker_extra_args": ["--lifetime", "55m"],
     }
 
-    script = job_script(JobQueue(**QUEUE | {"options": options}))
+    script = SlurmQueue(**QUEUE | {"options": options}).check().text
 
     assert "\npython3 -m distributed.cli.dask_worker" in script
     assert "--lifetime 55m --interface ib0" in script
 
 
 def test_job_script_is_refused_when_an_option_is_unknown() -> None:
-    pytest.importorskip("dask_jobqueue")
-    description = JobQueue(**QUEUE | {"options": {"job_extra_directive": []}})
+    require("dask_jobqueue")
+    description = SlurmQueue(**QUEUE | {"options": {"job_extra_directive": []}})
 
     with pytest.raises(ConfigError, match=r"SLURMCluster .* did you mean 'job_extra_directives'"):
-        job_script(description)
+        description.check()
 
 
 def test_queue_is_refused_when_its_command_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("dask_jobqueue")
+    require("dask_jobqueue")
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with (
         pytest.raises(ConfigError, match="`sbatch` is not on this machine"),
-        open_cluster(JobQueue(**QUEUE)),
+        open_cluster(SlurmQueue(**QUEUE)),
     ):
         pass
 
 
 def test_pods_have_image_memory_and_one_thread_when_described() -> None:
-    pytest.importorskip("dask_kubernetes")
+    require("dask_kubernetes")
 
-    spec = worker_spec(Kubernetes(**PODS | {"options": {"env": {"MINE": "yes"}}}))
+    spec = Kubernetes(**PODS | {"options": {"env": {"MINE": "yes"}}}).resource()
 
     worker = spec["spec"]["worker"]
     (container,) = worker["spec"]["containers"]
@@ -245,9 +243,9 @@ def test_pods_have_image_memory_and_one_thread_when_described() -> None:
 
 
 def test_pods_have_a_gpu_and_the_scheduler_none_when_workers_have_one() -> None:
-    pytest.importorskip("dask_kubernetes")
+    require("dask_kubernetes")
 
-    spec = worker_spec(Kubernetes(**PODS | {"gpus_per_worker": 1}))["spec"]
+    spec = Kubernetes(**PODS | {"gpus_per_worker": 1}).resource()["spec"]
 
     (worker,) = spec["worker"]["spec"]["containers"]
     (scheduler,) = spec["scheduler"]["spec"]["containers"]
@@ -256,10 +254,10 @@ def test_pods_have_a_gpu_and_the_scheduler_none_when_workers_have_one() -> None:
 
 
 def test_pods_are_refused_when_an_option_is_unknown() -> None:
-    pytest.importorskip("dask_kubernetes")
+    require("dask_kubernetes")
 
     with pytest.raises(ConfigError, match=r"KubeCluster .* did you mean 'resource_timeout'"):
-        worker_spec(Kubernetes(**PODS | {"options": {"resourcetimeout": 3}}))
+        Kubernetes(**PODS | {"options": {"resourcetimeout": 3}}).resource()
 
 
 @pytest.mark.parametrize(
@@ -272,7 +270,6 @@ def test_pods_are_refused_when_an_option_is_unknown() -> None:
 def test_processes_are_refused_when_the_machine_is_too_small(
     monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], said: str
 ) -> None:
-    pytest.importorskip("distributed")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
     with pytest.raises(ConfigError, match=said), open_cluster(LocalCluster(**change)):
@@ -283,14 +280,13 @@ def test_processes_are_refused_when_the_machine_is_too_small(
     ("module", "description", "extra"),
     [
         ("distributed", LocalCluster(num_workers=1), "cluster"),
-        ("dask_jobqueue", JobQueue(**QUEUE), "jobqueue"),
+        ("dask_jobqueue", SlurmQueue(**QUEUE), "jobqueue"),
         ("dask_kubernetes.operator", Kubernetes(**PODS), "kubernetes"),
     ],
 )
 def test_extra_is_named_when_a_package_is_missing(
     monkeypatch: pytest.MonkeyPatch, module: str, description: Any, extra: str
 ) -> None:
-    pytest.importorskip("distributed")
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
 
     with (
