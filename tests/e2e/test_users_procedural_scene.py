@@ -124,8 +124,8 @@ def test_workers_run_the_code_when_the_driver_trusts_it(
     expected = make_dataset(campaign(yard))
     checked = validate(Campaign, campaign(yard), where="own")
 
-    with cluster_workers(LocalCluster(num_workers=1)) as workers:
-        report = generate_dataset(checked, tmp_path / "data", workers=workers)
+    workers = cluster_workers(LocalCluster(num_workers=1))
+    report = generate_dataset(checked, tmp_path / "data", workers=workers)
 
     assert report.failures == ()
     assert report.manifest.content_hash == expected.manifest.content_hash
