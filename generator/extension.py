@@ -143,7 +143,7 @@ class ExtendedSite:
         """Remember what is to be extended; nothing is computed yet."""
         self._plan, self._site, self._dataset = plan, site, dataset
         stored = dataset.manifest.shards
-        of_site = [r for r in stored if f"{r.scene}/{r.site}" == site.key]
+        of_site = [r for r in stored if r.key == site.key]
         self._records = {record.part: record for record in of_site}
         self._new_bands = plan.campaign.bands[len(dataset.bands) :]
 

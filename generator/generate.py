@@ -22,7 +22,7 @@ from raymark.generator.plan import (
 from raymark.generator.planned import PlannedDataset, plan_here, require_shard_size
 from raymark.generator.sent_sites import plan_on_workers
 from raymark.generator.site_tracing import TracedSite
-from raymark.generator.site_work import MakeSource, make_part
+from raymark.generator.site_work import MakeSource, Part, make_part
 from raymark.storage import Place, PlaceLike, as_place
 from raymark.work.executor import Finished, Shared, TaskKind, Workers
 
@@ -157,7 +157,7 @@ def make_dataset(
             return GenerationReport(manifest=manifest, failures=tuple(done.failures))
         finished = finish_dataset(
             folder,
-            manifest.model_copy(update={"completeness": done.completeness_in_order()}),
+            done.completed(),
             done.records_in_order(),
             time.monotonic() - started,
             num_workers=planned.executor.num_workers,
@@ -167,14 +167,14 @@ def make_dataset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """A shard of a site, or, without one, the estimate of what the site's paths lack."""
+    """A part of the dataset that is to be made."""
 
     site: SiteRecord
-    shard: ShardPlan | None
+    part: Part
 
     @property
     def name(self) -> str:
-        part = "completeness" if self.shard is None else f"part-{self.shard.part:04d}"
+        part = self.part if isinstance(self.part, str) else f"part-{self.part.part:04d}"
         return f"{self.site.key}/{part}"
 
 
@@ -187,12 +187,13 @@ class _Done:
     progress: Progress
     records: dict[tuple[str, int], ShardRecord] = field(init=False)
     completeness: dict[str, Completeness] = field(default_factory=dict)
+    buildings: dict[str, str] = field(default_factory=dict)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Take up what an earlier run has finished."""
-        noted = finished_shards(self.folder).items()
-        self.records = {(f"{scene}/{site}", part): x for (scene, site, part), x in noted}
+        noted = finished_shards(self.folder).values()
+        self.records = {(record.key, record.part): record for record in noted}
         self._tell()
 
     def take(self, task: Finished[_Job]) -> None:
@@ -206,16 +207,26 @@ class _Done:
             append_journal(self.folder, result)
             self.records[key, result.part] = result
             self._tell()
-        elif result is not None:
+        elif isinstance(result, Completeness):
             self.completeness[key] = result
+        elif isinstance(result, str):
+            self.buildings[task.job.site.scene] = result
 
     def records_in_order(self) -> list[ShardRecord]:
-        jobs = _jobs(self.manifest)
-        return [self.records[job.site.key, job.shard.part] for job in jobs if job.shard]
+        return [
+            self.records[job.site.key, job.part.part]
+            for job in _jobs(self.manifest)
+            if isinstance(job.part, ShardPlan)
+        ]
 
-    def completeness_in_order(self) -> dict[str, Completeness]:
-        known = self.completeness
-        return {s.key: known[s.key] for s in self.manifest.sites if s.key in known}
+    def completed(self) -> Manifest:
+        """Return the manifest with what is known of sites and scenes, in their order."""
+        sites, known = self.manifest.sites, self.completeness
+        found = {
+            "completeness": {site.key: known[site.key] for site in sites if site.key in known},
+            "buildings": {site.scene: self.buildings[site.scene] for site in sites},
+        }
+        return self.manifest.model_copy(update=found)
 
     def _tell(self) -> None:
         num_done = sum(record.num_ues for record in self.records.values())
@@ -224,24 +235,32 @@ class _Done:
 
 def _open_jobs(
     planned: PlannedDataset, folder: Place, manifest: Manifest, done: set[tuple[str, int]]
-) -> tuple[list[_Job], Callable[[_Job], tuple[Shared, ShardPlan | None]]]:
+) -> tuple[list[_Job], Callable[[_Job], tuple[Shared, Part]]]:
     """Return what is still to be done, and what whoever does it is told."""
     works = {site.key: planned.work_on(folder, manifest, site) for site in manifest.sites}
-    jobs = [j for j in _jobs(manifest) if j.shard is None or (j.site.key, j.shard.part) not in done]
+    jobs = [
+        job
+        for job in _jobs(manifest)
+        if isinstance(job.part, str) or (job.site.key, job.part.part) not in done
+    ]
     block_size = _block_size(len(jobs), planned.executor.num_expected)
 
-    def arguments(job: _Job) -> tuple[Shared, ShardPlan | None]:
-        block = 0 if job.shard is None else job.shard.part // block_size
-        return Shared(key=f"{job.site.key}/{block}", value=works[job.site.key]), job.shard
+    def arguments(job: _Job) -> tuple[Shared, Part]:
+        block = 0 if isinstance(job.part, str) else job.part.part // block_size
+        return Shared(key=f"{job.site.key}/{block}", value=works[job.site.key]), job.part
 
     return jobs, arguments
 
 
 def _jobs(manifest: Manifest) -> Iterator[_Job]:
+    scenes = set()
     for site in manifest.sites:
         for shard in shards_of(site.num_ues, manifest.shard_size):
-            yield _Job(site=site, shard=shard)
-        yield _Job(site=site, shard=None)
+            yield _Job(site=site, part=shard)
+        yield _Job(site=site, part="completeness")
+        if site.scene not in scenes:
+            yield _Job(site=site, part="buildings")
+        scenes.add(site.scene)
 
 
 def _block_size(num_jobs: int, num_workers: int) -> int:

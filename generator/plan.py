@@ -10,7 +10,7 @@ import numpy as np
 from raymark.config import nearest
 from raymark.dataset.campaign import Campaign, SceneChoice, read_campaign
 from raymark.dataset.identity import campaign_hash
-from raymark.dataset.manifest import SiteRecord
+from raymark.dataset.manifest import SiteRecord, site_key
 from raymark.dataset.writing.ues import SampledUEs, join_ues
 from raymark.errors import ConfigError, SceneError
 from raymark.generator.outdoors import check_site
@@ -61,7 +61,7 @@ class SitePlan:
     @property
     def key(self) -> str:
         """Name of the site within the dataset."""
-        return f"{self.scene.name}/{self.site.name}"
+        return site_key(self.scene.name, self.site.name)
 
     @property
     def materials(self) -> list[str]:
@@ -81,6 +81,10 @@ class Plan:
     def num_links(self) -> int:
         """Number of (UE, site) pairs; each is stored at every band."""
         return sum(len(site.ues) for site in self.sites)
+
+    def site(self, key: str) -> SitePlan:
+        """Return a site by its name within the dataset."""
+        return next(site for site in self.sites if site.key == key)
 
     def search(self, site: "SitePlan") -> SiteSearch:
         """Return the search for the paths of one site."""

@@ -52,7 +52,7 @@ def plan_here(
     sites = LoadedSites(plan, source)
 
     def work_on(folder: Place, manifest: Manifest, site: SiteRecord) -> SiteWork:
-        return LoadedSite(folder=folder, manifest=manifest, key=site.key, sites=sites)
+        return LoadedSite(folder=folder, manifest=manifest, site=site, sites=sites)
 
     manifest = new_manifest(
         plan.campaign,

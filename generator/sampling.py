@@ -27,6 +27,7 @@ from raymark.generator.outdoors import (
     sees_sky,
 )
 from raymark.radio import Site
+from raymark.radio.frames import wrap_deg
 from raymark.seeding import child_generator
 
 _DRAWS_PER_BATCH = 2048
@@ -63,7 +64,7 @@ def in_sector(sampling: SectorSampling, site: Site, xy_m: XY) -> Bool[np.ndarray
     offset = xy_m - np.asarray(site.position_m[:2])
     distance = np.hypot(offset[:, 0], offset[:, 1])
     azimuth = np.degrees(np.arctan2(offset[:, 1], offset[:, 0])) - site.azimuth_deg
-    off_boresight = np.abs((azimuth + 180) % 360 - 180)
+    off_boresight = np.abs(wrap_deg(azimuth))
     within = (distance >= sampling.min_range_m) & (distance <= sampling.max_range_m)
     return within & (off_boresight <= sampling.sector_half_width_deg)
 

@@ -60,22 +60,38 @@ class SentSite:
     manifest: Manifest
     scene: SceneCampaign
 
+    @property
+    def site(self) -> SiteRecord:
+        """The one site of the manifest."""
+        return self.manifest.sites[0]
+
+    @property
+    def plan(self) -> Plan:
+        """Load the scene where we are, if that was not done before, and check it; see `SiteWork`.
+
+        Raises:
+            DatasetError: If scene, UEs or software are others than those that were planned.
+        """
+        changed = changed_software(self.manifest, tracing_software())
+        if changed:
+            raise DatasetError(
+                f"this worker has other software than the one that planned: {changed}"
+            )
+        plan = _loaded_plan(self.scene)
+        if site_record(plan.site(self.site.key)) != self.site:
+            raise DatasetError(
+                f"{self.site.key}: this worker has another scene, or draws other UEs"
+            )
+        return plan
+
     def opened(self) -> tuple[SitePlan, ShardSource]:
         """Load and search the site where we are, if that was not done before; see `SiteWork`.
 
         Raises:
             DatasetError: If scene, UEs or software are others than those that were planned.
         """
-        (record,) = self.manifest.sites
-        changed = changed_software(self.manifest, tracing_software())
-        if changed:
-            raise DatasetError(
-                f"this worker has other software than the one that planned: {changed}"
-            )
-        site = next(s for s in _loaded_plan(self.scene).sites if s.key == record.key)
-        if site_record(site) != record:
-            raise DatasetError(f"{record.key}: this worker has another scene, or draws other UEs")
-        return site, _traced_site(self.scene, record.key)
+        key = self.site.key
+        return self.plan.site(key), _traced_site(self.scene, key)
 
 
 def plan_on_workers(
@@ -177,7 +193,7 @@ def _load(campaign: Campaign) -> Plan:
 @lru_cache(maxsize=2)
 def _traced_site(scene: SceneCampaign, key: str) -> TracedSite:
     plan = _loaded_plan(scene)
-    return TracedSite(plan, next(site for site in plan.sites if site.key == key))
+    return TracedSite(plan, plan.site(key))
 
 
 def _scene_campaign(campaign: Campaign, choice: SceneChoice) -> SceneCampaign:

@@ -8,10 +8,12 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from raymark.dataset.buildings import HeightMap
 from raymark.errors import SceneError
+from raymark.generator.buildings import Extent, height_map
 from raymark.generator.coverage import Coverage, measure_coverage, usable_band
 from raymark.generator.outdoors import RayCaster, ground_height
-from raymark.generator.preview import Extent, height_map, load_geometry
+from raymark.generator.preview import load_geometry
 from raymark.generator.site_candidates import (
     AZIMUTHS_DEG,
     SectorCounts,
@@ -22,7 +24,7 @@ from raymark.generator.site_candidates import (
     street_points,
 )
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.plots.maps import BUILDING_HEIGHT_M, HeightMap
+from raymark.plots.maps import BUILDING_HEIGHT_M
 from raymark.radio import BAND_PRESETS, Band, Site
 from raymark.scenes import Scene
 from raymark.seeding import child_generator

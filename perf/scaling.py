@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,11 @@ def alone(num_processes: int, num_shards: int, shard_size: int) -> dict[str, flo
 
 def spread(num_workers: int, num_shards: int, shard_size: int) -> dict[str, float]:
     """Make so many shards for each of some workers."""
-    from raymark.generator.cluster_generation import (  # noqa: PLC0415 - after the workers' start
-        Workers,
-        generate_on_cluster,
-        plan_on_cluster,
+    from raymark.generator.generate import (  # noqa: PLC0415 - after the peers have run
+        make_dataset,
+        planned_dataset,
     )
+    from raymark.work.dask_workers import DaskWorkers  # noqa: PLC0415 - the same
 
     num_ues = num_workers * num_shards * shard_size
     checked = validate(Campaign, campaign(num_ues), where="perf")
@@ -115,12 +116,12 @@ def spread(num_workers: int, num_shards: int, shard_size: int) -> dict[str, floa
     ):
         folder = Path(scratch) / "second"
         client.wait_for_workers(num_workers, timeout=120)
-        workers = Workers(client=client)
-        plan = plan_on_cluster(checked, workers, shard_size=shard_size)
-        generate_on_cluster(plan.manifest, folder.with_name("first"), workers)
-        started = time.time()
-        generate_on_cluster(plan.manifest, folder, workers)
-        seconds = time.time() - started
+        workers = nullcontext(DaskWorkers(client))
+        with planned_dataset(checked, workers, shard_size=shard_size) as planned:
+            make_dataset(planned, folder.with_name("first"))
+            started = time.time()
+            make_dataset(planned, folder)
+            seconds = time.time() - started
         files = list(folder.glob("logs/*/*/*.log"))
         tasks_s = max(path.stat().st_mtime for path in files) - started
         logs = [path.read_text(encoding="utf-8") for path in files]

@@ -21,7 +21,7 @@ import torch
 from raymark import open_dataset
 from raymark.benchmark.board import write_board
 from raymark.benchmark.publication import build_board
-from raymark.benchmark.run import Runner
+from raymark.benchmark.run import RunChoice, Runner
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite
 from raymark.cli import main as raymark
@@ -34,6 +34,7 @@ from raymark.dataset.writing.ues import SampledUEs
 from raymark.loaders import torch_loader
 from raymark.models import get_model
 from raymark.radio import SPEED_OF_LIGHT_M_S, Site
+from raymark.work.executor import ThisMachine
 
 HIDDEN = ("sionna", "mitsuba", "drjit", "osmium", "pyproj", "shapely", "trimesh")
 NUM_TRACKS, NUM_STEPS = 16, 5
@@ -142,8 +143,9 @@ def check_scoring(data: Path, folder: Path) -> None:
     """Run two models on a suite, and write the board."""
     dataset = open_dataset(data)
     bound = {**SUITE, "content_hash": dataset.manifest.content_hash}
-    runner = Runner(validate(Suite, bound, where="wall"), dataset, folder / "runs", num_jobs=1)
-    report = runner.run([get_model(name) for name in ("train_centroid", "wknn")])
+    runner = Runner(validate(Suite, bound, where="wall"), dataset, folder / "runs")
+    models = RunChoice(models=tuple(get_model(name) for name in ("train_centroid", "wknn")))
+    report = runner.run(models, executor=ThisMachine(1))
     write_board(build_board(RunFolder(folder / "runs")), folder / "board")
 
     assert (report.num_run, report.failures) == (2, ())

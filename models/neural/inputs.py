@@ -11,6 +11,7 @@ from torch import Tensor
 
 from raymark.benchmark import Labelled, Measurements
 from raymark.benchmark.channels import Channels
+from raymark.benchmark.features import carrier_loss_db
 from raymark.models.neural.images import csi_images, power_floor
 from raymark.models.neural.path_sets import path_set
 
@@ -219,7 +220,7 @@ def order_windows(
 
 
 def _gain_db(links: Measurements) -> Float[np.ndarray, "link"]:
-    return links.gain_db + 20 * np.log10(links.carrier_hz / 1e9)
+    return links.gain_db + carrier_loss_db(links)
 
 
 def _moments(values: np.ndarray) -> tuple[float, float]:

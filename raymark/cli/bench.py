@@ -80,14 +80,11 @@ def audit(
     from raymark.benchmark.audit import audit_suite  # noqa: PLC0415
     from raymark.benchmark.task_data import require_dataset  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
 
     loaded, dataset = load_suite(suite), open_dataset(data)
     require_dataset(loaded, dataset)
     with stage_bars("splits") as progress:
-        table = audit_suite(
-            loaded, dataset, folder, height_maps=dataset_height_maps(dataset), progress=progress
-        )
+        table = audit_suite(loaded, dataset, folder, progress=progress)
     shown = Table(
         "track", "scene", "fold", "train", "val.", "test", "nearest [m]", "hash", box=None
     )
@@ -132,9 +129,9 @@ def run(
 ) -> None:
     """Run models on a suite; the same command goes on where it stopped."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
-    from raymark.benchmark.suite_run import RunChoice, run_suite  # noqa: PLC0415
+    from raymark.benchmark.run import RunChoice  # noqa: PLC0415
+    from raymark.benchmark.suite_run import run_suite  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
     from raymark.models import choose_models  # noqa: PLC0415
     from raymark.work.executor import this_machine  # noqa: PLC0415
 
@@ -154,15 +151,7 @@ def run(
     if cluster is not None:
         workers = described_workers(cluster, time_limit_min=time_limit_min)
     with resumable_bars(folder) as progress:
-        report = run_suite(
-            loaded,
-            dataset,
-            folder,
-            choice,
-            workers=workers,
-            height_maps=dataset_height_maps(dataset),
-            progress=progress,
-        )
+        report = run_suite(loaded, dataset, folder, choice, workers=workers, progress=progress)
     out.print(f"{report.num_run} cells run, {report.num_kept} kept, in {folder}")
     print_failures(report)
     if report.failures:
@@ -212,14 +201,13 @@ def board(
     """Write the board: HTML page, Markdown, CSV and JSON, all from stored predictions."""
     from raymark.benchmark.publication import publish_board  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
 
     with stage_bars() as progress:
         published = publish_board(
             runs,
             folder,
             submissions=submission or [],
-            height_maps=None if data is None else dataset_height_maps(open_dataset(data)),
+            dataset=None if data is None else open_dataset(data),
             overwrite=overwrite,
             progress=progress,
         )

@@ -205,7 +205,7 @@ def verify(folder: DatasetArgument) -> None:
     from raymark.dataset.verification import verify_dataset  # noqa: PLC0415
 
     manifest = read_manifest(folder)
-    total = len(manifest.shards) * len(kept_kinds(manifest)) + 1
+    total = len(manifest.shards) * len(kept_kinds(manifest)) + len(manifest.buildings) + 1
     with progress_bar("verify", total, "files") as advance:
         faults = verify_dataset(folder, progress=lambda _file: advance(1))
     for fault in faults:
@@ -262,7 +262,6 @@ def inspect(
 ) -> None:
     """Draw maps, gains, spreads and example links, with their data beside them."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
     from raymark.plots.inspection import inspect_dataset, num_figures  # noqa: PLC0415
 
     dataset = open_dataset(folder)
@@ -272,7 +271,6 @@ def inspect(
             out,
             seed=seed,
             overwrite=overwrite,
-            height_maps=dataset_height_maps(dataset),
             progress=lambda _path: advance(1),
         )
     print_summary(folder)

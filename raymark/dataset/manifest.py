@@ -19,6 +19,11 @@ MANIFEST_NAME = "dataset.json"
 INDEX_NAME = "index.parquet"
 
 
+def site_key(scene: str, site: str) -> str:
+    """Return the name of a site within a dataset, `<scene>/<site>`."""
+    return f"{scene}/{site}"
+
+
 class SiteRecord(Strict):
     """One base station of one scene, as it was traced."""
 
@@ -33,8 +38,8 @@ class SiteRecord(Strict):
 
     @property
     def key(self) -> str:
-        """Name of the site within the dataset, `<scene>/<site>`."""
-        return f"{self.scene}/{self.site}"
+        """Name of the site within the dataset."""
+        return site_key(self.scene, self.site)
 
 
 class ShardRecord(Strict):
@@ -49,9 +54,14 @@ class ShardRecord(Strict):
     paths_sha256: str
     detail_sha256: str
 
+    @property
+    def key(self) -> str:
+        """Name of its site within the dataset."""
+        return site_key(self.scene, self.site)
+
     def file(self, kind: FileKind) -> str:
         """Path of one of its files, relative to the dataset."""
-        return f"{kind}/{self.scene}/{self.site}/part-{self.part:04d}.h5"
+        return f"{kind}/{self.key}/part-{self.part:04d}.h5"
 
     def sha256(self, kind: FileKind) -> str:
         """Hash of one of its files."""
@@ -98,6 +108,11 @@ class Manifest(Strict):
         default=None,
         exclude_if=lambda value: value is None,
         description="Content hash of the dataset that this one was cut from",
+    )
+    buildings: dict[str, str] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,
+        description="SHA-256 of the file of every scene's buildings, where it has one",
     )
     index_sha256: str | None = None
     seal: str | None = Field(default=None, description="SHA-256 over all the rest of this file")
@@ -154,7 +169,7 @@ def site_hashes(
     """
     result: dict[str, dict[str, str]] = {}
     for site in manifest.sites:
-        own = [r for r in records if (r.scene, r.site) == (site.scene, site.site)]
+        own = [r for r in records if r.key == site.key]
         result[site.key] = {
             name: value
             for name, value in manifest.arrays.get(site.key, {}).items()

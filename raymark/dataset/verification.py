@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from raymark.config import seal_of
+from raymark.dataset.buildings import buildings_file, read_buildings
 from raymark.dataset.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
@@ -45,8 +46,11 @@ def verify_dataset(
         for kind in kept_kinds(manifest):
             progress(record.file(kind))
             faults += _fault_of(folder, manifest, record, kind)
+    for scene, sha256 in manifest.buildings.items():
+        progress(buildings_file(scene))
+        faults += _buildings_fault(folder / buildings_file(scene), sha256)
     progress(INDEX_NAME)
-    faults += _index_fault(folder, manifest)
+    faults += _file_fault(folder / INDEX_NAME, manifest.index_sha256)
     if not faults:
         faults += _content_faults(folder, manifest)
     return faults
@@ -54,12 +58,10 @@ def verify_dataset(
 
 def _fault_of(folder: Place, manifest: Manifest, record: ShardRecord, kind: FileKind) -> list[str]:
     path = folder / record.file(kind)
-    path.forget_copies()
+    faults = _file_fault(path, record.sha256(kind))
+    if faults:
+        return faults
     try:
-        if not path.is_file():
-            raise SchemaError(f"{path}: the file is missing")
-        if path.sha256() != record.sha256(kind):
-            raise SchemaError(f"{path}: the file differs from the manifest (SHA-256)")
         arrays = read_shard(path, kind)
         sizes = check_arrays(kind, arrays, where=str(path))
         if sizes["path"] != record.num_paths or sizes.get("link", record.num_ues) != record.num_ues:
@@ -72,12 +74,21 @@ def _fault_of(folder: Place, manifest: Manifest, record: ShardRecord, kind: File
     return []
 
 
-def _index_fault(folder: Place, manifest: Manifest) -> list[str]:
-    path = folder / INDEX_NAME
+def _buildings_fault(path: Place, sha256: str) -> list[str]:
+    faults = _file_fault(path, sha256)
+    try:
+        if not faults:
+            read_buildings(path, sha256)
+    except RaymarkError as error:
+        return [str(error)]
+    return faults
+
+
+def _file_fault(path: Place, sha256: str | None) -> list[str]:
     path.forget_copies()
     if not path.is_file():
         return [f"{path}: the file is missing"]
-    if path.sha256() != manifest.index_sha256:
+    if path.sha256() != sha256:
         return [f"{path}: the file differs from the manifest (SHA-256)"]
     return []
 

@@ -12,6 +12,7 @@ from raymark.config import Strict
 from raymark.errors import ConfigError, SchemaError
 from raymark.interop.deepmimo_scenario import Placement, PointSet, Scenario, Transmitter
 from raymark.radio import FrontEnd, Site, panels_of
+from raymark.radio.frames import wrap_deg
 from raymark.seeding import child_generator
 
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -219,4 +220,4 @@ def _in_sector(
 ) -> Bool[np.ndarray, "rx"]:
     x_m, y_m, _ = (position_m.astype("f8") - site.position_m).T
     off_deg = np.degrees(np.arctan2(y_m, x_m)) - site.azimuth_deg
-    return np.abs((off_deg + 180) % 360 - 180) <= half_width_deg
+    return np.abs(wrap_deg(off_deg)) <= half_width_deg

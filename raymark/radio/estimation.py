@@ -15,8 +15,8 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, Panel
+from raymark.radio.fingerprints import tensor_to_db
 from raymark.radio.frames import rotation_matrix
-from raymark.radio.levels import FLOOR_DB
 from raymark.radio.synthesis import panel_direction
 
 FALSE_ALARM_PROBABILITY = 0.01
@@ -122,7 +122,7 @@ def estimate_paths(
     period_s = 1 / band.subcarrier_spacing_hz
     delay_s = ((-turns[..., 2]) % 1.0 * period_s).to(csi.real.dtype)
     delay_s = torch.where(mask & (delay_s < period_s), delay_s, 0.0)
-    power_db = 10 * torch.log10(power.clamp(min=10 ** (FLOOR_DB / 10)))
+    power_db = tensor_to_db(power)
     return EstimatedPaths(
         delay_s=delay_s,
         zenith_bs_rad=torch.where(mask, zenith_rad, 0.0).to(delay_s.dtype),

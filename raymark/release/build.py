@@ -8,6 +8,7 @@ from pathlib import Path
 
 from raymark.config import sealed_json, validate
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.buildings import buildings_file
 from raymark.dataset.manifest import INDEX_NAME, kept_kinds, write_manifest
 from raymark.dataset.materialization import materialize
 from raymark.dataset.schema import FileKind
@@ -168,9 +169,12 @@ def _require_sound(dataset: Dataset) -> None:
 
 def _copy_dataset(dataset: Dataset, folder: Path, left_out: tuple[FileKind, ...]) -> Dataset:
     manifest = dataset.manifest
-    all_left_out = tuple(sorted({*manifest.left_out, *left_out}))
-    kept = manifest.model_copy(update={"left_out": all_left_out})
-    names = [INDEX_NAME, *(r.file(kind) for r in kept.shards for kind in kept_kinds(kept))]
+    update: dict[str, object] = {"left_out": tuple(sorted({*manifest.left_out, *left_out}))}
+    if "buildings" in left_out:
+        update["buildings"] = {}
+    kept = manifest.model_copy(update=update)
+    names = [INDEX_NAME, *(buildings_file(scene) for scene in kept.buildings)]
+    names += [r.file(kind) for r in kept.shards for kind in kept_kinds(kept)]
     with writable(folder):
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -201,7 +201,7 @@ def _creator(author: Author) -> dict[str, Any]:
 
 def _described(files: Mapping[str, ReleasedFile]) -> list[str]:
     """Return the files that hold data; the rest is documents and the record of a benchmark."""
-    folders = ("paths/", "detail/", "fingerprints/", f"{SPLITS_FOLDER}/")
+    folders = ("paths/", "detail/", "buildings/", "fingerprints/", f"{SPLITS_FOLDER}/")
     return sorted(name for name in files if name.startswith(folders) or "/" not in name)
 
 

@@ -66,6 +66,8 @@ def _values(
     file_kinds = {"paths", "detail", "fingerprints"} - set(release.left_out)
     if not release.materialized:
         file_kinds.discard("fingerprints")
+    if manifest.buildings:
+        file_kinds.add("buildings")
     front_matter = _front_matter(release, dataset)
     return {
         "release": release,

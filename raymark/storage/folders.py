@@ -82,10 +82,11 @@ def keep_others(folder: Path, into: Path, *, ours: Collection[str]) -> None:
     Raises:
         DatasetError: If another file has such a name there already, or nothing can be written.
     """
+    staying = frozenset(ours)
     with writable(into):
         for path in sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()):
             name = path.relative_to(folder)
-            if name.as_posix() not in ours:
+            if name.as_posix() not in staying:
                 _keep(path, into / name)
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Bool
 from shapely import MultiPolygon
 
 from raymark.errors import SceneError
+from raymark.radio.frames import wrap_deg
 from raymark.scenes.importing.buildings import (
     Action,
     Building,
@@ -207,12 +208,8 @@ def _select_near(source: SourceMap, bbox: BBox) -> SourceMap:
     """Leave out what lies far from a box; what its features hold may lie a little outside."""
     select_in_box(source, bbox)  # raises if nothing lies in it
     west, south, east, north = bbox
-    west, east = _wrap_deg(west - _NEAR_DEG), _wrap_deg(east + _NEAR_DEG)
+    west, east = wrap_deg(west - _NEAR_DEG), wrap_deg(east + _NEAR_DEG)
     return select_in_box(source, (west, south - _NEAR_DEG, east, north + _NEAR_DEG))
-
-
-def _wrap_deg(lon_deg: float) -> float:
-    return (lon_deg + 180) % 360 - 180
 
 
 def _place(source: SourceMap, frame: LocalFrame) -> list[_Item]:

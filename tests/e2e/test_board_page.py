@@ -26,7 +26,7 @@ from raymark.benchmark.board import (
 from raymark.benchmark.board.content import AUDIT_COLUMNS, COMPARISON_COLUMNS
 from raymark.benchmark.metrics import METRICS
 from raymark.benchmark.publication import layout_of
-from raymark.plots import HeightMap
+from raymark.dataset.buildings import HeightMap
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 LIMIT_S = 60

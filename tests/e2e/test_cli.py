@@ -3,7 +3,6 @@
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import h5py
 import pytest
 import yaml
+from command_line import COMMAND, raymark
 
 from raymark.benchmark import load_suite
 from raymark.dataset import Dataset, open_dataset
@@ -18,13 +18,6 @@ from raymark.dataset.manifest import write_manifest
 from raymark.models import default_model_names, get_model
 
 FINISHED, BAD_INPUT, INTERRUPTED = 0, 2, 130
-
-
-def raymark(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from raymark.cli import main; main()"]
-    return subprocess.run(
-        [*command, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=300
-    )
 
 
 def write_campaign(path: Path, campaign: dict[str, Any], **changes: Any) -> Path:
@@ -178,9 +171,8 @@ def test_generate_goes_on_with_the_same_content_when_interrupted_by_ctrl_c(
     campaign = write_campaign(tmp_path / "campaign.yaml", small_campaign)
     out = tmp_path / "data"
     arguments = ["generate", str(campaign), "--out", str(out), "--shard-size", "2"]
-    command = [sys.executable, "-c", "from raymark.cli import main; main()", *arguments]
 
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
     while not (out / "journal.jsonl").exists() and child.poll() is None:
         time.sleep(0.05)
     child.send_signal(signal.SIGINT)

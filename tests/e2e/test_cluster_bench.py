@@ -6,18 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
-pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-
 from distributed import Client
 
-from raymark.benchmark.cluster_run import ClusterJobs
-from raymark.benchmark.run import Runner
+from raymark.benchmark.run import RunChoice, Runner
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite
 from raymark.dataset import Dataset
 from raymark.models import get_model
 from raymark.work.cluster import LocalCluster, open_cluster
+from raymark.work.dask_workers import DaskWorkers
+from raymark.work.executor import ThisMachine
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +33,12 @@ def test_predictions_are_those_of_one_machine_when_cells_run_on_a_cluster(
     yard_suite: Suite,
     tmp_path: Path,
 ) -> None:
-    models = [get_model(name) for name in ("train_centroid", "wknn")]
-    jobs = ClusterJobs(client=client, time_limit_s=300.0)
+    choice = RunChoice(models=tuple(get_model(name) for name in ("train_centroid", "wknn")))
+    workers = DaskWorkers(client, time_limit_s=300.0)
     stages: list[str] = []
 
     report = Runner(yard_suite, benchmark_dataset, tmp_path / "runs").run(
-        models, cluster=jobs, progress=lambda stage, _done, _total: stages.append(stage)
+        choice, executor=workers, progress=lambda stage, _done, _total: stages.append(stage)
     )
 
     assert report.failures == ()
@@ -61,12 +59,12 @@ def test_network_predicts_the_same_when_fitted_on_a_cluster(
 ) -> None:
     """A network shows whether the threads and seeds of a worker are those of a process here."""
     suite = yard_suite.model_copy(update={"seeds": (0,), "tracks": yard_suite.tracks[:1]})
-    models = [get_model("csi_mlp")]
+    choice = RunChoice(models=(get_model("csi_mlp"),))
     here, there = tmp_path / "here", tmp_path / "there"
-    Runner(suite, benchmark_dataset, here, num_jobs=1).run(models)
+    Runner(suite, benchmark_dataset, here).run(choice, executor=ThisMachine(1))
 
     Runner(suite, benchmark_dataset, there).run(
-        models, cluster=ClusterJobs(client=client, time_limit_s=300.0)
+        choice, executor=DaskWorkers(client, time_limit_s=300.0)
     )
 
     pairs = zip(RunFolder(here).cells(), RunFolder(there).cells(), strict=True)
@@ -90,7 +88,8 @@ def test_failure_is_recorded_once_when_a_model_raises_on_a_cluster(
     suite = yard_suite.model_copy(update={"seeds": (0,), "tracks": yard_suite.tracks[:1]})
 
     report = Runner(suite, benchmark_dataset, tmp_path / "runs").run(
-        [get_model(str(folder))], cluster=ClusterJobs(client=client, time_limit_s=300.0)
+        RunChoice(models=(get_model(str(folder)),)),
+        executor=DaskWorkers(client, time_limit_s=300.0),
     )
 
     ((place, reason),) = report.failures

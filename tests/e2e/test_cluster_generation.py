@@ -8,17 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit it
 
 from cluster_jobs import fill_disk
+from command_line import raymark
 from distributed import Client
 
 from raymark.config import validate
@@ -26,13 +26,14 @@ from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.verification import verify_dataset
 from raymark.errors import ClusterError
-from raymark.generator.cluster_generation import (
-    ClusterReport,
-    Workers,
-    generate_on_cluster,
-    plan_on_cluster,
+from raymark.generator.generate import (
+    GenerationReport,
+    generate_dataset,
+    make_dataset,
+    planned_dataset,
 )
 from raymark.work.cluster import LocalCluster, Scheduler, open_cluster
+from raymark.work.dask_workers import DaskWorkers
 
 FINISHED, FAILED, BAD_INPUT = 0, 1, 2
 NUM_KILLS = 50
@@ -49,10 +50,10 @@ def workers(count: int) -> Iterator[Client]:
 
 def make(
     campaign: dict[str, Any], folder: Path, client: Client, *, shard_size: int = 10, **options: Any
-) -> ClusterReport:
+) -> GenerationReport:
     checked = validate(Campaign, campaign, where="test")
-    plan = plan_on_cluster(checked, Workers(client=client), shard_size=shard_size)
-    return generate_on_cluster(plan.manifest, folder, Workers(client=client), **options)
+    workers = nullcontext(DaskWorkers(client))
+    return generate_dataset(checked, folder, workers=workers, shard_size=shard_size, **options)
 
 
 def assert_equal(made: Path, expected: Dataset) -> None:
@@ -67,19 +68,20 @@ def assert_equal(made: Path, expected: Dataset) -> None:
 def test_content_is_that_of_one_process_when_workers_share_the_shards(
     small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    done: list[int] = []
+    told: list[tuple[str, int, int]] = []
     with workers(3) as client:
         report = make(
             small_campaign,
             tmp_path / "made",
             client,
             shard_size=7,
-            progress=lambda _site, count: done.append(count),
+            progress=lambda *call: told.append(call),
         )
         again = make(small_campaign, tmp_path / "made", client, shard_size=7)
 
     assert report.failures == ()
-    assert sum(done) == 50
+    assert told[:2] == [("loading", 0, 1), ("loading", 1, 1)]
+    assert [done for stage, done, _ in told if stage == "tracing"][::8] == [0, 50]
     assert_equal(tmp_path / "made", small_dataset)
     assert again.manifest == open_dataset(tmp_path / "made").manifest  # nothing was done twice
     log = (tmp_path / "made/logs/street_canyon/bs0/part-0003.log").read_text(encoding="utf-8")
@@ -108,9 +110,9 @@ def test_content_is_the_same_when_workers_are_killed_fifty_times(
     # One UE a shard: enough shards that every kill finds work in progress.
     with workers(3) as client:
 
-        def kill(_site: str, _count: int) -> None:
+        def kill(stage: str, done: int, _total: int) -> None:
             nonlocal kills
-            if kills < NUM_KILLS:
+            if stage == "tracing" and done and kills < NUM_KILLS:
                 time.sleep(rng.uniform(0.0, 0.5))
                 kill_one(client, rng)
                 kills += 1
@@ -139,8 +141,8 @@ def test_run_goes_on_when_a_worker_hangs(
     with open_cluster(described) as client:
         client.wait_for_workers(2, timeout=120)
 
-        def stop(_site: str, _count: int) -> None:
-            if not stopped:
+        def stop(stage: str, done: int, _total: int) -> None:
+            if stage == "tracing" and done and not stopped:
                 stopped.extend(list(client.run(os.getpid).values())[:1])
                 os.kill(stopped[0], signal.SIGSTOP)
 
@@ -159,7 +161,7 @@ def test_run_goes_on_when_the_scheduler_was_killed(
     start_dask: StartDask,
     start_scheduler: StartScheduler,
 ) -> None:
-    def attempt(on_shard: Callable[[subprocess.Popen[str]], None]) -> ClusterReport:
+    def attempt(on_shard: Callable[[subprocess.Popen[str]], None]) -> GenerationReport:
         described, scheduler = start_scheduler()
         start_dask("worker", described.address, "--nthreads", "1", "--no-dashboard")
         with open_cluster(described) as client:
@@ -168,7 +170,7 @@ def test_run_goes_on_when_the_scheduler_was_killed(
                 small_campaign,
                 tmp_path / "made",
                 client,
-                progress=lambda _site, _count: on_shard(scheduler),
+                progress=lambda *_: on_shard(scheduler),
             )
 
     finished: list[Path] = []
@@ -195,22 +197,15 @@ def test_run_goes_on_when_one_worker_cannot_write(
     small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
 ) -> None:
     with workers(2) as client:
-        checked = validate(Campaign, small_campaign, where="test")
-        plan = plan_on_cluster(checked, Workers(client=client), shard_size=5)
-        client.run(fill_disk, workers=[next(iter(client.scheduler_info()["workers"]))])
-        report = generate_on_cluster(plan.manifest, tmp_path / "made", Workers(client=client))
+        checked, there = validate(Campaign, small_campaign, where="test"), DaskWorkers(client)
+        with planned_dataset(checked, nullcontext(there), shard_size=5) as planned:
+            client.run(fill_disk, workers=[next(iter(client.scheduler_info()["workers"]))])
+            report = make_dataset(planned, tmp_path / "made")
 
     assert report.failures == ()
     assert_equal(tmp_path / "made", small_dataset)
     logs = "".join(x.read_text("utf-8") for x in (tmp_path / "made/logs").rglob("*.log"))
     assert "cannot write" in logs  # it was tried there, and then elsewhere
-
-
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    start = [sys.executable, "-c", "from raymark.cli import main; main()"]
-    return subprocess.run(
-        [*start, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=300
-    )
 
 
 @pytest.mark.slow
@@ -222,28 +217,23 @@ def test_rest_is_made_when_a_shard_fails_three_times(
     arguments = ("generate", campaign, "--out", made, "--shard-size", 10, "--cluster", "local:2")
     in_the_way = made / "detail/street_canyon/bs0/part-0002.h5/a_folder"
 
-    first = command(*arguments, "--dry-run")
+    first = raymark(*arguments, "--dry-run")
     assert first.returncode == FINISHED, first.stderr
     assert "50 links would be traced" in first.stdout
     assert not made.exists()
     # Begun by one process, so that the folder is there, and something stands in a shard's way.
     with workers(1) as client:
-        checked = validate(Campaign, small_campaign, where="test")
-        plan = plan_on_cluster(checked, Workers(client=client), shard_size=10)
 
-        def block(_site: str, _count: int) -> None:
-            in_the_way.mkdir(parents=True, exist_ok=True)
+        def block(stage: str, done: int, _total: int) -> None:
+            if stage == "tracing" and done:
+                in_the_way.mkdir(parents=True, exist_ok=True)
+                raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            generate_on_cluster(
-                plan.manifest,
-                made,
-                Workers(client=client),
-                progress=lambda *_: block(*_) or interrupt(),
-            )
-    failed = command(*arguments)
+            make(small_campaign, made, client, progress=block)
+    failed = raymark(*arguments)
     shutil.rmtree(in_the_way.parent)
-    finished = command(*arguments)
+    finished = raymark(*arguments)
 
     assert failed.returncode == FAILED
     said = " ".join(failed.stderr.split())
@@ -255,10 +245,6 @@ def test_rest_is_made_when_a_shard_fails_three_times(
     assert log.count("attempt ") == 1  # of the run that succeeded
     assert finished.returncode == FINISHED, finished.stderr
     assert_equal(made, small_dataset)
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 @pytest.mark.slow
@@ -278,7 +264,7 @@ def test_wrong_input_is_refused_when_no_worker_has_started(
     campaign = tmp_path / "campaign.yaml"
     campaign.write_text(yaml.safe_dump(small_campaign | change), encoding="utf-8")
 
-    done = command("generate", campaign, "--out", tmp_path / "made", "--cluster", cluster)
+    done = raymark("generate", campaign, "--out", tmp_path / "made", "--cluster", cluster)
 
     assert done.returncode == BAD_INPUT
     assert said in " ".join(done.stderr.split())

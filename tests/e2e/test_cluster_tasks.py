@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit it
 
 from cluster_jobs import (
@@ -25,11 +24,12 @@ from distributed import Client
 
 from raymark.errors import ClusterError
 from raymark.work.cluster import LocalCluster, Scheduler, open_cluster, wait_for_workers
-from raymark.work.dask_tasks import Finished, Shared, TaskKind, run_tasks
+from raymark.work.dask_workers import DaskWorkers
+from raymark.work.executor import Finished, Shared, TaskKind
 
 StartDask = Callable[..., subprocess.Popen[str]]
 StartScheduler = Callable[..., tuple[Scheduler, subprocess.Popen[str]]]
-KIND = TaskKind(name="test", time_limit_s=60.0)
+KIND = TaskKind(name="test", max_failures=3)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def client() -> Iterator[Client]:
         yield connected
 
 
-def run(client: Client, function: Any, jobs: Any, kind: TaskKind = KIND) -> dict[Any, Finished]:
-    return {x.job: x for x in run_tasks(client, kind, function, jobs, lambda job: (job,))}
+def run(client: Client, function: Any, jobs: Any) -> dict[Any, Finished]:
+    return {x.job: x for x in DaskWorkers(client).run(KIND, function, jobs, lambda job: (job,))}
 
 
 @pytest.mark.slow
@@ -50,7 +50,7 @@ def test_all_results_come_back_when_there_are_more_jobs_than_the_window_holds(
 ) -> None:
     taken = []
     jobs = (taken.append(i) or i for i in range(2500))
-    found = run_tasks(client, KIND, double, jobs, lambda job: (job,))
+    found = DaskWorkers(client).run(KIND, double, jobs, lambda job: (job,))
 
     first = next(found)
     assert len(taken) < 2500  # the rest waits here, not in the scheduler
@@ -75,7 +75,7 @@ def test_job_is_recorded_after_three_attempts_when_it_raises(client: Client) -> 
 @pytest.mark.slow
 def test_job_finishes_when_its_worker_is_killed_once(client: Client, tmp_path: Path) -> None:
     jobs = [None, tmp_path / "killed", None, None]
-    found = list(run_tasks(client, KIND, die_once, jobs, lambda job: (job,)))
+    found = list(DaskWorkers(client).run(KIND, die_once, jobs, lambda job: (job,)))
     assert [x.result for x in found] == ["alive"] * 4
     assert (tmp_path / "killed").exists()
 
@@ -84,10 +84,11 @@ def test_job_finishes_when_its_worker_is_killed_once(client: Client, tmp_path: P
 def test_rest_finishes_when_one_job_kills_every_worker(client: Client) -> None:
     """Its neighbours wait on the same workers, and Dask gives up some of them, too."""
     blocks = [Shared(key=f"block {i}", value=i) for i in range(6)]
-    kind = TaskKind(name="test", time_limit_s=60.0, max_failures=1)
+    kind = TaskKind(name="test", max_failures=1)
 
     found = {
-        x.job: x for x in run_tasks(client, kind, die_at, range(60), lambda i: (i, blocks[i // 10]))
+        x.job: x
+        for x in DaskWorkers(client).run(kind, die_at, range(60), lambda i: (i, blocks[i // 10]))
     }
 
     assert [x.job for x in found.values() if x.error] == [KILLER]
@@ -99,11 +100,11 @@ def test_rest_finishes_when_one_job_kills_every_worker(client: Client) -> None:
 
 @pytest.mark.slow
 def test_job_finishes_elsewhere_when_native_code_hangs(client: Client, tmp_path: Path) -> None:
-    kind = TaskKind(name="test", time_limit_s=3.0)
+    workers = DaskWorkers(client, time_limit_s=3.0)
     jobs = [tmp_path / "hung", None]
     started = time.monotonic()
 
-    found = list(run_tasks(client, kind, hang_once, jobs, lambda job: (job,)))
+    found = list(workers.run(KIND, hang_once, jobs, lambda job: (job,)))
 
     assert [x.result for x in found] == ["back", "back"]
     assert (tmp_path / "hung").exists()
@@ -115,7 +116,7 @@ def test_jobs_of_a_shared_value_go_where_it_is_when_there_are_many_values(client
     values = {name: Shared(key=name, value=name) for name in "abcdefghij"}
     jobs = [(name, i) for name in values for i in range(10)]
 
-    found = list(run_tasks(client, KIND, worker_of, jobs, lambda job: (values[job[0]],)))
+    found = list(DaskWorkers(client).run(KIND, worker_of, jobs, lambda job: (values[job[0]],)))
 
     assert all(x.result[1] == x.job[0] for x in found)
     pairs = {x.result for x in found}
@@ -136,7 +137,7 @@ def test_run_ends_with_one_sentence_when_no_worker_comes_back(
 
     with open_cluster(described) as connected:
         wait_for_workers(connected, described)
-        found = run_tasks(connected, KIND, die_at, range(40), lambda i: (i, 0))
+        found = DaskWorkers(connected).run(KIND, die_at, range(40), lambda i: (i, 0))
         with pytest.raises(ClusterError, match="there has been no worker for 2 s; nothing that"):
             done.extend(found)
 

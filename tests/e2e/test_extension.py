@@ -110,8 +110,9 @@ def test_extension_goes_on_when_it_was_interrupted(
     dataset = copied(two_bands, tmp_path / "data")
     plan = plan_extension(dataset, parse_bands("39GHz"))
 
-    def stop(_site: str, _count: int) -> None:
-        raise KeyboardInterrupt
+    def stop(_stage: str, done: int, _total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         extend_dataset(dataset, plan, progress=stop)

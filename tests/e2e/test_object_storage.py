@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow.dataset
 import pytest
 import yaml
+from needs import require
 
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
@@ -32,10 +34,9 @@ from raymark.radio import parse_bands
 from raymark.storage import as_place
 from raymark.storage.cache import ObjectCache
 
-pytest.importorskip("moto", reason="the S3 server of these tests; the extra `dev` has it")
-pytest.importorskip("flask", reason="moto's server needs it; the extra `dev` has it")
-fsspec = pytest.importorskip("fsspec", reason="the extra `storage` has it")
-pytest.importorskip("s3fs", reason="the extra `storage` has it")
+require("moto")
+require("flask")
+require("s3fs")
 
 SHARD_SIZE = 10
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
@@ -457,7 +458,6 @@ def test_bands_are_added_when_dataset_and_result_are_in_a_bucket(remote: str, bu
 def test_content_is_that_of_a_folder_when_workers_write_to_a_bucket(
     bucket: str, small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
     campaign, url = tmp_path / "campaign.yaml", f"{bucket}/made"
     campaign.write_text(yaml.safe_dump(small_campaign), encoding="utf-8")
     command = [sys.executable, "-c", "from raymark.cli import main; main()", "generate"]

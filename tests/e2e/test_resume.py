@@ -81,8 +81,8 @@ def run_until(plan: Plan, folder: Path, num_shards: int) -> None:
     """Generate until some more shards are finished."""
     calls = iter(range(num_shards - 1))
 
-    def progress(_site: str, _count: int) -> None:
-        if next(calls, None) is None:
+    def progress(_stage: str, done: int, _total: int) -> None:
+        if done and next(calls, None) is None:
             raise Stop
 
     with pytest.raises(Stop):
@@ -374,14 +374,14 @@ def test_generation_returns_at_once_when_dataset_is_complete(plan: Plan, tmp_pat
     assert {p: identity(p) for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
-def test_progress_counts_every_ue_once_when_resumed(plan: Plan, tmp_path: Path) -> None:
+def test_progress_goes_on_from_what_is_done_when_resumed(plan: Plan, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     run_until(plan, folder, 2)
-    counts: list[int] = []
+    told: list[tuple[str, int, int]] = []
 
-    generate(plan, folder, shard_size=SHARD_SIZE, progress=lambda _site, n: counts.append(n))
+    generate(plan, folder, shard_size=SHARD_SIZE, progress=lambda *call: told.append(call))
 
-    assert sum(counts) == 50
+    assert told == [("tracing", done, 50) for done in (20, 30, 40, 50)]
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A third party's way: export a task, train Keras on it, submit predictions."""
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from needs import needs
 
 from raymark.benchmark import Suite, Task
 from raymark.benchmark.export import export_task
@@ -73,10 +73,7 @@ table.to_parquet(folder / "seed-0.parquet")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("tensorflow") is None,
-        reason="the extra 'tensorflow' is not installed",
-    ),
+    needs("tensorflow"),
 ]
 
 

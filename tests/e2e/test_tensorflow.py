@@ -1,10 +1,10 @@
 """TensorFlow is an extra: where it is installed, it lives beside the ray tracer."""
 
-import importlib.util
 import subprocess
 import sys
 
 import pytest
+from needs import needs
 
 TRACER_FIRST = """
 from raymark.generator.tracing.backend import mi
@@ -34,10 +34,7 @@ print("both work")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("tensorflow") is None,
-        reason="the extra 'tensorflow' is not installed",
-    ),
+    needs("tensorflow"),
 ]
 
 

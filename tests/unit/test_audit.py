@@ -20,8 +20,9 @@ from raymark.benchmark.task import Suite
 from raymark.benchmark.task_data import Splits
 from raymark.config import validate
 from raymark.dataset import Dataset
+from raymark.dataset.buildings import HeightMap
 from raymark.errors import SplitError
-from raymark.plots import HeightMap, plot_split_map
+from raymark.plots import plot_split_map
 
 TracePoints = Callable[..., Dataset]
 
@@ -34,18 +35,19 @@ HEIGHTS = HeightMap(
 def audited(
     benchmark_suite: Suite, benchmark_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, pd.DataFrame, list[str]]:
-    """The audit of two tracks: its folder, its table and what it told of its progress."""
+    """The audit of two tracks: its folder, its table and the names of its splits."""
     folder = tmp_path_factory.mktemp("audit")
-    told: list[str] = []
+    told: list[tuple[str, int, int]] = []
     suite = benchmark_suite.model_copy(update={"tracks": benchmark_suite.tracks[1:3]})
     table = audit_suite(
         suite,
         benchmark_dataset,
         folder,
-        height_maps={"yard": HEIGHTS},
-        progress=told.append,
+        progress=lambda *call: told.append(call),
     )
-    return folder, table, told
+    published = yaml.safe_load((folder / "split_hashes.yaml").read_text(encoding="utf-8"))
+    assert told == [("audit", done, len(table)) for done in range(len(table) + 1)]
+    return folder, table, list(published["split_hashes"])
 
 
 def test_audit_counts_and_measures_what_loops_find_when_repeated_by_hand(
@@ -87,25 +89,25 @@ def test_audit_counts_and_measures_what_loops_find_when_repeated_by_hand(
 def test_audit_has_a_row_for_every_split_when_a_suite_is_audited(
     audited: tuple[Path, pd.DataFrame, list[str]], benchmark_dataset: Dataset
 ) -> None:
-    _, table, told = audited
+    _, table, keys = audited
     ranges_m = {
         scene: similarity_range_m(variogram(benchmark_dataset, scene, "2.6GHz"))
         for scene in benchmark_dataset.scenes
     }
 
-    assert told[:3] == [f"unseen-nlos/fold-{fold}/street_canyon" for fold in range(3)]
-    assert told[6:] == ["unseen-track/street_canyon", "unseen-track/yard"]
-    assert len(table) == len(told) == 8
+    assert keys[:3] == [f"unseen-nlos/fold-{fold}/street_canyon" for fold in range(3)]
+    assert keys[6:] == ["unseen-track/street_canyon", "unseen-track/yard"]
+    assert len(table) == len(keys) == 8
     assert table["variogram_m"].tolist() == [ranges_m[scene] for scene in table["scene"]]
 
 
 def test_audit_writes_table_maps_and_curves_when_done(
     audited: tuple[Path, pd.DataFrame, list[str]],
 ) -> None:
-    folder, table, told = audited
+    folder, table, keys = audited
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
-    maps = {f"maps/{key.replace('/', '__')}.png" for key in told}
+    maps = {f"maps/{key.replace('/', '__')}.png" for key in keys}
     assert files == maps | {
         "audit.parquet",
         "audit.csv",
@@ -125,9 +127,9 @@ def test_audit_writes_the_hashes_that_a_suite_publishes_when_done(
     benchmark_suite: Suite,
     benchmark_dataset: Dataset,
 ) -> None:
-    folder, table, told = audited
+    folder, table, keys = audited
     published = yaml.safe_load((folder / "split_hashes.yaml").read_text(encoding="utf-8"))
-    assert published == {"split_hashes": dict(zip(told, table["hash"], strict=True))}
+    assert published == {"split_hashes": dict(zip(keys, table["hash"], strict=True))}
 
     settings = {**benchmark_suite.model_dump(mode="json"), **published}
     suite = validate(Suite, settings, where="published")

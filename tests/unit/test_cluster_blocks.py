@@ -2,9 +2,7 @@
 
 import pytest
 
-pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-
-from raymark.generator.cluster_generation import _block_size
+from raymark.generator.generate import _block_size
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from needs import require
 
 from raymark.errors import ConfigError
 from raymark.work.cluster import (
@@ -155,7 +156,7 @@ ASKED = {
 
 @pytest.mark.parametrize("kind", list(ASKED))
 def test_job_script_asks_for_what_is_described(kind: str) -> None:
-    pytest.importorskip("dask_jobqueue")
+    require("dask_jobqueue")
     more = {"options": {"lsf_units": "mb"}} if kind == "lsf" else {}
 
     script = KINDS[kind](**QUEUE | {"kind": kind} | more).check().text
@@ -174,7 +175,7 @@ def test_job_script_asks_for_what_is_described(kind: str) -> None:
     [("slurm", "#SBATCH --gres=gpu:1"), ("pbs", ":ngpus=1:"), ("lsf", '#BSUB -gpu "num=1"')],
 )
 def test_job_script_asks_for_a_gpu_when_workers_have_one(kind: str, asked: str) -> None:
-    pytest.importorskip("dask_jobqueue")
+    require("dask_jobqueue")
     options = {"job_extra_directives": ["--nice"]}
 
     script = (
@@ -187,7 +188,7 @@ def test_job_script_asks_for_a_gpu_when_workers_have_one(kind: str, asked: str) 
 
 
 def test_job_script_has_the_options_when_they_are_given() -> None:
-    pytest.importorskip("dask_jobqueue")
+    require("dask_jobqueue")
     options = {
         "interface": "ib0",
         "python": "python3",
@@ -202,7 +203,7 @@ def test_job_script_has_the_options_when_they_are_given() -> None:
 
 
 def test_job_script_is_refused_when_an_option_is_unknown() -> None:
-    pytest.importorskip("dask_jobqueue")
+    require("dask_jobqueue")
     description = SlurmQueue(**QUEUE | {"options": {"job_extra_directive": []}})
 
     with pytest.raises(ConfigError, match=r"SLURMCluster .* did you mean 'job_extra_directives'"):
@@ -212,7 +213,7 @@ def test_job_script_is_refused_when_an_option_is_unknown() -> None:
 def test_queue_is_refused_when_its_command_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("dask_jobqueue")
+    require("dask_jobqueue")
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with (
@@ -223,7 +224,7 @@ def test_queue_is_refused_when_its_command_is_missing(
 
 
 def test_pods_have_image_memory_and_one_thread_when_described() -> None:
-    pytest.importorskip("dask_kubernetes")
+    require("dask_kubernetes")
 
     spec = Kubernetes(**PODS | {"options": {"env": {"MINE": "yes"}}}).resource()
 
@@ -242,7 +243,7 @@ def test_pods_have_image_memory_and_one_thread_when_described() -> None:
 
 
 def test_pods_have_a_gpu_and_the_scheduler_none_when_workers_have_one() -> None:
-    pytest.importorskip("dask_kubernetes")
+    require("dask_kubernetes")
 
     spec = Kubernetes(**PODS | {"gpus_per_worker": 1}).resource()["spec"]
 
@@ -253,7 +254,7 @@ def test_pods_have_a_gpu_and_the_scheduler_none_when_workers_have_one() -> None:
 
 
 def test_pods_are_refused_when_an_option_is_unknown() -> None:
-    pytest.importorskip("dask_kubernetes")
+    require("dask_kubernetes")
 
     with pytest.raises(ConfigError, match=r"KubeCluster .* did you mean 'resource_timeout'"):
         Kubernetes(**PODS | {"options": {"resourcetimeout": 3}}).resource()
@@ -269,7 +270,6 @@ def test_pods_are_refused_when_an_option_is_unknown() -> None:
 def test_processes_are_refused_when_the_machine_is_too_small(
     monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], said: str
 ) -> None:
-    pytest.importorskip("distributed")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
     with pytest.raises(ConfigError, match=said), open_cluster(LocalCluster(**change)):
@@ -287,7 +287,6 @@ def test_processes_are_refused_when_the_machine_is_too_small(
 def test_extra_is_named_when_a_package_is_missing(
     monkeypatch: pytest.MonkeyPatch, module: str, description: Any, extra: str
 ) -> None:
-    pytest.importorskip("distributed")
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
 
     with (

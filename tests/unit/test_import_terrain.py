@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from pyproj import CRS, Transformer
 from shapely import Polygon, box
@@ -94,7 +95,6 @@ def test_ascii_grid_is_laid_where_it_belongs_when_corner_is_either(
 
 
 def write_tiff(path: Path, heights: np.ndarray, crs: str | None = UTM) -> Path:
-    rasterio = pytest.importorskip("rasterio")
     _, x0, y0 = raster()
     transform = rasterio.Affine(10, 0, x0, 0, -10, y0 + 600)
     profile = {"driver": "GTiff", "width": 60, "height": 60, "count": 1, "dtype": "float32"}

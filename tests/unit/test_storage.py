@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -21,8 +22,6 @@ from raymark.storage import Place, as_place, file_sha256, write_text
 from raymark.storage.atomic import partial_of, remove_partials
 from raymark.storage.cache import DEFAULT_LIMIT_BYTES, ObjectCache
 from raymark.storage.stored_object import StoredObject
-
-fsspec = pytest.importorskip("fsspec", reason="the extra `storage` has it")
 
 MakeArrays = Callable[[], dict[str, np.ndarray]]
 

@@ -1,5 +1,6 @@
 """The dataset folder as a place of work: whose it is, and what is done."""
 
+from raymark.dataset.buildings import buildings_file
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.identity import campaign_hash
 from raymark.dataset.journal import read_journal, remove_journal
@@ -135,7 +136,8 @@ def dataset_files(folder: PlaceLike, manifest: Manifest) -> list[str]:
     """Return the names of the files that a run writes into a dataset, the manifest first."""
     shards = [*manifest.shards, *read_journal(folder)]
     files = [record.file(kind) for record in shards for kind in ("paths", "detail")]
-    return [MANIFEST_NAME, *files, INDEX_NAME, CARD_NAME, "ATTRIBUTION"]
+    buildings = dict.fromkeys(buildings_file(site.scene) for site in manifest.sites)
+    return [MANIFEST_NAME, *files, *buildings, INDEX_NAME, CARD_NAME, "ATTRIBUTION"]
 
 
 def changed_software(manifest: Manifest, now: dict[str, str]) -> str:

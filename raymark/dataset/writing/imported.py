@@ -11,7 +11,7 @@ import numpy as np
 
 from raymark.config import config_hash
 from raymark.dataset.campaign import Campaign
-from raymark.dataset.manifest import Manifest, ShardRecord, SiteRecord
+from raymark.dataset.manifest import Manifest, ShardRecord, SiteRecord, site_key
 from raymark.dataset.schema import SCHEMA_VERSION
 from raymark.dataset.writing.assembly import assemble_shard
 from raymark.dataset.writing.finish import finish_dataset
@@ -48,6 +48,11 @@ class ImportedSite:
     attribution: str
     objects: tuple[str, ...] = ()
     materials: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Name of the site within the dataset."""
+        return site_key(self.scene, self.site.name)
 
 
 def write_imported(
@@ -118,7 +123,7 @@ def _manifest(
     notes: tuple[str, ...],
     packages: tuple[str, ...],
 ) -> Manifest:
-    hashes = {f"{site.scene}/{site.site.name}": _source_hash(site) for site in sites}
+    hashes = {site.key: _source_hash(site) for site in sites}
     identity = campaign.model_dump(mode="json", exclude={"name", "description"})
     of_config = config_hash({"campaign": identity, "sites": hashes})
     return Manifest(
@@ -135,7 +140,7 @@ def _manifest(
                 position_m=site.site.position_m,
                 orientation_rad=site.site.orientation_rad,
                 num_ues=len(site.ues),
-                scene_hash=hashes[f"{site.scene}/{site.site.name}"],
+                scene_hash=hashes[site.key],
                 licence=site.licence,
                 attribution=site.attribution,
             )
