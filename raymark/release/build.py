@@ -8,9 +8,8 @@ from pathlib import Path
 
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
-from raymark.dataset.buildings import buildings_file
 from raymark.dataset.campaign import ImportedSampling
-from raymark.dataset.manifest import INDEX_NAME, kept_kinds, write_manifest
+from raymark.dataset.manifest import data_files, write_manifest
 from raymark.dataset.materialization import materialize
 from raymark.dataset.schema import FileKind
 from raymark.dataset.verification import verify_dataset
@@ -179,10 +178,8 @@ def _copy_dataset(dataset: Dataset, folder: Path, left_out: tuple[FileKind, ...]
     if "buildings" in left_out:
         update["buildings"] = {}
     kept = manifest.model_copy(update=update)
-    names = [INDEX_NAME, *(buildings_file(scene) for scene in kept.buildings)]
-    names += [r.file(kind) for r in kept.shards for kind in kept_kinds(kept)]
     with writable(folder):
-        for name in names:
+        for name in data_files(kept):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             with local_copy(dataset.folder / name) as file:
                 shutil.copyfile(file, folder / name)
