@@ -253,6 +253,7 @@ def test_licences_name_every_scene_when_written(benchmark_release: Path) -> None
     text = (benchmark_release / "LICENSES.md").read_text(encoding="utf-8")
     for site in open_dataset(benchmark_release).manifest.sites:
         assert f"| geometry of scene `{site.scene}` | [{site.licence}]" in text
+        assert f"| its buildings, `buildings/{site.scene}.h5` | [{site.licence}]" in text
     assert "OpenStreetMap" not in text  # no scene of this dataset is made from it
 
 
