@@ -89,7 +89,7 @@ def test_trust_is_for_one_folder_when_another_lies_beside_it(yard: Path) -> None
     trust_folder(yard)
 
     get_scene(str(yard))
-    with pytest.raises(SceneError, match="--trust-code .*other"):
+    with pytest.raises(SceneError, match=r"--trust-code .*other"):
         get_scene(str(other))
 
 
@@ -205,7 +205,8 @@ def test_build_is_blamed_when_it_fails_or_writes_nothing(yard: Path, tmp_path: P
         get_scene(str(yard), trust_code=True).xml_path(tmp_path)
 
     edit(yard, "half = params", "half = params['none'] + params")
-    scene = pytest.raises(SceneError, get_scene, str(yard))
+    with pytest.raises(SceneError) as scene:
+        get_scene(str(yard))
     assert scene.match(r"geometry\.py failed: KeyError: 'none'")
 
 
