@@ -17,7 +17,6 @@ import pandas as pd
 import pyarrow.dataset
 import pytest
 import yaml
-from needs import require
 
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
@@ -34,9 +33,7 @@ from raymark.radio import parse_bands
 from raymark.storage import as_place
 from raymark.storage.cache import ObjectCache
 
-require("moto")
-require("flask")
-require("s3fs")
+pytestmark = pytest.mark.needs("moto", "flask", "s3fs")
 
 SHARD_SIZE = 10
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
