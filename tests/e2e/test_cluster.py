@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from needs import require
 
 from raymark.errors import ConfigError
 from raymark.work.cluster import (
@@ -248,10 +247,10 @@ def processes_of_jobs(tmp_path: Path) -> list[int]:
 SLURM = SlurmQueue(num_workers=2, memory_per_worker_gb=1, walltime_h=1, prologue=("true",))
 
 
+@pytest.mark.needs("dask_jobqueue")
 def test_jobs_become_workers_when_the_queue_runs_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    require("dask_jobqueue")
     monkeypatch.setenv("PATH", str(fake_slurm(tmp_path, 2)), prepend=":")
     told: list[str] = []
 
@@ -267,11 +266,11 @@ def test_jobs_become_workers_when_the_queue_runs_them(
     assert_ended(tmp_path)
 
 
+@pytest.mark.needs("dask_jobqueue")
 @pytest.mark.parametrize("num_taken", [0, 1])
 def test_cluster_is_refused_when_the_queue_refuses_a_job(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, num_taken: int
 ) -> None:
-    require("dask_jobqueue")
     monkeypatch.setenv("PATH", str(fake_slurm(tmp_path, num_taken)), prepend=":")
 
     with (
@@ -302,8 +301,8 @@ def test_doctor_examines_every_worker_when_given_a_cluster() -> None:
     ]
 
 
+@pytest.mark.needs("dask_jobqueue")
 def test_example_is_checked_when_it_was_shown_and_saved(tmp_path: Path) -> None:
-    require("dask_jobqueue")
     path = tmp_path / "cluster.yaml"
     path.write_text(raymark("cluster", "show", "slurm").stdout)
 
@@ -325,10 +324,10 @@ def test_command_ends_with_one_sentence_when_the_text_is_wrong(command: tuple[st
     ]
 
 
+@pytest.mark.needs("dask_kubernetes")
 def test_command_ends_with_one_sentence_when_there_is_no_kubernetes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    require("dask_kubernetes")
     path = tmp_path / "cluster.yaml"
     path.write_text("kind: kubernetes\nnum_workers: 2\nmemory_per_worker_gb: 1\nimage: mine:1\n")
 

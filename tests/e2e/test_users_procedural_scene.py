@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner
+from command_line import raymark
 
-from raymark.cli import app
 from raymark.config import validate
 from raymark.dataset import Dataset
 from raymark.dataset.campaign import Campaign
@@ -116,45 +115,45 @@ def test_dataset_is_made_when_the_code_is_trusted(
     assert [site.name for site in scene.sites] == ["bs0"]
 
 
+@pytest.mark.needs("distributed")
 def test_workers_run_the_code_when_the_driver_trusts_it(
     yard: Path, tmp_path: Path, make_dataset: Callable[..., Dataset]
 ) -> None:
-    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
     trust_folder(yard)
     expected = make_dataset(campaign(yard))
     checked = validate(Campaign, campaign(yard), where="own")
 
-    with cluster_workers(LocalCluster(num_workers=1)) as workers:
-        report = generate_dataset(checked, tmp_path / "data", workers=workers)
+    workers = cluster_workers(LocalCluster(num_workers=1))
+    report = generate_dataset(checked, tmp_path / "data", workers=workers)
 
     assert report.failures == ()
     assert report.manifest.content_hash == expected.manifest.content_hash
 
 
-def test_command_runs_the_code_when_its_option_names_the_folder(yard: Path, tmp_path: Path) -> None:
+def test_command_runs_the_code_when_its_option_names_the_folder(yard: Path) -> None:
     (yard / "card.md").write_text("# yard\n", encoding="utf-8")
-    command = ["scenes", "show", str(yard)]
 
-    refused = CliRunner().invoke(app, command)
-    shown = CliRunner().invoke(app, [*command, "--trust-code", str(yard)])
+    refused = raymark("scenes", "show", yard)
+    shown = raymark("scenes", "show", yard, "--trust-code", yard)
 
-    assert isinstance(refused.exception, SceneError)
-    assert shown.exit_code == 0, shown.output
-    assert "parameter    side_m = 120.0" in shown.output
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert f"--trust-code {yard}" in refused.stderr
+    assert shown.returncode == 0, shown.stderr
+    assert "parameter    side_m = 120.0" in shown.stdout
 
 
-def test_plan_command_takes_a_campaign_when_the_code_is_trusted(yard: Path) -> None:
-    path = yard.with_name("own.yaml")
+def test_generate_takes_a_campaign_when_the_code_is_trusted(yard: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(campaign(yard)), encoding="utf-8")
+    command = ("generate", path, "--out", tmp_path / "data", "--dry-run")
 
-    refused = CliRunner().invoke(app, ["generate", str(path), "--out", "x", "--dry-run"])
-    planned = CliRunner().invoke(
-        app, ["generate", str(path), "--out", "x", "--dry-run", "--trust-code", str(yard)]
-    )
+    refused = raymark(*command)
+    planned = raymark(*command, "--trust-code", yard)
 
-    assert isinstance(refused.exception, SceneError)
-    assert planned.exit_code == 0, planned.output
-    assert "5 links would be traced" in planned.output
+    assert refused.returncode == 2
+    assert f"--trust-code {yard}" in refused.stderr
+    assert planned.returncode == 0, planned.stderr
+    assert "5 links would be traced" in planned.stdout
 
 
 def test_scene_is_another_when_its_code_was_edited(yard: Path, tmp_path: Path) -> None:
