@@ -1,5 +1,6 @@
 """Commands of the benchmark."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,7 +92,8 @@ def audit(
     shown = Table(
         "track", "scene", "fold", "train", "val.", "test", "nearest [m]", "hash", box=None
     )
-    for row in table.itertuples(index=False):
+    rows: Iterator[Any] = table.itertuples(index=False)
+    for row in rows:
         shown.add_row(
             row.track,
             row.scene,
@@ -132,7 +134,8 @@ def run(
 ) -> None:
     """Run models on a suite; the same command goes on where it stopped."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
-    from raymark.benchmark.suite_run import RunChoice, run_suite  # noqa: PLC0415
+    from raymark.benchmark.run import RunChoice  # noqa: PLC0415
+    from raymark.benchmark.suite_run import run_suite  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
     from raymark.models import choose_models  # noqa: PLC0415
