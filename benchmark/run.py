@@ -198,9 +198,9 @@ class Runner:
 
         progress("measure", 0, len(missing))
         done = executor.run(TaskKind(name="measure"), run_fresh, missing, arguments)
-        for i, task in enumerate(done, start=1):
-            if task.error is not None:
-                raise WorkError(task.error)
+        for i, measured in enumerate(done, start=1):
+            if measured.error is not None:
+                raise WorkError(measured.error)
             progress("measure", i, len(missing))
 
     def _references(self, tasks: Sequence[Task], progress: Progress) -> None:
