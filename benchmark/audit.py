@@ -1,6 +1,6 @@
 """The leakage audit of splits: how far the test is from training, and what that alone is worth."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from raymark.benchmark.store import write_table
 from raymark.benchmark.task import RandomTracks, Suite, Task, split_key
 from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset, Selection
-from raymark.plots import HeightMap, house_style, new_figure, plot_split_map, save_figure
+from raymark.dataset.buildings import Buildings
+from raymark.plots import house_style, new_figure, plot_split_map, save_figure
 from raymark.seeding import child_generator
 from raymark.storage import write_text
 
@@ -42,17 +43,15 @@ def audit_suite(
     dataset: Dataset,
     folder: Path,
     *,
-    height_maps: Mapping[str, HeightMap] | None = None,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> pd.DataFrame:
     """Audit every split of a suite; write a table, a map of each split and the variograms.
 
     Args:
         suite: Whose splits.
-        dataset: Its dataset.
+        dataset: Its dataset; the buildings that it holds are drawn below the maps.
         folder: Gets `audit.parquet`, `audit.csv`, `variogram.png` (`.csv`), a map per split, and
             `split_hashes.yaml`, which a suite publishes.
-        height_maps: Buildings of each scene, drawn below its maps.
         progress: Told how many splits are audited.
 
     Raises:
@@ -60,6 +59,7 @@ def audit_suite(
     """
     splits = Splits(dataset, suite.window_size)
     curves = {scene: variogram(dataset, scene, suite.bands[0]) for scene in suite.scenes}
+    buildings = {scene: dataset.buildings(scene) for scene in suite.scenes}
     rows, hashes = [], {}
     tasks = list(splits_of(suite))
     for i, task in enumerate(tasks):
@@ -71,7 +71,7 @@ def audit_suite(
         row = {"track": task.track, "scene": task.scene, "fold": task.fold, "hash": split.hash}
         rows.append(row | _audit(split, links, similarity_range_m(curves[task.scene])))
         map_path = folder / "maps" / f"{key.replace('/', '__')}.png"
-        _draw_map(split, links, (height_maps or {}).get(task.scene), map_path)
+        _draw_map(split, links, buildings[task.scene], map_path)
     progress("audit", len(tasks), len(tasks))
     table = pd.DataFrame(rows).astype({"fold": "Int64"})
     write_table(folder / TABLE_NAME, table)
@@ -173,10 +173,11 @@ def _angle_delay_images(selection: Selection, rows: np.ndarray) -> Float[np.ndar
     return flat / np.linalg.norm(flat, axis=1, keepdims=True)
 
 
-def _draw_map(split: Split, links: pd.DataFrame, height_map: HeightMap | None, path: Path) -> None:
+def _draw_map(split: Split, links: pd.DataFrame, buildings: Buildings | None, path: Path) -> None:
     figure, (ax,) = new_figure()
     part = split.table["part"].map(PART_NAMES)
-    plot_split_map(links.assign(part=part), height_map=height_map, ax=ax)
+    heights = None if buildings is None else buildings.heights
+    plot_split_map(links.assign(part=part), height_map=heights, ax=ax)
     save_figure(figure, path)
 
 

@@ -9,13 +9,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from raymark.benchmark.features import FEATURES_VERSION
 from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction, read_model_folder
-from raymark.benchmark.measurements import Measurements
+from raymark.benchmark.measurements import Input, Measurements
 from raymark.benchmark.measuring import MEASURING_VERSION
-from raymark.benchmark.run import software_versions
-from raymark.benchmark.store import model_hash
-from raymark.benchmark.task import Input, Task
+from raymark.benchmark.model_code import model_hash
+from raymark.benchmark.software import software_versions
+from raymark.benchmark.task import Task
 from raymark.benchmark.worker import check_prediction
 from raymark.config import Strict, config_hash, validate
 from raymark.dataset import Dataset
@@ -45,7 +44,7 @@ class TrainingSummary(Strict):
 class CheckpointInfo(Strict):
     """`checkpoint.json`: all that must agree before the files beside it mean anything."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     model: str
     title: str
     module: str = Field(description="Name under which Python imports its `model.py`")
@@ -62,7 +61,6 @@ class CheckpointInfo(Strict):
     front_end: FrontEnd
     bands: tuple[Band, ...] = Field(description="Those that the task trains on, and tests")
     measuring_version: int
-    features_version: int
     software: dict[str, str]
     training: TrainingSummary
 
@@ -160,7 +158,6 @@ def write_checkpoint(
         front_end=dataset.manifest.campaign.front_end_at(dataset.band(task.band)),
         bands=tuple(dataset.band(name) for name in names),
         measuring_version=MEASURING_VERSION,
-        features_version=FEATURES_VERSION,
         software=software_versions(),
         training=training,
     )
@@ -184,21 +181,17 @@ def open_checkpoint(folder: str | Path, *, model: ModelFolder | None = None) -> 
     """
     folder = Path(folder)
     info = read_checkpoint_info(folder)
-    versions = {
-        "MEASURING_VERSION": (info.measuring_version, MEASURING_VERSION),
-        "FEATURES_VERSION": (info.features_version, FEATURES_VERSION),
-    }
-    for name, (found, expected) in versions.items():
-        if found != expected:
-            raise CheckpointError(
-                f"{folder} was trained on measurements of {name} {found}, this raymark makes those "
-                f"of {expected}; train '{info.model}' again"
-            )
+    if info.measuring_version != MEASURING_VERSION:
+        raise CheckpointError(
+            f"{folder} was trained on measurements of MEASURING_VERSION {info.measuring_version}, "
+            f"this raymark makes those of {MEASURING_VERSION}; train '{info.model}' again"
+        )
     model = model or _model_of(info, folder)
     if model_hash(model) != info.model_hash:
         raise CheckpointError(
             f"{folder} was trained by other code or settings of '{info.model}' than those in "
-            f"{model.folder}; train it again, or go back to the code of {_commit(info)}"
+            f"{model.folder} and in what it imports; train it again, or go back to the code of "
+            f"{_commit(info)}"
         )
     localizer = model.with_config(info.config).create(info.seed)
     localizer.load(folder)

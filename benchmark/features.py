@@ -6,9 +6,6 @@ from jaxtyping import Bool, Float
 from raymark.benchmark.measurements import Measurements
 from raymark.radio.frames import unit_vector
 
-FEATURES_VERSION = 1
-"""Raised when the features change, so that models are run anew."""
-
 LEAST_POWER_DB = -180.0
 """Stands for the power of a path that is not there; below every noise floor that is in use [dB]."""
 
@@ -45,11 +42,16 @@ def first_path(
     return np.where(counts, measurements.path_range_m, np.inf).argmin(axis=1), counts.any(axis=1)
 
 
+def carrier_loss_db(measurements: Measurements) -> Float[np.ndarray, "link"]:
+    """Return how much weaker free space makes each link at its carrier than at 1 GHz [dB]."""
+    return 20 * np.log10(measurements.carrier_hz / 1e9)
+
+
 def path_loss_free_power_db(
     measurements: Measurements,
 ) -> Float[np.ndarray, "link path"]:
     """Return path powers with the carrier's free-space factor taken out, so that bands compare."""
-    carrier_db = 20 * np.log10(measurements.carrier_hz / 1e9)
+    carrier_db = carrier_loss_db(measurements)
     power_db = measurements.path_power_db + carrier_db[:, None]
     return np.where(measurements.path_mask, np.maximum(power_db, LEAST_POWER_DB), LEAST_POWER_DB)
 
@@ -70,7 +72,7 @@ def feature_matrix(measurements: Measurements) -> Float[np.ndarray, "link featur
         ],
         axis=-1,
     )
-    carrier_db = 20 * np.log10(measurements.carrier_hz / 1e9)
+    carrier_db = carrier_loss_db(measurements)
     scalars = np.stack(
         [
             measurements.distance_m,

@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from raymark.benchmark.measurements import Labelled, Measurements
-from raymark.benchmark.task import Input
+from raymark.benchmark.measurements import Input, Labelled, Measurements
 from raymark.config import Strict, read_yaml, validate
 from raymark.errors import CheckpointError, ConfigError
 

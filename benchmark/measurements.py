@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
@@ -13,6 +14,9 @@ from raymark.radio import Band, Panel
 
 PerLink = Float[np.ndarray, "link"]
 PerPath = Float[np.ndarray, "link path"]
+
+Input = Literal["paths", "aoa_profile", "scalars", "csi"]
+"""Parts of the measurements that a model may say it uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,8 @@ class Measurements:
         path_zenith_rad: The same, from the zenith [rad].
         path_power_db: Power of each path as a channel gain [dB].
         path_mask: True where there is a path.
-        aoa_profile_db: Power over the azimuth from boresight (`raymark.azimuth_bins`) [dB].
+        aoa_profile_db: Power over the azimuth from boresight, bins as in
+            `raymark.radio.fingerprints.azimuth_bins` [dB].
         distance_m: First-path time of arrival times c; 0 without signal [m].
         gain_db: Mean channel gain [dB].
         has_signal: False where no first path was found.

@@ -20,6 +20,7 @@ from raymark.errors import ConfigError
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd
 from raymark.radio.estimation import estimate_paths
 from raymark.radio.fingerprints import estimated_fingerprints, measured_csi
+from raymark.radio.frames import wrap_rad
 from raymark.radio.synthesis import PathBatch
 from raymark.seeding import child_generator
 from raymark.storage import writing
@@ -211,7 +212,7 @@ def _batches(
         csi = measured_csi(
             paths,
             front_end,
-            generator=selection.noise_generator(start, seed),
+            generator=selection.batch_noise_generator(start, seed),
             calibration=selection.calibration(start, front_end),
         )
         yield _estimates(csi, paths.band, front_end, paths.orientation_rad)
@@ -235,7 +236,7 @@ def _estimates(
     ).strongest(NUM_KEPT_PATHS)
     yaw_rad = float(orientation_rad[0])
     delay_s, mask = estimated.delay_s.numpy(), estimated.mask.numpy()
-    azimuth_rad = _wrap(estimated.azimuth_bs_rad.numpy() - yaw_rad)
+    azimuth_rad = wrap_rad(estimated.azimuth_bs_rad.numpy() - yaw_rad)
     power = np.where(mask, 10 ** (estimated.power_db.numpy().astype("f8") / 10), 0.0)
     delay_spread_s, azimuth_spread_rad = _spreads(delay_s, azimuth_rad, power)
     return {
@@ -267,10 +268,6 @@ def _block_paths(paths: PathBatch, conditions: Conditions, rng: np.random.Genera
     tensors = {name: getattr(paths, name) for name in PathBatch.__slots__}
     tensors["amplitude"] = paths.amplitude * torch.from_numpy(factor.astype("f4"))
     return PathBatch(**tensors)
-
-
-def _wrap(angle_rad: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    return (angle_rad + np.pi) % (2 * np.pi) - np.pi
 
 
 def _spreads(

@@ -1,7 +1,7 @@
 """From the folder of a run to the values of a board."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from raymark.benchmark.audit import TABLE_NAME
 from raymark.benchmark.board import (
     Board,
     Layout,
-    ModelInfo,
+    ModelRow,
     SuiteInfo,
     TrackInfo,
     write_board,
@@ -25,8 +25,9 @@ from raymark.benchmark.store import Cell, ModelRecord, RunFolder
 from raymark.benchmark.submission import read_submission
 from raymark.benchmark.summary import cdfs_of, compare, maps_of, summarize
 from raymark.benchmark.task import TRACKS, Suite
+from raymark.dataset import Dataset
+from raymark.dataset.buildings import HeightMap
 from raymark.errors import ScoringError
-from raymark.plots import HeightMap
 from raymark.plots.maps import BUILDING_HEIGHT_M
 from raymark.storage.atomic import require_new_folder
 
@@ -54,7 +55,7 @@ def publish_board(
     folder: Path,
     *,
     submissions: Sequence[Path] = (),
-    height_maps: Mapping[str, HeightMap] | None = None,
+    dataset: Dataset | None = None,
     overwrite: bool = False,
     progress: Progress = lambda _stage, _done, _total: None,
 ) -> PublishedBoard:
@@ -64,7 +65,7 @@ def publish_board(
         runs: Folder of the run.
         folder: Gets the board.
         submissions: Folders of predictions of models that were run elsewhere; they are checked.
-        height_maps: Buildings of each scene, drawn below the error maps.
+        dataset: That of the run; its buildings are drawn below the error maps.
         overwrite: Replace a board that lies in `folder`.
         progress: Told how far each stage is.
 
@@ -77,7 +78,7 @@ def publish_board(
     source = RunFolder(runs)
     suite = source.info().suite
     read = [read_submission(path, suite, source.truth) for path in submissions]
-    board = build_board(source, read, height_maps=height_maps, progress=progress)
+    board = build_board(source, read, dataset=dataset, progress=progress)
     files = write_board(board, folder, overwrite=overwrite)
     return PublishedBoard(board=board, files=tuple(files))
 
@@ -86,7 +87,7 @@ def build_board(
     folder: RunFolder,
     submissions: Sequence[tuple[ModelRecord, list[Cell]]] = (),
     *,
-    height_maps: Mapping[str, HeightMap] | None = None,
+    dataset: Dataset | None = None,
     progress: Progress = lambda _stage, _done, _total: None,
 ) -> Board:
     """Recompute every number of a board from the predictions of a run and of submissions.
@@ -94,7 +95,7 @@ def build_board(
     Args:
         folder: The run.
         submissions: Models that were run elsewhere, with their checked predictions.
-        height_maps: Buildings of each scene, drawn below the error maps.
+        dataset: The dataset of the run; the buildings that it holds are drawn below the error maps.
         progress: Told how far each stage is.
 
     Raises:
@@ -123,7 +124,7 @@ def build_board(
         suite=_suite_info(folder),
         tracks=_track_infos(suite, {group.key[0] for group in groups}),
         models=tuple(
-            _model_info(records[name], [c for c in cells if c.result.model == name], suite)
+            _model_row(records[name], [c for c in cells if c.result.model == name], suite)
             for name in dict.fromkeys(cell.result.model for cell in cells)
         ),
         rows=score_rows(cells),
@@ -136,8 +137,13 @@ def build_board(
         ),
         cdfs=cdfs_of(groups),
         maps=maps_of(groups),
-        layouts={name: layout_of(heights) for name, heights in (height_maps or {}).items()},
+        layouts={} if dataset is None else _layouts(dataset),
     )
+
+
+def _layouts(dataset: Dataset) -> dict[str, Layout]:
+    found = {scene: dataset.buildings(scene) for scene in dataset.scenes}
+    return {scene: layout_of(item.heights) for scene, item in found.items() if item is not None}
 
 
 def layout_of(height_map: HeightMap) -> Layout:
@@ -180,14 +186,14 @@ def _track_infos(suite: Suite, present: set[str]) -> tuple[TrackInfo, ...]:
     )
 
 
-def _model_info(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> ModelInfo:
+def _model_row(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> ModelRow:
     def reduced(name: str, how: Literal["median", "max"]) -> float | None:
         values = [getattr(cell.result, name) for cell in cells]
         present = [float(value) for value in values if value is not None]
         return float(getattr(np, how)(present)) if present else None
 
     parameters = reduced("num_parameters", "median")
-    return ModelInfo(
+    return ModelRow(
         name=record.name,
         title=record.title + _missing_seeds(record, cells, suite),
         kind=record.kind,

@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,6 @@ from raymark.benchmark.task_data import Splits, require_dataset
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.errors import ConfigError
-from raymark.plots import HeightMap
 from raymark.release.part import (
     AUDIT_FOLDER,
     BOARD_FOLDER,
@@ -41,12 +40,10 @@ class SuiteFiles:
     Attributes:
         suite: For the dataset that is published.
         runs: Folder of a run of the suite; its predictions and board are added.
-        height_maps: Buildings of each scene, drawn below the maps.
     """
 
     suite: Suite
     runs: Path | None = None
-    height_maps: Mapping[str, HeightMap] = field(default_factory=dict)
 
     def add(self, dataset: Dataset, *, progress: Callable[[str], None]) -> Benchmark:
         """Write splits, audit, predictions and board into the folder of a dataset.
@@ -60,18 +57,18 @@ class SuiteFiles:
             SplitError: If a split leaks or differs from the published one.
             ScoringError: If predictions of the run were changed.
         """
-        suite = self.suite
+        suite, folder = self.suite, dataset.folder.require_local("a release")
         require_dataset(suite, dataset)
         progress("splits")
-        write_text(dataset.folder / SUITE_NAME, suite.model_dump_json(indent=1) + "\n")
+        write_text(folder / SUITE_NAME, suite.model_dump_json(indent=1) + "\n")
         for name, table in split_tables(suite, dataset):
-            write_table(dataset.folder / name, table)
+            write_table(folder / name, table)
         progress("audit of the splits")
-        audit_suite(suite, dataset, dataset.folder / AUDIT_FOLDER, height_maps=self.height_maps)
+        audit_suite(suite, dataset, folder / AUDIT_FOLDER)
         models: tuple[str, ...] = ()
         if self.runs is not None:
             progress("predictions and board")
-            models = self._add_run(self.runs, dataset.folder)
+            models = self._add_run(self.runs, dataset, folder)
         return Benchmark(
             suite=suite.name,
             suite_version=suite.version,
@@ -80,7 +77,7 @@ class SuiteFiles:
             models=models,
         )
 
-    def _add_run(self, runs: Path, folder: Path) -> tuple[str, ...]:
+    def _add_run(self, runs: Path, dataset: Dataset, folder: Path) -> tuple[str, ...]:
         suite, found = self.suite, RunFolder(runs).info().suite
         if found != suite:
             raise ConfigError(
@@ -92,7 +89,7 @@ class SuiteFiles:
             shutil.copytree(
                 runs, folder / RUN_FOLDER, ignore=shutil.ignore_patterns("measurements", "audit")
             )
-        board = build_board(RunFolder(folder / RUN_FOLDER), height_maps=self.height_maps)
+        board = build_board(RunFolder(folder / RUN_FOLDER), dataset=dataset)
         write_board(board, folder / BOARD_FOLDER)
         return tuple(model.name for model in board.models if model.kind == "model")
 

@@ -1,9 +1,6 @@
 """Run models on a suite: cell by cell, resumable, with every failure on record."""
 
-import functools
-import importlib.metadata
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from raymark.benchmark.cell_work import DataPlace, fit_cell, measure_survey
-from raymark.benchmark.features import FEATURES_VERSION
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured
+from raymark.benchmark.model_code import code_hash, model_hash
 from raymark.benchmark.references import REFERENCES, References
+from raymark.benchmark.software import software_versions
 from raymark.benchmark.store import (
     ModelRecord,
     RunFolder,
     RunInfo,
     cell_hash_of,
-    model_hash,
     prediction_table,
 )
 from raymark.benchmark.task import Suite, Task
@@ -34,7 +31,6 @@ from raymark.benchmark.task_data import (
     world_frame_positions,
 )
 from raymark.benchmark.worker import Outcome
-from raymark.config import config_hash
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError, WorkError
 from raymark.work.executor import Executor, TaskKind
@@ -146,9 +142,15 @@ class Runner:
         """
         tasks = self.suite.tasks_of(choice.tracks)
         seeds, models = self.suite.seeds_of(choice.seeds), choice.models
-        self._drop_stale(models)
+        hashes = {model.name: model_hash(model) for model in models}
+        self._drop_stale(hashes)
         cells = [
-            _Cell(task=task, model=model, seed=seed, hash=_cell_hash(task, model, seed))
+            _Cell(
+                task=task,
+                model=model,
+                seed=seed,
+                hash=_cell_hash(task, model.name, hashes[model.name], seed),
+            )
             for task in tasks
             for seed in seeds
             for model in models
@@ -167,13 +169,12 @@ class Runner:
             failures=tuple(self.folder.failures()),
         )
 
-    def _drop_stale(self, models: Sequence[ModelFolder]) -> None:
-        """Remove what an earlier version of a model predicted, on all tracks."""
+    def _drop_stale(self, hashes: Mapping[str, str]) -> None:
+        """Remove what earlier code of a model predicted, on all tracks."""
         for task in self.suite.tasks():
-            for model in models:
+            for name, code in hashes.items():
                 for seed in task.seeds:
-                    cell_hash = _cell_hash(task, model, seed)
-                    self.folder.drop_stale(task, model.name, seed, cell_hash)
+                    self.folder.drop_stale(task, name, seed, _cell_hash(task, name, code, seed))
 
     def _measure(
         self,
@@ -198,9 +199,9 @@ class Runner:
 
         progress("measure", 0, len(missing))
         done = executor.run(TaskKind(name="measure"), run_fresh, missing, arguments)
-        for i, measured in enumerate(done, start=1):
-            if measured.error is not None:
-                raise WorkError(measured.error)
+        for i, finished in enumerate(done, start=1):
+            if finished.error is not None:
+                raise WorkError(finished.error)
             progress("measure", i, len(missing))
 
     def _references(self, tasks: Sequence[Task], progress: Progress) -> None:
@@ -264,29 +265,12 @@ class Runner:
         )
 
 
-@functools.cache
-def software_versions() -> dict[str, str]:
-    """Return the versions that predictions depend on, and the commit where there is one."""
-    names = ("raymark", "numpy", "scipy", "torch", "scikit-learn")
-    versions = {name: importlib.metadata.version(name) for name in names}
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return versions | ({"commit": commit.stdout.strip()} if commit.returncode == 0 else {})
-
-
-def _cell_hash(task: Task, model: ModelFolder, seed: int) -> str:
-    versions = [MEASURING_VERSION, FEATURES_VERSION]
-    return cell_hash_of(task, [*versions, model.name, model_hash(model), seed])
+def _cell_hash(task: Task, model: str, code: str, seed: int) -> str:
+    return cell_hash_of(task, [MEASURING_VERSION, model, code, seed])
 
 
 def _reference_hash(task: Task) -> str:
-    parts: list[Any] = [MEASURING_VERSION, {k: config_hash(v) for k, v in REFERENCES.items()}]
-    return cell_hash_of(task, parts)
+    return cell_hash_of(task, [MEASURING_VERSION, code_hash(References.__module__)])
 
 
 def _record_of(model: ModelFolder) -> ModelRecord:

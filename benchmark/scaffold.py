@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from raymark.errors import ConfigError
-from raymark.storage import write_text
+from raymark.storage import new_folder, write_text
 
 _TEMPLATE = Path(__file__).with_name("model_template")
 
@@ -26,7 +26,8 @@ def new_model(name: str, parent: Path) -> Path:
         raise ConfigError(f"a model must be named as Python names (letters, digits, _), got {name}")
     if folder.exists():
         raise ConfigError(f"{folder} exists; choose another name")
-    for path in sorted(_TEMPLATE.iterdir()):
-        if path.is_file():
-            write_text(folder / path.name, path.read_text(encoding="utf-8").replace("NAME", name))
+    with new_folder(folder) as partial:
+        for path in sorted(path for path in _TEMPLATE.iterdir() if path.is_file()):
+            text = path.read_text(encoding="utf-8").replace("NAME", name)
+            write_text(partial / path.name, text)
     return folder

@@ -1,6 +1,5 @@
 """The folder of a run: what was asked, the truth, and every prediction with how it was made."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import pandas as pd
 from jaxtyping import Float
 from pydantic import Field
 
-from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.task import Suite, Task
 from raymark.config import Strict, config_hash, validate
 from raymark.errors import ConfigError, ScoringError
@@ -51,7 +49,9 @@ class CellResult(Strict):
     task: str
     model: str
     seed: int
-    cell_hash: str = Field(description="Changes with the task, the model's files or the estimates")
+    cell_hash: str = Field(
+        description="Changes with the task, the estimates, or the model's code and its imports"
+    )
     predictions_sha256: str
     num_points: int
     choices: dict[str, Any] = Field(default_factory=dict)
@@ -258,16 +258,6 @@ def covariance_of(predictions: pd.DataFrame) -> Float[np.ndarray, "link 2 2"] | 
         return None
     var_x, var_y, cov_xy = (predictions[name].to_numpy("f8") for name in COVARIANCE_COLUMNS)
     return np.stack([var_x, cov_xy, cov_xy, var_y], axis=-1).reshape(-1, 2, 2)
-
-
-def model_hash(model: ModelFolder) -> str:
-    """Return a hash over the files of a model's folder that decide its predictions."""
-    digest = hashlib.sha256()
-    for path in sorted(model.folder.rglob("*")):
-        if path.suffix in {".py", ".yaml"}:
-            digest.update(f"{path.relative_to(model.folder)}\n".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def cell_hash_of(task: Task, parts: list[Any]) -> str:

@@ -1,24 +1,21 @@
 """Run models on a suite as a whole: what is wrong is said first, then audited, then run."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from raymark.benchmark.audit import TABLE_NAME, audit_suite
 from raymark.benchmark.run import Progress, RunChoice, Runner, RunReport
 from raymark.benchmark.task import Suite
 from raymark.dataset import Dataset
-from raymark.plots import HeightMap
 from raymark.work.executor import Workers, this_machine
 
 
-def run_suite(  # noqa: PLR0913 - buildings that a dataset does not hold are one too many
+def run_suite(
     suite: Suite,
     dataset: Dataset,
     folder: Path,
     choice: RunChoice,
     *,
     workers: Workers | None = None,
-    height_maps: Mapping[str, HeightMap] | None = None,
     progress: Progress = lambda _stage, _done, _total: None,
 ) -> RunReport:
     """Run models on tasks of a suite, audited first, or go on where an interrupted run stopped.
@@ -32,7 +29,6 @@ def run_suite(  # noqa: PLR0913 - buildings that a dataset does not hold are one
         choice: Which models, tracks and seeds.
         workers: Who measures and fits, such as `raymark.work.cluster.cluster_workers`; this machine
             with a job for every core if not given.
-        height_maps: Buildings of each scene, drawn below the maps of the audit.
         progress: Told how far each stage is.
 
     Raises:
@@ -44,6 +40,6 @@ def run_suite(  # noqa: PLR0913 - buildings that a dataset does not hold are one
     suite.seeds_of(choice.seeds)
     runner = Runner(suite, dataset, folder)
     if not (folder / "audit" / TABLE_NAME).is_file():
-        audit_suite(suite, dataset, folder / "audit", height_maps=height_maps, progress=progress)
+        audit_suite(suite, dataset, folder / "audit", progress=progress)
     with workers or this_machine() as executor:
         return runner.run(choice, executor=executor, progress=progress)

@@ -25,8 +25,6 @@ TRACKS: dict[Track, str] = {
 
 Count = Annotated[int, Field(ge=0)]
 
-Input = Literal["paths", "aoa_profile", "scalars", "csi"]
-
 SUITES_FOLDER = Path(__file__).with_name("suites")
 
 

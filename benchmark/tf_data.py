@@ -35,7 +35,7 @@ def load_part(
     Raises:
         ConfigError: If TensorFlow is not installed, or the file has no such array.
     """
-    tf = import_extra("tensorflow", name="TensorFlow", extra="tensorflow")
+    tf = import_extra("tensorflow", name="TensorFlow")
     names = [*inputs] + ([] if part == "test" else ["position_m"])
     if not inputs or not path.is_file():
         reason = "is no file" if inputs else "was asked for no inputs"

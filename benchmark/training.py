@@ -20,7 +20,7 @@ from raymark.benchmark.localizer import Localizer, ModelFolder
 from raymark.benchmark.measurements import Labelled
 from raymark.benchmark.measuring import is_measured, measure
 from raymark.benchmark.metrics import point_errors
-from raymark.benchmark.store import model_hash
+from raymark.benchmark.model_code import model_hash
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import Splits, load_training, training_surveys_of
 from raymark.benchmark.worker import check_prediction, report_of

@@ -22,6 +22,10 @@ _FILES: dict[FileKind, str] = {
     "paths": "`paths/<scene>/<site>/part-NNNN.h5`: what every fingerprint is made from",
     "detail": "`detail/<scene>/<site>/part-NNNN.h5`: interactions, row by row as in `paths`",
     "fingerprints": "made by `raymark fingerprints`: one scene at one band",
+    "buildings": (
+        "`buildings/<scene>.h5`: heights around the sites, and every building of the scene as "
+        "upright parts,\neach as wide as its outline; a sloped roof is cut into layers within 1 m"
+    ),
 }
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from raymark.dataset.campaign import DISCOVERY_PRESETS, TracerSettings, UniformSampling
+from raymark.dataset.campaign import DISCOVERY_PRESETS, TracerSettings
+from raymark.dataset.samplings import UniformSampling
 from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.errors import SceneError
 from raymark.generator.sampling import sample_ues

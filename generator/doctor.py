@@ -3,14 +3,15 @@
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from raymark.errors import RaymarkError
+from raymark.extras import install_command
 from raymark.generator.tracing.runtime import TracingRuntime, find_runtime
 from raymark.radio import BAND_PRESETS
 from raymark.scenes import check_material, get_scene, scene_names
+from raymark.work.finding import Finding
 
 _PACKAGES = (
     "raymark",
@@ -28,21 +29,6 @@ _OPTIONAL = ("karellen-llvm-core", "tensorflow")
 _ENOUGH_DISK_BYTES = 1 << 30
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line of the report.
-
-    Attributes:
-        subject: What was looked at.
-        text: What was found, and the next step where something is wrong.
-        is_good: False if datasets cannot be made because of it.
-    """
-
-    subject: str
-    text: str
-    is_good: bool = True
-
-
 def examine(folder: Path) -> list[Finding]:
     """Look at Python, the tracing back-end, versions, disk and the scenes' materials."""
     findings = [Finding(subject="Python", text=f"{platform.python_version()} ({sys.executable})")]
@@ -57,7 +43,7 @@ def examine(folder: Path) -> list[Finding]:
 
 def _backend() -> list[Finding]:
     try:
-        runtime = find_runtime()
+        runtime = find_runtime(checks_anew=True)
     except RaymarkError as error:
         return [Finding(subject="tracing", text=str(error), is_good=False)]
     return [
@@ -81,8 +67,8 @@ def _package(name: str) -> Finding:
         return Finding(subject=name, text=metadata.version(name))
     except metadata.PackageNotFoundError:
         optional = name in _OPTIONAL
-        text = "not installed (optional)" if optional else "not installed; run pip install ."
-        return Finding(subject=name, text=text, is_good=optional)
+        text = "optional" if optional else f"`{install_command('generate')}` adds it"
+        return Finding(subject=name, text=f"not installed; {text}", is_good=optional)
 
 
 def _materials(name: str) -> Finding:

@@ -6,7 +6,6 @@ is stored and are searched again: those that lost paths, whose power at the new 
 dataset, and those with a diffracted path, whose field in Sionna RT hangs on more than its geometry.
 """
 
-import shutil
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -17,22 +16,28 @@ from jaxtyping import Bool, Complex
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.campaign import Campaign
-from raymark.dataset.manifest import Completeness, Manifest
+from raymark.dataset.manifest import MANIFEST_NAME, Completeness, Manifest, read_manifest
 from raymark.dataset.schema import DIFFRACTION, NOTHING_TRUNCATED_DB
 from raymark.dataset.writing.assembly import Arrays
-from raymark.dataset.writing.folder import changed_software
+from raymark.dataset.writing.folder import changed_software, dataset_files
 from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import DatasetError
 from raymark.generator.generate import generate
 from raymark.generator.plan import Plan, Progress, ShardPlan, SitePlan, make_plan
 from raymark.generator.site_tracing import ShardSource, TracedSite, assemble
-from raymark.generator.software import software_versions
+from raymark.generator.software import tracing_software
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.search import SiteSearch
 from raymark.radio import Band
-from raymark.storage import is_remote, require_local
+from raymark.storage import PlaceLike, as_place
 from raymark.storage.atomic import writable
-from raymark.storage.lock import locked
+from raymark.storage.folders import (
+    IN_THE_WAY,
+    keep_others,
+    put_in_place,
+    remove_dead_folders,
+    require_absent,
+)
 
 
 def plan_extension(
@@ -58,7 +63,7 @@ def plan_extension(
         raise DatasetError(
             f"{dataset.folder} was cut from another dataset; add the bands there and cut it again"
         )
-    changed = changed_software(manifest, software_versions())
+    changed = changed_software(manifest, tracing_software())
     if changed:
         raise DatasetError(
             f"{dataset.folder} was made with {changed}; add bands with those versions, or generate "
@@ -75,7 +80,7 @@ def plan_extension(
 def extend_dataset(
     dataset: Dataset,
     plan: Plan,
-    out: Path | None = None,
+    out: PlaceLike | None = None,
     *,
     progress: Progress = lambda _stage, _done, _total: None,
 ) -> Manifest:
@@ -93,31 +98,42 @@ def extend_dataset(
         DatasetError: If a file of the dataset is missing or was changed, or if nothing can be
             written.
     """
-    folder, shard_size = dataset.folder, dataset.manifest.shard_size
-    source = _source(dataset)
+    shard_size, source = dataset.manifest.shard_size, _source(dataset)
     if out is not None:
         return generate(plan, out, shard_size=shard_size, progress=progress, source=source)
-    require_local(folder, "adding bands in place")
-    beside = _beside(folder, "extended")
-    with locked(folder):
-        manifest = generate(plan, beside, shard_size=shard_size, progress=progress, source=source)
-        with writable(folder):
-            folder.rename(_beside(folder, "before"))
-            beside.rename(folder)
-            shutil.rmtree(_beside(folder, "before"))
+    folder = dataset.folder.require_local("adding bands in place")
+    with dataset.folder.locked():
+        made, aside = _beside(folder, "extended"), _beside(folder, "before")
+        require_absent(aside, IN_THE_WAY)  # before hours of work, not after
+        manifest = generate(plan, made, shard_size=shard_size, progress=progress, source=source)
+        keep_others(folder, made, ours=dataset_files(folder, dataset.manifest))
+        put_in_place(made, folder, aside=aside)
+        remove_dead_folders(folder)
     return manifest
 
 
-def open_for_extension(folder: Path) -> Dataset:
+def open_for_extension(folder: PlaceLike) -> Dataset:
     """Open a dataset; one whose replacement was cut off is put back in its place first.
 
     Raises:
         DatasetError: If the folder holds no finished dataset.
     """
-    if not is_remote(folder) and not folder.exists() and _beside(folder, "before").exists():
-        with writable(folder):
-            _beside(folder, "before").rename(folder)
+    path = as_place(folder).local_path
+    if path is not None and not path.exists() and _was_cut_off(path):
+        with writable(path):
+            _beside(path, "before").rename(path)
     return open_dataset(folder)
+
+
+def _was_cut_off(folder: Path) -> bool:
+    """Return whether beside a missing dataset lie itself and its finished extension."""
+    before, extended = (_beside(folder, suffix) for suffix in ("before", "extended"))
+    if not all((path / MANIFEST_NAME).is_file() for path in (before, extended)):
+        return False
+    old, new = read_manifest(before), read_manifest(extended)
+    num_bands = len(old.campaign.bands)
+    kept = new.campaign.model_copy(update={"bands": new.campaign.bands[:num_bands]})
+    return new.state == "complete" and kept == old.campaign
 
 
 class ExtendedSite:
@@ -127,7 +143,7 @@ class ExtendedSite:
         """Remember what is to be extended; nothing is computed yet."""
         self._plan, self._site, self._dataset = plan, site, dataset
         stored = dataset.manifest.shards
-        of_site = [r for r in stored if f"{r.scene}/{r.site}" == site.key]
+        of_site = [r for r in stored if r.key == site.key]
         self._records = {record.part: record for record in of_site}
         self._new_bands = plan.campaign.bands[len(dataset.bands) :]
 

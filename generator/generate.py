@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.journal import append_journal
@@ -23,9 +22,8 @@ from raymark.generator.plan import (
 from raymark.generator.planned import PlannedDataset, plan_here, require_shard_size
 from raymark.generator.sent_sites import plan_on_workers
 from raymark.generator.site_tracing import TracedSite
-from raymark.generator.site_work import MakeSource, make_part
-from raymark.storage import write_text
-from raymark.storage.lock import locked
+from raymark.generator.site_work import MakeSource, Part, make_part
+from raymark.storage import Place, PlaceLike, as_place
 from raymark.work.executor import Finished, Shared, TaskKind, Workers
 
 _SHARD = TaskKind(name="shard", max_failures=3)
@@ -48,7 +46,7 @@ class GenerationReport:
 
 def generate_dataset(
     campaign: Campaign,
-    folder: Path,
+    folder: PlaceLike,
     *,
     workers: Workers | None = None,
     shard_size: int = DEFAULT_SHARD_SIZE,
@@ -100,7 +98,7 @@ def planned_dataset(
 
 def generate(
     plan: Plan,
-    folder: Path,
+    folder: PlaceLike,
     *,
     shard_size: int = DEFAULT_SHARD_SIZE,
     overwrite: bool = False,
@@ -127,7 +125,7 @@ def generate(
 
 def make_dataset(
     planned: PlannedDataset,
-    folder: Path,
+    folder: PlaceLike,
     *,
     overwrite: bool = False,
     progress: Progress = lambda _stage, _done, _total: None,
@@ -145,7 +143,8 @@ def make_dataset(
         PhysicsError: If a path that this process traced breaks a physical law.
         ClusterError: If all workers are lost.
     """
-    with locked(folder):
+    folder = as_place(folder)
+    with folder.locked():
         manifest = prepare_folder(planned.manifest, folder, overwrite=overwrite)
         if manifest.state == "complete":
             return GenerationReport(manifest=manifest)
@@ -158,7 +157,7 @@ def make_dataset(
             return GenerationReport(manifest=manifest, failures=tuple(done.failures))
         finished = finish_dataset(
             folder,
-            manifest.model_copy(update={"completeness": done.completeness_in_order()}),
+            done.completed(),
             done.records_in_order(),
             time.monotonic() - started,
             num_workers=planned.executor.num_workers,
@@ -168,14 +167,14 @@ def make_dataset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """A shard of a site, or, without one, the estimate of what the site's paths lack."""
+    """A part of the dataset that is to be made."""
 
     site: SiteRecord
-    shard: ShardPlan | None
+    part: Part
 
     @property
     def name(self) -> str:
-        part = "completeness" if self.shard is None else f"part-{self.shard.part:04d}"
+        part = self.part if isinstance(self.part, str) else f"part-{self.part.part:04d}"
         return f"{self.site.key}/{part}"
 
 
@@ -183,17 +182,18 @@ class _Job:
 class _Done:
     """What is done of a dataset: noted in its journal as it comes."""
 
-    folder: Path
+    folder: Place
     manifest: Manifest
     progress: Progress
     records: dict[tuple[str, int], ShardRecord] = field(init=False)
     completeness: dict[str, Completeness] = field(default_factory=dict)
+    buildings: dict[str, str] = field(default_factory=dict)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Take up what an earlier run has finished."""
-        noted = finished_shards(self.folder).items()
-        self.records = {(f"{scene}/{site}", part): x for (scene, site, part), x in noted}
+        noted = finished_shards(self.folder).values()
+        self.records = {(record.key, record.part): record for record in noted}
         self._tell()
 
     def take(self, task: Finished[_Job]) -> None:
@@ -207,16 +207,26 @@ class _Done:
             append_journal(self.folder, result)
             self.records[key, result.part] = result
             self._tell()
-        elif result is not None:
+        elif isinstance(result, Completeness):
             self.completeness[key] = result
+        elif isinstance(result, str):
+            self.buildings[task.job.site.scene] = result
 
     def records_in_order(self) -> list[ShardRecord]:
-        jobs = _jobs(self.manifest)
-        return [self.records[job.site.key, job.shard.part] for job in jobs if job.shard]
+        return [
+            self.records[job.site.key, job.part.part]
+            for job in _jobs(self.manifest)
+            if isinstance(job.part, ShardPlan)
+        ]
 
-    def completeness_in_order(self) -> dict[str, Completeness]:
-        known = self.completeness
-        return {s.key: known[s.key] for s in self.manifest.sites if s.key in known}
+    def completed(self) -> Manifest:
+        """Return the manifest with what is known of sites and scenes, in their order."""
+        sites, known = self.manifest.sites, self.completeness
+        found = {
+            "completeness": {site.key: known[site.key] for site in sites if site.key in known},
+            "buildings": {site.scene: self.buildings[site.scene] for site in sites},
+        }
+        return self.manifest.model_copy(update=found)
 
     def _tell(self) -> None:
         num_done = sum(record.num_ues for record in self.records.values())
@@ -224,25 +234,33 @@ class _Done:
 
 
 def _open_jobs(
-    planned: PlannedDataset, folder: Path, manifest: Manifest, done: set[tuple[str, int]]
-) -> tuple[list[_Job], Callable[[_Job], tuple[Shared, ShardPlan | None]]]:
+    planned: PlannedDataset, folder: Place, manifest: Manifest, done: set[tuple[str, int]]
+) -> tuple[list[_Job], Callable[[_Job], tuple[Shared, Part]]]:
     """Return what is still to be done, and what whoever does it is told."""
     works = {site.key: planned.work_on(folder, manifest, site) for site in manifest.sites}
-    jobs = [j for j in _jobs(manifest) if j.shard is None or (j.site.key, j.shard.part) not in done]
+    jobs = [
+        job
+        for job in _jobs(manifest)
+        if isinstance(job.part, str) or (job.site.key, job.part.part) not in done
+    ]
     block_size = _block_size(len(jobs), planned.executor.num_expected)
 
-    def arguments(job: _Job) -> tuple[Shared, ShardPlan | None]:
-        block = 0 if job.shard is None else job.shard.part // block_size
-        return Shared(key=f"{job.site.key}/{block}", value=works[job.site.key]), job.shard
+    def arguments(job: _Job) -> tuple[Shared, Part]:
+        block = 0 if isinstance(job.part, str) else job.part.part // block_size
+        return Shared(key=f"{job.site.key}/{block}", value=works[job.site.key]), job.part
 
     return jobs, arguments
 
 
 def _jobs(manifest: Manifest) -> Iterator[_Job]:
+    scenes = set()
     for site in manifest.sites:
         for shard in shards_of(site.num_ues, manifest.shard_size):
-            yield _Job(site=site, shard=shard)
-        yield _Job(site=site, shard=None)
+            yield _Job(site=site, part=shard)
+        yield _Job(site=site, part="completeness")
+        if site.scene not in scenes:
+            yield _Job(site=site, part="buildings")
+        scenes.add(site.scene)
 
 
 def _block_size(num_jobs: int, num_workers: int) -> int:
@@ -255,10 +273,10 @@ def _block_size(num_jobs: int, num_workers: int) -> int:
     return min(max(num_jobs // num_blocks, 1), _LARGEST_BLOCK)
 
 
-def _write_log(folder: Path, task: Finished[_Job]) -> None:
+def _write_log(folder: Place, task: Finished[_Job]) -> None:
     lines = []
     for number, attempt in enumerate(task.attempts, start=1):
         took = "" if attempt.seconds is None else f", {attempt.seconds:.1f} s"
         outcome = attempt.error or "done"
         lines.append(f"attempt {number} on {attempt.place}{took}: {outcome}\n{attempt.details}")
-    write_text(folder / LOGS_NAME / f"{task.job.name}.log", "".join(lines))
+    (folder / LOGS_NAME / f"{task.job.name}.log").write_text("".join(lines))

@@ -8,18 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from raymark.config import nearest
-from raymark.dataset.campaign import (
-    Campaign,
-    ImportedSampling,
-    PositionsSampling,
-    SceneChoice,
-    read_campaign,
-)
+from raymark.dataset.campaign import Campaign, SceneChoice, read_campaign
 from raymark.dataset.identity import campaign_hash
-from raymark.dataset.manifest import SiteRecord
+from raymark.dataset.manifest import SiteRecord, site_key
 from raymark.dataset.writing.ues import SampledUEs, join_ues
 from raymark.errors import ConfigError, SceneError
-from raymark.generator.sampling import check_site, sample_ues
+from raymark.generator.outdoors import check_site
+from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.search import SiteSearch, make_search
 from raymark.radio import Site, panels_of
@@ -66,7 +61,7 @@ class SitePlan:
     @property
     def key(self) -> str:
         """Name of the site within the dataset."""
-        return f"{self.scene.name}/{self.site.name}"
+        return site_key(self.scene.name, self.site.name)
 
     @property
     def materials(self) -> list[str]:
@@ -86,6 +81,10 @@ class Plan:
     def num_links(self) -> int:
         """Number of (UE, site) pairs; each is stored at every band."""
         return sum(len(site.ues) for site in self.sites)
+
+    def site(self, key: str) -> SitePlan:
+        """Return a site by its name within the dataset."""
+        return next(site for site in self.sites if site.key == key)
 
     def search(self, site: "SitePlan") -> SiteSearch:
         """Return the search for the paths of one site."""
@@ -166,10 +165,10 @@ def check_campaign(campaign: Campaign) -> list[tuple[Scene, tuple[Site, ...]]]:
             imported.
         SceneError: If a site is unknown or a material is undefined at a band.
     """
-    if isinstance(campaign.sampling, ImportedSampling):
+    source = campaign.sampling.imported_from
+    if source is not None:
         raise ConfigError(
-            f"the paths of '{campaign.name}' were imported ({campaign.sampling.source}); raymark "
-            "cannot trace them"
+            f"the paths of '{campaign.name}' were imported ({source}); raymark cannot trace them"
         )
     chosen = resolve_scenes(campaign)
     for i, (scene, _) in enumerate(chosen):
@@ -177,8 +176,7 @@ def check_campaign(campaign: Campaign) -> list[tuple[Scene, tuple[Site, ...]]]:
             for material in scene.settings.materials:
                 where = f"scenes[{i}] '{scene.name}', bands[{j}] '{band.name}'"
                 check_material(material, band.carrier_hz, where=where)
-    if isinstance(campaign.sampling, PositionsSampling):
-        _check_position_files(campaign.sampling, [scene.name for scene, _ in chosen])
+    campaign.sampling.require_scenes([scene.name for scene, _ in chosen])
     return chosen
 
 
@@ -249,25 +247,12 @@ def plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> tup
         sample_ues(campaign.sampling, loaded, site, seed=campaign.seed, scene=scene.name)
         for site in sites
     ]
-    if campaign.shared_ues and not isinstance(campaign.sampling, PositionsSampling):
+    if campaign.shared_ues and not campaign.sampling.is_same_at_all_sites:
         ues = [join_ues(ues)] * len(sites)
     return tuple(
         SitePlan(scene=scene, scene_hash=scene_hash, loaded=loaded, site=site, ues=own)
         for site, own in zip(sites, ues, strict=True)
     )
-
-
-def _check_position_files(sampling: PositionsSampling, scenes: list[str]) -> None:
-    for name in sampling.files:
-        if name not in scenes:
-            raise ConfigError(
-                f"sampling.files: the campaign has no scene '{name}'{nearest(name, scenes)}"
-            )
-    for scene in scenes:
-        if scene not in sampling.files:
-            raise ConfigError(f"sampling.files names no file for scene '{scene}'")
-        if not Path(sampling.files[scene]).is_file():
-            raise ConfigError(f"sampling.files: {sampling.files[scene]} does not exist")
 
 
 def site_record(site: SitePlan) -> SiteRecord:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.manifest import Manifest, SiteRecord
@@ -11,7 +10,8 @@ from raymark.errors import DatasetError
 from raymark.generator.plan import DEFAULT_SHARD_SIZE, Plan, search_notes, site_record
 from raymark.generator.site_tracing import TracedSite
 from raymark.generator.site_work import LoadedSite, LoadedSites, MakeSource, SiteWork
-from raymark.generator.software import software_versions
+from raymark.generator.software import tracing_software
+from raymark.storage import Place
 from raymark.work.executor import Executor, ThisProcess
 
 
@@ -26,7 +26,7 @@ class PlannedDataset:
     """
 
     manifest: Manifest
-    work_on: Callable[[Path, Manifest, SiteRecord], SiteWork]
+    work_on: Callable[[Place, Manifest, SiteRecord], SiteWork]
     executor: Executor
 
     @property
@@ -51,14 +51,14 @@ def plan_here(
     require_shard_size(plan.campaign, shard_size)
     sites = LoadedSites(plan, source)
 
-    def work_on(folder: Path, manifest: Manifest, site: SiteRecord) -> SiteWork:
-        return LoadedSite(folder=folder, manifest=manifest, key=site.key, sites=sites)
+    def work_on(folder: Place, manifest: Manifest, site: SiteRecord) -> SiteWork:
+        return LoadedSite(folder=folder, manifest=manifest, site=site, sites=sites)
 
     manifest = new_manifest(
         plan.campaign,
         tuple(site_record(site) for site in plan.sites),
         shard_size=shard_size,
-        software=software_versions(),
+        software=tracing_software(),
         notes=search_notes(plan.campaign),
     )
     return PlannedDataset(manifest=manifest, work_on=work_on, executor=ThisProcess())

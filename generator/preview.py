@@ -6,75 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from raymark import plots
-from raymark.dataset import Dataset
-from raymark.dataset.campaign import (
-    DISCOVERY_PRESETS,
-    Campaign,
-    SceneChoice,
-    SectorSampling,
-    TracerSettings,
-    UniformSampling,
-)
-from raymark.errors import RaymarkError
+from raymark.dataset.buildings import HeightMap
+from raymark.dataset.campaign import DISCOVERY_PRESETS, Campaign, SceneChoice, TracerSettings
+from raymark.dataset.samplings import SectorSampling, UniformSampling
+from raymark.generator.buildings import height_map, surroundings_m
 from raymark.generator.coverage import label_points
 from raymark.generator.plan import Plan, SitePlan, make_plan
-from raymark.generator.sampling import RayCaster, ground_height
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.plots import HeightMap, SiteMark
-from raymark.plots.inspection import site_mark
+from raymark.plots import SiteMark
 from raymark.radio import BAND_PRESETS, Band, FrontEnd, Site
-from raymark.scenes import Scene, get_scene
+from raymark.scenes import Scene
 from raymark.storage.atomic import writable
 
-Extent = tuple[float, float, float, float]
-
 BAND = BAND_PRESETS["6GHz"]
-_MAX_CELLS = 500
-_RANGE_MARGIN = 1.15
-
-
-def height_map(
-    loaded: RayCaster, extent_m: Extent, *, resolution_m: float | None = None
-) -> HeightMap:
-    """Return the height of the topmost surface above ground over an area.
-
-    One ray goes down at the centre of each cell; the ground below is what a ray from underneath
-    meets first, so that heights are above terrain. At most 500 x 500 cells are made.
-
-    Args:
-        loaded: The scene.
-        extent_m: x_min, y_min, x_max, y_max [m].
-        resolution_m: Side of a cell [m], made larger where the limit asks for it; 1 m if not given.
-    """
-    x_min, y_min, x_max, y_max = extent_m
-    longest = max(x_max - x_min, y_max - y_min)
-    step = max(resolution_m or 1.0, longest / _MAX_CELLS)
-    num_x, num_y = (max(1, math.ceil(s / step)) for s in (x_max - x_min, y_max - y_min))
-    x_edges, y_edges = np.linspace(x_min, x_max, num_x + 1), np.linspace(y_min, y_max, num_y + 1)
-    centres = [(edges[1:] + edges[:-1]) / 2 for edges in (x_edges, y_edges)]
-    x, y = np.meshgrid(*centres)
-    heights = _height_above_ground(loaded, np.column_stack([x.ravel(), y.ravel()]))
-    return HeightMap(x_m=x_edges, y_m=y_edges, height_m=heights.reshape(num_y, num_x))
-
-
-def dataset_height_maps(dataset: Dataset) -> dict[str, HeightMap]:
-    """Return the heights around the sites of a dataset's scenes, to draw below its maps.
-
-    A dataset does not hold its buildings: they come from the scenes it was made from, and a scene
-    that cannot be found here, or is another by now, is left out.
-    """
-    maps = {}
-    for choice in dataset.manifest.campaign.scenes:
-        sites = [s for s in dataset.manifest.sites if s.scene == Path(choice.name).name]
-        found = _find_scene(choice, sites[0].scene_hash) if sites else None
-        if found is not None:
-            scene, loaded = found
-            marks = [site_mark(dataset, site) for site in sites]
-            maps[scene.name] = height_map(loaded, _surroundings(scene, marks))
-    return maps
 
 
 def preview_scene(scene: Scene, out: Path, *, num_ues: int = 500, seed: int = 0) -> None:
@@ -99,7 +45,9 @@ def preview_scene(scene: Scene, out: Path, *, num_ues: int = 500, seed: int = 0)
     sampling = UniformSampling(num_ues=num_ues)
     plan = make_plan(preview_campaign(scene, sampling, seed))
     marks = [sector_mark(site, sampling) for site in scene.sites]
-    heights = height_map(plan.sites[0].loaded, _surroundings(scene, marks))
+    positions_m = [site.position_m for site in scene.sites]
+    extent_m = surroundings_m(scene.extent_m, positions_m, sampling.max_range_m)
+    heights = height_map(plan.sites[0].loaded, extent_m)
     links = pd.concat([_labelled_ues(plan, site) for site in plan.sites], ignore_index=True)
     _save(out, scene, heights, marks, links)
 
@@ -151,43 +99,6 @@ def sector_mark(site: Site, sampling: SectorSampling) -> SiteMark:
         azimuth_rad=math.radians(site.azimuth_deg),
         half_width_rad=math.radians(sampling.sector_half_width_deg),
         range_m=sampling.max_range_m,
-    )
-
-
-def _find_scene(choice: SceneChoice, scene_hash: str) -> tuple[Scene, LoadedScene] | None:
-    """Return a scene of a campaign if it is here and still the same."""
-    try:
-        scene = get_scene(choice.name, choice.params)
-        loaded, found_hash = load_geometry(scene)
-    except RaymarkError:
-        return None
-    return (scene, loaded) if found_hash == scene_hash else None
-
-
-def _height_above_ground(
-    loaded: RayCaster, xy_m: Float[np.ndarray, "cell 2"]
-) -> Float[np.ndarray, "cell"]:
-    _, high = loaded.box_m
-    above = high[2] + 1.0
-    origin = np.column_stack([xy_m, np.full(len(xy_m), above)])
-    distance, _ = loaded.hit_distance(origin, np.tile((0.0, 0.0, -1.0), (len(xy_m), 1)))
-    ground = ground_height(loaded, xy_m)
-    has_ground = np.isfinite(distance) & np.isfinite(ground)
-    top = above - np.where(has_ground, distance, 0.0)
-    # Up and down rays meet a slope at slightly different heights: no cell lies below ground.
-    return np.where(has_ground, np.maximum(top - np.where(has_ground, ground, 0.0), 0.0), 0.0)
-
-
-def _surroundings(scene: Scene, marks: list[SiteMark]) -> Extent:
-    """Return the box around the sites' ranges, cut at the scene's own extent."""
-    reach = _RANGE_MARGIN * max(mark.range_m for mark in marks)
-    x, y = np.array([mark.position_m for mark in marks]).T
-    x_min, y_min, x_max, y_max = scene.extent_m
-    return (
-        max(x_min, float(x.min()) - reach),
-        max(y_min, float(y.min()) - reach),
-        min(x_max, float(x.max()) + reach),
-        min(y_max, float(y.max()) + reach),
     )
 
 

@@ -1,132 +1,62 @@
-"""Where the UEs stand: outdoors, off the walls, on the ground, within a site's sector."""
+"""How UEs are drawn: one sampler for each class of `raymark.dataset.samplings`."""
 
 from collections.abc import Callable
+from functools import singledispatch
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from raymark.dataset.campaign import (
+from raymark.dataset.samplings import (
+    BaseSampling,
     GridSampling,
-    ImportedSampling,
     PositionsSampling,
-    Sampling,
     SectorSampling,
     TrackSampling,
     UniformSampling,
 )
 from raymark.dataset.writing.ues import SampledUEs
 from raymark.errors import ConfigError, SceneError
+from raymark.generator.outdoors import (
+    XY,
+    Points,
+    RayCaster,
+    ground_height,
+    place_outdoors,
+    sees_sky,
+)
 from raymark.radio import Site
+from raymark.radio.frames import wrap_deg
 from raymark.seeding import child_generator
 
-XY = Float[np.ndarray, "n 2"]
-Points = Float[np.ndarray, "n 3"]
-
-_CLEARANCE_M = 1.0
-_WALL_DIRECTIONS = 16
 _DRAWS_PER_BATCH = 2048
 _TRACKS_PER_BATCH = 64
 _MAX_BATCHES = 400
 _HEADING_TRIES = 12
 
 
-@runtime_checkable
-class RayCaster(Protocol):
-    """The geometry queries that sampling needs of a loaded scene."""
-
-    @property
-    def box_m(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-        """Lowest and highest corner [m]."""
-
-    def hit_distance(
-        self, origin_m: Points, direction: Points
-    ) -> tuple[Float[np.ndarray, "n"], Int[np.ndarray, "n"]]:
-        """Distance to the first surface [m], inf if none, and the index of its object."""
-
-    def is_visible(self, start_m: Points, end_m: Points) -> Bool[np.ndarray, "n"]:
-        """Whether straight lines are free."""
-
-
+@singledispatch
 def sample_ues(
-    sampling: Sampling, caster: RayCaster, site: Site, *, seed: int, scene: str
+    sampling: BaseSampling,
+    caster: RayCaster,  # noqa: ARG001 - for those that draw
+    site: Site,
+    *,
+    seed: int,
+    scene: str,
 ) -> SampledUEs:
     """Draw the UEs of one site; the same arguments always give the same points.
+
+    Each kind of sampling has its sampler below, found by its class.
 
     Raises:
         SceneError: If the sector has no outdoor point, or a given position lies in a building.
         ConfigError: If a file of positions cannot be used, or the UEs were imported.
     """
-    names = (scene, site.name, "ue")
-    match sampling:
-        case PositionsSampling():
-            return _given_positions(sampling, caster, scene)
-        case TrackSampling():
-            return _walk_tracks(sampling, caster, site, seed, names)
-        case GridSampling():
-            return _without_tracks(_jittered_grid(sampling, caster, site, seed, names))
-        case UniformSampling():
-            return _without_tracks(_uniform_points(sampling, caster, site, seed, names))
-        case ImportedSampling():
-            raise ConfigError(f"imported UEs come with their paths ({sampling.source})")
-
-
-def ground_height(caster: RayCaster, xy_m: XY) -> Float[np.ndarray, "n"]:
-    """Return the height of the lowest surface under each point [m]; inf where there is none.
-
-    A ray goes up from below the scene: what it meets first is the ground, even in a building.
-    """
-    low, _ = caster.box_m
-    below = low[2] - _CLEARANCE_M
-    origin = np.column_stack([xy_m, np.full(len(xy_m), below)])
-    distance, _ = caster.hit_distance(origin, _repeat((0.0, 0.0, 1.0), len(xy_m)))
-    return below + distance
-
-
-def sees_sky(caster: RayCaster, position_m: Points) -> Bool[np.ndarray, "n"]:
-    """Tell whether nothing lies above each point."""
-    distance, _ = caster.hit_distance(position_m, _repeat((0.0, 0.0, 1.0), len(position_m)))
-    return ~np.isfinite(distance)
-
-
-def place_outdoors(
-    caster: RayCaster, xy_m: XY, *, height_m: float, wall_margin_m: float
-) -> tuple[Points, Bool[np.ndarray, "n"]]:
-    """Lift points to their height above ground and tell which of them are outdoors.
-
-    Outdoors means ground below, sky above, and no wall within the margin in 16 directions.
-    """
-    ground = ground_height(caster, xy_m)
-    has_ground = np.isfinite(ground)
-    position = np.column_stack([xy_m, np.where(has_ground, ground, 0.0) + height_m])
-    outdoors = has_ground & sees_sky(caster, position)
-    if wall_margin_m > 0:
-        rows = np.flatnonzero(outdoors)
-        outdoors[rows] = _wall_distance(caster, position[rows]) >= wall_margin_m
-    return position, outdoors
-
-
-def check_site(caster: RayCaster, site: Site, *, scene: str) -> None:
-    """Check that a base station stands in the open, inside the scene's box.
-
-    Raises:
-        SceneError: If it lies in a building, below the ground or outside.
-    """
-    position = np.asarray([site.position_m])
-    low, high = caster.box_m
-    place = f"scene '{scene}', site '{site.name}' at {site.position_m} m"
-    if (position[0, :2] < low[:2]).any() or (position[0, :2] > high[:2]).any():
-        raise SceneError(f"{place}: outside the scene, which spans {low[:2]} to {high[:2]} m")
-    if position[0, 2] <= ground_height(caster, position[:, :2])[0]:
-        raise SceneError(f"{place}: below the ground")
-    if not sees_sky(caster, position)[0]:
-        roof = caster.hit_distance(position, _repeat((0.0, 0.0, 1.0), 1))[0][0]
-        raise SceneError(
-            f"{place}: inside a building, a surface lies {roof:.1f} m above it; "
-            f"raise it above {position[0, 2] + roof:.1f} m or move it"
-        )
+    raise ConfigError(
+        f"scene '{scene}', site '{site.name}': {sampling.describe(seed)} and come with their "
+        "paths; none can be drawn"
+    )
 
 
 def in_sector(sampling: SectorSampling, site: Site, xy_m: XY) -> Bool[np.ndarray, "n"]:
@@ -134,17 +64,9 @@ def in_sector(sampling: SectorSampling, site: Site, xy_m: XY) -> Bool[np.ndarray
     offset = xy_m - np.asarray(site.position_m[:2])
     distance = np.hypot(offset[:, 0], offset[:, 1])
     azimuth = np.degrees(np.arctan2(offset[:, 1], offset[:, 0])) - site.azimuth_deg
-    off_boresight = np.abs((azimuth + 180) % 360 - 180)
+    off_boresight = np.abs(wrap_deg(azimuth))
     within = (distance >= sampling.min_range_m) & (distance <= sampling.max_range_m)
     return within & (off_boresight <= sampling.sector_half_width_deg)
-
-
-def _wall_distance(caster: RayCaster, position_m: Points) -> Float[np.ndarray, "n"]:
-    angle = np.arange(_WALL_DIRECTIONS) * 2 * np.pi / _WALL_DIRECTIONS
-    rays = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(_WALL_DIRECTIONS)])
-    origin = np.repeat(position_m, _WALL_DIRECTIONS, axis=0)
-    distance, _ = caster.hit_distance(origin, np.tile(rays, (len(position_m), 1)))
-    return distance.reshape(-1, _WALL_DIRECTIONS).min(axis=1, initial=np.inf)
 
 
 def _draw_in_sector(
@@ -183,57 +105,50 @@ def _collect(count: int, draw: Callable[[int], Points], *, what: str) -> Points:
     raise SceneError(f"{what}: found {total} outdoor points of {count} after {batch + 1} draws")
 
 
+@sample_ues.register
 def _uniform_points(
-    sampling: UniformSampling,
-    caster: RayCaster,
-    site: Site,
-    seed: int,
-    names: tuple[str, ...],
-) -> Points:
+    sampling: UniformSampling, caster: RayCaster, site: Site, *, seed: int, scene: str
+) -> SampledUEs:
     def draw(batch: int) -> Points:
-        rng = child_generator(seed, *names, batch)
+        rng = child_generator(seed, scene, site.name, "ue", batch)
         xy = _draw_in_sector(sampling, site, rng, _DRAWS_PER_BATCH)
         position, outdoors = _place(sampling, caster, xy)
         return position[outdoors]
 
-    return _collect(sampling.num_ues, draw, what=_area(sampling, site, names))
+    what = _area(sampling, site, scene)
+    return _without_tracks(_collect(sampling.num_ues, draw, what=what))
 
 
+@sample_ues.register
 def _jittered_grid(
-    sampling: GridSampling,
-    caster: RayCaster,
-    site: Site,
-    seed: int,
-    names: tuple[str, ...],
-) -> Points:
+    sampling: GridSampling, caster: RayCaster, site: Site, *, seed: int, scene: str
+) -> SampledUEs:
     steps = int(sampling.max_range_m / sampling.spacing_m) + 1
     axis = np.arange(-steps, steps + 1) * sampling.spacing_m
     y, x = np.meshgrid(axis, axis, indexing="ij")
     offset = np.column_stack([x.ravel(), y.ravel()])
-    jitter = child_generator(seed, *names).uniform(-1, 1, offset.shape) * sampling.jitter_m
+    rng = child_generator(seed, scene, site.name, "ue")
+    jitter = rng.uniform(-1, 1, offset.shape) * sampling.jitter_m
     xy = np.asarray(site.position_m[:2]) + offset + jitter
     xy = xy[in_sector(sampling, site, xy)]
     position, outdoors = _place(sampling, caster, xy)
     if not outdoors.any():
-        raise SceneError(f"{_area(sampling, site, names)}: no grid point is outdoors")
-    return position[outdoors]
+        raise SceneError(f"{_area(sampling, site, scene)}: no grid point is outdoors")
+    return _without_tracks(position[outdoors])
 
 
+@sample_ues.register
 def _walk_tracks(
-    sampling: TrackSampling,
-    caster: RayCaster,
-    site: Site,
-    seed: int,
-    names: tuple[str, ...],
+    sampling: TrackSampling, caster: RayCaster, site: Site, *, seed: int, scene: str
 ) -> SampledUEs:
     num_steps = sampling.steps_per_track
     num_tracks = -(-sampling.num_ues // num_steps)
 
     def draw(batch: int) -> Points:
-        rng = child_generator(seed, *names, batch)
+        rng = child_generator(seed, scene, site.name, "ue", batch)
         return _walk_batch(sampling, caster, site, rng).reshape(-1, 3)
 
-    position = _collect(num_tracks * num_steps, draw, what=_area(sampling, site, names))
+    position = _collect(num_tracks * num_steps, draw, what=_area(sampling, site, scene))
     index = np.arange(sampling.num_ues)
     return SampledUEs(
         position_m=position[: sampling.num_ues].astype("f4"),
@@ -283,7 +198,15 @@ def _step(
     return there, new_heading, moved
 
 
-def _given_positions(sampling: PositionsSampling, caster: RayCaster, scene: str) -> SampledUEs:
+@sample_ues.register
+def _given_positions(
+    sampling: PositionsSampling,
+    caster: RayCaster,
+    _site: Site,
+    *,
+    seed: int,  # noqa: ARG001 - nothing is drawn
+    scene: str,
+) -> SampledUEs:
     if scene not in sampling.files:
         raise ConfigError(f"sampling.files names no file for scene '{scene}'")
     path = Path(sampling.files[scene])
@@ -338,13 +261,9 @@ def _without_tracks(position_m: Points) -> SampledUEs:
     return SampledUEs(position_m=position_m.astype("f4"), track_id=none, track_step=none)
 
 
-def _repeat(direction: tuple[float, float, float], count: int) -> Points:
-    return np.tile(direction, (count, 1))
-
-
-def _area(sampling: SectorSampling, site: Site, names: tuple[str, ...]) -> str:
+def _area(sampling: SectorSampling, site: Site, scene: str) -> str:
     return (
-        f"scene '{names[0]}', site '{site.name}': the sector of +-"
+        f"scene '{scene}', site '{site.name}': the sector of +-"
         f"{sampling.sector_half_width_deg:g} deg around azimuth {site.azimuth_deg:g} deg, "
         f"{sampling.min_range_m:g}-{sampling.max_range_m:g} m"
     )

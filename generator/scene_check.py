@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from raymark.dataset.campaign import UniformSampling
+from raymark.dataset.samplings import UniformSampling
 from raymark.errors import SceneError
 from raymark.generator.coverage import measure_coverage, undefined_materials, usable_band
-from raymark.generator.sampling import check_site
+from raymark.generator.outdoors import check_site
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.radio import BAND_PRESETS, Band, FrontEnd
 from raymark.scenes import Scene

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from raymark.config import config_hash
-from raymark.dataset.campaign import Campaign, PositionsSampling, SceneChoice
+from raymark.dataset.campaign import Campaign, SceneChoice
 from raymark.dataset.manifest import Manifest, SiteRecord
 from raymark.dataset.writing.folder import changed_software, new_manifest
 from raymark.errors import ClusterError, DatasetError
@@ -27,8 +27,10 @@ from raymark.generator.plan import (
 from raymark.generator.planned import PlannedDataset
 from raymark.generator.site_tracing import ShardSource, TracedSite
 from raymark.generator.site_work import SiteWork
-from raymark.generator.software import software_versions
+from raymark.generator.software import tracing_software
 from raymark.generator.tracing.backend import use_one_thread
+from raymark.scenes import call_trusting, trusted_folders
+from raymark.storage import Place
 from raymark.work.executor import Executor, TaskKind
 from raymark.work.peak_memory import peak_memory_bytes, reset_peak_memory
 
@@ -37,19 +39,50 @@ _SCENE = TaskKind(name="scene", max_failures=3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneCampaign:
-    """The campaign of one scene; its hash stands for it where what was made of it is kept."""
+    """The campaign of one scene; its hash stands for it where what was made of it is kept.
+
+    Attributes:
+        campaign: Of the one scene.
+        hash: Of the campaign.
+        trusted: Scene folders whose code may run, as the user said where the work was planned.
+    """
 
     campaign: Campaign = field(compare=False)
     hash: str
+    trusted: frozenset[Path]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentSite:
     """What a worker is told of a site: `manifest` has the one scene and this site alone."""
 
-    folder: Path
+    folder: Place
     manifest: Manifest
     scene: SceneCampaign
+
+    @property
+    def site(self) -> SiteRecord:
+        """The one site of the manifest."""
+        return self.manifest.sites[0]
+
+    @property
+    def plan(self) -> Plan:
+        """Load the scene where we are, if that was not done before, and check it; see `SiteWork`.
+
+        Raises:
+            DatasetError: If scene, UEs or software are others than those that were planned.
+        """
+        changed = changed_software(self.manifest, tracing_software())
+        if changed:
+            raise DatasetError(
+                f"this worker has other software than the one that planned: {changed}"
+            )
+        plan = _loaded_plan(self.scene)
+        if site_record(plan.site(self.site.key)) != self.site:
+            raise DatasetError(
+                f"{self.site.key}: this worker has another scene, or draws other UEs"
+            )
+        return plan
 
     def opened(self) -> tuple[SitePlan, ShardSource]:
         """Load and search the site where we are, if that was not done before; see `SiteWork`.
@@ -57,16 +90,8 @@ class SentSite:
         Raises:
             DatasetError: If scene, UEs or software are others than those that were planned.
         """
-        (record,) = self.manifest.sites
-        changed = changed_software(self.manifest, software_versions())
-        if changed:
-            raise DatasetError(
-                f"this worker has other software than the one that planned: {changed}"
-            )
-        site = next(s for s in _loaded_plan(self.scene).sites if s.key == record.key)
-        if site_record(site) != record:
-            raise DatasetError(f"{record.key}: this worker has another scene, or draws other UEs")
-        return site, _traced_site(self.scene, record.key)
+        key = self.site.key
+        return self.plan.site(key), _traced_site(self.scene, key)
 
 
 def plan_on_workers(
@@ -102,7 +127,7 @@ def plan_on_workers(
         site.key: scene for scene, own in zip(scenes, found, strict=True) for site in own.sites
     }
 
-    def work_on(folder: Path, manifest: Manifest, site: SiteRecord) -> SiteWork:
+    def work_on(folder: Place, manifest: Manifest, site: SiteRecord) -> SiteWork:
         scene = scene_of[site.key]
         own = manifest.model_copy(update={"campaign": scene.campaign, "sites": (site,)})
         return SentSite(folder=folder.resolve(), manifest=own, scene=scene)
@@ -149,7 +174,7 @@ def _survey(scene: SceneCampaign, num_traced: int) -> _Surveyed:
         _traced_site(scene, site.key).arrays(shard)
     return _Surveyed(
         sites=tuple(site_record(site) for site in plan.sites),
-        software=software_versions(),
+        software=tracing_software(),
         memory_bytes=peak_memory_bytes(),
     )
 
@@ -157,7 +182,10 @@ def _survey(scene: SceneCampaign, num_traced: int) -> _Surveyed:
 @lru_cache(maxsize=2)
 def _loaded_plan(scene: SceneCampaign) -> Plan:
     use_one_thread()
-    campaign = scene.campaign
+    return call_trusting(scene.trusted, _load, scene.campaign)
+
+
+def _load(campaign: Campaign) -> Plan:
     ((resolved, sites),) = resolve_scenes(campaign)
     return Plan(campaign=campaign, sites=plan_scene(campaign, resolved, sites), config_hash="")
 
@@ -165,19 +193,15 @@ def _loaded_plan(scene: SceneCampaign) -> Plan:
 @lru_cache(maxsize=2)
 def _traced_site(scene: SceneCampaign, key: str) -> TracedSite:
     plan = _loaded_plan(scene)
-    return TracedSite(plan, next(site for site in plan.sites if site.key == key))
+    return TracedSite(plan, plan.site(key))
 
 
 def _scene_campaign(campaign: Campaign, choice: SceneChoice) -> SceneCampaign:
     """Return the campaign of one scene; files are named so that a worker elsewhere finds them."""
-    sampling = campaign.sampling
-    if isinstance(sampling, PositionsSampling):
-        name = Path(choice.name).name
-        files = {name: str(Path(sampling.files[name]).resolve())}
-        sampling = sampling.model_copy(update={"files": files})
+    sampling = campaign.sampling.of_scene(Path(choice.name).name).with_files_in(Path())
     update = {"scenes": (_with_whole_path(choice),), "sampling": sampling}
     part = campaign.model_copy(update=update)
-    return SceneCampaign(campaign=part, hash=config_hash(part))
+    return SceneCampaign(campaign=part, hash=config_hash(part), trusted=trusted_folders())
 
 
 def _with_whole_path(choice: SceneChoice) -> SceneChoice:

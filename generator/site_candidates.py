@@ -10,9 +10,11 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from raymark.config import Strict
-from raymark.dataset.campaign import UniformSampling
-from raymark.generator.sampling import RayCaster, place_outdoors
-from raymark.plots.maps import BUILDING_HEIGHT_M, HeightMap
+from raymark.dataset.buildings import HeightMap
+from raymark.dataset.samplings import UniformSampling
+from raymark.generator.outdoors import RayCaster, place_outdoors
+from raymark.plots.maps import BUILDING_HEIGHT_M
+from raymark.radio.frames import wrap_deg
 
 AZIMUTHS_DEG = np.arange(-180.0, 180.0, 30.0)
 """Boresights that are tried at every position [deg]."""
@@ -53,7 +55,7 @@ class SitingSettings(Strict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
+class SiteCandidates:
     """Positions for a panel, and where it may look from each.
 
     Attributes:
@@ -88,7 +90,7 @@ class SectorCounts:
 
 def find_candidates(
     caster: RayCaster, heights: HeightMap, settings: SitingSettings, rng: np.random.Generator
-) -> Candidates:
+) -> SiteCandidates:
     """Find positions on roof edges and in streets, at most 600 of each kind.
 
     A roof of at least 5 m and at most a quarter of the range (the panel would look down too
@@ -99,9 +101,9 @@ def find_candidates(
     roofs, away_rad = _roof_edges(caster, heights, settings, rng)
     masts = _street_masts(caster, heights, settings, rng)
     off_axis = np.degrees(away_rad)[:, None] - AZIMUTHS_DEG
-    looks_away = np.abs((off_axis + 180) % 360 - 180) <= _LOOK_AWAY_DEG
+    looks_away = np.abs(wrap_deg(off_axis)) <= _LOOK_AWAY_DEG
     looks_round = np.ones((len(masts), len(AZIMUTHS_DEG)), dtype=bool)
-    return Candidates(
+    return SiteCandidates(
         position_m=np.concatenate([roofs, masts]),
         is_roof=np.arange(len(roofs) + len(masts)) < len(roofs),
         may_look=np.concatenate([looks_away, looks_round]),
@@ -155,7 +157,7 @@ def count_sectors(
     is_los = np.concatenate([np.zeros(0, dtype=bool), *seen])
     bearing = np.degrees(np.arctan2(offset[:, 1], offset[:, 0]))
     for i, azimuth in enumerate(AZIMUTHS_DEG):
-        off_axis = np.abs((bearing - azimuth + 180) % 360 - 180)
+        off_axis = np.abs(wrap_deg(bearing - azimuth))
         within = off_axis <= sampling.sector_half_width_deg
         num_points[:, i] = np.bincount(pos[within], minlength=shape[0])
         num_los[:, i] = np.bincount(pos[within & is_los], minlength=shape[0])

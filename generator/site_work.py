@@ -2,15 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
-from raymark.dataset.manifest import Completeness, Manifest, ShardRecord
+from raymark.dataset.buildings import write_buildings
+from raymark.dataset.manifest import Completeness, Manifest, ShardRecord, SiteRecord
+from raymark.dataset.writing.assembly import Arrays
 from raymark.dataset.writing.folder import write_shard_pair
+from raymark.generator.buildings import plan_buildings
 from raymark.generator.plan import Plan, ShardPlan, SitePlan
 from raymark.generator.site_tracing import ShardSource, TracedSite
+from raymark.storage import Place
 
 MakeSource = Callable[[Plan, SitePlan], ShardSource]
+
+Part = ShardPlan | Literal["completeness", "buildings"]
+"""A shard of a site, the estimate of what its paths lack, or the buildings of its scene."""
 
 
 @runtime_checkable
@@ -18,12 +24,20 @@ class SiteWork(Protocol):
     """What whoever works on a site is told."""
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Place:
         """Where the dataset lies."""
 
     @property
     def manifest(self) -> Manifest:
         """Whose bands and config hash its files carry."""
+
+    @property
+    def site(self) -> SiteRecord:
+        """What the manifest says of it."""
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of at least the site's scene; it is kept for a while."""
 
     def opened(self) -> tuple[SitePlan, ShardSource]:
         """Return the site with its scene, and what makes its arrays; it is kept for a while."""
@@ -34,15 +48,15 @@ class LoadedSites:
 
     def __init__(self, plan: Plan, source: MakeSource = TracedSite) -> None:
         """Search nothing yet; `source` makes the arrays of a site."""
-        self._plan, self._make_source = plan, source
+        self.plan, self._make_source = plan, source
         self._last: tuple[SitePlan, ShardSource] | None = None
 
     def opened(self, key: str) -> tuple[SitePlan, ShardSource]:
         """Return a site and its source; the last one is kept."""
         if self._last is None or self._last[0].key != key:
             self._last = None  # its search needs memory
-            site = next(site for site in self._plan.sites if site.key == key)
-            self._last = (site, self._make_source(self._plan, site))
+            site = self.plan.site(key)
+            self._last = (site, self._make_source(self.plan, site))
         return self._last
 
 
@@ -50,27 +64,43 @@ class LoadedSites:
 class LoadedSite:
     """One of the sites of a plan that was loaded by this process."""
 
-    folder: Path
+    folder: Place
     manifest: Manifest
-    key: str
+    site: SiteRecord
     sites: LoadedSites
+
+    @property
+    def plan(self) -> Plan:
+        """The whole plan."""
+        return self.sites.plan
 
     def opened(self) -> tuple[SitePlan, ShardSource]:
         """Return the site and its source; see `SiteWork`."""
-        return self.sites.opened(self.key)
+        return self.sites.opened(self.site.key)
 
 
-def make_part(work: SiteWork, shard: ShardPlan | None) -> ShardRecord | Completeness | None:
-    """Write a shard of a site, or, without one, estimate what the site's paths lack.
+def make_part(work: SiteWork, part: Part) -> ShardRecord | Completeness | str | None:
+    """Make one part of a dataset.
+
+    Returns:
+        The record of a shard; the estimate, if there can be one; the SHA-256 of the buildings.
 
     Raises:
         PhysicsError: If a path breaks a physical law.
         DatasetError: If nothing can be written, or this is another scene or software than planned.
     """
+    if part == "buildings":
+        scene = work.site.scene
+        return write_buildings(work.folder, scene, plan_buildings(work.plan, scene))
     site, source = work.opened()
-    if shard is None:
+    if part == "completeness":
         return source.completeness()
-    arrays = source.arrays(shard)
+    return _write_shard(work, site, part, source.arrays(part))
+
+
+def _write_shard(
+    work: SiteWork, site: SitePlan, shard: ShardPlan, arrays: tuple[Arrays, Arrays]
+) -> ShardRecord:
     record = ShardRecord(
         scene=site.scene.name,
         site=site.site.name,

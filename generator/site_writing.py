@@ -7,17 +7,19 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from raymark import plots, scenes
+from raymark import plots
 from raymark.config import read_yaml, validate
-from raymark.dataset.campaign import UniformSampling
+from raymark.dataset.samplings import UniformSampling
 from raymark.errors import ConfigError, SceneError
+from raymark.generator.outdoors import RayCaster
 from raymark.generator.preview import sector_mark
-from raymark.generator.sampling import RayCaster, sample_ues
+from raymark.generator.sampling import sample_ues
 from raymark.generator.siting import SiteProposal, SitingPlan, load_scene
 from raymark.plots.siting import plot_site_proposals
 from raymark.radio import Site
 from raymark.scenes import Scene
 from raymark.scenes.scene import SceneSettings
+from raymark.scenes.trust import is_shipped
 from raymark.storage import write_text
 from raymark.storage.atomic import writable
 
@@ -80,13 +82,12 @@ def require_writable(scene: Scene) -> None:
     Raises:
         SceneError: If it ships with raymark, or if its sites follow from parameters.
     """
-    built_in = Path(scenes.__file__).resolve().parent
-    if scene.folder.resolve().parent == built_in:
+    if is_shipped(scene.folder):
         raise SceneError(
             f"scene '{scene.name}' ships with raymark and is not written to; copy its folder "
             f"{scene.folder}, or import a scene of your own, and add sites there"
         )
-    if scene.settings.geometry == "procedural":
+    if scene.geometry.has_computed_sites:
         raise SceneError(
             f"scene '{scene.name}' is procedural, so that its sites follow from its parameters; "
             "write the site into the campaign instead (scenes[0].sites)"

@@ -8,21 +8,23 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from raymark.dataset.buildings import HeightMap
 from raymark.errors import SceneError
+from raymark.generator.buildings import Extent, height_map
 from raymark.generator.coverage import Coverage, measure_coverage, usable_band
-from raymark.generator.preview import Extent, height_map, load_geometry
-from raymark.generator.sampling import RayCaster, ground_height
+from raymark.generator.outdoors import RayCaster, ground_height
+from raymark.generator.preview import load_geometry
 from raymark.generator.site_candidates import (
     AZIMUTHS_DEG,
-    Candidates,
     SectorCounts,
+    SiteCandidates,
     SitingSettings,
     count_sectors,
     find_candidates,
     street_points,
 )
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.plots.maps import BUILDING_HEIGHT_M, HeightMap
+from raymark.plots.maps import BUILDING_HEIGHT_M
 from raymark.radio import BAND_PRESETS, Band, Site
 from raymark.scenes import Scene
 from raymark.seeding import child_generator
@@ -63,7 +65,6 @@ class SitingPlan:
 
     Attributes:
         proposals: Best first; those that meet the rule before all others.
-        los_share: LOS share of the sector of each that a campaign has by default.
         heights: Heights above ground, to draw below.
         settings: What was asked for.
     """
@@ -200,7 +201,7 @@ def _choose(
 
 
 def _best_apart(
-    candidates: Candidates,
+    candidates: SiteCandidates,
     counts: SectorCounts,
     settings: SitingSettings,
     taken_m: Float[np.ndarray, "site 3"],
@@ -234,7 +235,7 @@ def _best_apart(
 
 
 def _ranked(
-    candidates: Candidates, counts: SectorCounts, settings: SitingSettings
+    candidates: SiteCandidates, counts: SectorCounts, settings: SitingSettings
 ) -> tuple[Int[np.ndarray, "ranked"], Int[np.ndarray, "ranked"]]:
     """Return position and azimuth of the candidates that have points, the best first."""
     most_los = 1 - settings.min_nlos_share

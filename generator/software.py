@@ -8,7 +8,7 @@ from raymark.generator.tracing.runtime import find_runtime
 _SOFTWARE = ("raymark", "sionna-rt", "mitsuba", "drjit", "numpy", "h5py")
 
 
-def software_versions() -> dict[str, str]:
+def tracing_software() -> dict[str, str]:
     """Return them by name, with the back-end that traces on this machine."""
     runtime = find_runtime()
     return {

@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from raymark.dataset import Dataset
-from raymark.dataset.campaign import UniformSampling
 from raymark.dataset.manifest import ShardRecord, SiteRecord
+from raymark.dataset.samplings import UniformSampling
 from raymark.dataset.shard import open_shard
 from raymark.dataset.writing.assembly import Arrays
 from raymark.errors import DatasetError
+from raymark.generator.outdoors import RayCaster, ground_height
 from raymark.generator.plan import Plan, SitePlan, make_plan
 from raymark.generator.preview import BAND, load_geometry, preview_campaign, sector_mark
-from raymark.generator.sampling import RayCaster, ground_height
 from raymark.generator.site_tracing import assemble
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.plots import SiteMark
@@ -24,7 +24,7 @@ from raymark.radio import parse_bands
 from raymark.radio.levels import to_db
 from raymark.scenes import Scene
 from raymark.seeding import child_generator
-from raymark.viewer import LinkPaths, SceneMesh, SceneView, ViewSite, join_links
+from raymark.viewer import LinkPaths, SceneTriangles, SceneView, ViewSite, join_links
 from raymark.viewer.page import require_free, write_view
 
 _GROUND_TOLERANCE_M = 0.5
@@ -33,7 +33,7 @@ _STEEPEST_GROUND = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinkChoice:
+class ViewChoice:
     """Which links a page shows.
 
     Attributes:
@@ -52,7 +52,7 @@ class LinkChoice:
 def view_scene(
     scene: Scene,
     out: Path,
-    choice: LinkChoice | None = None,
+    choice: ViewChoice | None = None,
     *,
     dataset: Dataset | None = None,
     overwrite: bool = False,
@@ -76,7 +76,7 @@ def view_scene(
             site, band or its detail files, or was made from another scene.
     """
     require_free(out, overwrite=overwrite)
-    choice = choice or LinkChoice()
+    choice = choice or ViewChoice()
     if dataset is not None:
         view = _stored_view(scene, choice, dataset)
     elif scene.sites or choice.site is not None:
@@ -87,7 +87,7 @@ def view_scene(
     return view
 
 
-def scene_mesh(loaded: RayCaster, corner_m: Float[np.ndarray, "tri 3 3"]) -> SceneMesh:
+def scene_triangles(loaded: RayCaster, corner_m: Float[np.ndarray, "tri 3 3"]) -> SceneTriangles:
     """Tell ground from buildings: it is what a ray from underneath meets first.
 
     The floor of a building may count as ground; it is hidden inside.
@@ -100,7 +100,7 @@ def scene_mesh(loaded: RayCaster, corner_m: Float[np.ndarray, "tri 3 3"]) -> Sce
     level = np.abs(area[:, 2]) > _STEEPEST_GROUND * np.linalg.norm(area, axis=1)
     is_ground = np.zeros(len(corner_m), dtype=bool)
     is_ground[level] = _lies_lowest(loaded, corner_m[level])
-    return SceneMesh(corner_m=corner_m, is_ground=is_ground)
+    return SceneTriangles(corner_m=corner_m, is_ground=is_ground)
 
 
 def links_of_shard(
@@ -147,7 +147,7 @@ def _lies_lowest(
     return lowest
 
 
-def _traced_view(scene: Scene, choice: LinkChoice) -> SceneView:
+def _traced_view(scene: Scene, choice: ViewChoice) -> SceneView:
     (band, *_) = parse_bands(choice.band) if choice.band is not None else (BAND,)
     sampling = UniformSampling(num_ues=choice.num_links)
     sites = None if choice.site is None else (scene.site(choice.site).name,)
@@ -174,7 +174,7 @@ def _traced_links(plan: Plan, site: SitePlan) -> LinkPaths:
     return links_of_shard(main, detail, 0, np.arange(len(site.ues)))
 
 
-def _stored_view(scene: Scene, choice: LinkChoice, dataset: Dataset) -> SceneView:
+def _stored_view(scene: Scene, choice: ViewChoice, dataset: Dataset) -> SceneView:
     band = choice.band if choice.band is not None else dataset.bands[0]
     selection = dataset.select(scene=scene.name, band=band, site=choice.site)
     scene, loaded = _scene_of(dataset, scene, selection.sites[0].scene_hash)
@@ -214,7 +214,7 @@ def _scene_of(dataset: Dataset, scene: Scene, scene_hash: str) -> tuple[Scene, L
 
 
 def _stored_links(
-    dataset: Dataset, site: SiteRecord, band_index: int, choice: LinkChoice
+    dataset: Dataset, site: SiteRecord, band_index: int, choice: ViewChoice
 ) -> tuple[LinkPaths, tuple[str, ...]]:
     """Return links of a site, chosen at random where it has more, and the names of materials."""
     wanted = np.arange(site.num_ues)
@@ -292,7 +292,7 @@ def _make_view(
         origin=origin,
         band=band,
         extent_m=scene.extent_m,
-        mesh=scene_mesh(loaded, loaded.triangles.corner_m),
+        triangles=scene_triangles(loaded, loaded.triangles.corner_m),
         materials=materials,
         sites=sites,
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raymark.dataset.campaign import UniformSampling
+from raymark.dataset.samplings import UniformSampling
 from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.backend import rt
 from raymark.generator.tracing.loaded_scene import LoadedScene

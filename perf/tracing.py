@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from sionna_paths import read_sionna_paths
 
-from raymark.dataset.campaign import TracerSettings, UniformSampling
+from raymark.dataset.campaign import TracerSettings
+from raymark.dataset.samplings import UniformSampling
 from raymark.dataset.schema import DIFFRACTION
 from raymark.dataset.writing.assembly import path_groups
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths

@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -47,7 +47,7 @@ def validate(model: type[_ModelT], data: dict[str, Any], *, where: str) -> _Mode
         return model.model_validate(data)
     except ValidationError as error:
         raise ConfigError(
-            "; ".join(_describe(dict(e), data, where) for e in error.errors())
+            "; ".join(_describe(dict(e), data, where=where, model=model) for e in error.errors())
         ) from error
 
 
@@ -63,16 +63,29 @@ def config_hash(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+def seal_of(record: Strict) -> str:
+    """Return the hash over everything in a record but its own `seal`."""
+    return config_hash(record.model_dump(mode="json", exclude={"seal"}))
+
+
+def sealed_json(record: Strict) -> str:
+    """Return a record that has a `seal` as the text of its file, sealed."""
+    sealed = record.model_copy(update={"seal": seal_of(record)})
+    return json.dumps(sealed.model_dump(mode="json"), indent=1) + "\n"
+
+
 def nearest(name: str, known: list[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest known name, or nothing."""
     matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean '{matches[0]}'?" if matches else ""
 
 
-def _describe(error: dict[str, Any], data: dict[str, Any], where: str) -> str:
+def _describe(
+    error: dict[str, Any], data: dict[str, Any], *, where: str, model: type[BaseModel]
+) -> str:
     place = f"{where}: {_location(error['loc'], data)}"
     if error["type"] == "extra_forbidden":
-        return f"unknown key at {place}{nearest(str(error['loc'][-1]), _known_keys())}"
+        return f"unknown key at {place}{nearest(str(error['loc'][-1]), _known_keys(model))}"
     if error["type"] == "missing":
         return f"missing key at {place}"
     message = error["msg"].removeprefix("Value error, ")
@@ -96,11 +109,16 @@ def _location(parts: tuple[int | str, ...], data: Any) -> str:
     return text.lstrip(".") or "top level"
 
 
-def _known_keys() -> list[str]:
+def _known_keys(model: type[BaseModel]) -> list[str]:
+    """Return the keys of a model, and of all models that its fields may hold."""
     keys: set[str] = set()
-    stack: list[type[BaseModel]] = [Strict]
+    seen: set[type[BaseModel]] = set()
+    stack: list[Any] = [model]
     while stack:
-        model = stack.pop()
-        keys.update(model.model_fields)
-        stack.extend(model.__subclasses__())
+        kind = stack.pop()
+        stack.extend(get_args(kind))
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in seen:
+            seen.add(kind)
+            keys.update(kind.model_fields)
+            stack.extend(field.annotation for field in kind.model_fields.values())
     return sorted(keys)

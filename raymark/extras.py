@@ -1,18 +1,36 @@
-"""Optional packages: imported when they are needed, and missed in one sentence."""
+"""Optional packages: which extra installs each, and the sentence for one that is missing."""
 
 import importlib
 from typing import Any
 
 from raymark.errors import ConfigError
 
+_EXTRAS = {
+    "cluster": ("bokeh", "dask", "distributed"),
+    "generate": ("drjit", "mitsuba", "osmium", "pyproj", "shapely", "sionna", "trimesh"),
+    "huggingface": ("datasets",),
+    "jobqueue": ("dask_jobqueue",),
+    "kubernetes": ("dask_kubernetes",),
+    "maps": ("osmnx", "rasterio"),
+    "release": ("mlcroissant",),
+    "storage": ("fsspec", "s3fs"),
+    "tensorflow": ("tensorflow",),
+}
+EXTRA_OF = {package: extra for extra, packages in _EXTRAS.items() for package in packages}
+"""The extra of raymark that installs a package, by the name that the package is imported by."""
 
-def import_extra(module: str, *, name: str, extra: str) -> Any:
+
+def install_command(extra: str) -> str:
+    """Return what a user types to get an extra."""
+    return f'pip install "raymark[{extra}]"'
+
+
+def import_extra(module: str, *, name: str = "") -> Any:
     """Import a package that an extra of raymark installs.
 
     Args:
-        module: What to import.
-        name: What people call it.
-        extra: The extra that installs it.
+        module: What to import; its top-level package is listed in `EXTRA_OF`.
+        name: What people call it; the package's own name if not given.
 
     Raises:
         ConfigError: If it is not installed.
@@ -20,6 +38,15 @@ def import_extra(module: str, *, name: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ConfigError(
-            f'{name} is not installed; `pip install "raymark[{extra}]"` adds it'
-        ) from error
+        package = module.partition(".")[0]
+        raise ConfigError(_sentence(package, name or package)) from error
+
+
+def explain_missing(error: ModuleNotFoundError) -> str | None:
+    """Return the sentence for a package that an extra installs; None for any other module."""
+    package = (error.name or "").partition(".")[0]
+    return _sentence(package, package) if package in EXTRA_OF else None
+
+
+def _sentence(package: str, name: str) -> str:
+    return f"{name} is not installed; `{install_command(EXTRA_OF[package])}` adds it"

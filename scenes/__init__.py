@@ -2,5 +2,15 @@
 
 from raymark.scenes.materials import ITU_RANGES_HZ, check_material
 from raymark.scenes.scene import Scene, get_scene, scene_names
+from raymark.scenes.trust import call_trusting, trust_folder, trusted_folders
 
-__all__ = ["ITU_RANGES_HZ", "Scene", "check_material", "get_scene", "scene_names"]
+__all__ = [
+    "ITU_RANGES_HZ",
+    "Scene",
+    "call_trusting",
+    "check_material",
+    "get_scene",
+    "scene_names",
+    "trust_folder",
+    "trusted_folders",
+]

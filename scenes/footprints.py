@@ -68,11 +68,24 @@ def export_footprints(
     if out.exists() and not overwrite:
         raise DatasetError(f"{out} exists; choose another file or give --overwrite")
     frame = scene_frame(scene, origin)
-    with tempfile.TemporaryDirectory(prefix="raymark-") as workspace:
-        meshes = read_meshes(scene.xml_path(Path(workspace)))
-    buildings = find_buildings(meshes, where=f"scene '{scene.name}'", tolerance_m=tolerance_m)
+    buildings = scene_buildings(scene, tolerance_m=tolerance_m)
     write_text(out, to_geojson(buildings, scene, frame))
     return len(buildings)
+
+
+def scene_buildings(scene: Scene, *, tolerance_m: float = TOLERANCE_M) -> tuple[Building, ...]:
+    """Return the buildings of a scene; those that stack or overlap are parts.
+
+    Args:
+        scene: Any scene.
+        tolerance_m: Largest difference between a sloped roof and its pieces [m].
+
+    Raises:
+        SceneError: If the geometry cannot be read, or has no ground or no building.
+    """
+    with tempfile.TemporaryDirectory(prefix="raymark-") as workspace:
+        meshes = read_meshes(scene.xml_path(Path(workspace)))
+    return find_buildings(meshes, where=f"scene '{scene.name}'", tolerance_m=tolerance_m)
 
 
 def scene_frame(scene: Scene, origin: tuple[float, float] | None = None) -> LocalFrame:
@@ -181,6 +194,7 @@ def _object_buildings(
             footprint=prism.footprint,
             bottom_m=round(prism.bottom_m - ground_m, 2) if hovers else 0.0,
             top_m=round(prism.top_m - ground_m, 2),
+            ground_m=round(ground_m, 2),
             height_source="surveyed",
             wall_material=walls.material_at(prism) or roofs.most_common(1)[0][0],
             roof_material=roofs.most_common(1)[0][0],
@@ -215,6 +229,7 @@ def _mark_parts(buildings: Sequence[Building]) -> tuple[Building, ...]:
     """
     shapes = np.array([building.footprint for building in buildings], dtype=object)
     one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    one, other = one[one < other], other[one < other]  # each pair once
     overlaps = shapely.area(shapely.intersection(shapes[one], shapes[other])) > _OVERLAP_M2
     links = (overlaps[overlaps], (one[overlaps], other[overlaps]))
     graph = coo_array(links, shape=(len(shapes), len(shapes)))

@@ -1,41 +1,42 @@
-"""Shared scenes and datasets, made by scripts through the real schema; nothing is checked in."""
+"""Shared scenes and datasets, made by scripts through the real schema; nothing is checked in.
 
+Fixtures import what they need: a test that asks for none of them loads no ray tracer. What takes
+seconds to make is made once, and shared by the workers of pytest-xdist.
+"""
+
+import importlib.util
 import itertools
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
-import trimesh
 import yaml
+from filelock import FileLock
 from hypothesis import settings
 
-from raymark.benchmark.measuring import measure
-from raymark.benchmark.release_part import SuiteFiles
-from raymark.benchmark.run import RunChoice, Runner
-from raymark.benchmark.store import RunFolder
-from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.task_data import Splits, TaskData, load_task, surveys_of
-from raymark.config import validate
-from raymark.dataset import Dataset, open_dataset
-from raymark.dataset.campaign import Campaign
-from raymark.generator.generate import generate
-from raymark.generator.plan import make_plan
-from raymark.models import get_model
-from raymark.release import About, BuildSettings, build_release
-from raymark.release.record import Author
-from raymark.scenes.scene_files import write_geometry
-from raymark.work.executor import ThisMachine
+from raymark.extras import EXTRA_OF
+
+if TYPE_CHECKING:
+    import trimesh
+
+    from raymark.benchmark.store import RunFolder
+    from raymark.benchmark.task import Suite, Task
+    from raymark.benchmark.task_data import Splits, TaskData
+    from raymark.dataset import Dataset
+    from raymark.release import BuildSettings
 
 settings.register_profile("raymark", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("raymark")
 
 WriteScene = Callable[..., Path]
-TracePoints = Callable[..., Dataset]
-FindTask = Callable[..., Task]
-LoadTask = Callable[[Task], TaskData]
+MakeOnce = Callable[[str, Callable[[Path], None]], Path]
+TracePoints = Callable[..., "Dataset"]
+FindTask = Callable[..., "Task"]
+LoadTask = Callable[["Task"], "TaskData"]
 
 FEW_RAYS = {"discovery_rays": 30_000, "edge_points": 2, "cone_rays": 16}
 """Enough for scenes of a few planes, and for tests that do not ask for every path."""
@@ -52,15 +53,54 @@ SMALL_CAMPAIGN: dict[str, Any] = {
 }
 
 
-def rectangle(corner: Any, edge_1: Any, edge_2: Any) -> trimesh.Trimesh:
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process for files that are named, else one for each core and at most four."""
+    if any(".py" in argument for argument in config.args):
+        return 0
+    return min(len(os.sched_getaffinity(0)), 4)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose mark `needs` names a package that is not installed."""
+    for mark in item.iter_markers("needs"):
+        for package in mark.args:
+            if importlib.util.find_spec(package) is None:
+                extra = EXTRA_OF.get(package, "dev")
+                pytest.skip(f"{package} is not installed: pip install '.[{extra}]'")
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Make a folder once for all workers of pytest-xdist: the first that asks fills it."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, finished = root / name, root / f"{name}.finished"
+        root.mkdir(exist_ok=True)
+        with FileLock(root / f"{name}.lock"):
+            if not finished.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                finished.touch()
+        return folder
+
+    return make
+
+
+def rectangle(corner: Any, edge_1: Any, edge_2: Any) -> "trimesh.Trimesh":
     """Two triangles; the normal is edge_1 x edge_2."""
+    import trimesh
+
     a, u, v = (np.asarray(x, dtype=float) for x in (corner, edge_1, edge_2))
     return trimesh.Trimesh(
         vertices=[a, a + u, a + u + v, a + v], faces=[[0, 1, 2], [0, 2, 3]], process=False
     )
 
 
-def ground(height_m: float, half_width_m: float = 2000.0) -> trimesh.Trimesh:
+def ground(height_m: float, half_width_m: float = 2000.0) -> "trimesh.Trimesh":
     """A horizontal square around the origin."""
     side = 2 * half_width_m
     return rectangle((-half_width_m, -half_width_m, height_m), (side, 0, 0), (0, side, 0))
@@ -103,47 +143,68 @@ def write_scene(tmp_path_factory: pytest.TempPathFactory) -> WriteScene:
 
     def write(
         name: str,
-        meshes: dict[str, tuple[trimesh.Trimesh, str]],
+        meshes: dict[str, tuple["trimesh.Trimesh", str]],
         sites: list[dict[str, Any]],
         *,
         thickness_m: float = 3.0,
     ) -> Path:
         folder = tmp_path_factory.mktemp("scene") / name
-        write_geometry(folder, meshes, thickness_m=thickness_m)
-        materials = sorted({material for _, material in meshes.values()})
-        settings_ = {
-            "title": name,
-            "geometry": "files",
-            "source": "made by a test",
-            "licence": "CC0-1.0",
-            "attribution": "none",
-            "materials": materials,
-            "extent_m": [-100.0, -100.0, 100.0, 100.0],
-            "sites": sites,
-        }
-        (folder / "scene.yaml").write_text(yaml.safe_dump(settings_), encoding="utf-8")
-        (folder / "card.md").write_text(f"# {name}\n", encoding="utf-8")
-        return folder
+        return fill_scene(folder, meshes, sites, thickness_m=thickness_m)
 
     return write
 
 
+def fill_scene(
+    folder: Path,
+    meshes: dict[str, tuple["trimesh.Trimesh", str]],
+    sites: list[dict[str, Any]],
+    *,
+    thickness_m: float = 3.0,
+) -> Path:
+    """Write a scene into a folder, which gives it its name."""
+    from raymark.scenes.scene_files import write_geometry
+
+    write_geometry(folder, meshes, thickness_m=thickness_m)
+    settings_ = {
+        "title": folder.name,
+        "geometry": "files",
+        "source": "made by a test",
+        "licence": "CC0-1.0",
+        "attribution": "none",
+        "materials": sorted({material for _, material in meshes.values()}),
+        "extent_m": [-100.0, -100.0, 100.0, 100.0],
+        "sites": sites,
+    }
+    (folder / "scene.yaml").write_text(yaml.safe_dump(settings_), encoding="utf-8")
+    (folder / "card.md").write_text(f"# {folder.name}\n", encoding="utf-8")
+    return folder
+
+
 @pytest.fixture(scope="session")
-def make_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Dataset]:
+def make_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "Dataset"]:
     """Generate a campaign, given as plain data, into a fresh folder."""
 
-    def make(data: dict[str, Any], *, shard_size: int = 1000) -> Dataset:
-        folder = tmp_path_factory.mktemp("dataset") / "data"
-        plan = make_plan(validate(Campaign, data, where="test"))
-        generate(plan, folder, shard_size=shard_size)
-        return open_dataset(folder)
+    def make(data: dict[str, Any], *, shard_size: int = 1000) -> "Dataset":
+        return fill_dataset(tmp_path_factory.mktemp("dataset") / "data", data, shard_size)
 
     return make
 
 
+def fill_dataset(folder: Path, data: dict[str, Any], shard_size: int) -> "Dataset":
+    """Generate a campaign, given as plain data."""
+    from raymark.config import validate
+    from raymark.dataset import open_dataset
+    from raymark.dataset.campaign import Campaign
+    from raymark.generator.generate import generate
+    from raymark.generator.plan import make_plan
+
+    generate(make_plan(validate(Campaign, data, where="test")), folder, shard_size=shard_size)
+    return open_dataset(folder)
+
+
 @pytest.fixture(scope="session")
 def trace_points(
-    tmp_path_factory: pytest.TempPathFactory, make_dataset: Callable[..., Dataset]
+    tmp_path_factory: pytest.TempPathFactory, make_dataset: Callable[..., "Dataset"]
 ) -> TracePoints:
     """Generate the dataset of given UE positions [m] in a scene folder.
 
@@ -158,7 +219,7 @@ def trace_points(
         bands: Any = ("2.6GHz", "6GHz", "28GHz"),
         front_end: dict[str, Any] | None = None,
         **tracer: Any,
-    ) -> Dataset:
+    ) -> "Dataset":
         points = tmp_path_factory.mktemp("points") / "ue.npy"
         np.save(points, np.asarray(position_m, dtype="f8"))
         iso = {"num_rows": 1, "num_cols": 1, "element_pattern": "iso"}
@@ -217,9 +278,14 @@ def ground_and_wall(write_scene: WriteScene) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
+def small_dataset(make_once: MakeOnce) -> "Dataset":
     """50 UEs in a street canyon, three bands, five shards; read it, never write to it."""
-    return make_dataset(SMALL_CAMPAIGN, shard_size=10)
+    from raymark.dataset import open_dataset
+
+    def fill(folder: Path) -> None:
+        fill_dataset(folder / "data", SMALL_CAMPAIGN, shard_size=10)
+
+    return open_dataset(make_once("small_dataset", fill) / "data")
 
 
 @pytest.fixture(scope="session")
@@ -229,7 +295,7 @@ def small_campaign() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def two_site_dataset(write_scene: WriteScene, make_dataset: Callable[..., Dataset]) -> Dataset:
+def two_site_dataset(write_scene: WriteScene, make_dataset: Callable[..., "Dataset"]) -> "Dataset":
     """Two sites that look at each other over flat ground, 7 UEs each."""
     sites = [
         {"name": "west", "position_m": [-50.0, 0.0, 10.0], "azimuth_deg": 0.0},
@@ -249,8 +315,17 @@ def two_site_dataset(write_scene: WriteScene, make_dataset: Callable[..., Datase
 
 
 @pytest.fixture(scope="session")
-def benchmark_dataset(write_scene: WriteScene, make_dataset: Callable[..., Dataset]) -> Dataset:
+def benchmark_dataset(make_once: MakeOnce) -> "Dataset":
     """Tracks in a canyon (one site) and in a yard of three walls (two sites), at three bands."""
+    from raymark.dataset import open_dataset
+
+    return open_dataset(make_once("benchmark_dataset", fill_benchmark_dataset) / "data")
+
+
+def fill_benchmark_dataset(folder: Path) -> None:
+    """Write the scene and the dataset of the benchmark's tests."""
+    import trimesh
+
     walls = {
         f"wall_{i}": (trimesh.creation.box(bounds=[[x, y, 0], [x + 2, y + 30, 25]]), "concrete")
         for i, (x, y) in enumerate([(-20.0, -20.0), (0.0, -15.0), (20.0, -10.0)])
@@ -259,24 +334,17 @@ def benchmark_dataset(write_scene: WriteScene, make_dataset: Callable[..., Datas
         {"name": "west", "position_m": [-60.0, 3.0, 10.0], "azimuth_deg": 5.0, "downtilt_deg": 4.0},
         {"name": "east", "position_m": [60.0, -3.0, 10.0], "azimuth_deg": 170.0},
     ]
-    yard = write_scene("yard", {"ground": (ground(0.0), "concrete"), **walls}, sites)
+    yard = fill_scene(folder / "yard", {"ground": (ground(0.0), "concrete"), **walls}, sites)
     canyon = {"name": "street_canyon", "params": SMALL_CAMPAIGN["scenes"][0]["params"]}
-    return make_dataset(
-        {
-            **SMALL_CAMPAIGN,
-            "name": "benchmark",
-            "scenes": [canyon, {"name": str(yard)}],
-            "front_end": {"panel": {"num_rows": 4, "num_cols": 4}},
-            "sampling": {
-                "kind": "tracks",
-                "num_ues": 80,
-                "steps_per_track": 5,
-                "max_range_m": 110.0,
-            },
-            "tracer": {**SMALL_CAMPAIGN["tracer"], "max_depth": 2},
-        },
-        shard_size=40,
-    )
+    campaign = {
+        **SMALL_CAMPAIGN,
+        "name": "benchmark",
+        "scenes": [canyon, {"name": str(yard)}],
+        "front_end": {"panel": {"num_rows": 4, "num_cols": 4}},
+        "sampling": {"kind": "tracks", "num_ues": 80, "steps_per_track": 5, "max_range_m": 110.0},
+        "tracer": {**SMALL_CAMPAIGN["tracer"], "max_depth": 2},
+    }
+    fill_dataset(folder / "data", campaign, shard_size=40)
 
 
 BENCHMARK_SUITE: dict[str, Any] = {
@@ -311,17 +379,20 @@ BENCHMARK_SUITE: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def benchmark_suite(benchmark_dataset: Dataset) -> Suite:
+def benchmark_suite(benchmark_dataset: "Dataset") -> "Suite":
     """Every track of the benchmark, three folds and three numbers of shots, on that dataset."""
+    from raymark.benchmark.task import Suite
+    from raymark.config import validate
+
     content_hash = benchmark_dataset.manifest.content_hash
     return validate(Suite, {**BENCHMARK_SUITE, "content_hash": content_hash}, where="test")
 
 
 @pytest.fixture(scope="session")
-def benchmark_task(benchmark_suite: Suite) -> FindTask:
+def benchmark_task(benchmark_suite: "Suite") -> FindTask:
     """Return the task of a track, scene, band, and any other fields, of that suite."""
 
-    def find(track: str, scene: str, band: str = "6GHz", **fields: Any) -> Task:
+    def find(track: str, scene: str, band: str = "6GHz", **fields: Any) -> "Task":
         wanted = {"track": track, "scene": scene, "band": band, **fields}
         return next(
             task
@@ -333,14 +404,18 @@ def benchmark_task(benchmark_suite: Suite) -> FindTask:
 
 
 @pytest.fixture(scope="session")
-def benchmark_splits(benchmark_dataset: Dataset, benchmark_suite: Suite) -> Splits:
+def benchmark_splits(benchmark_dataset: "Dataset", benchmark_suite: "Suite") -> "Splits":
     """Make the splits of that suite when they are asked for."""
+    from raymark.benchmark.task_data import Splits
+
     return Splits(benchmark_dataset, benchmark_suite.window_size)
 
 
 @pytest.fixture(scope="session")
 def benchmark_measurements(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where `load_benchmark_task` keeps measurements."""
+    import torch
+
     # The matrices are small: more threads only wait for each other.
     torch.set_num_threads(1)
     return tmp_path_factory.mktemp("measurements")
@@ -348,11 +423,13 @@ def benchmark_measurements(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def load_benchmark_task(
-    benchmark_dataset: Dataset, benchmark_splits: Splits, benchmark_measurements: Path
+    benchmark_dataset: "Dataset", benchmark_splits: "Splits", benchmark_measurements: Path
 ) -> LoadTask:
     """Measure what a task needs, once a session and with CSI, and load it with seed 0."""
+    from raymark.benchmark.measuring import measure
+    from raymark.benchmark.task_data import load_task, surveys_of
 
-    def load(task: Task) -> TaskData:
+    def load(task: "Task") -> "TaskData":
         folder = benchmark_measurements
         for survey in surveys_of(task, 0):
             measure(survey, benchmark_dataset, folder, with_csi=True)
@@ -362,7 +439,7 @@ def load_benchmark_task(
 
 
 @pytest.fixture(scope="session")
-def yard_suite(benchmark_suite: Suite) -> Suite:
+def yard_suite(benchmark_suite: "Suite") -> "Suite":
     """Two seeds of two tracks in one scene at one band: a task, and three folds of another."""
     update = {"scenes": ("yard",), "bands": ("6GHz",), "seeds": (0, 1)}
     return benchmark_suite.model_copy(update={**update, "tracks": benchmark_suite.tracks[:2]})
@@ -370,20 +447,30 @@ def yard_suite(benchmark_suite: Suite) -> Suite:
 
 @pytest.fixture(scope="session")
 def benchmark_run(
-    tmp_path_factory: pytest.TempPathFactory, benchmark_dataset: Dataset, yard_suite: Suite
-) -> RunFolder:
+    make_once: MakeOnce, benchmark_dataset: "Dataset", yard_suite: "Suite"
+) -> "RunFolder":
     """The folder of a run of two models on `yard_suite`; read it, never write to it."""
-    folder = tmp_path_factory.mktemp("benchmark") / "runs"
-    models = RunChoice(models=tuple(get_model(name) for name in ("train_centroid", "wknn")))
-    runner = Runner(yard_suite, benchmark_dataset, folder)
-    report = runner.run(models, executor=ThisMachine(1))
-    assert (report.num_run, report.failures) == (2 * 4 * 2, ())
-    return RunFolder(folder)
+    from raymark.benchmark.run import RunChoice, Runner
+    from raymark.benchmark.store import RunFolder
+    from raymark.models import get_model
+    from raymark.work.executor import ThisMachine
+
+    def fill(folder: Path) -> None:
+        models = RunChoice(models=tuple(get_model(name) for name in ("train_centroid", "wknn")))
+        runner = Runner(yard_suite, benchmark_dataset, folder / "runs")
+        report = runner.run(models, executor=ThisMachine(1))
+        assert (report.num_run, report.failures) == (2 * 4 * 2, ())
+
+    return RunFolder(make_once("benchmark_run", fill) / "runs")
 
 
 @pytest.fixture(scope="session")
-def release_settings(yard_suite: Suite, benchmark_run: RunFolder) -> BuildSettings:
+def release_settings(yard_suite: "Suite", benchmark_run: "RunFolder") -> "BuildSettings":
     """All that a release can hold: fingerprints, splits, predictions, board."""
+    from raymark.benchmark.release_part import SuiteFiles
+    from raymark.release import About, BuildSettings
+    from raymark.release.record import Author
+
     about = About(title="Canyon and yard", authors=(Author(name="Doe, Jane"),))
     return BuildSettings(
         version="1.0.0",
@@ -395,11 +482,14 @@ def release_settings(yard_suite: Suite, benchmark_run: RunFolder) -> BuildSettin
 
 @pytest.fixture(scope="session")
 def benchmark_release(
-    tmp_path_factory: pytest.TempPathFactory,
-    benchmark_dataset: Dataset,
-    release_settings: BuildSettings,
+    make_once: MakeOnce,
+    benchmark_dataset: "Dataset",
+    release_settings: "BuildSettings",
 ) -> Path:
     """A release of `benchmark_dataset` with everything; read it, never write to it."""
-    folder = tmp_path_factory.mktemp("release") / "release"
-    build_release(benchmark_dataset.folder, folder, release_settings)
-    return folder
+    from raymark.release import build_release
+
+    def fill(folder: Path) -> None:
+        build_release(benchmark_dataset.folder, folder / "release", release_settings)
+
+    return make_once("benchmark_release", fill) / "release"

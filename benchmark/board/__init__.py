@@ -6,7 +6,7 @@ from raymark.benchmark.board.content import (
     Cdf,
     ErrorMap,
     Layout,
-    ModelInfo,
+    ModelRow,
     SuiteInfo,
     TrackInfo,
 )
@@ -21,7 +21,7 @@ __all__ = [
     "ErrorMap",
     "Headline",
     "Layout",
-    "ModelInfo",
+    "ModelRow",
     "SuiteInfo",
     "TrackInfo",
     "headline",

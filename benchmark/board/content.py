@@ -91,7 +91,7 @@ class TrackInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelInfo:
+class ModelRow:
     """A row of the board; references and bounds are shown apart and get no rank."""
 
     name: str
@@ -153,7 +153,7 @@ class Board:
 
     suite: SuiteInfo
     tracks: tuple[TrackInfo, ...]
-    models: tuple[ModelInfo, ...]
+    models: tuple[ModelRow, ...]
     rows: pd.DataFrame
     summary: pd.DataFrame
     comparisons: pd.DataFrame

@@ -13,8 +13,8 @@ from raymark.benchmark.board.content import (
     HEADLINE_METRIC,
     HEADLINE_TRACK,
     Board,
-    ModelInfo,
     ModelKind,
+    ModelRow,
 )
 from raymark.benchmark.metrics import METRICS, Metric
 
@@ -69,15 +69,15 @@ def values_of(table: pd.DataFrame, metric: str) -> dict[str, float]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def by_kind(models: Iterable[ModelInfo]) -> list[ModelInfo]:
+def by_kind(models: Iterable[ModelRow]) -> list[ModelRow]:
     """Return models first, then references, then bounds, in their order otherwise."""
     return sorted(models, key=lambda model: _KINDS.index(model.kind))
 
 
-def ranked(board: Board, values: Mapping[str, float], metric: Metric) -> list[ModelInfo]:
+def ranked(board: Board, values: Mapping[str, float], metric: Metric) -> list[ModelRow]:
     """Return all models of the board, best value first; references and bounds stand last."""
 
-    def key(model: ModelInfo) -> float:
+    def key(model: ModelRow) -> float:
         return cost(metric, values[model.name]) if model.name in values else math.inf
 
     return by_kind(sorted(board.models, key=key))

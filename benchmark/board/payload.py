@@ -13,7 +13,7 @@ from raymark.benchmark.board.content import (
     Board,
     Cdf,
     ErrorMap,
-    ModelInfo,
+    ModelRow,
 )
 from raymark.benchmark.board.headline import by_kind, headline, number, present_metrics
 from raymark.benchmark.metrics import LABELS, METRICS
@@ -119,7 +119,7 @@ def _columns(table: pd.DataFrame, names: dict[str, list[str]]) -> dict[str, list
     return packed
 
 
-def _model(model: ModelInfo) -> dict[str, Any]:
+def _model(model: ModelRow) -> dict[str, Any]:
     return {
         "name": model.name,
         "title": model.title,

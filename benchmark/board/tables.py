@@ -11,7 +11,7 @@ from raymark.benchmark.board.content import (
     HEADLINE_METRIC,
     ROW_KEYS,
     Board,
-    ModelInfo,
+    ModelRow,
     TrackInfo,
 )
 from raymark.benchmark.board.headline import (
@@ -139,7 +139,7 @@ def _track_rows(board: Board, track: str, shots: int | None) -> list[list[str]]:
     ]
 
 
-def _marked_title(model: ModelInfo) -> str:
+def _marked_title(model: ModelRow) -> str:
     return model.title if model.kind == "model" else f"*{model.title}* ({model.kind})"
 
 

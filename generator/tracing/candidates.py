@@ -9,7 +9,7 @@ NO_SLOT, EDGE_SLOT = -1, -2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
+class PathCandidates:
     """Sequences of interactions between the BS and a UE that may be paths.
 
     Attributes:
@@ -28,9 +28,9 @@ class Candidates:
         """Return the number of candidates."""
         return len(self.ue_index)
 
-    def take(self, rows: Int[np.ndarray, "row"] | slice) -> "Candidates":
+    def take(self, rows: Int[np.ndarray, "row"] | slice) -> "PathCandidates":
         """Return some of the candidates."""
-        return Candidates(
+        return PathCandidates(
             ue_index=self.ue_index[rows],
             slot=self.slot[rows],
             wedge=self.wedge[rows],
@@ -38,9 +38,9 @@ class Candidates:
         )
 
 
-def join_candidates(parts: list[Candidates]) -> Candidates:
+def join_candidates(parts: list[PathCandidates]) -> PathCandidates:
     """Concatenate candidates of the same depth."""
-    return Candidates(
+    return PathCandidates(
         ue_index=np.concatenate([part.ue_index for part in parts]),
         slot=np.concatenate([part.slot for part in parts]),
         wedge=np.concatenate([part.wedge for part in parts]),

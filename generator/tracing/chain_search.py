@@ -12,7 +12,7 @@ from jaxtyping import Float
 from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths, no_paths
 from raymark.generator.tracing import sionna_adapter as adapter
-from raymark.generator.tracing.candidates import NO_SLOT, Candidates, join_candidates
+from raymark.generator.tracing.candidates import NO_SLOT, PathCandidates, join_candidates
 from raymark.generator.tracing.chains import discover, sphere_directions
 from raymark.generator.tracing.diffraction import DiffractionSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
@@ -86,7 +86,7 @@ class ChainSearch:
         return join_paths(found, [0] * len(found))
 
     def _solve(
-        self, parts: list[Candidates], endpoints: adapter.Endpoints, bands: tuple[Band, ...]
+        self, parts: list[PathCandidates], endpoints: adapter.Endpoints, bands: tuple[Band, ...]
     ) -> Iterator[TracedPaths]:
         """Let Sionna decide which candidates are paths, and compute their fields."""
         if not parts:
@@ -99,15 +99,15 @@ class ChainSearch:
             buffer = adapter.candidate_buffer(
                 part, self._scene.triangles, self._scene.planes, wedges
             )
-            adapter.validate(self._scene.sionna, buffer, endpoints)
+            adapter.validate_candidates(self._scene.sionna, buffer, endpoints)
             buffer.discard_invalid()
             yield self._scene.with_fields(buffer, endpoints, bands)
 
 
-def _direct(num_ues: int, depth: int) -> Candidates:
+def _direct(num_ues: int, depth: int) -> PathCandidates:
     """Return the lines of sight."""
     none = np.full(num_ues, -1)
-    return Candidates(
+    return PathCandidates(
         ue_index=np.arange(num_ues),
         slot=np.full((num_ues, depth), NO_SLOT),
         wedge=none,

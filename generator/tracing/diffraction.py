@@ -22,7 +22,7 @@ from raymark.generator.tracing.backtracking import (
     device_planes,
     source_images,
 )
-from raymark.generator.tracing.candidates import EDGE_SLOT, NO_SLOT, Candidates
+from raymark.generator.tracing.candidates import EDGE_SLOT, NO_SLOT, PathCandidates
 from raymark.generator.tracing.chains import Bounce, ChainTable, discover
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.sionna_adapter import point, real, unsigned
@@ -95,7 +95,7 @@ class DiffractionSearch:
 
     def candidates(
         self, tree: TargetTree, ue_position_m: Float[np.ndarray, "ue 3"], depth: int
-    ) -> list[Candidates]:
+    ) -> list[PathCandidates]:
         """Return the candidates whose points lie on their facets and whose legs are free."""
         ue = point(ue_position_m)
         return [part for group in self._groups for part in group.candidates(tree, ue, depth)]
@@ -116,7 +116,7 @@ class _Group:
         self._after = [unsigned(suffixes.plane[:, k]) for k in range(self._num_after)]
         self._root = unsigned(suffixes.root)
 
-    def candidates(self, tree: TargetTree, ue: mi.Point3f, depth: int) -> list[Candidates]:
+    def candidates(self, tree: TargetTree, ue: mi.Point3f, depth: int) -> list[PathCandidates]:
         found = []
         for chain, ue_index in find_pairs(tree, len(self._suffixes), self._test):
             free = self._legs_are_free(chain, dr.gather(mi.Point3f, ue, unsigned(ue_index)))
@@ -184,14 +184,14 @@ class _Group:
 
     def _as_candidates(
         self, chain: Int[np.ndarray, "pair"], ue_index: Int[np.ndarray, "pair"], depth: int
-    ) -> Candidates:
+    ) -> PathCandidates:
         prefix = self._suffixes.root[chain]
         slot = np.full((len(chain), depth), NO_SLOT)
         slot[:, : self._num_before] = self._prefixes.plane[prefix]
         slot[:, self._num_before] = EDGE_SLOT
         first = self._num_before + 1
         slot[:, first : first + self._num_after] = self._suffixes.plane[chain]
-        return Candidates(
+        return PathCandidates(
             ue_index=ue_index,
             slot=slot,
             wedge=self._prefixes.wedge[prefix],
@@ -311,7 +311,7 @@ def _sees(
         seen = scene.is_visible(targets, np.broadcast_to(bs_position_m, targets.shape))
         return seen.reshape(count, num_samples)
     none = np.full(len(targets), -1)
-    candidates = Candidates(
+    candidates = PathCandidates(
         ue_index=np.arange(len(targets)),
         slot=np.repeat(prefixes.plane, num_samples, axis=0),
         wedge=none,
@@ -319,7 +319,7 @@ def _sees(
     )
     endpoints = adapter.make_endpoints(bs_position_m, np.zeros(3), targets)
     buffer = adapter.candidate_buffer(candidates, scene.triangles, scene.planes, None)
-    return adapter.validate(scene.sionna, buffer, endpoints).reshape(count, num_samples)
+    return adapter.validate_candidates(scene.sionna, buffer, endpoints).reshape(count, num_samples)
 
 
 def _find_suffixes(

@@ -49,7 +49,7 @@ class LoadedScene:
         self.sionna = _load(xml_path)
         self._front_end = front_end
         self._weld_edges = weld_edges
-        meshes = adapter.read_meshes(self.sionna)
+        meshes = adapter.mesh_records(self.sionna)
         self.triangles: Triangles = adapter.read_triangles(meshes)
         self.object_names = tuple(mesh.name for mesh in meshes)
         self.object_materials = tuple(mesh.material for mesh in meshes)

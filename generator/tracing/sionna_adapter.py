@@ -16,7 +16,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import RuntimeUnavailableError
 from raymark.generator.tracing.backend import dr, mi, rt
-from raymark.generator.tracing.candidates import EDGE_SLOT, Candidates
+from raymark.generator.tracing.candidates import EDGE_SLOT, PathCandidates
 from raymark.generator.tracing.tables import HalfEdges, Planes, Triangles, Wedges
 
 # isort: split
@@ -36,16 +36,16 @@ __all__ = [
     "candidate_buffer",
     "compute_fields",
     "make_endpoints",
+    "mesh_records",
     "point",
     "read_half_edges",
-    "read_meshes",
     "read_triangles",
     "real",
     "require_supported_version",
     "solver_candidates",
     "stored_buffer",
     "unsigned",
-    "validate",
+    "validate_candidates",
     "wedge_rows",
 ]
 
@@ -145,7 +145,7 @@ class MeshRecord:
     corner_m: Float[np.ndarray, "tri 3 3"]
 
 
-def read_meshes(scene: rt.Scene) -> list[MeshRecord]:
+def mesh_records(scene: rt.Scene) -> list[MeshRecord]:
     """Return the meshes of a scene in an order that depends on their content alone.
 
     Sionna sorts them by name, and merged meshes by a counter that grows with every scene loaded
@@ -227,7 +227,7 @@ def solver_candidates(
 
 
 def candidate_buffer(
-    candidates: Candidates, triangles: Triangles, planes: Planes, wedges: Wedges | None
+    candidates: PathCandidates, triangles: Triangles, planes: Planes, wedges: Wedges | None
 ) -> PathsBuffer:
     """Write candidates into Sionna's buffer, as its own search would have left them.
 
@@ -307,7 +307,7 @@ def _write_interactions(
     buffer._tensor_width = dr.opaque(mi.UInt32, code.size)
 
 
-def validate(
+def validate_candidates(
     scene: rt.Scene, buffer: PathsBuffer, endpoints: Endpoints
 ) -> Bool[np.ndarray, "candidate"]:
     """Solve the geometry of candidates by Sionna's image method and tell which are paths."""
@@ -365,7 +365,9 @@ def wedge_rows(buffer: PathsBuffer) -> Float[np.ndarray, "path 13"]:
     return np.where(has_wedge[:, None], table, 0).astype("f4")
 
 
-def _wedge_geometry(candidates: Candidates, triangles: Triangles, wedges: Wedges) -> WedgeGeometry:
+def _wedge_geometry(
+    candidates: PathCandidates, triangles: Triangles, wedges: Wedges
+) -> WedgeGeometry:
     """Return Sionna's record of each candidate's wedge, its 0-face turned to the BS."""
     index = np.maximum(candidates.wedge, 0)
     flip = candidates.flip

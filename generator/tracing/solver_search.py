@@ -59,6 +59,6 @@ class SolverSearch:
                 seed=self._seed,
             ),
         )
-        adapter.validate(sionna, buffer, endpoints)
+        adapter.validate_candidates(sionna, buffer, endpoints)
         buffer.discard_invalid()
         return self._scene.with_fields(buffer, endpoints, bands, num_rays=settings.solver_rays)

@@ -10,7 +10,7 @@ from raymark.generator.tracing.backtracking import (
     device_planes,
     source_images,
 )
-from raymark.generator.tracing.candidates import NO_SLOT, Candidates
+from raymark.generator.tracing.candidates import NO_SLOT, PathCandidates
 from raymark.generator.tracing.chains import Bounce
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.sionna_adapter import point, real, unsigned
@@ -31,14 +31,14 @@ class SpecularSearch:
         self._images = [point(images[:, k + 1]) for k in range(self._length)]
         self._slots = [unsigned(self._plane[:, k]) for k in range(self._length)]
 
-    def candidates(self, tree: TargetTree, depth: int) -> list[Candidates]:
+    def candidates(self, tree: TargetTree, depth: int) -> list[PathCandidates]:
         """Return the (chain, UE) pairs that the image method may accept."""
         found = []
         for chain, ue_index in find_pairs(tree, len(self._plane), self._test):
             slot = np.full((len(chain), depth), NO_SLOT)
             slot[:, : self._length] = self._plane[chain]
             none = np.full(len(chain), -1)
-            found.append(Candidates(ue_index=ue_index, slot=slot, wedge=none, flip=none >= 0))
+            found.append(PathCandidates(ue_index=ue_index, slot=slot, wedge=none, flip=none >= 0))
         return found
 
     def _test(

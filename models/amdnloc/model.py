@@ -13,7 +13,7 @@ from raymark.benchmark import Labelled, Measurements
 from raymark.benchmark.features import first_path, virtual_points
 from raymark.models.neural.encoders import ImageEncoder
 from raymark.models.neural.link_notes import NotedBatch, NotedLocalizer
-from raymark.models.neural.objective import Located
+from raymark.models.neural.objective import NetworkOutput
 from raymark.models.neural.single_link import images_of
 
 _UNKNOWN = -1
@@ -48,14 +48,14 @@ class Amdnloc(nn.Module):
         self.branches = nn.Linear(width, 2 * num_regions)
         self.register_buffer("centroid", torch.zeros(num_regions, 2))
 
-    def forward(self, batch: NotedBatch) -> Located:
+    def forward(self, batch: NotedBatch) -> NetworkOutput:
         """Locate every link; the notes are the regions of training links."""
         features = torch.relu(self.encoder(images_of(batch)))
         logits = self.gate(features)
         offset = self.branches(features).unflatten(-1, (-1, 2))
         position = (logits.softmax(-1).unsqueeze(-1) * (self.centroid + offset)).sum(-2)
         region = batch.notes[..., 0].long()
-        return Located(
+        return NetworkOutput(
             position=position,
             penalty=self.region_weight * region_loss(logits, region, batch.mask),
         )

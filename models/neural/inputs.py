@@ -11,6 +11,7 @@ from torch import Tensor
 
 from raymark.benchmark import Labelled, Measurements
 from raymark.benchmark.channels import Channels
+from raymark.benchmark.features import carrier_loss_db
 from raymark.models.neural.images import csi_images, power_floor
 from raymark.models.neural.path_sets import path_set
 
@@ -89,7 +90,7 @@ class Scaler:
         return position * self.position_scale_m + position.new_tensor(self.position_mean_m)
 
 
-def windows_of(links: Measurements, size: int) -> Int[np.ndarray, "window {size}"]:
+def window_rows(links: Measurements, size: int) -> Int[np.ndarray, "window {size}"]:
     """Return the rows of the links of each window, in order of time; -1 where it is short.
 
     Longer windows of the task are cut; with `size` 1 every link stands alone.
@@ -139,7 +140,7 @@ class BatchSource:
             channels: True paths of training links, for CSI with fresh noise.
             device: Where batches are made.
         """
-        self.rows = windows_of(links, window_size)
+        self.rows = window_rows(links, window_size)
         self.links, self._scaler, self._device = links, scaler, device
         self._has_image = has_image
         self._channels = channels.to(device) if channels is not None and has_image else None
@@ -219,7 +220,7 @@ def order_windows(
 
 
 def _gain_db(links: Measurements) -> Float[np.ndarray, "link"]:
-    return links.gain_db + 20 * np.log10(links.carrier_hz / 1e9)
+    return links.gain_db + carrier_loss_db(links)
 
 
 def _moments(values: np.ndarray) -> tuple[float, float]:

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from raymark.benchmark import Labelled, Localizer, Measurements, Prediction
 from raymark.benchmark.localizer import mean_error_m
 from raymark.config import Strict, config_hash, validate
-from raymark.errors import ConfigError
-from raymark.models.neural import RECIPE_VERSION
 from raymark.models.neural.inputs import BatchSource, Modality, Scaler
 from raymark.models.neural.recipe import Recipe, Trained
 from raymark.models.neural.training import Trainer
@@ -32,7 +30,6 @@ N = TypeVar("N", bound=nn.Module)
 class NeuralConfig(Strict):
     """The `config` of a neural model's `model.yaml`."""
 
-    recipe: int = Field(description="RECIPE_VERSION of the shared code; in the hash of every cell")
     window_size: int = Field(default=1, gt=0, description="Vertices of a trajectory")
     modalities: tuple[Modality, ...] = Field(min_length=1)
     training: Recipe
@@ -46,20 +43,15 @@ class NeuralLocalizer(Localizer):
         """Check the configuration.
 
         Raises:
-            ConfigError: If a key or value is wrong, or it is for another version of the recipe.
+            ConfigError: If a key or value is wrong.
         """
         super().__init__(config, seed=seed)
         self.settings = validate(NeuralConfig, config, where="config of the model")
-        if self.settings.recipe != RECIPE_VERSION:
-            raise ConfigError(
-                f"config of the model: recipe is {self.settings.recipe}, the shared training code "
-                f"has version {RECIPE_VERSION}; set it in model.yaml and run the model again"
-            )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     @abstractmethod
     def make_network(self) -> nn.Module:
-        """Return a fresh network: from a `Batch` to a `Located`."""
+        """Return a fresh network: from a `Batch` to a `NetworkOutput`."""
 
     @property
     def has_image(self) -> bool:
@@ -161,8 +153,8 @@ class NeuralLocalizer(Localizer):
         network.eval()
         position_m = np.zeros((len(source), 2))
         for rows in self.batches(source):
-            located = network(source.batch(rows, None)).position.double()
-            position_m[rows[rows >= 0]] = self.scaler.restore(located).cpu().numpy()[rows >= 0]
+            scaled = network(source.batch(rows, None)).position.double()
+            position_m[rows[rows >= 0]] = self.scaler.restore(scaled).cpu().numpy()[rows >= 0]
         return position_m
 
     def _report(self, trained: Trained) -> None:

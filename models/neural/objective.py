@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Located:
+class NetworkOutput:
     """What a network says of a batch, in units of the position scale.
 
     Attributes:
@@ -24,7 +24,7 @@ class Located:
 
 
 def trajectory_loss(
-    located: Located,
+    output: NetworkOutput,
     target: Float[Tensor, "b s 2"],
     mask: Bool[Tensor, "b s"],
     penalty_share: float,
@@ -35,40 +35,40 @@ def trajectory_loss(
     mean over windows, + the penalty.
 
     Args:
-        located: What the network says.
+        output: What the network says.
         target: True positions of the vertices.
         mask: Which vertices are there.
         penalty_share: Weight of the penalty, 0 to 1.
     """
-    loss = vertex_loss(located, target, mask)
-    if located.centroid is not None:
-        own_mean = masked_mean(located.position, mask)
-        loss = loss + centroid_loss(located, target, mask)
-        loss = loss + 0.1 * (located.centroid - own_mean).square().sum(-1).mean()
-    if located.penalty is not None:
-        loss = loss + penalty_share * located.penalty
+    loss = vertex_loss(output, target, mask)
+    if output.centroid is not None:
+        own_mean = masked_mean(output.position, mask)
+        loss = loss + centroid_loss(output, target, mask)
+        loss = loss + 0.1 * (output.centroid - own_mean).square().sum(-1).mean()
+    if output.penalty is not None:
+        loss = loss + penalty_share * output.penalty
     return loss
 
 
 def vertex_loss(
-    located: Located, target: Float[Tensor, "b s 2"], mask: Bool[Tensor, "b s"]
+    output: NetworkOutput, target: Float[Tensor, "b s 2"], mask: Bool[Tensor, "b s"]
 ) -> Float[Tensor, ""]:
     """Return half the mean squared error of the vertices."""
-    squared = (located.position - target).square().sum(dim=-1)
+    squared = (output.position - target).square().sum(dim=-1)
     return 0.5 * (squared * mask).sum() / mask.sum()
 
 
 def centroid_loss(
-    located: Located, target: Float[Tensor, "b s 2"], mask: Bool[Tensor, "b s"]
+    output: NetworkOutput, target: Float[Tensor, "b s 2"], mask: Bool[Tensor, "b s"]
 ) -> Float[Tensor, ""]:
     """Return a quarter of the mean squared error of the centroids.
 
     Raises:
         ValueError: If the network locates none.
     """
-    if located.centroid is None:
+    if output.centroid is None:
         raise ValueError("the network has no head for the centroid")
-    return 0.25 * (located.centroid - masked_mean(target, mask)).square().sum(-1).mean()
+    return 0.25 * (output.centroid - masked_mean(target, mask)).square().sum(-1).mean()
 
 
 def masked_mean(values: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"]) -> Float[Tensor, "b d"]:

@@ -12,7 +12,7 @@ from raymark.models.neural.encoders import ImageEncoder
 from raymark.models.neural.heads import PositionHead
 from raymark.models.neural.inputs import Batch
 from raymark.models.neural.localizer import NeuralLocalizer
-from raymark.models.neural.objective import Located
+from raymark.models.neural.objective import NetworkOutput
 from raymark.models.neural.soft_moe import FeedForward
 
 NUM_BEAMS, NUM_DELAYS = 64, 64
@@ -39,9 +39,9 @@ class ResNet(nn.Module):
         self.encoder = ImageEncoder(width, channels=channels, widths=image_widths)
         self.head = PositionHead(width)
 
-    def forward(self, batch: Batch) -> Located:
+    def forward(self, batch: Batch) -> NetworkOutput:
         """Locate every link."""
-        return Located(position=self.head(self.encoder(images_of(batch))))
+        return NetworkOutput(position=self.head(self.encoder(images_of(batch))))
 
 
 class ResNetLocalizer(NeuralLocalizer):
@@ -73,11 +73,11 @@ class CsiMlp(nn.Module):
             layers += [nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers, nn.Linear(hidden, 2))
 
-    def forward(self, batch: Batch) -> Located:
+    def forward(self, batch: Batch) -> NetworkOutput:
         """Locate every link."""
         power = power_of(batch, self.num_groups).flatten(2)
         features = torch.cat([power, batch.gain.unsqueeze(-1)], dim=-1)
-        return Located(position=self.layers(features))
+        return NetworkOutput(position=self.layers(features))
 
 
 class CsiTransformer(nn.Module):
@@ -107,7 +107,7 @@ class CsiTransformer(nn.Module):
         self.pool = AttentionPool(width)
         self.head = PositionHead(width)
 
-    def forward(self, batch: Batch) -> Located:
+    def forward(self, batch: Batch) -> NetworkOutput:
         """Locate every link."""
         power = power_of(batch, NUM_DELAYS)
         groups = power.flatten(0, 1).transpose(1, 2).unflatten(1, (-1, self.delay_bins)).flatten(2)
@@ -116,7 +116,7 @@ class CsiTransformer(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, present).tokens
         pooled = self.pool(self.norm(tokens), present)
-        return Located(position=self.head(pooled).view(*power.shape[:2], 2))
+        return NetworkOutput(position=self.head(pooled).view(*power.shape[:2], 2))
 
 
 def images_of(batch: Batch) -> Float[Tensor, "b s 3 ant subcarrier"]:

@@ -18,6 +18,7 @@ from raymark.models.neural.objective import trajectory_loss
 from raymark.models.neural.recipe import Recipe, Trained
 from raymark.models.neural.soft_moe import routing_parameters
 from raymark.seeding import child_generator
+from raymark.storage import writing
 
 Progress = Callable[[int, int, str], None]
 """Called with the epochs done, the epochs at most, and how training stands."""
@@ -146,9 +147,8 @@ class Trainer:
         state = {part: getattr(self, part).state_dict() for part in _STATEFUL}
         state |= {"key": self.key, "next_epoch": epoch + 1, "best": self.best}
         state["trained"] = dataclasses.asdict(self.trained)
-        partial = path.with_name(path.name + ".partial")
-        torch.save(state, partial)
-        partial.replace(path)
+        with writing(path) as partial:
+            torch.save(state, partial)
 
     def _resume(self) -> None:
         """Go on from a kept state.

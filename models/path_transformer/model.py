@@ -6,7 +6,7 @@ from raymark.models.neural.anchoring import AnchoredHead
 from raymark.models.neural.encoders import SetTransformerEncoder
 from raymark.models.neural.inputs import Batch
 from raymark.models.neural.localizer import NeuralLocalizer
-from raymark.models.neural.objective import Located
+from raymark.models.neural.objective import NetworkOutput
 from raymark.models.neural.path_sets import NUM_PATH_FEATURES
 
 
@@ -21,10 +21,10 @@ class PathTransformer(nn.Module):
         )
         self.head = AnchoredHead(width)
 
-    def forward(self, batch: Batch) -> Located:
+    def forward(self, batch: Batch) -> NetworkOutput:
         """Locate every link."""
         features = self.encoder(batch.paths, batch.path_mask)
-        return Located(position=self.head(features, batch.anchor))
+        return NetworkOutput(position=self.head(features, batch.anchor))
 
 
 class Model(NeuralLocalizer):

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from raymark.models.neural.inputs import Batch
-from raymark.models.neural.objective import Located, centroid_loss, vertex_loss
+from raymark.models.neural.objective import NetworkOutput, centroid_loss, vertex_loss
 from raymark.models.neural.soft_moe import SlotRouter
 from raymark.models.scadf_moe.network import FusionNetwork
 
@@ -28,13 +28,13 @@ def task_gradient_cosine(
 
     Below 0 the tasks pull against each other.
     """
-    located: Located = network(batch)
+    output: NetworkOutput = network(batch)
     shared = [
         parameter
         for part in (network.encoders, network.embeddings, network.blocks)
         for parameter in part.parameters()
     ]
-    losses = (vertex_loss(located, target, batch.mask), centroid_loss(located, target, batch.mask))
+    losses = (vertex_loss(output, target, batch.mask), centroid_loss(output, target, batch.mask))
     flat = [_flat_gradient(loss, shared) for loss in losses]
     return float(F.cosine_similarity(flat[0], flat[1], dim=0))
 

@@ -32,7 +32,7 @@ from raymark.models.neural.heads import (
     TaskRouting,
 )
 from raymark.models.neural.inputs import Batch, Modality
-from raymark.models.neural.objective import Located
+from raymark.models.neural.objective import NetworkOutput
 from raymark.models.neural.path_sets import NUM_PATH_FEATURES
 from raymark.models.neural.soft_moe import (
     Feed,
@@ -203,7 +203,7 @@ class FusionNetwork(nn.Module):
         self.vertex_position = AnchoredHead(2 * width) if self.is_anchored else PositionHead(width)
         self.centroid_position = PositionHead(width)
 
-    def forward(self, batch: Batch) -> Located:
+    def forward(self, batch: Batch) -> NetworkOutput:
         """Locate the vertices and the centroid of every window."""
         encoded = self.encoders(batch)
         tokens, band = self.embeddings(encoded, batch.carrier)
@@ -212,7 +212,7 @@ class FusionNetwork(nn.Module):
         tokens, fed = self._fuse(tokens, batch.mask, band)
         tasks = self.head(self.norm(tokens), batch.mask, self.embeddings.vertex)
         vertices, centroid = tasks.features[:, :-1], tasks.features[:, -1]
-        return Located(
+        return NetworkOutput(
             position=self._vertex_positions(vertices, encoded, batch),
             centroid=self.centroid_position(centroid),
             penalty=self._penalty(fed, tasks.routing),

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from raymark.benchmark import Labelled, Localizer, Measurements, Prediction, tune
 from raymark.benchmark.features import path_loss_free_power_db
+from raymark.radio.frames import wrap_rad
 
 _AZIMUTH_BIN_RAD = np.pi / 32
 _RANGE_BIN_M = 6.0
@@ -74,7 +75,7 @@ def _images(links: Measurements, width_bins: float) -> Float[np.ndarray, "link p
     """Return images of unit length (0 for links without paths), float32."""
     azimuth = np.arange(-np.pi, np.pi, _AZIMUTH_BIN_RAD)
     distance = np.arange(0, _MAX_RANGE_M, _RANGE_BIN_M)
-    turn = (links.path_azimuth_rad[..., None] - azimuth + np.pi) % (2 * np.pi) - np.pi
+    turn = wrap_rad(links.path_azimuth_rad[..., None] - azimuth)
     step = links.path_range_m[..., None] - distance
     rows = np.exp(-0.5 * (turn / (width_bins * _AZIMUTH_BIN_RAD)) ** 2)
     columns = np.exp(-0.5 * (step / (width_bins * _RANGE_BIN_M)) ** 2)

@@ -15,7 +15,7 @@ from raymark.benchmark.measurements import ARRAY_NAMES, SiteContext
 from raymark.models.neural.anchoring import AnchoredHead
 from raymark.models.neural.encoders import DeepSetsEncoder
 from raymark.models.neural.link_notes import NotedBatch, NotedLocalizer
-from raymark.models.neural.objective import Located
+from raymark.models.neural.objective import NetworkOutput
 from raymark.models.neural.path_sets import NUM_PATH_FEATURES
 from raymark.models.wknn.model import Model as Wknn
 from raymark.radio import Band, Panel
@@ -39,13 +39,13 @@ class WknnResidual(nn.Module):
         self.place = nn.Linear(4, width)
         self.head = AnchoredHead(width)
 
-    def forward(self, batch: NotedBatch) -> Located:
+    def forward(self, batch: NotedBatch) -> NetworkOutput:
         """Locate every link; the notes are the WKNN position."""
         prior = batch.notes
         gap = batch.anchor - prior
         features = self.encoder(batch.paths, batch.path_mask)
         features = features + self.place(torch.cat([prior, gap], dim=-1))
-        return Located(position=prior + self.head(features, gap))
+        return NetworkOutput(position=prior + self.head(features, gap))
 
 
 class Model(NotedLocalizer):

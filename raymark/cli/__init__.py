@@ -24,6 +24,7 @@ from raymark.cli.presets import app as presets_app
 from raymark.cli.release import app as release_app
 from raymark.cli.scenes import app as scenes_app
 from raymark.errors import RaymarkError
+from raymark.extras import explain_missing
 
 app = typer.Typer(
     help="Ray-traced radio datasets for localization, and a benchmark on them.",
@@ -35,11 +36,17 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; a wrong input ends with one sentence and exit code 2."""
+    """Run the command line; a wrong input or a missing extra ends with one sentence and code 2."""
     try:
         app()
     except RaymarkError as error:
         print_error(str(error))
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        sentence = explain_missing(error)
+        if sentence is None:
+            raise
+        print_error(sentence)
         sys.exit(2)
 
 

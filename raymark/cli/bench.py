@@ -1,6 +1,6 @@
 """Commands of the benchmark."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from raymark.cli.cluster import described_workers
 from raymark.cli.console import cell, err, out, print_error, resumable_bars, stage_bars
 from raymark.cli.options import Cluster, DataOption, Overwrite, TimeLimit, listed
 from raymark.errors import ConfigError
-from raymark.storage import as_folder
+from raymark.storage import Place, as_place
 
 app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
 
@@ -81,18 +81,15 @@ def audit(
     from raymark.benchmark.audit import audit_suite  # noqa: PLC0415
     from raymark.benchmark.task_data import require_dataset  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
 
     loaded, dataset = load_suite(suite), open_dataset(data)
     require_dataset(loaded, dataset)
     with stage_bars("splits") as progress:
-        table = audit_suite(
-            loaded, dataset, folder, height_maps=dataset_height_maps(dataset), progress=progress
-        )
+        table = audit_suite(loaded, dataset, folder, progress=progress)
     shown = Table(
         "track", "scene", "fold", "train", "val.", "test", "nearest [m]", "hash", box=None
     )
-    rows: Iterator[Any] = table.itertuples(index=False)
+    rows: Iterable[Any] = table.itertuples(index=False)
     for row in rows:
         shown.add_row(
             row.track,
@@ -137,7 +134,6 @@ def run(
     from raymark.benchmark.run import RunChoice  # noqa: PLC0415
     from raymark.benchmark.suite_run import run_suite  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
     from raymark.models import choose_models  # noqa: PLC0415
     from raymark.work.executor import this_machine  # noqa: PLC0415
 
@@ -157,15 +153,7 @@ def run(
     if cluster is not None:
         workers = described_workers(cluster, time_limit_min=time_limit_min)
     with resumable_bars(folder) as progress:
-        report = run_suite(
-            loaded,
-            dataset,
-            folder,
-            choice,
-            workers=workers,
-            height_maps=dataset_height_maps(dataset),
-            progress=progress,
-        )
+        report = run_suite(loaded, dataset, folder, choice, workers=workers, progress=progress)
     out.print(f"{report.num_run} cells run, {report.num_kept} kept, in {folder}")
     print_failures(report)
     if report.failures:
@@ -202,9 +190,9 @@ def board(
     runs: RunsArgument,
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the board")],
     data: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
-            parser=as_folder, metavar="DIR", help="Dataset, for the buildings below the maps"
+            parser=as_place, metavar="DIR", help="Dataset, for the buildings below the maps"
         ),
     ] = None,
     submission: Annotated[
@@ -215,14 +203,13 @@ def board(
     """Write the board: HTML page, Markdown, CSV and JSON, all from stored predictions."""
     from raymark.benchmark.publication import publish_board  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
 
     with stage_bars() as progress:
         published = publish_board(
             runs,
             folder,
             submissions=submission or [],
-            height_maps=None if data is None else dataset_height_maps(open_dataset(data)),
+            dataset=None if data is None else open_dataset(data),
             overwrite=overwrite,
             progress=progress,
         )

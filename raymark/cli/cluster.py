@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raymark.cli.console import err, out
-from raymark.work.cluster.description import FORMS
+from raymark.work.cluster import FORMS
 
 app = typer.Typer(help="Describe the workers of --cluster, and check them.", no_args_is_help=True)
 
@@ -36,32 +36,14 @@ def show(name: Annotated[str, typer.Argument(help="Name of an example")]) -> Non
 @app.command()
 def check(cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help=FORMS)]) -> None:
     """Check a description and show what it asks for; no worker is started."""
-    from raymark.work.cluster import JobQueue, Kubernetes, Scheduler, read_cluster  # noqa: PLC0415
+    from raymark.work.cluster import read_cluster  # noqa: PLC0415
 
-    description = read_cluster(cluster)
-    if isinstance(description, Scheduler):
-        _print_workers(description)
-    elif isinstance(description, JobQueue):
-        from raymark.work.cluster import job_script  # noqa: PLC0415
-
-        typer.echo(job_script(description).rstrip())
-        err.print(f"{description.num_workers} such jobs; nothing was submitted")
-    elif isinstance(description, Kubernetes):
-        import yaml  # noqa: PLC0415
-
-        from raymark.work.cluster import worker_spec  # noqa: PLC0415
-
-        typer.echo(yaml.safe_dump(worker_spec(description), sort_keys=False).rstrip())
-        err.print("nothing was created")
-    else:
-        from raymark.work.cluster import gpus_of_workers, memory_of_each  # noqa: PLC0415
-
-        memory_bytes, gpus = memory_of_each(description), gpus_of_workers(description)
-        seen = f"GPUs {', '.join(gpus)}" if all(gpus) else "no GPU"
-        out.print(
-            f"{description.num_workers} worker processes of {memory_bytes / 1e9:.1f} GB and one "
-            f"thread each, with {seen}; none was started"
-        )
+    found = read_cluster(cluster).check()
+    if found.workers:
+        out.print(_worker_table(found.workers))
+    typer.echo(found.text)
+    for note in found.notes:
+        err.print(note)
 
 
 def described_workers(text: str, *, time_limit_min: float) -> Any:
@@ -107,25 +89,12 @@ def findings_table(findings: Sequence[Any]) -> Table:
     return table
 
 
-def _print_workers(description: Any) -> None:
-    from raymark.work.cluster import list_workers, open_cluster, require_workers  # noqa: PLC0415
-
-    with open_cluster(description) as client:
-        reports = list_workers(client)
-        table = Table("worker", "host", "pid", "threads", "memory", box=None)
-        for report in reports:
-            table.add_row(
-                report.address,
-                report.host,
-                str(report.pid),
-                str(report.num_threads),
-                f"{report.memory_bytes / 1e9:.1f} GB",
-            )
-        out.print(table if reports else f"{description.address} has no workers yet")
-        if reports:
-            for warning in require_workers(client):
-                err.print(warning)
-            out.print("all have the same software as this process")
+def _worker_table(reports: Sequence[Any]) -> Table:
+    table = Table("worker", "host", "pid", "threads", "memory", box=None)
+    for report in reports:
+        memory = f"{report.memory_bytes / 1e9:.1f} GB"
+        table.add_row(report.address, report.host, str(report.pid), str(report.num_threads), memory)
+    return table
 
 
 def _title(report: Any) -> str:

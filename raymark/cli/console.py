@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 import typer
@@ -20,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from raymark.storage import PlaceLike
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -98,7 +99,7 @@ def _progress(unit: str) -> Progress:
 
 
 @contextmanager
-def resumable(folder: Path) -> Iterator[None]:
+def resumable(folder: PlaceLike) -> Iterator[None]:
     """Let Ctrl-C end a command with one sentence: the same command goes on in `folder`."""
     try:
         yield
@@ -111,14 +112,14 @@ def resumable(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def resumable_bars(folder: Path) -> Iterator[Callable[[str, int, int], None]]:
+def resumable_bars(folder: PlaceLike) -> Iterator[Callable[[str, int, int], None]]:
     """Show the bars of work elsewhere that is `resumable`; Ctrl-C acts at once."""
     with resumable(folder), stage_bars() as show:
         yield show
 
 
 @contextmanager
-def resumable_tracing(folder: Path) -> Iterator[Callable[[str, int, int], None]]:
+def resumable_tracing(folder: PlaceLike) -> Iterator[Callable[[str, int, int], None]]:
     """Show the bars of a tracing here that is `resumable`; yields a function as `stage_bars` does.
 
     A first Ctrl-C is held back until that function is called; a second one acts at once. Inside a

@@ -16,10 +16,10 @@ from raymark.cli.console import (
     resumable_tracing,
 )
 from raymark.cli.console import out as console_out
-from raymark.cli.options import Cluster, DatasetArgument, Overwrite, Seed, TimeLimit
+from raymark.cli.options import Cluster, DatasetArgument, Overwrite, Seed, TimeLimit, TrustCode
 from raymark.errors import ConfigError
 from raymark.radio import FingerprintKind, ProfileMethod
-from raymark.storage import as_folder
+from raymark.storage import Place, PlaceLike, as_place
 
 app = typer.Typer()
 
@@ -65,6 +65,7 @@ def bands() -> None:
 def plan(
     campaign: CampaignArgument,
     shard_size: ShardSize = 1000,
+    _trusted: TrustCode = None,
 ) -> None:
     """Check a campaign and show links, shards, size and time; nothing is written."""
     from raymark.generator.estimate import estimate  # noqa: PLC0415
@@ -102,8 +103,8 @@ def generate(
         str | None, typer.Argument(metavar="CAMPAIGN", help="Name of a preset, or a YAML file")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(parser=as_folder, metavar="DIR", help="Folder of the dataset, or s3://..."),
+        Place | None,
+        typer.Option(parser=as_place, metavar="DIR", help="Folder of the dataset, or s3://..."),
     ] = None,
     shard_size: ShardSize = 1000,
     overwrite: Overwrite = False,
@@ -111,9 +112,9 @@ def generate(
         False
     ),
     extend: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
-            parser=as_folder, metavar="DIR", help="Dataset that gets the --bands, in place"
+            parser=as_place, metavar="DIR", help="Dataset that gets the --bands, in place"
         ),
     ] = None,
     bands: Annotated[
@@ -121,6 +122,7 @@ def generate(
     ] = None,
     cluster: Cluster = None,
     time_limit_min: TimeLimit = 60.0,
+    _trusted: TrustCode = None,
 ) -> None:
     """Make a dataset, or add bands to one; the same command goes on where it was interrupted."""
     if extend is not None:
@@ -158,7 +160,7 @@ def generate(
     print_summary(out)
 
 
-def _extend(folder: Path, bands: str, out: Path | None, *, dry_run: bool) -> None:
+def _extend(folder: Place, bands: str, out: Place | None, *, dry_run: bool) -> None:
     from raymark.generator.extension import (  # noqa: PLC0415
         extend_dataset,
         open_for_extension,
@@ -193,18 +195,16 @@ def status(folder: DatasetArgument) -> None:
 @app.command()
 def unlock(folder: DatasetArgument) -> None:
     """Remove the lock that a killed `generate` has left on a dataset in object storage."""
-    from raymark.storage.lock import unlock as remove_lock  # noqa: PLC0415
-
-    console_out.print(f"removed the lock of {remove_lock(folder)}")
+    console_out.print(f"removed the lock of {folder.unlock()}")
 
 
 @app.command()
 def verify(folder: DatasetArgument) -> None:
     """Check hashes, schema and physics of every file; exit code 2 if anything is wrong."""
-    from raymark.dataset.manifest import read_manifest  # noqa: PLC0415
+    from raymark.dataset.manifest import data_files, read_manifest  # noqa: PLC0415
     from raymark.dataset.verification import verify_dataset  # noqa: PLC0415
 
-    total = 2 * len(read_manifest(folder).shards) + 1
+    total = len(data_files(read_manifest(folder)))
     with progress_bar("verify", total, "files") as advance:
         faults = verify_dataset(folder, progress=lambda _file: advance(1))
     for fault in faults:
@@ -261,7 +261,6 @@ def inspect(
 ) -> None:
     """Draw maps, gains, spreads and example links, with their data beside them."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
     from raymark.plots.inspection import inspect_dataset, num_figures  # noqa: PLC0415
 
     dataset = open_dataset(folder)
@@ -271,21 +270,20 @@ def inspect(
             out,
             seed=seed,
             overwrite=overwrite,
-            height_maps=dataset_height_maps(dataset),
             progress=lambda _path: advance(1),
         )
     print_summary(folder)
     console_out.print(f"\nwrote {len(figures)} figures to {out}")
 
 
-def print_summary(folder: Path) -> None:
+def print_summary(folder: PlaceLike) -> None:
     """Print what a dataset holds, and its content hash."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.plots.inspection import summarize  # noqa: PLC0415
+    from raymark.plots.inspection import summarize_links  # noqa: PLC0415
 
     dataset = open_dataset(folder)
     table = Table(*_SUMMARY_COLUMNS, box=None)
-    for row in summarize(dataset).itertuples(index=False):
+    for row in summarize_links(dataset).itertuples(index=False):
         table.add_row(*[cell(value) for value in row])
     console_out.print(table)
     for key, value in dataset.manifest.completeness.items():
@@ -307,4 +305,4 @@ _SUMMARY_COLUMNS = (
     "paths",
     "delay spread\n[ns]",
 )
-"""Headings of `raymark.plots.inspection.summarize`: shares, and medians of what has a unit."""
+"""Headings of `summarize_links`: shares, and medians of what has a unit."""

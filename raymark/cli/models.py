@@ -11,7 +11,7 @@ from raymark.cli.bench import OwnSuiteOption, bound
 from raymark.cli.console import cell, duration, out, resumable, text_bars
 from raymark.cli.options import DataOption, Overwrite
 from raymark.errors import ConfigError
-from raymark.storage import as_folder
+from raymark.storage import Place, as_place
 
 app = typer.Typer()
 
@@ -55,7 +55,7 @@ def train(
 def predict(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Its folder")],
     data: Annotated[
-        Path, typer.Option(parser=as_folder, metavar="DIR", help="Dataset of the same panel")
+        Place, typer.Option(parser=as_place, metavar="DIR", help="Dataset of the same panel")
     ],
     file: Annotated[Path, typer.Option("--out", help=".parquet or .csv file to write")],
     scene: Annotated[str | None, typer.Option(help="Scene; the task's if not given")] = None,

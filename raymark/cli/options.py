@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from raymark.storage import as_folder
-from raymark.work.cluster.description import FORMS
+from raymark.storage import Place, as_place
+from raymark.work.cluster import FORMS
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there")]
 Seed = Annotated[int, typer.Option(help="Seed of the drawn UEs, links or noise")]
@@ -23,12 +23,32 @@ TimeLimit = Annotated[
     ),
 ]
 DatasetArgument = Annotated[
-    Path, typer.Argument(parser=as_folder, metavar="DIR", help="Folder or URL of a dataset")
+    Place, typer.Argument(parser=as_place, metavar="DIR", help="Folder or URL of a dataset")
 ]
 DataOption = Annotated[
-    Path,
-    typer.Option(parser=as_folder, metavar="DIR", help="Folder or URL of the suite's dataset"),
+    Place,
+    typer.Option(parser=as_place, metavar="DIR", help="Folder or URL of the suite's dataset"),
 ]
+
+
+def _trust(folders: list[Path] | None) -> list[Path]:
+    for folder in folders or []:
+        from raymark.scenes import trust_folder  # noqa: PLC0415
+
+        trust_folder(folder)
+    return folders or []
+
+
+TrustCode = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust-code",
+        metavar="DIR",
+        callback=_trust,
+        help="Run the geometry.py of this scene folder (read it first); may be repeated",
+    ),
+]
+"""Its callback does what it says: commands take it as `_trusted` and need not look at it."""
 
 
 def listed(text: str) -> list[str]:

@@ -71,7 +71,6 @@ def quickstart(
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.generator.generate import generate_dataset  # noqa: PLC0415
     from raymark.generator.plan import load_campaign  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
     from raymark.models import choose_models  # noqa: PLC0415
     from raymark.plots.inspection import inspect_dataset, num_figures  # noqa: PLC0415
 
@@ -79,24 +78,23 @@ def quickstart(
         load_campaign(CAMPAIGN), folder / "dataset", overwrite=overwrite, progress=progress
     )
     dataset = open_dataset(folder / "dataset")
-    height_maps, drawn, total = dataset_height_maps(dataset), count(1), num_figures(dataset)
+    drawn, total = count(1), num_figures(dataset)
     figures = inspect_dataset(
         dataset,
         folder / "figures",
         overwrite=True,
-        height_maps=height_maps,
         progress=lambda _path: progress("figures", next(drawn), total),
     )
     own = load_suite(CAMPAIGN)
     suite = bound_to(own, dataset)
     choice = RunChoice(models=tuple(choose_models()), tracks=TRACKS)
     runs = folder / "runs"
-    run = run_suite(suite, dataset, runs, choice, height_maps=height_maps, progress=progress)
+    run = run_suite(suite, dataset, runs, choice, progress=progress)
     board = publish_board(
-        runs, folder / "board", height_maps=height_maps, overwrite=True, progress=progress
+        runs, folder / "board", dataset=dataset, overwrite=True, progress=progress
     )
     return QuickstartReport(
-        dataset=dataset.folder,
+        dataset=folder / "dataset",
         figures=tuple(figures),
         suite=suite.name,
         num_models=len(choice.models),

@@ -38,6 +38,9 @@ def build(
     detail: Annotated[
         bool, typer.Option("--detail/--no-detail", help="Interaction points of the paths")
     ] = True,
+    buildings: Annotated[
+        bool, typer.Option("--buildings/--no-buildings", help="Heights and outlines of buildings")
+    ] = True,
 ) -> None:
     """Build a release of a dataset; a failing check stops it and says why."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
@@ -47,20 +50,19 @@ def build(
         suite_of,
     )
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.preview import dataset_height_maps  # noqa: PLC0415
     from raymark.release import BuildSettings, build_release, read_about  # noqa: PLC0415
 
     opened = open_dataset(dataset)
     chosen = load_suite(suite) if suite else suite_of(opened, runs)
-    heights = dataset_height_maps(opened)
+    kinds: dict[Literal["detail", "buildings"], bool] = {"detail": detail, "buildings": buildings}
     settings = BuildSettings(
         version=version,
         tier=shipped_name(opened),
         about=read_about(about) if about else None,
         date=date,
         materialized=_chosen_fingerprints(opened, materialize),
-        left_out=() if detail else ("detail",),
-        benchmark=chosen and SuiteFiles(suite=chosen, runs=runs, height_maps=heights),
+        left_out=tuple(kind for kind, is_kept in kinds.items() if not is_kept),
+        benchmark=None if chosen is None else SuiteFiles(suite=chosen, runs=runs),
     )
     release = build_release(
         dataset, folder, settings, progress=lambda step: err.print(f"{step} ...")

@@ -10,8 +10,8 @@ from rich.text import Text
 from raymark.cli.console import err as console_err
 from raymark.cli.console import out as console_out
 from raymark.cli.console import progress_bar
-from raymark.cli.options import Overwrite, Seed
-from raymark.storage import as_folder
+from raymark.cli.options import Overwrite, Seed, TrustCode
+from raymark.storage import Place, as_place
 
 app = typer.Typer(help="The scenes that datasets are made of.", no_args_is_help=True)
 
@@ -34,7 +34,7 @@ def scenes_list() -> None:
 
 
 @app.command("show")
-def scenes_show(name: SceneArgument) -> None:
+def scenes_show(name: SceneArgument, _trusted: TrustCode = None) -> None:
     """Show a scene's card, extent, materials, parameters and sites."""
     from rich.markdown import Markdown  # noqa: PLC0415
 
@@ -66,6 +66,7 @@ def scenes_preview(
     out: Annotated[Path, typer.Option(help="PNG file")],
     num_ues: Annotated[int, typer.Option(min=1, help="UEs drawn per site")] = 500,
     seed: Seed = 0,
+    _trusted: TrustCode = None,
 ) -> None:
     """Draw a plan of a scene: buildings by height, sites, UEs by LOS, NLOS and outage."""
     from raymark.generator.preview import preview_scene  # noqa: PLC0415
@@ -153,6 +154,7 @@ def scenes_export(
         float, typer.Option(min=0.05, help="Largest error of sloped roofs' heights [m]")
     ] = 0.5,
     overwrite: Overwrite = False,
+    _trusted: TrustCode = None,
 ) -> None:
     """Write the footprints of a scene's buildings, as `scenes import` reads them."""
     from raymark.scenes import get_scene  # noqa: PLC0415
@@ -170,9 +172,9 @@ def scenes_view(
     name: SceneArgument,
     out: Annotated[Path, typer.Option(help="HTML file")],
     data: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
-            parser=as_folder,
+            parser=as_place,
             metavar="DIR",
             help="Dataset whose links are shown; traced anew if not given",
         ),
@@ -187,14 +189,15 @@ def scenes_view(
     num_links: Annotated[int, typer.Option(min=1, max=10_000, help="Links per site at most")] = 200,
     seed: Seed = 0,
     overwrite: Overwrite = False,
+    _trusted: TrustCode = None,
 ) -> None:
     """Write an interactive 3D page: the scene, its sites, UEs and the paths of each link."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.generator.viewer import LinkChoice, view_scene  # noqa: PLC0415
+    from raymark.generator.viewer import ViewChoice, view_scene  # noqa: PLC0415
     from raymark.scenes import get_scene  # noqa: PLC0415
 
     scene, dataset = get_scene(name), None if data is None else open_dataset(data)
-    choice = LinkChoice(site=site, band=band, num_links=num_links, seed=seed)
+    choice = ViewChoice(site=site, band=band, num_links=num_links, seed=seed)
     with console_err.status("gathering triangles and paths"):
         view_scene(scene, out, choice, dataset=dataset, overwrite=overwrite)
     console_out.print(f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
@@ -215,6 +218,7 @@ def scenes_add_site(
         float, typer.Option(help="Least share of NLOS among the covered points, 0 to 1")
     ] = 0.25,
     seed: Seed = 0,
+    _trusted: TrustCode = None,
 ) -> None:
     """Propose sites for a scene, on roof edges and street masts, by coverage and NLOS share."""
     from raymark.config import validate  # noqa: PLC0415
@@ -275,6 +279,7 @@ def scenes_check(
     bands: Annotated[
         str | None, typer.Option(help="Bands that it must serve, such as 2.6GHz,28GHz")
     ] = None,
+    _trusted: TrustCode = None,
 ) -> None:
     """Report whether datasets can be made of a scene; exit code 1 if not."""
     from raymark.generator.scene_check import check_scene  # noqa: PLC0415

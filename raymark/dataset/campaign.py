@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from raymark.config import Strict, nearest, read_yaml, validate
+from raymark.dataset.samplings import Sampling
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd, Site, expand_band
 
 
@@ -36,89 +37,6 @@ class SceneChoice(Strict):
     ) -> tuple[str | Site, ...] | None:
         _require_unique([x if isinstance(x, str) else x.name for x in sites or ()], "site")
         return sites
-
-
-class SectorSampling(Strict):
-    """What all ways of drawing UEs from a site's sector have in common."""
-
-    height_m: float = Field(default=1.5, gt=0, le=50, description="UE height above ground [m]")
-    wall_margin_m: float = Field(
-        default=1.0, ge=0, le=20, description="Least distance to a wall [m]"
-    )
-    min_range_m: float = Field(default=10.0, ge=1, description="Least ground distance to BS [m]")
-    max_range_m: float = Field(default=200.0, le=5000, description="Largest ground distance [m]")
-    sector_half_width_deg: float = Field(
-        default=60.0, gt=0, lt=90, description="Half the sector around the panel's boresight [deg]"
-    )
-
-    @model_validator(mode="after")
-    def _range_is_not_empty(self) -> "SectorSampling":
-        if self.max_range_m <= self.min_range_m:
-            raise ValueError(
-                f"max_range_m ({self.max_range_m:g} m) must exceed "
-                f"min_range_m ({self.min_range_m:g} m)"
-            )
-        return self
-
-
-class TrackSampling(SectorSampling):
-    """Pedestrian walks: smooth heading, time order kept."""
-
-    kind: Literal["tracks"] = "tracks"
-    num_ues: int = Field(ge=1, le=10_000_000, description="UEs per site")
-    steps_per_track: int = Field(default=25, ge=2, le=100_000)
-    min_step_m: float = Field(default=0.5, gt=0)
-    max_step_m: float = Field(default=1.5, gt=0)
-    turn_std_deg: float = Field(
-        default=10.0, ge=0, le=90, description="Deviation of the heading from step to step [deg]"
-    )
-
-    @model_validator(mode="after")
-    def _step_is_not_empty(self) -> "TrackSampling":
-        if self.max_step_m < self.min_step_m:
-            raise ValueError(
-                f"max_step_m ({self.max_step_m:g} m) must not be below "
-                f"min_step_m ({self.min_step_m:g} m)"
-            )
-        return self
-
-
-class GridSampling(SectorSampling):
-    """A square grid over the sector, each point moved by a random jitter."""
-
-    kind: Literal["grid"] = "grid"
-    spacing_m: float = Field(gt=0.05, description="Grid spacing [m]")
-    jitter_m: float = Field(default=0.0, ge=0, description="Largest shift along x and along y [m]")
-
-
-class UniformSampling(SectorSampling):
-    """Independent points, uniform over the outdoor area of the sector."""
-
-    kind: Literal["uniform"] = "uniform"
-    num_ues: int = Field(ge=1, le=10_000_000, description="UEs per site")
-
-
-class PositionsSampling(Strict):
-    """A user's own points from CSV (columns x_m, y_m and optionally z_m) or NPY ([n, 2 or 3])."""
-
-    kind: Literal["positions"] = "positions"
-    files: dict[str, str] = Field(min_length=1, description="File of positions for each scene")
-    height_m: float = Field(
-        default=1.5, gt=0, le=50, description="UE height above ground where z is not given [m]"
-    )
-
-
-class ImportedSampling(Strict):
-    """The UEs, and their paths, were made by another program; nothing can be traced again."""
-
-    kind: Literal["imported"] = "imported"
-    source: str = Field(min_length=1, description="Program, file or scenario, with its version")
-
-
-Sampling = Annotated[
-    TrackSampling | GridSampling | UniformSampling | PositionsSampling | ImportedSampling,
-    Field(discriminator="kind"),
-]
 
 
 class Discovery(Strict):
@@ -226,7 +144,7 @@ class Campaign(Strict):
     @property
     def sites_share_ues(self) -> bool:
         """Whether the sites of a scene see the same UEs, numbered alike."""
-        return self.shared_ues or isinstance(self.sampling, PositionsSampling)
+        return self.shared_ues or self.sampling.is_same_at_all_sites
 
     def front_end_at(self, band: Band) -> FrontEnd:
         """Return the front-end of a band: its own, else the campaign's."""
@@ -249,13 +167,12 @@ class Campaign(Strict):
 
     @model_validator(mode="after")
     def _sector_is_within_reach(self) -> "Campaign":
-        if isinstance(self.sampling, SectorSampling):
-            reach_m, limit_m = self.sampling.max_range_m, self.tracer.max_path_length_m
-            if reach_m >= limit_m:
-                raise ValueError(
-                    f"sampling.max_range_m ({reach_m:g} m) must be below "
-                    f"tracer.max_path_length_m ({limit_m:g} m)"
-                )
+        sector, limit_m = self.sampling.sector, self.tracer.max_path_length_m
+        if sector is not None and sector.max_range_m >= limit_m:
+            raise ValueError(
+                f"sampling.max_range_m ({sector.max_range_m:g} m) must be below "
+                f"tracer.max_path_length_m ({limit_m:g} m)"
+            )
         return self
 
 
@@ -265,14 +182,9 @@ def read_campaign(path: Path) -> Campaign:
     Raises:
         ConfigError: If the file cannot be read or holds a wrong key or value (its place is named).
     """
-    data = read_yaml(path)
-    sampling = data.get("sampling")
-    if isinstance(sampling, dict) and isinstance(sampling.get("files"), dict):
-        sampling["files"] = {
-            scene: str(path.parent.joinpath(str(file)).resolve())
-            for scene, file in sampling["files"].items()
-        }
-    return validate(Campaign, data, where=str(path))
+    campaign = validate(Campaign, read_yaml(path), where=str(path))
+    sampling = campaign.sampling.with_files_in(path.parent)
+    return campaign.model_copy(update={"sampling": sampling})
 
 
 def _require_unique(names: list[str], noun: str) -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from raymark.config import config_hash
-from raymark.dataset.campaign import Campaign, PositionsSampling
-from raymark.storage import file_sha256
+from raymark.dataset.campaign import Campaign
 
 
 def campaign_hash(campaign: Campaign, scene_hashes: dict[str, str]) -> str:
@@ -23,8 +22,5 @@ def _identity(campaign: Campaign) -> dict[str, Any]:
     data: dict[str, Any] = campaign.model_dump(mode="json", exclude={"name", "description"})
     for choice in data["scenes"]:
         choice["name"] = Path(choice["name"]).name
-    if isinstance(campaign.sampling, PositionsSampling):
-        data["sampling"]["files"] = {
-            scene: file_sha256(Path(file)) for scene, file in campaign.sampling.files.items()
-        }
+    data["sampling"] = campaign.sampling.identity()
     return data

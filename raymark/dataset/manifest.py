@@ -3,21 +3,26 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from raymark.config import Strict, config_hash, validate
+from raymark.config import Strict, config_hash, sealed_json, validate
+from raymark.dataset.buildings import buildings_file
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.schema import FileKind, fields_of
 from raymark.dataset.shard import read_shard
 from raymark.errors import ConfigError, DatasetError
-from raymark.storage import write_text
+from raymark.storage import Place, PlaceLike, as_place
 
 MANIFEST_NAME = "dataset.json"
 INDEX_NAME = "index.parquet"
+
+
+def site_key(scene: str, site: str) -> str:
+    """Return the name of a site within a dataset, `<scene>/<site>`."""
+    return f"{scene}/{site}"
 
 
 class SiteRecord(Strict):
@@ -34,8 +39,8 @@ class SiteRecord(Strict):
 
     @property
     def key(self) -> str:
-        """Name of the site within the dataset, `<scene>/<site>`."""
-        return f"{self.scene}/{self.site}"
+        """Name of the site within the dataset."""
+        return site_key(self.scene, self.site)
 
 
 class ShardRecord(Strict):
@@ -50,9 +55,14 @@ class ShardRecord(Strict):
     paths_sha256: str
     detail_sha256: str
 
+    @property
+    def key(self) -> str:
+        """Name of its site within the dataset."""
+        return site_key(self.scene, self.site)
+
     def file(self, kind: FileKind) -> str:
         """Path of one of its files, relative to the dataset."""
-        return f"{kind}/{self.scene}/{self.site}/part-{self.part:04d}.h5"
+        return f"{kind}/{self.key}/part-{self.part:04d}.h5"
 
     def sha256(self, kind: FileKind) -> str:
         """Hash of one of its files."""
@@ -100,37 +110,35 @@ class Manifest(Strict):
         exclude_if=lambda value: value is None,
         description="Content hash of the dataset that this one was cut from",
     )
+    buildings: dict[str, str] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,
+        description="SHA-256 of the file of every scene's buildings, where it has one",
+    )
     index_sha256: str | None = None
     seal: str | None = Field(default=None, description="SHA-256 over all the rest of this file")
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: PlaceLike) -> Manifest:
     """Read `dataset.json`.
 
     Raises:
         DatasetError: If the folder holds no dataset.
         ConfigError: If the file cannot be read or was edited into something invalid.
     """
-    path = folder / MANIFEST_NAME
+    path = as_place(folder) / MANIFEST_NAME
     if not path.is_file():
         raise DatasetError(f"{folder} holds no dataset ({MANIFEST_NAME} is missing)")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is no valid JSON: {error}") from error
     return validate(Manifest, data, where=str(path))
 
 
-def seal_of(manifest: Manifest) -> str:
-    """Return the hash over everything in a manifest but its seal."""
-    return config_hash(manifest.model_dump(mode="json", exclude={"seal"}))
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: PlaceLike, manifest: Manifest) -> None:
     """Seal the manifest and replace `dataset.json` at once."""
-    sealed = manifest.model_copy(update={"seal": seal_of(manifest)})
-    text = json.dumps(sealed.model_dump(mode="json"), indent=1) + "\n"
-    write_text(folder / MANIFEST_NAME, text)
+    (as_place(folder) / MANIFEST_NAME).write_text(sealed_json(manifest))
 
 
 def kept_kinds(manifest: Manifest) -> tuple[FileKind, ...]:
@@ -139,7 +147,13 @@ def kept_kinds(manifest: Manifest) -> tuple[FileKind, ...]:
     return tuple(kind for kind in kinds if kind not in manifest.left_out)
 
 
-def hash_arrays(shards: Iterable[Path], kind: FileKind) -> dict[str, str]:
+def data_files(manifest: Manifest) -> list[str]:
+    """Return the files of data, relative to the dataset: shards, buildings and index."""
+    shards = [r.file(kind) for r in manifest.shards for kind in kept_kinds(manifest)]
+    return [*shards, *(buildings_file(scene) for scene in manifest.buildings), INDEX_NAME]
+
+
+def hash_arrays(shards: Iterable[PlaceLike], kind: FileKind) -> dict[str, str]:
     """Return the SHA-256 of each array over all shards of one site, in order.
 
     Every array is hashed with its link or path axis first and offsets as counts, so that the
@@ -154,7 +168,7 @@ def hash_arrays(shards: Iterable[Path], kind: FileKind) -> dict[str, str]:
 
 
 def site_hashes(
-    folder: Path, manifest: Manifest, records: list[ShardRecord]
+    folder: Place, manifest: Manifest, records: list[ShardRecord]
 ) -> dict[str, dict[str, str]]:
     """Return the hash of every array of every site over all its shards.
 
@@ -162,7 +176,7 @@ def site_hashes(
     """
     result: dict[str, dict[str, str]] = {}
     for site in manifest.sites:
-        own = [r for r in records if (r.scene, r.site) == (site.scene, site.site)]
+        own = [r for r in records if r.key == site.key]
         result[site.key] = {
             name: value
             for name, value in manifest.arrays.get(site.key, {}).items()

@@ -1,7 +1,6 @@
 """Write fingerprints as arrays, for people who want files instead of a loader."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -12,7 +11,7 @@ from raymark.dataset.schema import SCHEMA_VERSION, FieldSpec, check_arrays, fiel
 from raymark.errors import DatasetError
 from raymark.radio import FingerprintKind, ProfileMethod
 from raymark.radio.fingerprints import Fingerprints, azimuth_bins
-from raymark.storage import file_sha256, writing
+from raymark.storage import PlaceLike, as_place, file_sha256
 
 BATCH_SIZE = 256
 """Links per draw of noise; fixed, so that the same seed always gives the same file."""
@@ -20,7 +19,7 @@ BATCH_SIZE = 256
 
 def materialize(  # noqa: PLR0913 - the choices of the command line
     dataset: Dataset,
-    path: Path,
+    path: PlaceLike,
     *,
     scene: str,
     band: str,
@@ -41,7 +40,8 @@ def materialize(  # noqa: PLR0913 - the choices of the command line
     Raises:
         DatasetError: If the file exists (unless `overwrite`), or cannot be written.
     """
-    if path.exists() and not overwrite:
+    target = as_place(path)
+    if target.exists() and not overwrite:
         raise DatasetError(f"{path} exists; choose another name or add --overwrite")
     selection = dataset.select(scene=scene, band=band, site=site)
     seed = dataset.manifest.campaign.seed if seed is None else seed
@@ -58,7 +58,7 @@ def materialize(  # noqa: PLR0913 - the choices of the command line
         "carrier_hz": selection.band.carrier_hz,
         "seed": seed,
     }
-    with writing(path) as partial:
+    with target.writing() as partial:
         with h5py.File(partial, "w", libver="v110") as file:
             file.attrs.update(attributes)
             for rows, arrays in fingerprint_batches(selection, kind, method, seed):
@@ -76,7 +76,7 @@ def fingerprint_batches(
         The rows of the batch, and its arrays by their names in the schema.
     """
     for start, stop in selection.ranges(BATCH_SIZE):
-        generator = selection.noise_generator(start, seed)
+        generator = selection.batch_noise_generator(start, seed)
         values = selection.fingerprints(start, stop, kind=kind, generator=generator, method=method)
         rows = slice(start, stop)
         arrays = _as_arrays(selection, values, rows)

@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Complex, Float, Int, UInt8
+from jaxtyping import Complex, Float, Int, UInt8
 
 from raymark.config import nearest
+from raymark.dataset.buildings import Buildings, buildings_file, read_buildings
 from raymark.dataset.manifest import INDEX_NAME, Manifest, ShardRecord, SiteRecord, read_manifest
 from raymark.dataset.schema import NO_INTERACTION
 from raymark.dataset.shard import checked_copy, read_shard
@@ -20,7 +20,7 @@ from raymark.radio import Band, FingerprintKind, FrontEnd, ProfileMethod
 from raymark.radio.fingerprints import Fingerprints, measured_fingerprints, oracle_fingerprints
 from raymark.radio.synthesis import PathBatch, calibration_error
 from raymark.seeding import child_generator
-from raymark.storage import as_folder
+from raymark.storage import Place, PlaceLike, as_place
 
 DEFAULT_BATCH_SIZE = 256
 
@@ -33,13 +33,13 @@ class Dataset:
         manifest: Its `dataset.json`.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: PlaceLike) -> None:
         """Open `folder`.
 
         Raises:
             DatasetError: If it holds no dataset, or one that is not finished.
         """
-        self.folder = as_folder(folder)
+        self.folder: Place = as_place(folder)
         self.manifest: Manifest = read_manifest(self.folder)
         if self.manifest.state != "complete":
             raise DatasetError(
@@ -87,6 +87,21 @@ class Dataset:
             dataset=self, band=self.band(band), band_index=self.bands.index(band), sites=sites
         )
 
+    def buildings(self, scene: str) -> Buildings | None:
+        """Read what stands in a scene; nothing if the dataset has no file of it.
+
+        Imported datasets have none, nor have those of older versions.
+
+        Raises:
+            DatasetError: If the scene is not in the dataset (the nearest is offered).
+            SchemaError: If the file is missing or differs from the manifest.
+        """
+        self._require("scene", scene, self.scenes)
+        sha256 = self.manifest.buildings.get(scene)
+        if sha256 is None:
+            return None
+        return read_buildings(self.folder / buildings_file(scene), sha256)
+
     def load_shard(
         self, record: ShardRecord, kind: Literal["paths", "detail"] = "paths"
     ) -> dict[str, np.ndarray]:
@@ -111,7 +126,7 @@ class Dataset:
             )
 
 
-def open_dataset(folder: str | Path) -> Dataset:
+def open_dataset(folder: PlaceLike) -> Dataset:
     """Open a finished dataset: a folder, or a URL such as `s3://bucket/name`.
 
     Raises:
@@ -136,6 +151,38 @@ class PathTable:
     azimuth_ue_rad: Float[np.ndarray, "path"]
     interaction: UInt8[np.ndarray, "path depth"]
     amplitude: np.ndarray
+
+    def batch(
+        self, links: Int[np.ndarray, "link"], band: Band, orientation_rad: Float[np.ndarray, "3"]
+    ) -> PathBatch:
+        """Return the paths of some links in torch, padded to the longest list among them.
+
+        Args:
+            links: Numbers of the links in this table; they share a panel.
+            band: Band of the amplitudes.
+            orientation_rad: Yaw, pitch and roll of the panel [rad].
+        """
+        first, last = self.path_offset[links], self.path_offset[links + 1]
+        column = np.arange(max(1, (last - first).max(initial=0)))
+        mask = column < (last - first)[:, None]
+        rows = (first[:, None] + column)[mask]
+        num_interactions = (self.interaction[rows] != NO_INTERACTION).sum(axis=1)
+
+        def padded(values: np.ndarray) -> torch.Tensor:
+            whole = np.zeros(mask.shape, dtype=values.dtype)
+            whole[mask] = values
+            return torch.from_numpy(whole)
+
+        return PathBatch(
+            amplitude=padded(self.amplitude[rows]),
+            delay_s=padded(self.delay_s[rows]),
+            zenith_bs_rad=padded(self.zenith_bs_rad[rows]),
+            azimuth_bs_rad=padded(self.azimuth_bs_rad[rows]),
+            num_interactions=padded(num_interactions),
+            mask=torch.from_numpy(mask),
+            band=band,
+            orientation_rad=orientation_rad,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +213,8 @@ class Selection:
     @cached_property
     def _shards(self) -> tuple[ShardRecord, ...]:
         keys = [site.key for site in self.sites]
-        records = [r for r in self.dataset.manifest.shards if f"{r.scene}/{r.site}" in keys]
-        order = sorted(records, key=lambda r: (keys.index(f"{r.scene}/{r.site}"), r.first_ue))
+        records = [r for r in self.dataset.manifest.shards if r.key in keys]
+        order = sorted(records, key=lambda r: (keys.index(r.key), r.first_ue))
         return tuple(order)
 
     @cached_property
@@ -197,9 +244,7 @@ class Selection:
     def site_index(self) -> Int[np.ndarray, "link"]:
         """Index of each link's site in `sites`."""
         keys = [site.key for site in self.sites]
-        return np.concatenate(
-            [np.full(r.num_ues, keys.index(f"{r.scene}/{r.site}")) for r in self._shards]
-        )
+        return np.concatenate([np.full(r.num_ues, keys.index(r.key)) for r in self._shards])
 
     def _gather(self, name: str) -> np.ndarray:
         return np.concatenate([self.dataset.load_shard(r)[name] for r in self._shards])
@@ -264,21 +309,9 @@ class Selection:
         sites = np.unique(self.site_index[start:stop])
         if len(sites) > 1:
             raise DatasetError(f"links {start}:{stop} belong to several sites; select one site")
-        counts = np.diff(table.path_offset)
-        mask = np.arange(max(1, counts.max(initial=0)))[None, :] < counts[:, None]
         site = self.sites[int(sites[0]) if len(sites) else 0]
-        return PathBatch(
-            amplitude=_pad(table.amplitude, mask),
-            delay_s=_pad(table.delay_s, mask),
-            zenith_bs_rad=_pad(table.zenith_bs_rad, mask),
-            azimuth_bs_rad=_pad(table.azimuth_bs_rad, mask),
-            num_interactions=_pad(
-                (table.interaction != NO_INTERACTION).sum(axis=1).astype("i8"), mask
-            ),
-            mask=torch.from_numpy(mask),
-            band=self.band,
-            orientation_rad=np.asarray(site.orientation_rad, dtype="f8"),
-        )
+        orientation_rad = np.asarray(site.orientation_rad, dtype="f8")
+        return table.batch(np.arange(stop - start), self.band, orientation_rad)
 
     def ranges(self, batch_size: int = DEFAULT_BATCH_SIZE) -> Iterator[tuple[int, int]]:
         """Yield (start, stop) of batches in order; a batch never spans two sites."""
@@ -330,8 +363,13 @@ class Selection:
         rng = child_generator(self.dataset.manifest.campaign.seed, site.key, "calibration")
         return calibration_error(front_end, rng)
 
-    def noise_generator(self, start: int, seed: int) -> torch.Generator:
-        """Return the source of noise of a batch that starts at link `start`."""
+    def batch_noise_generator(self, start: int, seed: int) -> torch.Generator:
+        """Return the source of noise of a whole batch that starts at link `start`.
+
+        Files of fingerprints and the benchmark draw so. The loaders, which take links in any order
+        and company, draw the noise of each link from a generator of its own: other numbers of the
+        same distribution under the same seed.
+        """
         site = self.sites[int(self.site_index[start])]
         first_ue = int(self.ue_index[start])
         rng = child_generator(seed, site.key, self.band.name, "noise", first_ue)
@@ -340,13 +378,7 @@ class Selection:
 
 @lru_cache(maxsize=4)
 def _load_checked(
-    path: Path, sha256: str, kind: Literal["paths", "detail"]
+    path: Place, sha256: str, kind: Literal["paths", "detail"]
 ) -> dict[str, np.ndarray]:
     with checked_copy(path, sha256) as copy:
         return read_shard(copy, kind)
-
-
-def _pad(values: np.ndarray, mask: Bool[np.ndarray, "link path"]) -> torch.Tensor:
-    padded = np.zeros(mask.shape, dtype=values.dtype)
-    padded[mask] = values
-    return torch.from_numpy(padded)

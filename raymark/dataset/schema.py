@@ -8,10 +8,12 @@ import numpy as np
 
 from raymark.errors import PhysicsError, SchemaError
 from raymark.radio import SPEED_OF_LIGHT_M_S
+from raymark.radio.elements import ELEMENT_GAIN_DB
+from raymark.radio.levels import free_space_amplitude
 
 SCHEMA_VERSION = 1
 
-FileKind = Literal["paths", "detail", "fingerprints"]
+FileKind = Literal["paths", "detail", "fingerprints", "buildings"]
 Arrays = Mapping[str, np.ndarray]
 
 NOTHING_TRUNCATED_DB = -200.0
@@ -138,6 +140,46 @@ FIELDS: tuple[FieldSpec, ...] = (
         "",
         "False where no first path was found: distance_m is then 0, gain_db a bound or -200",
     ),
+    _spec("buildings", "raster/x_m", "f8", "column+1", "m", "Edges of the columns, world frame"),
+    _spec("buildings", "raster/y_m", "f8", "row+1", "m", "Edges of the rows, world frame"),
+    _spec(
+        "buildings",
+        "raster/height_m",
+        "f4",
+        "row column",
+        "m",
+        "Topmost surface above ground at the centre of each cell; 0 where there is no ground",
+    ),
+    _spec("buildings", "part/building", "i4", "part", "", "Number of the building that it is of"),
+    _spec("buildings", "part/ground_m", "f4", "part", "m", "z of the ground, from which it counts"),
+    _spec("buildings", "part/bottom_m", "f4", "part", "m", "Where the part begins, above ground"),
+    _spec("buildings", "part/top_m", "f4", "part", "m", "Where the part ends, above ground"),
+    _spec("buildings", "part/wall_material", "i2", "part", "", "Index in `materials`"),
+    _spec("buildings", "part/roof_material", "i2", "part", "", "Index in `materials`"),
+    _spec(
+        "buildings",
+        "part/ring_offset",
+        "i4",
+        "part+1",
+        "",
+        "Rings of part i are ring_offset[i]:ring_offset[i+1], the outline first, then its holes",
+    ),
+    _spec(
+        "buildings",
+        "ring/point_offset",
+        "i4",
+        "ring+1",
+        "",
+        "Points of ring i are point_offset[i]:point_offset[i+1], the first not repeated",
+    ),
+    _spec(
+        "buildings",
+        "point/position_m",
+        "f4",
+        "point xy",
+        "m",
+        "x and y, world frame; outlines run anticlockwise, holes clockwise",
+    ),
 )
 
 
@@ -159,7 +201,7 @@ def check_arrays(file: FileKind, arrays: Arrays, *, where: str) -> dict[str, int
     if set(arrays) != set(expected):
         missing, extra = sorted(set(expected) - set(arrays)), sorted(set(arrays) - set(expected))
         raise SchemaError(f"{where}: missing arrays {missing}, unknown arrays {extra}")
-    sizes: dict[str, int] = {"space": 3, "wedge": 13}
+    sizes: dict[str, int] = {"space": 3, "wedge": 13, "xy": 2}
     for name, field in expected.items():
         _check_array(field, arrays[name], sizes, where=f"{where}: {name}")
     return sizes
@@ -233,8 +275,8 @@ def _check_labels(arrays: Arrays, link: np.ndarray, *, where: str) -> None:
         )
 
 
-MAX_ELEMENT_GAIN_DB = 8.0 + 8.0
-"""Largest product of both element gains that the front-end offers: TR 38.901 (8 dBi) twice."""
+MAX_ELEMENT_GAIN_DB = 2 * max(ELEMENT_GAIN_DB.values())
+"""Largest product of both element gains that the front-end offers."""
 
 
 def _check_gains(arrays: Arrays, link: np.ndarray, carriers_hz: list[float], *, where: str) -> None:
@@ -245,7 +287,7 @@ def _check_gains(arrays: Arrays, link: np.ndarray, carriers_hz: list[float], *, 
     length_m = arrays["path/delay_s"].astype("f8") * SPEED_OF_LIGHT_M_S
     limit = 10 ** (MAX_ELEMENT_GAIN_DB / 20) * (1 + 1e-3)
     for band, carrier_hz in enumerate(carriers_hz):
-        free_space = SPEED_OF_LIGHT_M_S / carrier_hz / (4 * np.pi * length_m)
+        free_space = free_space_amplitude(length_m, carrier_hz)
         strong = np.flatnonzero(specular & (np.abs(amplitude[band]) > limit * free_space))
         if strong.size:
             i = strong[0]

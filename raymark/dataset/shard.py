@@ -10,13 +10,16 @@ import numpy as np
 
 from raymark.dataset.schema import SCHEMA_VERSION, FieldSpec, FileKind, check_arrays, fields_of
 from raymark.errors import SchemaError
-from raymark.storage import file_sha256, local_copy, writing
+from raymark.storage import PlaceLike, as_place, file_sha256
 
 _CHUNK_BYTES = 1 << 20
 
 
 def write_shard(
-    path: Path, kind: FileKind, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+    path: PlaceLike,
+    kind: FileKind,
+    arrays: Mapping[str, np.ndarray],
+    attributes: Mapping[str, Any],
 ) -> str:
     """Write one file so that it is either absent or complete.
 
@@ -31,7 +34,7 @@ def write_shard(
         DatasetError: If the disk is full or the folder cannot be written.
     """
     check_arrays(kind, arrays, where=str(path))
-    with writing(path) as partial:
+    with as_place(path).writing() as partial:
         with h5py.File(partial, "w", libver="v110") as file:
             file.attrs.update({"schema_version": SCHEMA_VERSION, "kind": kind, **attributes})
             for field in fields_of(kind):
@@ -41,7 +44,7 @@ def write_shard(
 
 
 def read_shard(
-    path: Path, kind: FileKind, names: tuple[str, ...] | None = None
+    path: PlaceLike, kind: FileKind, names: tuple[str, ...] | None = None
 ) -> dict[str, np.ndarray]:
     """Read arrays of one file (all of its kind, or only `names`).
 
@@ -57,14 +60,14 @@ def read_shard(
 
 
 @contextlib.contextmanager
-def open_shard(path: Path, kind: FileKind) -> Iterator[h5py.File]:
+def open_shard(path: PlaceLike, kind: FileKind) -> Iterator[h5py.File]:
     """Open one file for reading and check what it says of itself.
 
     Raises:
         SchemaError: If the file is missing, damaged, or of another kind or schema version.
     """
     try:
-        with local_copy(path) as copy, h5py.File(copy, "r") as file:
+        with as_place(path).local_copy() as copy, h5py.File(copy, "r") as file:
             found = (file.attrs.get("kind"), file.attrs.get("schema_version"))
             if found != (kind, SCHEMA_VERSION):
                 raise SchemaError(
@@ -78,7 +81,7 @@ def open_shard(path: Path, kind: FileKind) -> Iterator[h5py.File]:
 
 
 @contextlib.contextmanager
-def checked_copy(path: Path, sha256: str | None) -> Iterator[Path]:
+def checked_copy(path: PlaceLike, sha256: str | None) -> Iterator[Path]:
     """Yield a local file with the content of `path`, which is the file itself if it is local.
 
     Raises:
@@ -86,7 +89,7 @@ def checked_copy(path: Path, sha256: str | None) -> Iterator[Path]:
     """
     with contextlib.ExitStack() as held:
         try:
-            copy = held.enter_context(local_copy(path))
+            copy = held.enter_context(as_place(path).local_copy())
             found = file_sha256(copy)
         except FileNotFoundError as error:
             raise SchemaError(f"{path}: the file is missing") from error

@@ -10,13 +10,14 @@ import numpy as np
 
 from raymark.config import config_hash
 from raymark.dataset import Dataset
+from raymark.dataset.buildings import buildings_file
 from raymark.dataset.manifest import Manifest, ShardRecord, SiteRecord
 from raymark.dataset.schema import FileKind, fields_of
-from raymark.dataset.shard import open_shard
+from raymark.dataset.shard import checked_copy, open_shard
 from raymark.dataset.writing.finish import finish_dataset
 from raymark.dataset.writing.folder import write_shard_pair
-from raymark.errors import ConfigError, DatasetError
-from raymark.storage.atomic import writable
+from raymark.errors import ConfigError
+from raymark.storage import new_folder
 
 Arrays = dict[str, np.ndarray]
 
@@ -48,21 +49,16 @@ def cut_dataset(dataset: Dataset, out: Path, cut: Cut) -> Manifest:
         DatasetError: If the folder exists or cannot be written.
         SchemaError: If a file of the dataset is missing or was changed.
     """
-    if out.exists():
-        raise DatasetError(f"{out} exists; choose another folder")
     manifest = _manifest(dataset, cut)
-    partial = out.with_name(out.name + ".partial")
-    with writable(out):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with new_folder(out) as partial:
         records = [
             _write_shard(partial, dataset, manifest, record)
             for site in manifest.sites
             for record in _records_of(dataset, site)
         ]
-        finished = finish_dataset(partial, manifest, records, seconds=0.0)
-        partial.rename(out)
-    return finished
+        for scene, sha256 in manifest.buildings.items():
+            _copy_buildings(partial, dataset, scene, sha256)
+        return finish_dataset(partial, manifest, records, seconds=0.0)
 
 
 def _manifest(dataset: Dataset, cut: Cut) -> Manifest:
@@ -90,6 +86,7 @@ def _manifest(dataset: Dataset, cut: Cut) -> Manifest:
             "completeness": {
                 s.key: whole.completeness[s.key] for s in sites if s.key in whole.completeness
             },
+            "buildings": {x: sha256 for x, sha256 in whole.buildings.items() if x in scenes},
             "notes": (*whole.notes, f"cut from {whole.id} ({whole.content_hash})"),
             "subset_of": whole.content_hash,
             "arrays": {},
@@ -102,7 +99,7 @@ def _records_of(dataset: Dataset, site: SiteRecord) -> Iterator[ShardRecord]:
     """Yield the shards that a site keeps, each with the number of UEs that it keeps."""
     for record in dataset.manifest.shards:
         num_ues = min(record.num_ues, site.num_ues - record.first_ue)
-        if (record.scene, record.site) == (site.scene, site.site) and num_ues > 0:
+        if record.key == site.key and num_ues > 0:
             yield record.model_copy(update={"num_ues": num_ues})
 
 
@@ -128,6 +125,13 @@ def _write_shard(
         names = {name: list(file.attrs[name]) for name in ("objects", "materials")}
     arrays = cut(main, "paths"), cut(dataset.load_shard(source, "detail"), "detail")
     return write_shard_pair(folder, manifest, kept, arrays, names)
+
+
+def _copy_buildings(folder: Path, dataset: Dataset, scene: str, sha256: str) -> None:
+    name = buildings_file(scene)
+    (folder / name).parent.mkdir(exist_ok=True)
+    with checked_copy(dataset.folder / name, sha256) as copy:
+        shutil.copyfile(copy, folder / name)
 
 
 def _cut_array(

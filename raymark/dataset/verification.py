@@ -1,8 +1,9 @@
 """Prove that a dataset is what its manifest says: hashes, schema, physics."""
 
 from collections.abc import Callable
-from pathlib import Path
 
+from raymark.config import seal_of
+from raymark.dataset.buildings import buildings_file, read_buildings
 from raymark.dataset.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
@@ -11,17 +12,16 @@ from raymark.dataset.manifest import (
     content_hash,
     kept_kinds,
     read_manifest,
-    seal_of,
     site_hashes,
 )
 from raymark.dataset.schema import FileKind, check_arrays, check_path_physics
 from raymark.dataset.shard import read_shard
 from raymark.errors import DatasetError, RaymarkError, SchemaError
-from raymark.storage import file_sha256, forget_copies
+from raymark.storage import Place, PlaceLike, as_place
 
 
 def verify_dataset(
-    folder: Path, *, progress: Callable[[str], None] = lambda _file: None
+    folder: PlaceLike, *, progress: Callable[[str], None] = lambda _file: None
 ) -> list[str]:
     """Check every file of a finished dataset; objects are fetched anew, whatever is cached.
 
@@ -35,6 +35,7 @@ def verify_dataset(
     Raises:
         DatasetError: If the folder holds no dataset or an unfinished one.
     """
+    folder = as_place(folder)
     manifest = read_manifest(folder)
     if manifest.state != "complete":
         raise DatasetError(f"the dataset in {folder} is not finished; run `raymark generate` again")
@@ -45,21 +46,22 @@ def verify_dataset(
         for kind in kept_kinds(manifest):
             progress(record.file(kind))
             faults += _fault_of(folder, manifest, record, kind)
+    for scene, sha256 in manifest.buildings.items():
+        progress(buildings_file(scene))
+        faults += _buildings_fault(folder / buildings_file(scene), sha256)
     progress(INDEX_NAME)
-    faults += _index_fault(folder, manifest)
+    faults += _file_fault(folder / INDEX_NAME, manifest.index_sha256)
     if not faults:
         faults += _content_faults(folder, manifest)
     return faults
 
 
-def _fault_of(folder: Path, manifest: Manifest, record: ShardRecord, kind: FileKind) -> list[str]:
+def _fault_of(folder: Place, manifest: Manifest, record: ShardRecord, kind: FileKind) -> list[str]:
     path = folder / record.file(kind)
-    forget_copies(path)
+    faults = _file_fault(path, record.sha256(kind))
+    if faults:
+        return faults
     try:
-        if not path.is_file():
-            raise SchemaError(f"{path}: the file is missing")
-        if file_sha256(path) != record.sha256(kind):
-            raise SchemaError(f"{path}: the file differs from the manifest (SHA-256)")
         arrays = read_shard(path, kind)
         sizes = check_arrays(kind, arrays, where=str(path))
         if sizes["path"] != record.num_paths or sizes.get("link", record.num_ues) != record.num_ues:
@@ -72,17 +74,26 @@ def _fault_of(folder: Path, manifest: Manifest, record: ShardRecord, kind: FileK
     return []
 
 
-def _index_fault(folder: Path, manifest: Manifest) -> list[str]:
-    path = folder / INDEX_NAME
-    forget_copies(path)
+def _buildings_fault(path: Place, sha256: str) -> list[str]:
+    faults = _file_fault(path, sha256)
+    try:
+        if not faults:
+            read_buildings(path, sha256)
+    except RaymarkError as error:
+        return [str(error)]
+    return faults
+
+
+def _file_fault(path: Place, sha256: str | None) -> list[str]:
+    path.forget_copies()
     if not path.is_file():
         return [f"{path}: the file is missing"]
-    if file_sha256(path) != manifest.index_sha256:
+    if path.sha256() != sha256:
         return [f"{path}: the file differs from the manifest (SHA-256)"]
     return []
 
 
-def _content_faults(folder: Path, manifest: Manifest) -> list[str]:
+def _content_faults(folder: Place, manifest: Manifest) -> list[str]:
     """Recompute the hashes of the arrays; a swap of whole shards would show here."""
     arrays = site_hashes(folder, manifest, list(manifest.shards))
     faults = [

@@ -10,8 +10,9 @@ from pydantic import BeforeValidator, Field
 
 from raymark.config import Strict
 from raymark.errors import ConfigError, SchemaError
-from raymark.interop.deepmimo_scenario import PointSet, Scenario, Survey, Transmitter
+from raymark.interop.deepmimo_scenario import Placement, PointSet, Scenario, Transmitter
 from raymark.radio import FrontEnd, Site, panels_of
+from raymark.radio.frames import wrap_deg
 from raymark.seeding import child_generator
 
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -91,7 +92,7 @@ class Choice:
         scenario: The scenario.
         transmitters: The chosen transmitters.
         receivers: The chosen sets of receivers.
-        surveys: Positions, by transmitter.
+        placements: Positions, by transmitter.
         panels: Sites that each transmitter becomes.
         rows: The chosen receivers, counted over all chosen sets.
     """
@@ -99,7 +100,7 @@ class Choice:
     scenario: Scenario
     transmitters: tuple[Transmitter, ...]
     receivers: tuple[PointSet, ...]
-    surveys: tuple[Survey, ...]
+    placements: tuple[Placement, ...]
     panels: tuple[tuple[Site, ...], ...]
     rows: Int[np.ndarray, "ue"]
 
@@ -113,24 +114,24 @@ def choose(scenario: Scenario, options: DeepmimoImport) -> Choice:
     """
     transmitters = scenario.transmitters(options.tx_sets)
     receivers = scenario.receiver_sets(options.rx_sets)
-    surveys = tuple(scenario.survey(each, receivers) for each in transmitters)
-    for survey in surveys[1:]:
-        if not np.array_equal(survey.rx_position_m, surveys[0].rx_position_m):
+    placements = tuple(scenario.placement(each, receivers) for each in transmitters)
+    for placement in placements[1:]:
+        if not np.array_equal(placement.rx_position_m, placements[0].rx_position_m):
             raise SchemaError(
                 f"{scenario.folder}: rx_pos differs between transmitters; download it again"
             )
-    panels = _panels(scenario, options, transmitters, surveys)
-    rows = _rows(options, surveys, panels)
+    panels = _panels(scenario, options, transmitters, placements)
+    rows = _rows(options, placements, panels)
     if len(rows) == 0:
         raise ConfigError(
-            f"{scenario.folder}: none of its {len(surveys[0].rx_position_m)} receivers is left; "
+            f"{scenario.folder}: none of its {len(placements[0].rx_position_m)} receivers is left; "
             "widen sector_half_width_deg or set drop_outage to false"
         )
     return Choice(
         scenario=scenario,
         transmitters=transmitters,
         receivers=receivers,
-        surveys=surveys,
+        placements=placements,
         panels=panels,
         rows=rows,
     )
@@ -140,12 +141,12 @@ def _panels(
     scenario: Scenario,
     options: DeepmimoImport,
     transmitters: tuple[Transmitter, ...],
-    surveys: tuple[Survey, ...],
+    placements: tuple[Placement, ...],
 ) -> tuple[tuple[Site, ...], ...]:
     count = len(transmitters)
     names = _site_names(transmitters)
     exported = {site.name: site for site in scenario.notes.sites} if scenario.notes else {}
-    middle_deg = [_azimuth_of_middle(survey) for survey in surveys]
+    middle_deg = [_azimuth_of_middle(placement) for placement in placements]
     azimuth_deg = _by_transmitter(options.azimuth_deg, count, "azimuth_deg") or [
         exported[name].azimuth_deg if name in exported else middle
         for name, middle in zip(names, middle_deg, strict=True)
@@ -156,12 +157,12 @@ def _panels(
     sites = [
         Site(
             name=name,
-            position_m=tuple(map(float, survey.tx_position_m)),
+            position_m=tuple(map(float, placement.tx_position_m)),
             azimuth_deg=azimuth,
             downtilt_deg=downtilt,
         )
-        for name, survey, azimuth, downtilt in zip(
-            names, surveys, azimuth_deg, downtilt_deg, strict=True
+        for name, placement, azimuth, downtilt in zip(
+            names, placements, azimuth_deg, downtilt_deg, strict=True
         )
     ]
     return tuple(panels_of(site, options.num_panels) for site in sites)
@@ -187,21 +188,21 @@ def _by_transmitter(angles: tuple[float, ...], count: int, name: str) -> list[fl
     return list(angles) * (count if len(angles) == 1 else 1)
 
 
-def _azimuth_of_middle(survey: Survey) -> float:
+def _azimuth_of_middle(placement: Placement) -> float:
     """Return the direction of the mean position of all receivers that have a path [deg]."""
-    chosen = survey.is_heard if survey.is_heard.any() else np.ones_like(survey.is_heard)
-    offset_m = (survey.rx_position_m[chosen].astype("f8") - survey.tx_position_m).mean(axis=0)
+    chosen = placement.is_heard if placement.is_heard.any() else np.ones_like(placement.is_heard)
+    offset_m = (placement.rx_position_m[chosen].astype("f8") - placement.tx_position_m).mean(axis=0)
     return round(float(np.degrees(np.arctan2(offset_m[1], offset_m[0]))), 1)
 
 
 def _rows(
-    options: DeepmimoImport, surveys: tuple[Survey, ...], panels: tuple[tuple[Site, ...], ...]
+    options: DeepmimoImport, placements: tuple[Placement, ...], panels: tuple[tuple[Site, ...], ...]
 ) -> Int[np.ndarray, "ue"]:
-    position_m = surveys[0].rx_position_m
+    position_m = placements[0].rx_position_m
     is_kept = np.zeros(len(position_m), dtype=bool)
     is_kept[:: options.every] = True
     if options.drop_outage:
-        is_kept &= np.any([survey.is_heard for survey in surveys], axis=0)
+        is_kept &= np.any([placement.is_heard for placement in placements], axis=0)
     if options.sector_half_width_deg is not None:
         sectors = [
             _in_sector(position_m, s, options.sector_half_width_deg) for p in panels for s in p
@@ -219,4 +220,4 @@ def _in_sector(
 ) -> Bool[np.ndarray, "rx"]:
     x_m, y_m, _ = (position_m.astype("f8") - site.position_m).T
     off_deg = np.degrees(np.arctan2(y_m, x_m)) - site.azimuth_deg
-    return np.abs((off_deg + 180) % 360 - 180) <= half_width_deg
+    return np.abs(wrap_deg(off_deg)) <= half_width_deg

@@ -1,7 +1,6 @@
 """Write the links of one scene at one band as a scenario folder of DeepMIMO v4."""
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from raymark.interop.deepmimo_format import (
     matrix_stem,
 )
 from raymark.interop.deepmimo_matrices import matrices_of
+from raymark.storage import new_folder
 from raymark.storage.atomic import writable
 
 DEEPMIMO_VERSION = "4.0.5"
@@ -79,17 +79,14 @@ def export_deepmimo(
             or if scene, band or site is not in the dataset.
         ConfigError: If DeepMIMO could not load a folder of that name.
     """
-    _require_usable(folder)
+    _require_usable_name(folder.name)
     sites = dataset.select(scene=scene, band=band, site=site).sites
     links = [dataset.select(scene=scene, band=band, site=record.site) for record in sites]
     _require_same_ues(links)
-    tables = [each.path_table(0, len(each)) for each in links]
-    with_points = "detail" not in dataset.manifest.left_out
-    notes = _notes(links, keep_element_patterns=keep_element_patterns)
-    partial = folder.with_name(folder.name + ".partial")
-    with writable(folder):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with new_folder(folder) as partial, writable(folder):
+        tables = [each.path_table(0, len(each)) for each in links]
+        with_points = "detail" not in dataset.manifest.left_out
+        notes = _notes(links, keep_element_patterns=keep_element_patterns)
         for i, (each, table) in enumerate(zip(links, tables, strict=True)):
             matrices = matrices_of(
                 each, table, keep_element_patterns=keep_element_patterns, with_points=with_points
@@ -99,7 +96,6 @@ def export_deepmimo(
                 path = partial / f"{stem}.npz"
                 np.savez_compressed(path, allow_pickle=False, **{name: values})
         _write_params(partial, _params(links, tables, notes))
-        partial.rename(folder)
     return ExportedScenario(
         folder=folder,
         num_sites=len(links),
@@ -109,10 +105,7 @@ def export_deepmimo(
     )
 
 
-def _require_usable(folder: Path) -> None:
-    if folder.exists():
-        raise DatasetError(f"{folder} exists; choose another folder")
-    name = folder.name
+def _require_usable_name(name: str) -> None:
     good = "".join("_" if character in _FORBIDDEN else character for character in name).lower()
     if name != good:
         raise ConfigError(

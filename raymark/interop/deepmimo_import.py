@@ -83,13 +83,13 @@ def _read_all(choice: Choice, options: DeepmimoImport) -> tuple[list[ScenarioPat
     """Read the paths of every transmitter, and tell whether their phases include the carrier's."""
     scenario = choice.scenario
     parts, los_phases = [], []
-    for transmitter, survey in zip(choice.transmitters, choice.surveys, strict=True):
+    for transmitter, placement in zip(choice.transmitters, choice.placements, strict=True):
         links = scenario.load(transmitter, choice.receivers)
         los_phases.append(links.los_phases())
         part = read_paths(
             links.take(choice.rows),
-            survey.tx_position_m,
-            survey.rx_position_m[choice.rows],
+            placement.tx_position_m,
+            placement.rx_position_m[choice.rows],
             where=f"{scenario.folder}, tx set {transmitter.point_set.id}, tx {transmitter.index}",
         )
         parts.append(part)
@@ -100,7 +100,7 @@ def _read_all(choice: Choice, options: DeepmimoImport) -> tuple[list[ScenarioPat
 
 def _ues(choice: Choice) -> SampledUEs:
     alone = np.full(len(choice.rows), -1, dtype="i4")
-    position_m = choice.surveys[0].rx_position_m[choice.rows]
+    position_m = choice.placements[0].rx_position_m[choice.rows]
     return SampledUEs(position_m=position_m, track_id=alone, track_step=alone)
 
 
@@ -224,7 +224,7 @@ def _notes(
 ) -> tuple[str, ...]:
     """Say how the paths were made, and what was done to them."""
     num_lifted = sum(part.num_lifted for part in parts)
-    num_all = len(choice.surveys[0].rx_position_m)
+    num_all = len(choice.placements[0].rx_position_m)
     limit_m = campaign.tracer.max_path_length_m
     num_far = sum(_num_too_far(part.paths, limit_m) for part in parts)
     patterns = "are those of the scenario" if has_patterns else "were multiplied with the front-end"

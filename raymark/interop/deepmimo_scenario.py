@@ -90,7 +90,7 @@ class Transmitter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class Placement:
     """Where one transmitter and the chosen receivers stand, and who is heard.
 
     Attributes:
@@ -184,7 +184,7 @@ class Scenario:
         known = [each for each in self._all_sets() if each.is_rx and (set_ids or not each.is_tx)]
         return self._sets("rx", set_ids, known)
 
-    def survey(self, transmitter: Transmitter, receivers: tuple[PointSet, ...]) -> Survey:
+    def placement(self, transmitter: Transmitter, receivers: tuple[PointSet, ...]) -> Placement:
         """Read where a transmitter and receivers stand, and which of these have a path.
 
         Raises:
@@ -201,7 +201,7 @@ class Scenario:
         tx_position_m = self._read("tx_pos", keys[0]).astype("f4")
         if tx_position_m.size != 3 or not np.isfinite(tx_position_m).all():
             self._refuse("tx_pos", keys[0], tx_position_m, "[1, 3] of finite numbers")
-        return Survey(
+        return Placement(
             tx_position_m=tx_position_m.reshape(3),
             rx_position_m=np.concatenate(position_m),
             is_heard=np.concatenate([np.isfinite(values).any(axis=1) for values in power]),

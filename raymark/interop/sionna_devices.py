@@ -10,6 +10,7 @@ from raymark.config import validate
 from raymark.dataset.writing.ues import SampledUEs
 from raymark.errors import ConfigError
 from raymark.radio import Site
+from raymark.radio.frames import wrap_deg
 
 _SAME_PLACE_M = 1e-3
 _LEAST_ROLL_DEG = 1e-3
@@ -71,7 +72,7 @@ def _site(name: str, device: Any) -> Site:
     place = {
         "name": name,
         "position_m": _points(device.position)[0].tolist(),
-        "azimuth_deg": (yaw + 180) % 360 - 180,
+        "azimuth_deg": wrap_deg(yaw),
         "downtilt_deg": pitch,
     }
     return validate(Site, place, where=f"transmitter '{name}'")

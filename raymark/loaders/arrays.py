@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Unpack
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from raymark.errors import ConfigError
 from raymark.loaders.choice import LinkChoice, open_links
 from raymark.loaders.samples import LinkSamples
+from raymark.storage import PlaceLike
 
 DEFAULT_LIMIT_BYTES = 2_000_000_000
 """Memory that is not exceeded unless it is asked for."""
@@ -18,7 +18,7 @@ _BATCH_SIZE = 256
 
 
 def load_numpy(
-    folder: str | Path, *, limit_bytes: int = DEFAULT_LIMIT_BYTES, **choice: Unpack[LinkChoice]
+    folder: PlaceLike, *, limit_bytes: int = DEFAULT_LIMIT_BYTES, **choice: Unpack[LinkChoice]
 ) -> dict[str, np.ndarray]:
     """Return the links of a dataset folder as arrays by field, in stored order.
 

@@ -1,7 +1,6 @@
 """Which links and fields a loader gives: chosen by name, checked, and read."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Required, TypedDict, get_args
 
 import numpy as np
@@ -12,6 +11,7 @@ from raymark.dataset import Selection, open_dataset
 from raymark.errors import ConfigError
 from raymark.loaders.samples import FIELDS, LABELS, SPECS, LinkSamples
 from raymark.radio import FingerprintKind, ProfileMethod
+from raymark.storage import PlaceLike
 
 
 class LinkChoice(TypedDict, total=False):
@@ -22,7 +22,8 @@ class LinkChoice(TypedDict, total=False):
         band: Their band.
         site: Their site; links of all sites of the scene if not given.
         kind: `measured` (estimated from noisy CSI, the default) or `oracle` (the ray tracer's).
-        seed: Root of noise and order; the campaign's if not given.
+        seed: Root of order and of each link's noise; the campaign's if not given. A file of
+            fingerprints draws for 256 links at once: under the same seed it holds another draw.
         fields: What to make, of `FIELDS`; all if not given. What is not asked for costs nothing.
         method: Estimator of the measured angle-of-arrival profile.
     """
@@ -37,7 +38,7 @@ class LinkChoice(TypedDict, total=False):
 
 
 def open_links(  # noqa: PLR0913 - the choices of every loader
-    folder: str | Path,
+    folder: PlaceLike,
     *,
     scene: str,
     band: str,

@@ -1,6 +1,5 @@
 """Links for Hugging Face `datasets` (the extra `huggingface`)."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -9,13 +8,14 @@ from raymark.extras import import_extra
 from raymark.loaders.arrays import DEFAULT_LIMIT_BYTES, batches_in_order, require_fit
 from raymark.loaders.choice import LinkChoice, open_links
 from raymark.loaders.samples import LinkSamples
+from raymark.storage import PlaceLike
 
 if TYPE_CHECKING:
     import datasets
 
 
 def huggingface_dataset(
-    folder: str | Path, *, limit_bytes: int = DEFAULT_LIMIT_BYTES, **choice: Unpack[LinkChoice]
+    folder: PlaceLike, *, limit_bytes: int = DEFAULT_LIMIT_BYTES, **choice: Unpack[LinkChoice]
 ) -> "datasets.Dataset":
     """Return the links of a dataset folder as an Arrow table in memory, in stored order.
 
@@ -33,7 +33,7 @@ def huggingface_dataset(
         ConfigError: If `datasets` is not installed, a choice is not possible, or the limit is
             exceeded.
     """
-    hugging = import_extra("datasets", name="Hugging Face datasets", extra="huggingface")
+    hugging = import_extra("datasets", name="Hugging Face datasets")
     samples = open_links(folder, **choice)
     require_fit(samples, limit_bytes)
     features = _features(samples, hugging)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raymark.dataset import PathTable
 from raymark.dataset.manifest import SiteRecord
-from raymark.dataset.schema import NO_INTERACTION, fields_of
+from raymark.dataset.schema import fields_of
 from raymark.radio import Band, FingerprintKind, FrontEnd, Impairments, ProfileMethod
 from raymark.radio.fingerprints import (
     NUM_AZIMUTH_BINS,
@@ -142,7 +142,7 @@ class LinkSamples:
     ) -> dict[str, Tensor]:
         site = int(self.labels["site_index"][links[0]])
         orientation = np.asarray(self.sites[site].orientation_rad, dtype="f8")
-        paths = _path_batch(self.table, links, self.band, orientation)
+        paths = self.table.batch(links, self.band, orientation)
         if self.kind == "measured":
             return self._estimates(self._measured_csi(paths, site, links, draws))
         if set(self.fields) <= {"csi", *LABELS}:
@@ -212,33 +212,3 @@ def _keep_freed_memory() -> None:
     so that each batch would pay for fresh pages, a third of its time.
     """
     torch.empty(_LARGEST_KEPT_BYTES, dtype=torch.uint8)
-
-
-def _path_batch(
-    table: PathTable,
-    links: Int[np.ndarray, "link"],
-    band: Band,
-    orientation_rad: np.ndarray,
-) -> PathBatch:
-    """Return the paths of some links, padded to the longest list among them."""
-    first, last = table.path_offset[links], table.path_offset[links + 1]
-    column = np.arange(max(1, (last - first).max(initial=0)))
-    mask = column < (last - first)[:, None]
-    at = (first[:, None] + column)[mask]
-    num_interactions = (table.interaction[at] != NO_INTERACTION).sum(axis=1)
-
-    def padded(values: np.ndarray) -> Tensor:
-        whole = np.zeros(mask.shape, dtype=values.dtype)
-        whole[mask] = values
-        return torch.from_numpy(whole)
-
-    return PathBatch(
-        amplitude=padded(table.amplitude[at]),
-        delay_s=padded(table.delay_s[at]),
-        zenith_bs_rad=padded(table.zenith_bs_rad[at]),
-        azimuth_bs_rad=padded(table.azimuth_bs_rad[at]),
-        num_interactions=padded(num_interactions),
-        mask=torch.from_numpy(mask),
-        band=band,
-        orientation_rad=orientation_rad,
-    )

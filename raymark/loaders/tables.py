@@ -1,7 +1,5 @@
 """The index of a dataset, one row per link, for pandas and pyarrow."""
 
-from pathlib import Path
-
 import pandas as pd
 import pyarrow.dataset
 import pyarrow.parquet
@@ -9,10 +7,10 @@ import pyarrow.parquet
 from raymark.dataset import open_dataset
 from raymark.dataset.manifest import INDEX_NAME
 from raymark.dataset.shard import checked_copy
-from raymark.storage import is_remote
+from raymark.storage import PlaceLike
 
 
-def load_index(folder: str | Path) -> pd.DataFrame:
+def load_index(folder: PlaceLike) -> pd.DataFrame:
     """Return the index of a dataset folder: scene, site, position, label and gains of each link.
 
     Raises:
@@ -21,7 +19,7 @@ def load_index(folder: str | Path) -> pd.DataFrame:
     return open_dataset(folder).index
 
 
-def open_index(folder: str | Path) -> pyarrow.dataset.Dataset:
+def open_index(folder: PlaceLike) -> pyarrow.dataset.Dataset:
     """Open the index of a dataset folder for filters and columns that are read from disk alone.
 
     That of a dataset in object storage is read into memory.
@@ -35,6 +33,6 @@ def open_index(folder: str | Path) -> pyarrow.dataset.Dataset:
     dataset = open_dataset(folder)
     path = dataset.folder / INDEX_NAME
     with checked_copy(path, dataset.manifest.index_sha256) as copy:
-        if is_remote(path):  # the copy may be gone tomorrow
+        if path.local_path is None:  # the copy may be gone tomorrow
             return pyarrow.dataset.dataset(pyarrow.parquet.read_table(copy))
         return pyarrow.dataset.dataset(copy, format="parquet")

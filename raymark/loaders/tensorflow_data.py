@@ -1,7 +1,6 @@
 """Links for TensorFlow and Keras as `tf.data` (the extra `tensorflow`)."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
@@ -10,13 +9,14 @@ from raymark.errors import ConfigError
 from raymark.extras import import_extra
 from raymark.loaders.choice import LinkChoice, open_links
 from raymark.loaders.order import LinkOrder
+from raymark.storage import PlaceLike
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 
 def tf_dataset(
-    folder: str | Path,
+    folder: PlaceLike,
     *,
     batch_size: int = 64,
     shuffle: bool = True,
@@ -38,7 +38,7 @@ def tf_dataset(
         DatasetError: If the folder holds no finished dataset, or has no such scene, band or site.
         ConfigError: If TensorFlow is not installed, or a choice is not possible.
     """
-    tf = import_extra("tensorflow", name="TensorFlow", extra="tensorflow")
+    tf = import_extra("tensorflow", name="TensorFlow")
     if batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
     samples = open_links(folder, **choice)

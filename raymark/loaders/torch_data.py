@@ -1,7 +1,6 @@
 """Links for PyTorch: a map-style dataset that makes a batch at once, and a loader of it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Unpack, overload
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from raymark.loaders.choice import LinkChoice, open_links
 from raymark.loaders.order import LinkOrder
 from raymark.loaders.samples import LinkSamples
+from raymark.storage import PlaceLike
 
 Key = int | tuple[int, int]
 """A link, or a link and the draw of its noise (0 if not given)."""
@@ -88,7 +88,7 @@ def as_arrays(batch: LinkBatch) -> dict[str, Tensor]:
     return batch.arrays
 
 
-def torch_dataset(folder: str | Path, **choice: Unpack[LinkChoice]) -> TorchLinks:
+def torch_dataset(folder: PlaceLike, **choice: Unpack[LinkChoice]) -> TorchLinks:
     """Return the links of a dataset folder for PyTorch; see `LinkChoice` for the choices.
 
     Raises:
@@ -99,7 +99,7 @@ def torch_dataset(folder: str | Path, **choice: Unpack[LinkChoice]) -> TorchLink
 
 
 def torch_loader(
-    folder: str | Path,
+    folder: PlaceLike,
     *,
     batch_size: int = 64,
     shuffle: bool = True,

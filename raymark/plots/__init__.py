@@ -18,7 +18,6 @@ from raymark.plots.links import (
     plot_csi_magnitude,
 )
 from raymark.plots.maps import (
-    HeightMap,
     SiteMark,
     plot_coverage_map,
     plot_los_map,
@@ -30,7 +29,6 @@ from raymark.plots.style import LABEL_STYLES, house_style, new_figure, save_figu
 __all__ = [
     "LABEL_STYLES",
     "AngleDelayProfile",
-    "HeightMap",
     "SiteMark",
     "angle_delay_profile",
     "draw_learning_curves",

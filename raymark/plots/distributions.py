@@ -8,17 +8,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.plots.style import LABEL_STYLES, axes_or_new, house_style, legend_below
-from raymark.radio import SPEED_OF_LIGHT_M_S
+from raymark.radio.elements import ELEMENT_GAIN_DB
+from raymark.radio.levels import free_space_amplitude
 
 
 def free_space_gain_db(
     distance_m: Float[np.ndarray, "*n"], carrier_hz: float
 ) -> Float[np.ndarray, "*n"]:
-    """Return the gain between isotropic antennas, 20 log10(lambda / (4 pi d)) [dB].
-
-    Friis (1946); ITU-R P.525, eq. 3.
-    """
-    return 20 * np.log10(SPEED_OF_LIGHT_M_S / carrier_hz / (4 * np.pi * distance_m))
+    """Return the gain between isotropic antennas [dB]."""
+    return 20 * np.log10(free_space_amplitude(distance_m, carrier_hz))
 
 
 @house_style()
@@ -26,7 +24,7 @@ def plot_gain_vs_distance(
     links: pd.DataFrame,
     carrier_hz: float,
     *,
-    element_gain_db: float = 8.0,
+    element_gain_db: float = ELEMENT_GAIN_DB["tr38901"],
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the gain of every covered link over its distance, with the free-space lines.

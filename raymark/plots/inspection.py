@@ -1,7 +1,7 @@
 """Figures and a table that show what a dataset holds, each figure with its data beside it."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 
 from raymark import plots
 from raymark.dataset import Dataset, Selection
-from raymark.dataset.campaign import SectorSampling
+from raymark.dataset.buildings import DEFAULT_RANGE_M, HeightMap
 from raymark.dataset.link_statistics import link_gain, link_table, visible_paths
 from raymark.dataset.manifest import SiteRecord
 from raymark.dataset.schema import LOS, NLOS, OUTAGE
-from raymark.plots import AngleDelayProfile, HeightMap, SiteMark
+from raymark.plots import AngleDelayProfile, SiteMark
+from raymark.radio.elements import ELEMENT_GAIN_DB
 from raymark.radio.levels import to_db
 from raymark.seeding import child_generator
 from raymark.storage.atomic import require_new_folder, writable
@@ -28,7 +29,6 @@ Progress = Callable[[Path], None]
 
 _SEVERAL_PATHS, _STRONG_PATH_DB, _TRIED_LINKS = 3, 20.0, 100
 _DEFAULT_HALF_WIDTH_RAD = math.pi / 3
-_ELEMENT_GAIN_DB = {"tr38901": 8.0, "iso": 0.0, "dipole": 10 * math.log10(1.5)}
 _MEDIANS = (
     "median_gain_los_db",
     "median_gain_nlos_db",
@@ -58,7 +58,6 @@ def inspect_dataset(
     *,
     seed: int = 0,
     overwrite: bool = False,
-    height_maps: Mapping[str, HeightMap] | None = None,
     progress: Progress = lambda _path: None,
 ) -> list[Path]:
     """Write the figures of every scene as PNG, with their data as CSV or NPZ beside them.
@@ -71,7 +70,6 @@ def inspect_dataset(
         folder: Where the files go.
         seed: Root of the noise on the links' CSI.
         overwrite: Write into a folder that holds files; those of the same name are replaced.
-        height_maps: Buildings of each scene, to be drawn below its maps; none if not given.
         progress: Told of each figure.
 
     Returns:
@@ -83,13 +81,13 @@ def inspect_dataset(
     require_new_folder(folder, overwrite=overwrite)
     written = []
     for scene in dataset.scenes:
-        for drawing in _draw_scene(dataset, scene, (height_maps or {}).get(scene), seed):
+        for drawing in _draw_scene(dataset, scene, seed):
             written.append(_write(drawing, folder))
             progress(written[-1])
     return written
 
 
-def summarize(dataset: Dataset) -> pd.DataFrame:
+def summarize_links(dataset: Dataset) -> pd.DataFrame:
     """Return one row per scene and band: shares of the labels, and medians over links.
 
     Columns: scene, band, links, los_share, nlos_share, outage_share, median_gain_los_db,
@@ -125,9 +123,9 @@ def _median(values: np.ndarray) -> object:
     return float(np.median(values)) if len(values) else pd.NA
 
 
-def _draw_scene(
-    dataset: Dataset, scene: str, height_map: HeightMap | None, seed: int
-) -> Iterator[_Drawing]:
+def _draw_scene(dataset: Dataset, scene: str, seed: int) -> Iterator[_Drawing]:
+    buildings = dataset.buildings(scene)
+    height_map = None if buildings is None else buildings.heights
     selections = [dataset.select(scene=scene, band=band) for band in dataset.bands]
     tables = [link_table(selection) for selection in selections]
     marks = [site_mark(dataset, site) for site in selections[0].sites]
@@ -144,8 +142,7 @@ def _draw_scene(
 
 def site_mark(dataset: Dataset, site: SiteRecord) -> SiteMark:
     """Return how a site is drawn: its sector as sampled, else 60 deg around the boresight."""
-    sampling = dataset.manifest.campaign.sampling
-    sector = sampling if isinstance(sampling, SectorSampling) else None
+    sector = dataset.manifest.campaign.sampling.sector
     return SiteMark(
         name=site.site,
         position_m=site.position_m[:2],
@@ -153,7 +150,7 @@ def site_mark(dataset: Dataset, site: SiteRecord) -> SiteMark:
         half_width_rad=math.radians(sector.sector_half_width_deg)
         if sector
         else _DEFAULT_HALF_WIDTH_RAD,
-        range_m=sector.max_range_m if sector else 100.0,
+        range_m=sector.max_range_m if sector else DEFAULT_RANGE_M,
     )
 
 
@@ -202,7 +199,7 @@ def _draw_gains(
     figure, axes = plots.new_figure(1, len(tables), panel_inches=(4.6, 4.2))
     for ax, selection, links in zip(axes, selections, tables, strict=True):
         carrier_hz = selection.band.carrier_hz
-        element_gain_db = _ELEMENT_GAIN_DB[selection.front_end.panel.element_pattern]
+        element_gain_db = ELEMENT_GAIN_DB[selection.front_end.panel.element_pattern]
         plots.plot_gain_vs_distance(links, carrier_hz, element_gain_db=element_gain_db, ax=ax)
         ax.set_title(f"{scene} at {selection.band.name}")
     data = pd.concat([links[["band", *_LINK_KEYS, "distance_m", "gain_db"]] for links in tables])

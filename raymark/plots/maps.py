@@ -14,6 +14,7 @@ from matplotlib.offsetbox import AnchoredOffsetbox, AuxTransformBox, TextArea, V
 from matplotlib.patches import Rectangle, Wedge
 from matplotlib.patheffects import withStroke
 
+from raymark.dataset.buildings import HeightMap
 from raymark.dataset.schema import OUTAGE
 from raymark.plots.style import (
     LABEL_STYLES,
@@ -26,21 +27,6 @@ from raymark.plots.style import (
 
 BUILDING_HEIGHT_M = 2.0
 """Surfaces lower than this above ground are drawn as ground: kerbs, rounding on slopes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeightMap:
-    """Height of the topmost surface above ground, on a raster; 0 where there is no building.
-
-    Attributes:
-        height_m: Height above ground [m].
-        x_m: Edges of the columns [m].
-        y_m: Edges of the rows [m].
-    """
-
-    height_m: Float[np.ndarray, "y x"]
-    x_m: Float[np.ndarray, "x+1"]
-    y_m: Float[np.ndarray, "y+1"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

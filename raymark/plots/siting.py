@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from raymark.plots.maps import HeightMap, SiteMark, plot_scene_plan
+from raymark.dataset.buildings import HeightMap
+from raymark.plots.maps import SiteMark, plot_scene_plan
 from raymark.plots.style import SITE_COLOR, house_style
 
 _OWN_COLOR = "#009E73"

@@ -1,5 +1,7 @@
 """Gain of one antenna element over direction, in closed form: the ray tracer's own patterns."""
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 
@@ -10,7 +12,14 @@ Array = np.ndarray
 
 _BEAM_WIDTH_DEG = 65.0
 _LARGEST_LOSS_DB = 30.0
-_LARGEST_GAIN_DB = 8.0
+_DIPOLE_GAIN = 1.5  # a short dipole; Balanis, Antenna Theory, eq. 4-26a
+
+ELEMENT_GAIN_DB: dict[ElementPattern, float] = {
+    "tr38901": 8.0,
+    "iso": 0.0,
+    "dipole": 10 * math.log10(_DIPOLE_GAIN),
+}
+"""Largest gain of an element over an isotropic one, by its pattern [dBi]."""
 
 
 def element_amplitude(
@@ -35,8 +44,8 @@ def element_amplitude(
     zenith_rad, azimuth_rad = angles(direction @ rotation_matrix(orientation_rad))
     if pattern == "tr38901":
         return 10 ** (_tr38901_gain_db(zenith_rad, azimuth_rad) / 20)
-    if pattern == "dipole":  # a short dipole; Balanis, Antenna Theory, eq. 4-26a
-        return np.sqrt(1.5) * np.sin(zenith_rad)
+    if pattern == "dipole":
+        return np.sqrt(_DIPOLE_GAIN) * np.sin(zenith_rad)
     return np.ones_like(zenith_rad)
 
 
@@ -48,4 +57,4 @@ def _tr38901_gain_db(
     off_azimuth = np.degrees(azimuth_rad) / _BEAM_WIDTH_DEG
     vertical_db = -np.minimum(12 * off_zenith**2, _LARGEST_LOSS_DB)
     horizontal_db = -np.minimum(12 * off_azimuth**2, _LARGEST_LOSS_DB)
-    return _LARGEST_GAIN_DB - np.minimum(-(vertical_db + horizontal_db), _LARGEST_LOSS_DB)
+    return ELEMENT_GAIN_DB["tr38901"] - np.minimum(-(vertical_db + horizontal_db), _LARGEST_LOSS_DB)

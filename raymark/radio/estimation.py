@@ -15,8 +15,8 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, Panel
+from raymark.radio.fingerprints import tensor_to_db
 from raymark.radio.frames import rotation_matrix
-from raymark.radio.levels import FLOOR_DB
 from raymark.radio.synthesis import panel_direction
 
 FALSE_ALARM_PROBABILITY = 0.01
@@ -54,6 +54,16 @@ class EstimatedPaths:
         return EstimatedPaths(
             **{name: getattr(self, name)[:, :num_paths] for name in EstimatedPaths.__slots__}
         )
+
+    def points_m(self) -> Float[Tensor, "link path 3"]:
+        """Return c tau u of each path, relative to the BS in world axes [m]; 0 where padded.
+
+        It is the UE itself for a direct path, and its mirror image as the BS sees it for a
+        reflected one.
+        """
+        world = np.zeros(3)  # the frame of a panel that is not turned
+        direction = panel_direction(self.zenith_bs_rad, self.azimuth_bs_rad, world)
+        return SPEED_OF_LIGHT_M_S * self.delay_s.unsqueeze(-1) * direction
 
 
 class _Fit(NamedTuple):
@@ -112,7 +122,7 @@ def estimate_paths(
     period_s = 1 / band.subcarrier_spacing_hz
     delay_s = ((-turns[..., 2]) % 1.0 * period_s).to(csi.real.dtype)
     delay_s = torch.where(mask & (delay_s < period_s), delay_s, 0.0)
-    power_db = 10 * torch.log10(power.clamp(min=10 ** (FLOOR_DB / 10)))
+    power_db = tensor_to_db(power)
     return EstimatedPaths(
         delay_s=delay_s,
         zenith_bs_rad=torch.where(mask, zenith_rad, 0.0).to(delay_s.dtype),
@@ -120,17 +130,6 @@ def estimate_paths(
         power_db=power_db.to(delay_s.dtype),
         mask=mask,
     )
-
-
-def virtual_points(paths: EstimatedPaths) -> Float[Tensor, "link path 3"]:
-    """Return c tau u of each path, relative to the BS in world axes [m]; 0 where padded.
-
-    It is the UE itself for a direct path, and its mirror image as the BS sees it for a reflected
-    one.
-    """
-    world = np.zeros(3)  # the frame of a panel that is not turned
-    direction = panel_direction(paths.zenith_bs_rad, paths.azimuth_bs_rad, world)
-    return SPEED_OF_LIGHT_M_S * paths.delay_s.unsqueeze(-1) * direction
 
 
 def detection_threshold(

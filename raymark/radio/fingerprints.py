@@ -140,9 +140,9 @@ def oracle_fingerprints(paths: PathBatch, front_end: FrontEnd) -> Fingerprints:
     profile.scatter_add_(1, index, torch.where(inside, power, 0.0))
     return Fingerprints(
         csi=synthesize_csi(paths, front_end.panel),
-        aoa_profile=_to_db(profile),
+        aoa_profile=tensor_to_db(profile),
         distance_m=distance_m,
-        gain_db=_to_db(power.sum(dim=1)),
+        gain_db=tensor_to_db(power.sum(dim=1)),
         has_signal=has_signal,
     )
 
@@ -157,7 +157,7 @@ def estimate_gain(
     """
     power = (csi.abs() ** 2).mean(dim=(1, 2)) - noise_variance
     floor = noise_variance / math.sqrt(csi.shape[1] * csi.shape[2])
-    return _to_db(power.clamp(min=floor))
+    return tensor_to_db(power.clamp(min=floor))
 
 
 def estimate_distance(
@@ -184,7 +184,7 @@ def estimate_distance(
     before, after = profile.roll(1, dims=1), profile.roll(-1, dims=1)
     is_peak = (profile >= before) & (profile > after) & (profile > level)
     first = is_peak.float().argmax(dim=1, keepdim=True)
-    shift = _parabolic_shift(*(_to_db(p.gather(1, first)) for p in (before, profile, after)))
+    shift = _parabolic_shift(*(tensor_to_db(p.gather(1, first)) for p in (before, profile, after)))
     bins = (first + shift).squeeze(1) % num_bins
     found = is_peak.any(dim=1)
     return torch.where(found, bins * band.unambiguous_range_m / num_bins, 0.0), found
@@ -225,7 +225,7 @@ def estimate_aoa_profile(
         covariance = csi @ csi.mH / csi.shape[2]
         power = _capon(covariance, flat) if method == "capon" else _music(covariance, flat)
         power = power.reshape(-1, *beams.shape[:2])
-    profile = _to_db(power.amax(dim=1))
+    profile = tensor_to_db(power.amax(dim=1))
     return profile - profile.amax(dim=1, keepdim=True) if method == "music" else profile
 
 
@@ -296,5 +296,6 @@ def _parabolic_shift(
     return torch.where(curvature < 0, shift, 0.0).clamp(-0.5, 0.5)
 
 
-def _to_db(power: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+def tensor_to_db(power: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Return what `raymark.radio.levels.to_db` does, of a tensor [dB]."""
     return 10 * torch.log10(power.clamp(min=10 ** (FLOOR_DB / 10)))

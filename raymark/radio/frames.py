@@ -1,9 +1,22 @@
 """Frames, directions and rotations, in Sionna's convention (see docs/conventions.md)."""
 
+from typing import TypeVar
+
 import numpy as np
 from jaxtyping import Float
 
 Array = np.ndarray
+Angle = TypeVar("Angle", float, np.ndarray)
+
+
+def wrap_deg(angle_deg: Angle) -> Angle:
+    """Return an angle in [-180, 180) [deg]."""
+    return (angle_deg + 180) % 360 - 180
+
+
+def wrap_rad(angle_rad: Angle) -> Angle:
+    """Return an angle in [-pi, pi) [rad]."""
+    return (angle_rad + np.pi) % (2 * np.pi) - np.pi
 
 
 def unit_vector(

@@ -5,6 +5,7 @@ import math
 from pydantic import Field
 
 from raymark.config import Strict
+from raymark.radio.frames import wrap_deg
 
 
 class Site(Strict):
@@ -31,7 +32,7 @@ def panels_of(site: Site, num_panels: int) -> tuple[Site, ...]:
         return (site,)
     panels = []
     for i in range(num_panels):
-        azimuth_deg = (site.azimuth_deg + 360 * i / num_panels + 180) % 360 - 180
+        azimuth_deg = wrap_deg(site.azimuth_deg + 360 * i / num_panels)
         changed = {"name": f"{site.name}-p{i}", "azimuth_deg": azimuth_deg}
         panels.append(site.model_copy(update=changed))
     return tuple(panels)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from raymark.config import validate
+from raymark.config import sealed_json, validate
 from raymark.dataset import Dataset, open_dataset
-from raymark.dataset.campaign import ImportedSampling
-from raymark.dataset.manifest import INDEX_NAME, kept_kinds, write_manifest
+from raymark.dataset.manifest import data_files, write_manifest
 from raymark.dataset.materialization import materialize
 from raymark.dataset.schema import FileKind
 from raymark.dataset.verification import verify_dataset
 from raymark.errors import ConfigError, DatasetError
 from raymark.extras import import_extra
+from raymark.release import statements
 from raymark.release.croissant import check_records, validate_croissant
 from raymark.release.documents import documents
 from raymark.release.hashing import hash_files
@@ -27,10 +27,9 @@ from raymark.release.record import (
     Author,
     Materialized,
     Release,
-    release_text,
     sums_text,
 )
-from raymark.storage import file_sha256, local_copy, write_text
+from raymark.storage import PlaceLike, file_sha256, new_folder, write_text
 from raymark.storage.atomic import writable
 
 Progress = Callable[[str], None]
@@ -63,7 +62,7 @@ class BuildSettings:
 
 
 def build_release(
-    source: Path,
+    source: PlaceLike,
     out: Path,
     settings: BuildSettings,
     *,
@@ -87,30 +86,23 @@ def build_release(
         SplitError: If a split of the suite leaks or differs from the published one.
         ScoringError: If predictions of the run were changed.
     """
-    if out.exists():
-        raise DatasetError(f"{out} exists; choose another folder")
-    import_extra("mlcroissant", name="mlcroissant", extra="release")  # not after minutes of work
+    import_extra("mlcroissant")  # not after minutes of work
     dataset = open_dataset(source)
     release = _begin(dataset, settings)
-    progress("check the dataset")
-    _require_sound(dataset)
-    partial = out.with_name(out.name + ".partial")
-    with writable(out):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    progress("copy the files")
-    copy = _copy_dataset(dataset, partial, settings.left_out)
-    contents = {
-        "left_out": copy.manifest.left_out,
-        "materialized": _materialize(copy, settings.materialized, progress),
-        "benchmark": settings.benchmark and settings.benchmark.add(copy, progress=progress),
-    }
-    progress("write the documents")
-    release = _finish(copy, release.model_copy(update=contents))
-    progress("check the release")
-    _require_valid(partial, release)
-    with writable(out):
-        partial.rename(out)
+    with new_folder(out) as partial:
+        progress("check the dataset")
+        _require_sound(dataset)
+        progress("copy the files")
+        copy = _copy_dataset(dataset, partial, settings.left_out)
+        contents = {
+            "left_out": copy.manifest.left_out,
+            "materialized": _materialize(copy, settings.materialized, progress),
+            "benchmark": settings.benchmark and settings.benchmark.add(copy, progress=progress),
+        }
+        progress("write the documents")
+        release = _finish(copy, partial, release.model_copy(update=contents))
+        progress("check the release")
+        _require_valid(partial, release)
     return release
 
 
@@ -146,8 +138,7 @@ def _about(dataset: Dataset, settings: BuildSettings) -> About:
 
 
 def _licence(dataset: Dataset, about: About) -> str:
-    is_imported = isinstance(dataset.manifest.campaign.sampling, ImportedSampling)
-    if about.licence is None and is_imported:
+    if about.licence is None and not statements.is_traced(dataset.manifest):
         raise ConfigError(
             f"the paths of {dataset.folder} were made by another program: say under which licence "
             "they may be published, by the key `licence` in the file of --about"
@@ -165,22 +156,26 @@ def _date(dataset: Dataset, settings: BuildSettings) -> str:
     return settings.date or str(finished_on)
 
 
+def _first(faults: list[str]) -> str:
+    return faults[0] + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
+
+
 def _require_sound(dataset: Dataset) -> None:
     faults = verify_dataset(dataset.folder)
     if faults:
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise DatasetError(f"the dataset is not sound, nothing was built: {faults[0]}{more}")
+        raise DatasetError(f"the dataset is not sound, nothing was built: {_first(faults)}")
 
 
 def _copy_dataset(dataset: Dataset, folder: Path, left_out: tuple[FileKind, ...]) -> Dataset:
     manifest = dataset.manifest
-    all_left_out = tuple(sorted({*manifest.left_out, *left_out}))
-    kept = manifest.model_copy(update={"left_out": all_left_out})
-    names = [INDEX_NAME, *(r.file(kind) for r in kept.shards for kind in kept_kinds(kept))]
+    update: dict[str, object] = {"left_out": tuple(sorted({*manifest.left_out, *left_out}))}
+    if "buildings" in left_out:
+        update["buildings"] = {}
+    kept = manifest.model_copy(update=update)
     with writable(folder):
-        for name in names:
+        for name in data_files(kept):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            with local_copy(dataset.folder / name) as file:
+            with (dataset.folder / name).local_copy() as file:
                 shutil.copyfile(file, folder / name)
     write_manifest(folder, kept)
     return open_dataset(folder)
@@ -204,14 +199,13 @@ def _materialize(
     return tuple(made)
 
 
-def _finish(dataset: Dataset, release: Release) -> Release:
-    """Write the documents, then the record and the sums of all files."""
-    folder = dataset.folder
+def _finish(dataset: Dataset, folder: Path, release: Release) -> Release:
+    """Write the documents, then the record and the sums of all files, of a dataset's folder."""
     data_files = hash_files(folder, _files_in(folder))
     for name, text in documents(release, dataset, data_files).items():
         write_text(folder / name, text)
     finished = release.model_copy(update={"files": hash_files(folder, _files_in(folder))})
-    write_text(folder / RELEASE_NAME, release_text(finished))
+    write_text(folder / RELEASE_NAME, sealed_json(finished))
     write_text(folder / SUMS_NAME, sums_text(finished, file_sha256(folder / RELEASE_NAME)))
     return finished
 
@@ -223,7 +217,7 @@ def _files_in(folder: Path) -> list[str]:
 def _require_valid(folder: Path, release: Release) -> None:
     faults = [*validate_croissant(folder), *check_records(folder)]
     if faults:
-        raise DatasetError(f"the release is not valid, it was left in {folder}: {faults[0]}")
+        raise DatasetError(f"the release would not be valid, nothing was built: {_first(faults)}")
     num_bytes = sum(file.size_bytes for file in release.files.values())
     limit = TIERS_BYTES.get(release.tier or "", num_bytes)
     if num_bytes > limit:

@@ -124,7 +124,7 @@ def check_records(folder: Path) -> list[str]:
 
 def _open(path: Path) -> tuple[Any, str]:
     """Return a description as mlcroissant reads it; else nothing, and why."""
-    mlcroissant = import_extra("mlcroissant", name="mlcroissant", extra="release")
+    mlcroissant = import_extra("mlcroissant")
     # Of what is no description at all, it asserts and asks for attributes that are not there.
     damage = (ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError)
     try:
@@ -144,7 +144,7 @@ def _splits(folder: Path) -> Iterator[Path]:
 
 def _record_fault(path: Path, name: str, dataset: Any) -> str:
     """Return how the first records differ from the rows of their file; nothing if they agree."""
-    mlcroissant = import_extra("mlcroissant", name="mlcroissant", extra="release")
+    mlcroissant = import_extra("mlcroissant")
     try:
         records = pd.DataFrame(list(islice(dataset.records(name), _CHECKED_RECORDS)))
         table = pd.read_parquet(path).head(_CHECKED_RECORDS)
@@ -201,7 +201,7 @@ def _creator(author: Author) -> dict[str, Any]:
 
 def _described(files: Mapping[str, ReleasedFile]) -> list[str]:
     """Return the files that hold data; the rest is documents and the record of a benchmark."""
-    folders = ("paths/", "detail/", "fingerprints/", f"{SPLITS_FOLDER}/")
+    folders = ("paths/", "detail/", "buildings/", "fingerprints/", f"{SPLITS_FOLDER}/")
     return sorted(name for name in files if name.startswith(folders) or "/" not in name)
 
 
@@ -224,7 +224,8 @@ def _record_sets(dataset: Dataset, names: list[str]) -> Iterator[dict[str, Any]]
     yield links | {"description": "One record per link (UE and site)"}
     for file in names:
         if file.startswith(SPLITS_FOLDER) and file.endswith(".parquet"):
-            table = pd.read_parquet(dataset.folder / file)
+            with (dataset.folder / file).local_copy() as copy:
+                table = pd.read_parquet(copy)
             title = Path(file).stem
             text = f"Part of every link in the split {title.replace('__', '/')}"
             split = _record_set(f"split_{title}", file, table, columns=SPLIT_COLUMNS, key=SPLIT_KEY)

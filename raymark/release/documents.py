@@ -11,10 +11,10 @@ import pandas as pd
 import yaml
 
 from raymark.dataset import Dataset
-from raymark.dataset.campaign import Campaign, ImportedSampling, Sampling, SectorSampling
+from raymark.dataset.campaign import Campaign
 from raymark.dataset.manifest import INDEX_NAME
 from raymark.dataset.schema import FIELDS
-from raymark.plots.inspection import summarize
+from raymark.plots.inspection import summarize_links
 from raymark.release import statements
 from raymark.release.citation import CITATION_NAME, ZENODO_NAME, bibtex, citation_text, zenodo_text
 from raymark.release.croissant import CROISSANT_NAME, croissant_text
@@ -66,6 +66,8 @@ def _values(
     file_kinds = {"paths", "detail", "fingerprints"} - set(release.left_out)
     if not release.materialized:
         file_kinds.discard("fingerprints")
+    if manifest.buildings:
+        file_kinds.add("buildings")
     front_matter = _front_matter(release, dataset)
     return {
         "release": release,
@@ -80,21 +82,21 @@ def _values(
         "band": dataset.bands[0],
         "bands": _band_rows(manifest.campaign),
         "shard": manifest.shards[0].file("paths"),
-        "summary": list(summarize(dataset).itertuples(index=False, name=None)),
+        "summary": list(summarize_links(dataset).itertuples(index=False, name=None)),
         "splits": _split_rows(dataset, files),
         "fields": [field for field in FIELDS if field.file in file_kinds],
         "index_columns": index_columns(dataset.bands),
         "scenes": list(scenes.values()),
         "odbl_scenes": [x.scene for x in scenes.values() if x.licence.startswith("ODbL")],
         "has_detail": "detail" not in release.left_out,
-        "sampling": _sampling(sampling, manifest.campaign.seed),
-        "source": sampling.source if isinstance(sampling, ImportedSampling) else None,
+        "sampling": sampling.describe(manifest.campaign.seed),
+        "source": sampling.imported_from,
         "max_num_paths": tracer.max_num_paths,
         "standings": _standings(release, dataset),
         "statements": statements,
         "limitations": statements.limitations(manifest),
         "biases": statements.biases(manifest),
-        "personal": statements.personal_information(manifest),
+        "personal": sampling.personal_information,
         "bibtex": bibtex(release),
     }
 
@@ -142,26 +144,17 @@ def _split_rows(dataset: Dataset, files: Mapping[str, ReleasedFile]) -> list[tup
     rows = []
     for name in sorted(files):
         if name.startswith(f"{SPLITS_FOLDER}/") and name.endswith(".parquet"):
-            parts = pd.read_parquet(dataset.folder / name, columns=["part"])["part"].value_counts()
+            with (dataset.folder / name).local_copy() as file:
+                parts = pd.read_parquet(file, columns=["part"])["part"].value_counts()
             rows.append((name, *(int(parts.get(part, 0)) for part in _PARTS)))
     return rows
-
-
-def _sampling(sampling: Sampling, seed: int) -> str:
-    if isinstance(sampling, SectorSampling):
-        settings = sampling.model_dump(exclude={"kind"})
-        listed = ", ".join(f"{name} {value:g}" for name, value in settings.items())
-        return f"UEs are drawn by the kind '{sampling.kind}' with {listed}, seed {seed}"
-    if isinstance(sampling, ImportedSampling):
-        return "UEs are those of the imported simulation"
-    return "UEs stand at positions that the publisher gave"
 
 
 def _standings(release: Release, dataset: Dataset) -> str:
     """Return the first table of the board, if there is one."""
     if release.benchmark is None or not release.benchmark.has_predictions:
         return ""
-    board = (dataset.folder / BOARD_FOLDER / "board.md").read_text(encoding="utf-8")
+    board = (dataset.folder / BOARD_FOLDER / "board.md").read_text()
     sections = board.split("\n## ")
     return f"### {sections[1].strip()}\n\nThe whole board: [{BOARD_FOLDER}](board/board.md).\n"
 

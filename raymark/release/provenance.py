@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from raymark.dataset.campaign import ImportedSampling
 from raymark.dataset.manifest import Manifest, SiteRecord
 from raymark.release import statements
 from raymark.release.citation import SIONNA_RT_URL
@@ -25,7 +24,7 @@ def responsible_ai(manifest: Manifest) -> dict[str, Any]:
         "rai:dataBiases": statements.biases(manifest),
         "rai:dataUseCases": list(statements.USE_CASES),
         "rai:dataSocialImpact": statements.SOCIAL_IMPACT,
-        "rai:personalSensitiveInformation": [statements.personal_information(manifest)],
+        "rai:personalSensitiveInformation": [manifest.campaign.sampling.personal_information],
         "rai:dataReleaseMaintenancePlan": statements.MAINTENANCE,
     }
 
@@ -51,10 +50,11 @@ def _source(name: str, site: SiteRecord) -> dict[str, Any]:
 
 
 def _activity(manifest: Manifest) -> dict[str, Any]:
-    software, sampling = dict(sorted(manifest.software.items())), manifest.campaign.sampling
+    software = dict(sorted(manifest.software.items()))
     agents = [f"raymark {software['raymark']}"]
-    if isinstance(sampling, ImportedSampling):
-        agents.append(sampling.source)
+    source = manifest.campaign.sampling.imported_from
+    if source is not None:
+        agents.append(source)
         text = "Paths of another program, imported with raymark."
     else:
         agents.append(f"Sionna RT {software['sionna-rt']}")

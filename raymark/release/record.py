@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from raymark.config import Strict, config_hash, read_yaml, validate
+from raymark.config import Strict, read_yaml, validate
 from raymark.dataset.schema import FileKind
 from raymark.errors import ConfigError, DatasetError
 from raymark.radio import FingerprintKind
@@ -136,17 +136,6 @@ class Release(Strict):
         default_factory=dict, description="Every file but release.json and SHA256SUMS"
     )
     seal: str | None = Field(default=None, description="SHA-256 over all the rest of this file")
-
-
-def seal_of(release: Release) -> str:
-    """Return the hash over everything in a release but its seal."""
-    return config_hash(release.model_dump(mode="json", exclude={"seal"}))
-
-
-def release_text(release: Release) -> str:
-    """Return the sealed `release.json`."""
-    sealed = release.model_copy(update={"seal": seal_of(release)})
-    return json.dumps(sealed.model_dump(mode="json"), indent=1) + "\n"
 
 
 def sums_text(release: Release, release_sha256: str) -> str:

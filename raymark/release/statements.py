@@ -1,6 +1,6 @@
 """What a reader must know of a simulated radio dataset; the documents of a release share it."""
 
-from raymark.dataset.campaign import ImportedSampling, SectorSampling, TracerSettings
+from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.manifest import Manifest
 from raymark.release.record import About
 
@@ -24,13 +24,6 @@ IMPORTED_LIMITATION = (
 BIAS_OF_SCENES = (
     "The places are {scenes} alone; results say little about other cities or other kinds of places."
 )
-BIAS_OF_SECTORS = (
-    "UEs stand outdoors, {height_m:g} m above ground, {min_range_m:g} to {max_range_m:g} m from a "
-    "base station and within {sector_half_width_deg:g} degrees of its boresight; they do not "
-    "follow where people are."
-)
-BIAS_OF_POSITIONS = "UE positions were chosen by the publisher, not drawn from where people are."
-BIAS_OF_IMPORT = "UE positions are those of the imported simulation."
 USE_CASES = (
     "Training and comparing models that locate a UE from its channel.",
     "Studying how carrier, line of sight and multipath affect localization.",
@@ -40,13 +33,6 @@ SOCIAL_IMPACT = (
     "Localization by radio can help in emergencies and can be used to track people without their "
     "knowledge. The data hold no person, device or operator; methods that were tuned on them "
     "should be judged with both uses in mind."
-)
-DRAWN_UES = (
-    "None: no person or device was observed, all UEs are drawn by a random number generator."
-)
-GIVEN_UES = (
-    "None that raymark knows of: the channels are simulated. The UE positions were handed in; "
-    "whether they come from real people, only the publisher knows."
 )
 MAINTENANCE = (
     "Releases are never changed: an error leads to a new version, and the old one names what "
@@ -64,7 +50,7 @@ ANNOTATION = (
 
 def is_traced(manifest: Manifest) -> bool:
     """Return whether raymark traced the paths, with Sionna RT; others were imported."""
-    return not isinstance(manifest.campaign.sampling, ImportedSampling)
+    return manifest.campaign.sampling.imported_from is None
 
 
 def description(about: About, manifest: Manifest) -> str:
@@ -75,10 +61,10 @@ def description(about: About, manifest: Manifest) -> str:
 
 def limitations(manifest: Manifest) -> list[str]:
     """Return the limitations of one dataset, with its own figures."""
-    tracer, sampling = manifest.campaign.tracer, manifest.campaign.sampling
+    tracer, source = manifest.campaign.tracer, manifest.campaign.sampling.imported_from
     found = [SIMULATED]
-    if isinstance(sampling, ImportedSampling):
-        found.append(IMPORTED_LIMITATION.format(source=sampling.source))
+    if source is not None:
+        found.append(IMPORTED_LIMITATION.format(source=source))
     else:
         found += [*TRACED_LIMITATIONS, _propagation(tracer)]
     found.append(
@@ -96,21 +82,8 @@ def limitations(manifest: Manifest) -> list[str]:
 
 def biases(manifest: Manifest) -> list[str]:
     """Return the biases of one dataset, from how its UEs and scenes were chosen."""
-    sampling = manifest.campaign.sampling
     scenes = ", ".join(dict.fromkeys(site.scene for site in manifest.sites))
-    if isinstance(sampling, SectorSampling):
-        positions = BIAS_OF_SECTORS.format(**sampling.model_dump())
-    elif isinstance(sampling, ImportedSampling):
-        positions = BIAS_OF_IMPORT
-    else:
-        positions = BIAS_OF_POSITIONS
-    return [BIAS_OF_SCENES.format(scenes=scenes), positions]
-
-
-def personal_information(manifest: Manifest) -> str:
-    """Return what a dataset can tell of persons."""
-    is_drawn = isinstance(manifest.campaign.sampling, SectorSampling)
-    return DRAWN_UES if is_drawn else GIVEN_UES
+    return [BIAS_OF_SCENES.format(scenes=scenes), manifest.campaign.sampling.bias]
 
 
 def sentence(note: str) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 import h5py
 import numpy as np
 
+from raymark.config import seal_of
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.manifest import INDEX_NAME
 from raymark.dataset.materialization import fingerprint_batches
@@ -21,7 +22,6 @@ from raymark.release.record import (
     Materialized,
     Release,
     read_release,
-    seal_of,
     sums_text,
 )
 from raymark.storage import file_sha256
@@ -136,7 +136,7 @@ def _fingerprint_faults(dataset: Dataset, files: tuple[Materialized, ...]) -> It
         path = dataset.folder / item.file
         selection = dataset.select(scene=item.scene, band=item.band)
         rows, arrays = next(fingerprint_batches(selection, item.kind, "bartlett", item.seed))
-        with h5py.File(path) as file:
+        with path.local_copy() as copy, h5py.File(copy) as file:
             if len(file["csi"]) != item.num_links:
                 yield f"{path}: {len(file['csi'])} links, the release says {item.num_links}"
             for name, values in arrays.items():

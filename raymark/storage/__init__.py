@@ -1,27 +1,16 @@
 """Where files lie, here or in object storage, and how they appear there: whole, or not at all."""
 
-from raymark.storage.places import (
-    as_folder,
-    file_sha256,
-    forget_copies,
-    is_remote,
-    local_copy,
-    remove_tree,
-    require_local,
-    total_size_bytes,
-    write_text,
-    writing,
-)
+from raymark.storage.atomic import file_sha256, write_text, writing
+from raymark.storage.folders import new_folder
+from raymark.storage.place import Place, PlaceLike
+from raymark.storage.places import as_place
 
 __all__ = [
-    "as_folder",
+    "Place",
+    "PlaceLike",
+    "as_place",
     "file_sha256",
-    "forget_copies",
-    "is_remote",
-    "local_copy",
-    "remove_tree",
-    "require_local",
-    "total_size_bytes",
+    "new_folder",
     "write_text",
     "writing",
 ]

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import glob
+import hashlib
 import os
 import platform
 import re
@@ -20,7 +21,7 @@ _ABANDONED_S = 86_400.0
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def writing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`; it takes the name of `path` when the block ends well.
 
     The temporary name is unique, so that processes that write the same file at once do not meet:
@@ -38,11 +39,41 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-        name = glob.escape(path.name)
-        for pattern in (f"{name}.partial", f"{name}.*.partial"):
-            for leftover in path.parent.glob(pattern):
-                if leftover.is_file() and _is_stale(leftover):
-                    leftover.unlink(missing_ok=True)
+        for leftover in partials_of(path):
+            if leftover.is_file() and _is_stale(leftover):
+                leftover.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a small text file at once: readers see the old or the new one, never a part.
+
+    Raises:
+        DatasetError: If the disk is full or the folder cannot be written.
+    """
+    with writing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file and bring it to the disk.
+
+    Raises:
+        DatasetError: If the disk is full or the folder cannot be written.
+    """
+    with writable(path), path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":  # a crash cut the last line off: it must not spoil this one
+                file.write(b"\n")
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def partial_of(path: Path) -> Path:
@@ -50,9 +81,17 @@ def partial_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.partial")
 
 
-def is_partial(path: Path) -> bool:
-    """Return whether a file is one that `replacing` left behind, of this version or an older."""
-    return path.name.endswith(".partial")
+def partials_of(path: Path) -> Iterator[Path]:
+    """Yield what has a name of `partial_of` beside `path`: temporary files and folders of ours."""
+    for partial in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
+        found = _PARTIAL.search(partial.name)
+        if found is not None and partial.name[: found.start()] == path.name:
+            yield partial
+
+
+def is_partial(name: str) -> bool:
+    """Return whether a name is one of `partial_of`."""
+    return _PARTIAL.search(name) is not None
 
 
 def remove_partials(folder: Path) -> None:
@@ -62,14 +101,14 @@ def remove_partials(folder: Path) -> None:
     """
     with writable(folder):
         for partial in folder.rglob("*.partial"):
-            if _PARTIAL.search(partial.name) and not _is_at_work(partial):
+            if is_partial(partial.name) and partial.is_file() and not _is_at_work(partial):
                 partial.unlink(missing_ok=True)
 
 
 def remove_stale_partials(folder: Path) -> None:
     """Remove the temporary files in a folder whose writers are dead, or silent for a day."""
     for partial in folder.glob("*.partial"):
-        if _is_stale(partial):
+        if partial.is_file() and _is_stale(partial):
             partial.unlink(missing_ok=True)
 
 
@@ -118,29 +157,42 @@ def writable(path: Path) -> Iterator[None]:
         raise DatasetError(f"cannot write {path}: {reason}") from error
 
 
-def _host() -> str:
-    return re.sub(r"\W", "_", platform.node() or "host", flags=re.ASCII)
+def is_dead(partial: Path) -> bool:
+    """Return whether a process of this machine that has ended left what `partial_of` has named."""
+    pid = _pid_here(partial)
+    return pid is not None and not _is_alive(pid)
 
 
 def _is_at_work(partial: Path) -> bool:
     """Return whether a living process of this machine writes to a temporary file."""
-    found = _PARTIAL.search(partial.name)
-    if found is None or found["host"] != _host():
+    pid = _pid_here(partial)
+    return pid is not None and _is_alive(pid)
+
+
+def _is_stale(partial: Path) -> bool:
+    if not is_partial(partial.name) or _is_at_work(partial):
         return False
     try:
-        os.kill(int(found["pid"]), 0)  # signal 0 only asks
+        return is_dead(partial) or time.time() - partial.stat().st_mtime > _ABANDONED_S
+    except FileNotFoundError:
+        return False
+
+
+def _pid_here(partial: Path) -> int | None:
+    """Return the process of this machine whose temporary file or folder it is, if it is one."""
+    found = _PARTIAL.search(partial.name)
+    return int(found["pid"]) if found is not None and found["host"] == _host() else None
+
+
+def _host() -> str:
+    return re.sub(r"\W", "_", platform.node() or "host", flags=re.ASCII)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # signal 0 only asks
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
     return True
-
-
-def _is_stale(partial: Path) -> bool:
-    found = _PARTIAL.search(partial.name)
-    if found is None or found["host"] == _host():
-        return not _is_at_work(partial)
-    try:
-        return time.time() - partial.stat().st_mtime > _ABANDONED_S
-    except FileNotFoundError:
-        return False

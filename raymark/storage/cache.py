@@ -12,7 +12,7 @@ from pathlib import Path
 
 from raymark.errors import ConfigError
 from raymark.storage.atomic import partial_of, remove_stale_partials, synchronise, writable
-from raymark.storage.objects import ObjectPath
+from raymark.storage.stored_object import StoredObject
 
 FOLDER_VARIABLE = "RAYMARK_CACHE"
 LIMIT_VARIABLE = "RAYMARK_CACHE_BYTES"
@@ -52,7 +52,7 @@ class ObjectCache:
         return cls(folder=folder, limit_bytes=int(text))
 
     @contextlib.contextmanager
-    def copy_of(self, path: ObjectPath) -> Iterator[Path]:
+    def copy_of(self, stored: StoredObject) -> Iterator[Path]:
         """Yield a copy of an object, which stays for as long as the block lasts.
 
         Raises:
@@ -60,10 +60,10 @@ class ObjectCache:
             ConfigError: If the object is larger than the whole cache.
             DatasetError: If the store cannot be reached, or the copy cannot be written.
         """
-        target, size_bytes = self._target(path)
+        target, size_bytes = self._target(stored)
         if size_bytes > self.limit_bytes:
             raise ConfigError(
-                f"{path} has {size_bytes} bytes, and the cache in {self.folder} may hold "
+                f"{stored.url} has {size_bytes} bytes, and the cache in {self.folder} may hold "
                 f"{self.limit_bytes}; raise {LIMIT_VARIABLE}"
             )
         with contextlib.ExitStack() as held:
@@ -73,41 +73,41 @@ class ObjectCache:
                     self._make_room(size_bytes)
             if not is_there:
                 held.callback(self._trim)  # after use: others in use may have stood in the way
-                partial = self.partial_of(path)
+                partial = self.partial_of(stored)
                 try:
-                    path.download(partial)
+                    stored.download(partial)
                     self._publish(partial, target, held)
                 finally:
                     partial.unlink(missing_ok=True)
             yield target
 
-    def adopt(self, partial: Path, path: ObjectPath) -> None:
+    def adopt(self, partial: Path, stored: StoredObject) -> None:
         """Keep a file that was just uploaded as the copy of its object."""
-        target, size_bytes = self._target(path)
+        target, size_bytes = self._target(stored)
         if size_bytes <= self.limit_bytes:
             with contextlib.ExitStack() as held:
                 self._publish(partial, target, held)
 
-    def forget(self, path: ObjectPath) -> None:
+    def forget(self, stored: StoredObject) -> None:
         """Drop the copies of an object, so that it is fetched anew."""
         with self._alone():
-            for copy in self.folder.glob(f"{_digest(str(path))}-*"):
+            for copy in self.folder.glob(f"{_digest(stored.url)}-*"):
                 _drop(copy)
 
-    def partial_of(self, path: ObjectPath) -> Path:
+    def partial_of(self, stored: StoredObject) -> Path:
         """Return a temporary name in the cache's folder, which is made if need be."""
         with writable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        return partial_of(self.folder / path.name)
+        return partial_of(self.folder / stored.name)
 
     def size_bytes(self) -> int:
         """Return how many bytes the copies take, those being written included."""
         return sum(size for _, size, _ in self._files())
 
-    def _target(self, path: ObjectPath) -> tuple[Path, int]:
-        info = path.metadata()
+    def _target(self, stored: StoredObject) -> tuple[Path, int]:
+        info = stored.metadata()
         version = json.dumps([str(info.get(key)) for key in _VERSION_KEYS])
-        name = f"{_digest(str(path))}-{_digest(version)}-{path.name}"
+        name = f"{_digest(stored.url)}-{_digest(version)}-{stored.name}"
         return self.folder / name, int(info["size"])
 
     def _publish(self, partial: Path, target: Path, held: contextlib.ExitStack) -> None:

@@ -1,188 +1,125 @@
-"""Paths in object storage (`s3://bucket/name`), reached through fsspec (the extra `storage`)."""
+"""Places in object storage, behind a URL such as `s3://bucket/name`."""
 
 import contextlib
-import os
-import stat
-from collections.abc import Generator, Iterator
-from pathlib import Path, PosixPath
-from typing import Any, NoReturn
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from raymark.errors import ConfigError, DatasetError, RaymarkError
-from raymark.extras import import_extra
-
-_REASONS = {
-    "NoSuchBucket": "the bucket does not exist; make it first, or correct its name",
-    "NoCredentialsError": (
-        "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    ),
-    "PartialCredentialsError": "a part of the credentials is missing",
-    "PermissionError": "access is denied; check the credentials and what they allow",
-    "ConnectionError": "no connection to the store; check the network and the endpoint",
-    "HTTPClientError": "no connection to the store; check the network and the endpoint",
-    "TimeoutError": "the store does not answer; check the network and the endpoint",
-}
-"""What a reader can do about an error, by the names of its classes: stores have their own."""
+from raymark.storage.atomic import writable
+from raymark.storage.cache import ObjectCache
+from raymark.storage.lock import hold_by_object, remove_lock
+from raymark.storage.place import Place
+from raymark.storage.stored_object import StoredObject
 
 
-class ObjectPath(PosixPath):
-    """A path in object storage with the part of `pathlib.Path` that datasets need.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectPlace(Place):
+    """An object, or all below a name: there are no folders, one exists where an object is below.
 
-    It is a `Path`, so that code which only joins names and asks for files takes both. There are no
-    folders: `mkdir` does nothing, and a folder exists where an object lies below it. What is not
-    offered here, such as `open` or `rename`, raises TypeError as there is no local file.
+    Attributes:
+        stored: The object of this name, there or not.
     """
+
+    stored: StoredObject
+
+    @property
+    def name(self) -> str:
+        """The last part of its name."""
+        return self.stored.name
+
+    @property
+    def local_path(self) -> None:
+        """None: it is not on this machine."""
+        return None
 
     def __str__(self) -> str:
         """Return the URL."""
-        scheme, *names = self.parts
-        return f"{scheme}//{'/'.join(names)}"
+        return self.stored.url
 
-    def __fspath__(self) -> str:
-        """Refuse to be taken for a local file.
+    def __truediv__(self, name: str) -> "ObjectPlace":
+        """Return the place of this name below."""
+        return ObjectPlace(stored=self.stored.below(name))
 
-        Raises:
-            TypeError: Always.
-        """
-        raise TypeError(f"{self} is no file of this machine; raymark.storage.local_copy fetches it")
+    def resolve(self) -> "ObjectPlace":
+        """Return the place itself."""
+        return self
 
-    def metadata(self) -> dict[str, Any]:
-        """Return what the store says of an object or folder, `size` and `type` at least.
-
-        Raises:
-            FileNotFoundError: If there is none.
-            DatasetError: If the store cannot be reached, or has no such bucket.
-        """
-        with _explained(self):
-            return dict(self._store.info(str(self)))
-
-    def exists(self, **_: Any) -> bool:
+    def exists(self) -> bool:
         """Return whether there is an object, or one below."""
-        return self._type() is not None
+        return self.stored.type() is not None
 
-    def is_file(self, **_: Any) -> bool:
+    def is_file(self) -> bool:
         """Return whether there is an object of this name."""
-        return self._type() == "file"
+        return self.stored.type() == "file"
 
-    def is_dir(self, **_: Any) -> bool:
-        """Return whether there is an object below this name."""
-        return self._type() == "directory"
+    def iterdir(self) -> "Iterator[ObjectPlace]":
+        """Yield what lies directly below, by name."""
+        for name in self.stored.names_below():
+            yield self / name
 
-    def stat(self, **_: Any) -> os.stat_result:
-        """Return the size [B] as `st_size`; all else is zero."""
-        return os.stat_result((stat.S_IFREG, 0, 0, 0, 0, 0, int(self.metadata()["size"]), 0, 0, 0))
-
-    def iterdir(self) -> Generator["ObjectPath", None, None]:
-        """Yield what lies directly below; nothing if there is no such folder."""
-        with _explained(self):
-            try:
-                names = self._store.ls(str(self), detail=False)
-            except FileNotFoundError:
-                return
-        for name in sorted(names):
-            yield self / name.rstrip("/").rsplit("/", maxsplit=1)[-1]
-
-    def glob(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuse: some versions of Python would find nothing, without a word.
-
-        Raises:
-            TypeError: Always.
-        """
-        raise TypeError(f"{self} is in object storage, where names are not matched to patterns")
-
-    rglob = glob
-
-    def sizes_bytes(self) -> dict[Path, int]:
-        """Return the size [B] of every object below, asked for at once."""
-        with _explained(self):
-            found = self._store.find(str(self), detail=True)
-        root = self._store._strip_protocol(str(self))
-        return {
-            self / name.removeprefix(root).lstrip("/"): int(info["size"])
-            for name, info in found.items()
-        }
+    def total_size_bytes(self, names: Sequence[str]) -> int:
+        """Return the size [B] of those of some objects below that exist, asked for at once."""
+        sizes = self.stored.sizes_below()
+        return sum(sizes.get(name, 0) for name in names)
 
     def read_bytes(self) -> bytes:
-        """Return the content of a small object."""
-        with _explained(self):
-            return bytes(self._store.cat_file(str(self)))
+        """Return the content of the object."""
+        return self.stored.read()
 
-    def read_text(self, encoding: str | None = None, errors: str | None = None, **_: Any) -> str:
-        """Return the content of a small object as text."""
-        return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
+    @contextlib.contextmanager
+    def local_copy(self) -> Iterator[Path]:
+        """Yield a copy of the cache."""
+        with ObjectCache.of_environment().copy_of(self.stored) as copy:
+            yield copy
 
-    def create(self, data: bytes) -> None:
-        """Write a small object that must not exist; of several writers at once, one succeeds.
+    def forget_copies(self) -> None:
+        """Drop what is cached, so that the next reader sees what the store has."""
+        ObjectCache.of_environment().forget(self.stored)
 
-        Raises:
-            FileExistsError: If there is one.
-        """
-        with _explained(self):
-            self._store.pipe_file(str(self), data, mode="create")
-
-    def upload(self, file: Path) -> None:
-        """Make a local file the object of this name, at once."""
-        with _explained(self):
-            self._store.put_file(str(file), str(self))
-
-    def download(self, file: Path) -> None:
-        """Write the object to a local file."""
-        with _explained(self):
-            self._store.get_file(str(self), str(file))
-
-    def unlink(self, missing_ok: bool = False) -> None:
-        """Remove the object."""
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Path]:
+        """Yield a temporary file of the cache, which is uploaded in the end."""
+        cache = ObjectCache.of_environment()
+        partial = cache.partial_of(self.stored)
         try:
-            self.metadata()
-            with _explained(self):
-                self._store.rm_file(str(self))
-        except FileNotFoundError:
-            if not missing_ok:
-                raise
+            with writable(partial):
+                yield partial
+            self.stored.upload(partial)
+            cache.adopt(partial, self.stored)
+        finally:
+            partial.unlink(missing_ok=True)
 
-    def mkdir(self, *_: Any, **__: Any) -> None:
-        """Do nothing: object stores have no folders."""
+    def add_note(self, key: str, text: str) -> None:
+        """Write the object of a note."""
+        (self / f"{key}.json").write_text(text + "\n")
 
-    def absolute(self) -> "ObjectPath":
-        """Return the path itself."""
-        return self
+    def notes(self) -> Iterator[str]:
+        """Yield the notes, one of each key."""
+        for place in self.iterdir():
+            yield from place.read_text().splitlines()
 
-    def resolve(self, strict: bool = False) -> "ObjectPath":  # noqa: ARG002 - as in pathlib
-        """Return the path itself."""
-        return self
+    def remove_notes(self) -> None:
+        """Remove all notes."""
+        self.remove_tree()
 
-    def _type(self) -> str | None:
-        try:
-            return str(self.metadata()["type"])
-        except FileNotFoundError:
-            return None
+    def unlink(self) -> None:
+        """Remove the object, if it is there."""
+        self.stored.remove()
 
-    @property
-    def _store(self) -> Any:
-        scheme = self.parts[0].removesuffix(":")
-        fsspec = import_extra("fsspec", name=f"what {scheme}:// needs", extra="storage")
-        try:
-            # Other processes write here, too: listings must not be remembered.
-            return fsspec.filesystem(scheme, use_listings_cache=False)
-        except ImportError as error:
-            raise ConfigError(
-                f'{self} needs a package that is not installed ({error}); `pip install "raymark'
-                '[storage]"` adds what s3:// needs'
-            ) from error
-        except ValueError as error:
-            raise ConfigError(f"{self}: '{scheme}://' is no storage that fsspec knows") from error
+    def remove_tree(self) -> None:
+        """Remove all objects below."""
+        for name in self.stored.sizes_below():
+            self.stored.below(name).remove()
 
+    def remove_leftovers(self) -> None:
+        """Do nothing: temporary files are those of the cache, which looks after them."""
 
-@contextlib.contextmanager
-def _explained(path: ObjectPath) -> Iterator[None]:
-    """Turn a store's errors into one sentence; that an object is (not) there passes through."""
-    try:
-        yield
-    except RaymarkError:
-        raise
-    except Exception as error:
-        chain = [*type(error).__mro__, *type(error.__cause__).__mro__]
-        reason = next((_REASONS[c.__name__] for c in chain if c.__name__ in _REASONS), None)
-        text = " ".join(str(error).split())
-        if reason is None and isinstance(error, FileNotFoundError | FileExistsError):
-            raise
-        raise DatasetError(f"{path}: {reason} ({text})" if reason else f"{path}: {text}") from error
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder by an object; that of a killed process stays until `unlock`."""
+        with hold_by_object(self.stored):
+            yield
+
+    def unlock(self) -> str:
+        """Remove the object that a killed process has left, and return who held the folder."""
+        return remove_lock(self.stored)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SceneMesh:
+class SceneTriangles:
     """The triangles of a scene.
 
     Attributes:
@@ -90,7 +90,7 @@ class SceneView:
         origin: Where the links come from, for the reader.
         band: Band of the gains; empty if there is no link.
         extent_m: x_min, y_min, x_max, y_max of the ground [m].
-        mesh: Triangles.
+        triangles: Ground, terrain and buildings.
         materials: Names that `LinkPaths.material` counts.
         sites: Base stations with their links.
     """
@@ -102,7 +102,7 @@ class SceneView:
     origin: str
     band: str
     extent_m: tuple[float, float, float, float]
-    mesh: SceneMesh
+    triangles: SceneTriangles
     materials: tuple[str, ...]
     sites: tuple[ViewSite, ...]
 

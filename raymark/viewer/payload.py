@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, UInt
 
 from raymark.dataset.schema import DIFFRACTION, DIFFUSE, NO_INTERACTION, REFRACTION, SPECULAR
 from raymark.plots import LABEL_STYLES
-from raymark.viewer.content import SceneMesh, SceneView, ViewSite
+from raymark.viewer.content import SceneTriangles, SceneView, ViewSite
 
 CENTIMETRES_PER_M = 100
 
@@ -42,7 +42,7 @@ def page_data(view: SceneView) -> tuple[dict[str, Any], str]:
 
     The plain values tell of each array its type, shape and first byte in the block.
     """
-    arrays = _mesh_arrays(view.mesh)
+    arrays = _triangle_arrays(view.triangles)
     for i, site in enumerate(view.sites):
         for name, dtype in _LINK_TYPES.items():
             arrays[f"site{i}/{name}"] = getattr(site.links, name).astype(dtype)
@@ -77,9 +77,9 @@ def index_corners(
     return vertex_cm, face[has_area], has_area
 
 
-def _mesh_arrays(mesh: SceneMesh) -> dict[str, np.ndarray]:
-    vertex_cm, face, has_area = index_corners(mesh.corner_m)
-    is_ground = mesh.is_ground[has_area].astype("<u1")
+def _triangle_arrays(triangles: SceneTriangles) -> dict[str, np.ndarray]:
+    vertex_cm, face, has_area = index_corners(triangles.corner_m)
+    is_ground = triangles.is_ground[has_area].astype("<u1")
     return {"mesh/vertex_cm": vertex_cm, "mesh/face": face, "mesh/is_ground": is_ground}
 
 

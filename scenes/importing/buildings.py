@@ -50,7 +50,7 @@ class MapFeature:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class ImportFinding:
     """Something that an import did to one building and that its user should know.
 
     Attributes:
@@ -82,7 +82,7 @@ class SourceMap:
     source: str
     licence: str
     attribution: str
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[ImportFinding, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +99,7 @@ class Building:
         roof_material: ITU-R P.2040 name.
         is_part: As in its feature.
         surfaces: Its faces in the scene's frame, z above the lowest ground point below it [m].
+        ground_m: z of the ground that heights count from [m]; nothing if it stands on none yet.
     """
 
     id: str
@@ -110,3 +111,4 @@ class Building:
     roof_material: str
     is_part: bool = False
     surfaces: tuple[Surface, ...] = ()
+    ground_m: float | None = None

@@ -17,8 +17,8 @@ from pyproj import CRS
 
 from raymark.errors import SceneError
 from raymark.scenes.importing.buildings import (
-    Finding,
     Footprint,
+    ImportFinding,
     MapFeature,
     SourceMap,
     Surface,
@@ -93,7 +93,7 @@ def read_cityjson(path: Path, documents: list[dict[str, Any]], crs: CRS | None) 
     head = documents[0]
     stated = crs or _stated_crs(head, path)
     features: list[MapFeature] = []
-    findings: list[Finding] = []
+    findings: list[ImportFinding] = []
     for document in documents:
         objects = document.get("CityObjects")
         if not isinstance(objects, dict) or not all(isinstance(o, dict) for o in objects.values()):
@@ -175,7 +175,7 @@ def _groups(objects: Mapping[str, Any]) -> Iterator[list[str]]:
 
 def _read_group(
     names: list[str], objects: Mapping[str, Any], geometry: _Geometry
-) -> tuple[list[MapFeature], list[Finding]]:
+) -> tuple[list[MapFeature], list[ImportFinding]]:
     """Read a building and its parts; its own geometry is left out if that of its parts is finer."""
     models: dict[str, _Model] = {}
     findings = []
@@ -185,7 +185,7 @@ def _read_group(
         except _UnusableError as error:
             # A building of parts need not have a geometry of its own.
             if len(names) == 1 or name != names[0] or objects[name].get("geometry"):
-                findings.append(Finding(action="dropped", reason=str(error), building=name))
+                findings.append(ImportFinding(action="dropped", reason=str(error), building=name))
     finest = max((model.lod for model in models.values()), default=0)
     if names[0] in models and models[names[0]].lod < finest:
         del models[names[0]]
@@ -198,7 +198,7 @@ def _read_group(
             is_part = objects[name]["type"] == "BuildingPart"
             features.append(_feature(name, model, own, low_m, is_part=is_part))
         except _UnusableError as error:
-            findings.append(Finding(action="dropped", reason=str(error), building=name))
+            findings.append(ImportFinding(action="dropped", reason=str(error), building=name))
     return features, findings
 
 

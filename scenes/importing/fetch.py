@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from raymark.config import Strict, config_hash
-from raymark.errors import ConfigError, SceneError
+from raymark.errors import SceneError
+from raymark.extras import import_extra
 from raymark.scenes.importing.geojson import OSM_ATTRIBUTION, OSM_LICENCE
 from raymark.scenes.importing.local_frame import BBox
 
@@ -71,13 +72,7 @@ def _check_unchanged(path: Path, record: Path) -> None:
 
 
 def _download(bbox: BBox, today: dt.date) -> dict[str, Any]:
-    try:
-        import osmnx  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError(
-            "fetching a map needs osmnx, which is not installed; run "
-            'pip install "raymark[maps]", or download the map and import the file'
-        ) from error
+    osmnx = import_extra("osmnx", name="osmnx, which downloads maps,")
     features: dict[str, dict[str, Any]] = {}
     # raymark's cache is the one that is hashed; osmnx would keep another in the working directory.
     uses_cache, osmnx.settings.use_cache = osmnx.settings.use_cache, False

@@ -18,7 +18,7 @@ from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
 from raymark.errors import SceneError
-from raymark.scenes.importing.buildings import Finding, MapFeature, SourceMap
+from raymark.scenes.importing.buildings import ImportFinding, MapFeature, SourceMap
 from raymark.scenes.importing.local_frame import WGS84, crs_of_file
 
 OSM_LICENCE = "ODbL-1.0"
@@ -101,7 +101,9 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
     return documents
 
 
-def select_buildings(rows: Iterable[Row]) -> tuple[tuple[MapFeature, ...], tuple[Finding, ...]]:
+def select_buildings(
+    rows: Iterable[Row],
+) -> tuple[tuple[MapFeature, ...], tuple[ImportFinding, ...]]:
     """Choose the rows that are buildings; those that cannot be used become findings."""
     rows = list(rows)
     any_tagged = any("building" in row.tags or "building:part" in row.tags for row in rows)
@@ -112,7 +114,7 @@ def select_buildings(rows: Iterable[Row]) -> tuple[tuple[MapFeature, ...], tuple
             continue
         fault = "lies underground" if is_underground(row.tags) else _fault(row)
         if fault:
-            findings.append(Finding(action="dropped", reason=fault, building=row.id))
+            findings.append(ImportFinding(action="dropped", reason=fault, building=row.id))
             continue
         name = row.id if row.id not in features else f"{row.id}#{index}"
         features[name] = MapFeature(

@@ -15,12 +15,13 @@ from jaxtyping import Bool
 from shapely import MultiPolygon
 
 from raymark.errors import SceneError
+from raymark.radio.frames import wrap_deg
 from raymark.scenes.importing.buildings import (
     Action,
     Building,
-    Finding,
     Footprint,
     HeightSource,
+    ImportFinding,
     MapFeature,
     SourceMap,
 )
@@ -82,7 +83,7 @@ def to_buildings(
     rules: MaterialRules,
     bbox: BBox | None = None,
     seed: int = 0,
-) -> tuple[tuple[Building, ...], tuple[Finding, ...]]:
+) -> tuple[tuple[Building, ...], tuple[ImportFinding, ...]]:
     """Return the buildings of a map in the scene's frame, with heights and materials.
 
     Heights that are not known are drawn; a draw depends on the seed, the building's id and the
@@ -156,7 +157,7 @@ class _Builder:
         self._rules = rules
         self._typical = typical
         self._seed = seed
-        self.findings: list[Finding] = []
+        self.findings: list[ImportFinding] = []
 
     def build(self, item: _Item) -> Building:
         """Return the building of a feature; faces, if any, are as its source has them."""
@@ -207,12 +208,8 @@ def _select_near(source: SourceMap, bbox: BBox) -> SourceMap:
     """Leave out what lies far from a box; what its features hold may lie a little outside."""
     select_in_box(source, bbox)  # raises if nothing lies in it
     west, south, east, north = bbox
-    west, east = _wrap_deg(west - _NEAR_DEG), _wrap_deg(east + _NEAR_DEG)
+    west, east = wrap_deg(west - _NEAR_DEG), wrap_deg(east + _NEAR_DEG)
     return select_in_box(source, (west, south - _NEAR_DEG, east, north + _NEAR_DEG))
-
-
-def _wrap_deg(lon_deg: float) -> float:
-    return (lon_deg + 180) % 360 - 180
 
 
 def _place(source: SourceMap, frame: LocalFrame) -> list[_Item]:
@@ -264,7 +261,7 @@ def _touch(items: list[_Item], frame: LocalFrame, bbox: BBox | None) -> Bool[np.
     return shapely.intersects(seen, box)
 
 
-def _carve(items: list[_Item]) -> list[Finding]:
+def _carve(items: list[_Item]) -> list[ImportFinding]:
     """Take parts out of their outlines' footprints; an outline that is used up becomes empty."""
     parts_of: dict[_Item, list[_Item]] = defaultdict(list)
     for item in items:
@@ -335,13 +332,13 @@ def _kind(feature: MapFeature) -> str:
     return feature.tags.get("building:part" if feature.is_part else "building", "yes")
 
 
-def _finding(action: Action, reason: str, item: _Item) -> Finding:
-    return Finding(action=action, reason=reason, building=item.feature.id)
+def _finding(action: Action, reason: str, item: _Item) -> ImportFinding:
+    return ImportFinding(action=action, reason=reason, building=item.feature.id)
 
 
 def _nothing_left(
     items: list[_Item],
-    dropped: list[Finding],
+    dropped: list[ImportFinding],
     source: SourceMap,
     frame: LocalFrame,
     bbox: BBox | None,

@@ -9,7 +9,8 @@ import yaml
 
 from raymark.errors import ConfigError, SceneError
 from raymark.radio import parse_bands
-from raymark.scenes.importing.buildings import Building, Finding, HeightSource, SourceMap
+from raymark.scenes.importing.buildings import Building, HeightSource, ImportFinding, SourceMap
+from raymark.scenes.importing.card import card_text
 from raymark.scenes.importing.fetch import fetch_map
 from raymark.scenes.importing.ground import Extent, Ground, flat_ground
 from raymark.scenes.importing.heights import to_buildings
@@ -22,13 +23,12 @@ from raymark.scenes.importing.report import (
     ImportOptions,
     ImportReport,
     buildings_geojson,
-    card_text,
     findings_csv,
     group_findings,
 )
 from raymark.scenes.importing.scene_folder import (
     RECORD,
-    replaced_folder,
+    files_of_import,
     sites_of,
     target_folder,
 )
@@ -36,7 +36,8 @@ from raymark.scenes.importing.solids import Meshes, build_solids
 from raymark.scenes.importing.terrain import lay_terrain, read_terrain
 from raymark.scenes.scene import SceneSettings
 from raymark.scenes.scene_files import write_geometry
-from raymark.storage import file_sha256
+from raymark.storage import file_sha256, new_folder
+from raymark.storage.atomic import writable
 
 MARGIN_M = 60.0
 """Ground around the buildings, or around the box that was asked for."""
@@ -51,7 +52,7 @@ class _Model:
     buildings: tuple[Building, ...]
     ground: Ground
     meshes: Meshes
-    findings: tuple[Finding, ...]
+    findings: tuple[ImportFinding, ...]
 
 
 def find_map(file: Path | None, options: ImportOptions, *, fetch: bool, cache: Path) -> Path:
@@ -102,7 +103,7 @@ def import_scene(
     materials = sorted({material for _, material in model.meshes.values()})
     rules.check_at_bands(carriers_hz, used=materials)
     lost = tuple(
-        Finding(action="dropped", reason="site of the scene that was replaced", building=site)
+        ImportFinding(action="dropped", reason="site of the scene that was replaced", building=site)
         for site in sites_of(folder)
     )
     findings = model.findings + lost
@@ -124,7 +125,8 @@ def import_scene(
         findings=group_findings(findings),
         files=(),
     )
-    with replaced_folder(folder) as partial:
+    former = files_of_import(folder) if folder.exists() else None
+    with new_folder(folder, replaces=former) as partial, writable(folder):
         return _write(partial, report, model, findings, frame)
 
 
@@ -145,7 +147,7 @@ def _build(
     return _Model(buildings=kept, ground=ground, meshes=meshes, findings=findings)
 
 
-def _nothing_left(map_: SourceMap, findings: Sequence[Finding]) -> str:
+def _nothing_left(map_: SourceMap, findings: Sequence[ImportFinding]) -> str:
     dropped = [f for f in group_findings(findings) if f.action == "dropped"]
     reasons = "; ".join(f"{f.count} x {f.reason}" for f in dropped)
     return f"{map_.source}: no building is left of {len(map_.features)} ({reasons})"
@@ -153,7 +155,7 @@ def _nothing_left(map_: SourceMap, findings: Sequence[Finding]) -> str:
 
 def _lay_ground(
     buildings: Sequence[Building], frame: LocalFrame, options: ImportOptions
-) -> tuple[Ground, tuple[Finding, ...]]:
+) -> tuple[Ground, tuple[ImportFinding, ...]]:
     extent_m = _extent(buildings, frame, options.bbox)
     if options.terrain is None:
         return flat_ground(extent_m), ()
@@ -191,7 +193,7 @@ def _write(
     folder: Path,
     report: ImportReport,
     model: _Model,
-    findings: Sequence[Finding],
+    findings: Sequence[ImportFinding],
     frame: LocalFrame,
 ) -> ImportReport:
     """Write the whole folder; return the report with the names of its files."""

@@ -11,7 +11,7 @@ import shapely
 from pyproj import CRS
 
 from raymark.errors import SceneError
-from raymark.scenes.importing.buildings import Finding, SourceMap
+from raymark.scenes.importing.buildings import ImportFinding, SourceMap
 from raymark.scenes.importing.geojson import (
     OSM_ATTRIBUTION,
     OSM_LICENCE,
@@ -63,7 +63,7 @@ def read_osm(path: Path, crs: CRS | None) -> SourceMap:
         [*_way_rows(collected, twice), *_relation_rows(collected)]
     )
     merged = [
-        Finding(
+        ImportFinding(
             action="merged",
             reason="is tagged like the relation it outlines",
             building=_name("way", way),

@@ -9,7 +9,7 @@ import shapely
 from jaxtyping import Bool, Int
 from shapely import MultiPolygon, Polygon
 
-from raymark.scenes.importing.buildings import Action, Building, Finding, Footprint
+from raymark.scenes.importing.buildings import Action, Building, Footprint, ImportFinding
 
 GRID_M = 0.01
 """Corners lie on this grid; nothing smaller is told apart. A map's outlines are true to 10 cm."""
@@ -36,12 +36,12 @@ class _Notes:
 
     ids: Sequence[str]
     changed: set[int] = field(default_factory=set)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[ImportFinding] = field(default_factory=list)
 
     def add(self, action: Action, reason: str, which: Iterable[int]) -> None:
         """Say that the same was done to buildings, given by their numbers."""
         for i in sorted(set(which)):
-            self.findings.append(Finding(action=action, reason=reason, building=self.ids[i]))
+            self.findings.append(ImportFinding(action=action, reason=reason, building=self.ids[i]))
 
     def drop(self, which: Iterable[int]) -> None:
         """Say that nothing is left of buildings, instead of what was done to them before."""
@@ -52,7 +52,7 @@ class _Notes:
 
 def repair(
     buildings: Sequence[Building],
-) -> tuple[tuple[Building, ...], tuple[Finding, ...]]:
+) -> tuple[tuple[Building, ...], tuple[ImportFinding, ...]]:
     """Repair the footprints of all buildings, and leave out those that nothing is left of.
 
     Outlines that cross themselves are made valid, corners put on a grid of 1 cm, repeated and

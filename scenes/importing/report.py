@@ -1,4 +1,4 @@
-"""What an import was asked for, what it did, and the texts that say so in the scene's folder."""
+"""What an import was asked for and what it did, with the tables that say so in the folder."""
 
 import csv
 import io
@@ -13,20 +13,12 @@ import shapely
 from pydantic import BeforeValidator, Field
 
 from raymark.config import Strict
-from raymark.scenes.importing.buildings import Action, Building, Finding, HeightSource
+from raymark.scenes.importing.buildings import Action, Building, HeightSource, ImportFinding
 from raymark.scenes.importing.ground import Extent
 from raymark.scenes.importing.local_frame import BBox, LocalFrame, parse_bbox
-from raymark.scenes.importing.solids import SINK_M
-from raymark.scenes.materials import ITU_RANGES_HZ
 
 _DECIMALS_DEG = 8
 """A millimetre on the ground."""
-_HEIGHT_MEANINGS: dict[HeightSource, str] = {
-    "surveyed": "from the 3D geometry of the source",
-    "tag": "from an attribute of the building",
-    "levels": "from its number of levels",
-    "assumed": "assumed: drawn at random, with the seed",
-}
 
 
 def _read_bbox(value: Any) -> Any:
@@ -98,7 +90,7 @@ class ImportReport(Strict):
         return sum(self.height_sources.values())
 
 
-def group_findings(findings: Sequence[Finding]) -> tuple[FindingCount, ...]:
+def group_findings(findings: Sequence[ImportFinding]) -> tuple[FindingCount, ...]:
     """Count equal findings together, the most frequent first."""
     counts = Counter((finding.action, finding.reason) for finding in findings)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -108,7 +100,7 @@ def group_findings(findings: Sequence[Finding]) -> tuple[FindingCount, ...]:
     )
 
 
-def findings_csv(findings: Sequence[Finding]) -> str:
+def findings_csv(findings: Sequence[ImportFinding]) -> str:
     """Return one row per finding."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -132,61 +124,6 @@ def buildings_geojson(buildings: Sequence[Building], frame: LocalFrame) -> str:
     return json.dumps(collection, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
-def card_text(report: ImportReport) -> str:
-    """Return the scene's card."""
-    frame, options = report.frame, report.options
-    x0, y0, x1, y1 = report.extent_m
-    files = "".join(f"\n- `{name}`, SHA-256 `{sha}`" for name, sha in report.input_sha256.items())
-    ground = (
-        f"terrain from `{options.terrain}` on a grid of at most {options.terrain_spacing_m:g} m; "
-        f"z = 0 is at {report.ground_offset_m:.2f} m there"
-        if options.terrain
-        else "a plane at z = 0"
-    )
-    heights = "".join(
-        f"\n- {count} {_HEIGHT_MEANINGS[source]}" for source, count in report.height_sources.items()
-    )
-    findings = "".join(f"\n- {f.action}: {f.count} x {f.reason}" for f in report.findings)
-    materials = "".join(f"\n- {name}: {_ranges(name)}" for name in report.materials)
-    return f"""# {report.name}
-
-{report.num_buildings} buildings and parts, imported from {report.source}.
-
-Licence {report.licence}; attribution: {report.attribution}
-
-## Files it was made from
-{files}
-
-## Frame
-
-x east, y north, z up [m]; the origin is at longitude {frame.origin_lon_deg:.7f}, latitude
-{frame.origin_lat_deg:.7f} (WGS84); CRS as PROJ string: `{frame.crs}`.
-The ground spans {x1 - x0:.0f} x {y1 - y0:.0f} m: {ground}.
-
-## Heights of buildings
-
-Above the lowest ground below each; `buildings.geojson` says which is which.
-{heights}
-
-## What was repaired, merged, assumed or dropped
-
-`findings.csv` has one row for each.
-{findings or chr(10) + "- nothing"}
-
-## Materials and where ITU-R P.2040 defines them
-{materials}
-
-## Limits
-
-- Footprints are extruded to flat roofs, unless the source models a free-standing building in 3D.
-- Corners lie on a grid of 1 cm. Floors lie {SINK_M:g} m below the lowest ground under each
-  building, so that the edge between wall and ground does not diffract.
-- Surfaces of different materials are separate meshes; `tracer.weld_edges: true` in a campaign
-  lets the edges between them diffract.
-- There are no trees, vehicles, street furniture or interiors.
-"""
-
-
 def _properties(building: Building) -> dict[str, str | float | bool]:
     return {
         "id": building.id,
@@ -197,7 +134,3 @@ def _properties(building: Building) -> dict[str, str | float | bool]:
         "roof_material": building.roof_material,
         "is_part": building.is_part,
     }
-
-
-def _ranges(material: str) -> str:
-    return ", ".join(f"{low / 1e9:g}-{high / 1e9:g} GHz" for low, high in ITU_RANGES_HZ[material])

@@ -1,10 +1,6 @@
-"""The folder of an imported scene: written beside, then put in its place at once."""
+"""The folder of an imported scene: where it may be, and what an import wrote there."""
 
-import contextlib
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from raymark.config import read_yaml, validate
@@ -50,41 +46,6 @@ def sites_of(folder: Path) -> list[str]:
     return [s.name for s in validate(SceneSettings, read_yaml(path), where=str(path)).sites]
 
 
-@contextlib.contextmanager
-def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `folder` if no error comes.
-
-    Of a folder that was there, what an import wrote goes and all other files stay.
-
-    Raises:
-        SceneError: If it cannot be written, or a file of the user's is in the way.
-    """
-    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        if folder.exists():
-            _keep_others(folder, partial)
-            former = partial.with_name(f"{partial.name}-former")
-            folder.rename(former)
-            partial.rename(folder)
-            shutil.rmtree(former)
-        else:
-            partial.rename(folder)
-    except OSError as error:
-        raise SceneError(f"cannot write {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _keep_others(folder: Path, partial: Path) -> None:
-    """Copy the files that the former import did not write."""
-    record = ImportReport.model_validate_json((folder / RECORD).read_bytes())
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = path.relative_to(folder)
-        if name.as_posix() in record.files:
-            continue
-        if (partial / name).exists():
-            raise SceneError(f"{path} is in the way, and no import wrote it; move it elsewhere")
-        (partial / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, partial / name)
+def files_of_import(folder: Path) -> tuple[str, ...]:
+    """Return the names of the files that an import wrote into a folder."""
+    return ImportReport.model_validate_json((folder / RECORD).read_bytes()).files

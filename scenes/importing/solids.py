@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from raymark.scenes.importing.buildings import Building, Finding
+from raymark.scenes.importing.buildings import Building, ImportFinding
 from raymark.scenes.importing.cells import GRID_PER_M, OUTSIDE, Cells, cut_into_cells, to_grid
 from raymark.scenes.importing.meshes import weld
 from raymark.scenes.importing.surveyed import close_surfaces
@@ -51,7 +51,7 @@ class Solids:
     meshes: Meshes
     base_m: Float[np.ndarray, "building"]
     is_kept: Bool[np.ndarray, "building"]
-    findings: tuple[Finding, ...]
+    findings: tuple[ImportFinding, ...]
 
 
 def build_solids(buildings: Sequence[Building], ground_m: Float[np.ndarray, "building"]) -> Solids:
@@ -220,7 +220,7 @@ def _strip(left: list[_Corner], right: list[_Corner]) -> list[tuple[_Corner, _Co
 
 def _overlaps(
     buildings: Sequence[Building], covers: list[tuple[int, ...]], span: list[_Interval]
-) -> tuple[Finding, ...]:
+) -> tuple[ImportFinding, ...]:
     """Report every building whose volume overlaps that of another."""
     merged: set[int] = set()
     for cover in set(covers):
@@ -232,7 +232,8 @@ def _overlaps(
                 highest = building
     reason = "overlaps another building; both became one solid"
     return tuple(
-        Finding(action="merged", reason=reason, building=buildings[b].id) for b in sorted(merged)
+        ImportFinding(action="merged", reason=reason, building=buildings[b].id)
+        for b in sorted(merged)
     )
 
 
@@ -248,10 +249,10 @@ def _is_kept(
 
 def _vanished(
     buildings: Sequence[Building], is_kept: Bool[np.ndarray, "building"]
-) -> tuple[Finding, ...]:
+) -> tuple[ImportFinding, ...]:
     """Report every building that left nothing."""
     reason = "thinner than 10 cm or lower than 1 cm"
     return tuple(
-        Finding(action="dropped", reason=reason, building=buildings[i].id)
+        ImportFinding(action="dropped", reason=reason, building=buildings[i].id)
         for i in np.flatnonzero(~is_kept).tolist()
     )

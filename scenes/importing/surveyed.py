@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 from jaxtyping import Float
 
-from raymark.scenes.importing.buildings import Building, Finding, Surface
+from raymark.scenes.importing.buildings import Building, ImportFinding, Surface
 from raymark.scenes.importing.meshes import is_closed, weld
 
 _DECIMALS = 3
@@ -24,7 +24,7 @@ def close_surfaces(
     neighbours: set[tuple[int, int]],
     *,
     sink_m: float,
-) -> tuple[dict[int, Parts], tuple[Finding, ...]]:
+) -> tuple[dict[int, Parts], tuple[ImportFinding, ...]]:
     """Return the triangles of all buildings whose own faces can be used, by their number.
 
     A building that touches another, or whose faces are not closed, is left to be extruded, which
@@ -47,7 +47,7 @@ def close_surfaces(
             continue
         why = "building touches another" if i in touching else "faces are not closed"
         reason = f"extruded instead of its 3D faces: the {why}"
-        findings.append(Finding(action="repaired", reason=reason, building=building.id))
+        findings.append(ImportFinding(action="repaired", reason=reason, building=building.id))
     return used, tuple(findings)
 
 

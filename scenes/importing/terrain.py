@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float
 from pyproj import CRS, Transformer
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
-from raymark.errors import ConfigError, SceneError
-from raymark.scenes.importing.buildings import Finding
+from raymark.errors import SceneError
+from raymark.extras import import_extra
+from raymark.scenes.importing.buildings import ImportFinding
 from raymark.scenes.importing.ground import Extent, Ground
 from raymark.scenes.importing.local_frame import LocalFrame, crs_of_file, parse_crs
 
@@ -81,7 +82,7 @@ def read_terrain(path: Path, *, crs: str | None = None) -> Terrain:
 
 def lay_terrain(
     terrain: Terrain, frame: LocalFrame, extent_m: Extent, *, spacing_m: float
-) -> tuple[Ground, tuple[Finding, ...]]:
+) -> tuple[Ground, tuple[ImportFinding, ...]]:
     """Sample a raster on a regular grid over the extent of a scene.
 
     Heights count from the lowest grid point, whose own height is the ground's `offset_m`.
@@ -121,7 +122,7 @@ def lay_terrain(
     ground = Ground(x_m=x_m, y_m=y_m, height_m=height_m - offset_m, offset_m=offset_m)
     holes = int(terrain.is_hole[_nearest(row, num_rows), _nearest(column, num_columns)].sum())
     reason = f"{holes} of {height_m.size} ground points have no height; filled from the nearest"
-    finding = Finding(action="repaired", reason=reason, building="terrain")
+    finding = ImportFinding(action="repaired", reason=reason, building="terrain")
     return ground, (finding,) if holes else ()
 
 
@@ -191,20 +192,14 @@ def _grid_to_pixel(header: dict[str, float]) -> Float[np.ndarray, "2 3"]:
 
 
 def _read_geotiff(path: Path) -> tuple[np.ndarray, np.ndarray, str | None]:
-    try:
-        import rasterio  # noqa: PLC0415
-        from rasterio.errors import NotGeoreferencedWarning, RasterioError  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError(
-            'a GeoTIFF needs rasterio: run `pip install "raymark[maps]"`, or give an ESRI ASCII '
-            "grid (.asc)"
-        ) from error
+    rasterio = import_extra("rasterio", name="rasterio, which reads GeoTIFF,")
+    no_place, unreadable = rasterio.errors.NotGeoreferencedWarning, rasterio.errors.RasterioError
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", NotGeoreferencedWarning)
+            warnings.simplefilter("error", no_place)
             with rasterio.open(path) as raster:
                 return _heights(raster), _corner_to_centre(raster), _wkt(raster)
-    except (RasterioError, NotGeoreferencedWarning) as error:
+    except (unreadable, no_place) as error:
         raise SceneError(f"terrain {path} is no georeferenced GeoTIFF: {error}") from error
 
 

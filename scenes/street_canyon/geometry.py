@@ -7,19 +7,12 @@ The grid is centred on the origin; the crossing that is nearest to it carries th
 
 from pathlib import Path
 
-import numpy as np
-import trimesh
-
 from raymark.errors import SceneError
 from raymark.radio import Site
-from raymark.scenes.scene import Params
-from raymark.scenes.scene_files import write_geometry
-from raymark.seeding import child_generator
+from raymark.scenes.geometries import Params
 
-_LEAST_HEIGHT_M = 6.0
+LEAST_HEIGHT_M = 6.0
 _MARGIN_M = 60.0
-_WALL_MATERIALS = ("concrete", "brick", "marble")
-_WALL_THICKNESS_M = 0.3
 
 _LIMITS: dict[str, tuple[float, float]] = {
     "num_blocks_x": (1, 60),
@@ -27,7 +20,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "block_size_m": (5, 500),
     "street_width_m": (3, 200),
     "lots_per_side": (1, 10),
-    "mean_height_m": (_LEAST_HEIGHT_M, 300),
+    "mean_height_m": (LEAST_HEIGHT_M, 300),
     "std_height_m": (0, 100),
     "bs_height_m": (2, 500),
     "seed": (0, 2**32 - 1),
@@ -55,18 +48,9 @@ def build(params: Params, folder: Path) -> None:
     Raises:
         SceneError: If a parameter is not a number within its limits.
     """
-    values = _checked(params)
-    rng = child_generator(int(values["seed"]), "street_canyon")
-    houses: dict[str, list[trimesh.Trimesh]] = {name: [] for name in _WALL_MATERIALS}
-    for low, high in _lots(values):
-        height = rng.normal(values["mean_height_m"], values["std_height_m"])
-        tallest = values["mean_height_m"] + 3 * values["std_height_m"]
-        top = float(np.clip(height, _LEAST_HEIGHT_M, tallest))
-        material = _WALL_MATERIALS[int(rng.integers(len(_WALL_MATERIALS)))]
-        houses[material].append(trimesh.creation.box(bounds=[[*low, 0.0], [*high, top]]))
-    meshes = {f"{name}_houses": (_join(boxes), name) for name, boxes in houses.items() if boxes}
-    meshes["ground"] = (_ground(extent(params)), "concrete")
-    write_geometry(folder, meshes, thickness_m=_WALL_THICKNESS_M)
+    from raymark.scenes.street_canyon.houses import write_houses  # noqa: PLC0415 - an extra's
+
+    write_houses(_checked(params), extent(params), folder)
 
 
 def sites(params: Params) -> tuple[Site, ...]:
@@ -101,32 +85,3 @@ def _checked(params: Params) -> dict[str, float]:
             )
         values[name] = float(value)
     return values
-
-
-def _lots(values: dict[str, float]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """Return lower and upper corner of every house's footprint [m]."""
-    size, num_lots = values["block_size_m"], int(values["lots_per_side"])
-    pitch, lot = size + values["street_width_m"], size / num_lots
-    num_x, num_y = int(values["num_blocks_x"]), int(values["num_blocks_y"])
-    corners = []
-    for block_x, block_y in np.ndindex(num_x, num_y):
-        x0 = (block_x - num_x / 2) * pitch + values["street_width_m"] / 2
-        y0 = (block_y - num_y / 2) * pitch + values["street_width_m"] / 2
-        for i, j in np.ndindex(num_lots, num_lots):
-            low = (x0 + i * lot, y0 + j * lot)
-            corners.append((low, (low[0] + lot, low[1] + lot)))
-    return corners
-
-
-def _join(boxes: list[trimesh.Trimesh]) -> trimesh.Trimesh:
-    """Put boxes into one mesh without merging their corners."""
-    first = np.cumsum([0] + [len(box.vertices) for box in boxes[:-1]])
-    faces = [box.faces + start for box, start in zip(boxes, first, strict=True)]
-    vertices = np.concatenate([box.vertices for box in boxes])
-    return trimesh.Trimesh(vertices=vertices, faces=np.concatenate(faces), process=False)
-
-
-def _ground(box: tuple[float, float, float, float]) -> trimesh.Trimesh:
-    x0, y0, x1, y1 = box
-    vertices = [[x0, y0, 0], [x1, y0, 0], [x1, y1, 0], [x0, y1, 0]]
-    return trimesh.Trimesh(vertices=vertices, faces=[[0, 1, 2], [0, 2, 3]], process=False)

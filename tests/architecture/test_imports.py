@@ -84,7 +84,6 @@ raymark.work.cluster.software()
 
 def test_opening_a_cluster_loads_dask_when_one_is_started() -> None:
     """The test above can fail: it sees Dask where there is some."""
-    pytest.importorskip("distributed")
     code = """
 from raymark.work.cluster.settings import dask_configured
 with dask_configured():

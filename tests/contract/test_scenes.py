@@ -11,8 +11,8 @@ import trimesh
 from raymark.config import validate
 from raymark.dataset.campaign import Campaign
 from raymark.errors import ConfigError, SceneError
+from raymark.generator.outdoors import check_site
 from raymark.generator.plan import Plan, check_campaign, make_plan
-from raymark.generator.sampling import check_site
 from raymark.radio import BAND_PRESETS
 from raymark.scenes import Scene, get_scene, scene_names
 

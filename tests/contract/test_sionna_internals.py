@@ -218,7 +218,7 @@ def test_merged_object_has_no_name_when_upgraded(write_scene: Callable[..., Path
 
     assert len(names) == 2
     assert sum(name.startswith("no-name") for name in names) == 1, (
-        f"merged meshes are now called {list(names)}; read_meshes knows them by 'no-name'"
+        f"merged meshes are now called {list(names)}; mesh_records knows them by 'no-name'"
     )
 
 

@@ -18,7 +18,7 @@ from raymark.benchmark.board import (
     Cdf,
     ErrorMap,
     Layout,
-    ModelInfo,
+    ModelRow,
     SuiteInfo,
     TrackInfo,
     write_board,
@@ -26,7 +26,7 @@ from raymark.benchmark.board import (
 from raymark.benchmark.board.content import AUDIT_COLUMNS, COMPARISON_COLUMNS
 from raymark.benchmark.metrics import METRICS
 from raymark.benchmark.publication import layout_of
-from raymark.plots import HeightMap
+from raymark.dataset.buildings import HeightMap
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 LIMIT_S = 60
@@ -88,7 +88,7 @@ report.hints = all(".scroll-hint").filter((hint) => hint.offsetHeight > 0).lengt
 """
 
 
-def model(name: str, **changes: Any) -> ModelInfo:
+def model(name: str, **changes: Any) -> ModelRow:
     plain: dict[str, Any] = {
         "name": name,
         "title": name.capitalize(),
@@ -102,7 +102,7 @@ def model(name: str, **changes: Any) -> ModelInfo:
         "peak_memory_mb": 100.0,
         "verified": True,
     }
-    return ModelInfo(**(plain | changes))
+    return ModelRow(**(plain | changes))
 
 
 MODELS = (

@@ -1,8 +1,8 @@
 """The command line as a user meets it: right answers, and one clear sentence for wrong input."""
 
+import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,14 @@ from typing import Any
 import h5py
 import pytest
 import yaml
+from command_line import COMMAND, raymark
 
 from raymark.benchmark import load_suite
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.manifest import write_manifest
 from raymark.models import default_model_names, get_model
 
 FINISHED, BAD_INPUT, INTERRUPTED = 0, 2, 130
-
-
-def raymark(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from raymark.cli import main; main()"]
-    return subprocess.run(
-        [*command, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=300
-    )
 
 
 def write_campaign(path: Path, campaign: dict[str, Any], **changes: Any) -> Path:
@@ -176,9 +171,8 @@ def test_generate_goes_on_with_the_same_content_when_interrupted_by_ctrl_c(
     campaign = write_campaign(tmp_path / "campaign.yaml", small_campaign)
     out = tmp_path / "data"
     arguments = ["generate", str(campaign), "--out", str(out), "--shard-size", "2"]
-    command = [sys.executable, "-c", "from raymark.cli import main; main()", *arguments]
 
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
     while not (out / "journal.jsonl").exists() and child.poll() is None:
         time.sleep(0.05)
     child.send_signal(signal.SIGINT)
@@ -212,6 +206,20 @@ def test_another_campaigns_folder_is_left_alone_when_it_is_named(
     assert result.returncode == BAD_INPUT
     assert "holds another campaign ('small-canyon'" in " ".join(result.stderr.split())
     assert raymark("verify", small_dataset.folder).returncode == FINISHED
+
+
+def test_verify_counts_the_files_that_are_there_when_some_were_left_out(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(small_dataset.folder, bare, ignore=shutil.ignore_patterns("detail"))
+    write_manifest(bare, small_dataset.manifest.model_copy(update={"left_out": ("detail",)}))
+    num_shards = len(small_dataset.manifest.shards)
+
+    whole, without = raymark("verify", small_dataset.folder), raymark("verify", bare)
+
+    assert f": {2 * num_shards + 1} files checked" in " ".join(whole.stdout.split())
+    assert f": {num_shards + 1} files checked" in " ".join(without.stdout.split())
 
 
 def test_help_shows_units_in_brackets() -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from raymark.errors import ConfigError
 from raymark.work.cluster import (
-    JobQueue,
     LocalCluster,
     Scheduler,
+    SlurmQueue,
     list_workers,
     num_workers,
     open_cluster,
@@ -23,10 +23,10 @@ from raymark.work.cluster import (
     wait_for_workers,
 )
 
-pytest.importorskip("distributed")
 sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit it
 
 from cluster_jobs import interrupt_oneself, kill_oneself, look_around
+from command_line import raymark
 
 TWO = LocalCluster(num_workers=2, memory_per_worker_gb=1)
 StartDask = Callable[..., subprocess.Popen[str]]
@@ -244,15 +244,13 @@ def processes_of_jobs(tmp_path: Path) -> list[int]:
     return [number for number in numbers if Path(f"/proc/{number}/cmdline").exists()]
 
 
-SLURM = JobQueue(
-    kind="slurm", num_workers=2, memory_per_worker_gb=1, walltime_h=1, prologue=("true",)
-)
+SLURM = SlurmQueue(num_workers=2, memory_per_worker_gb=1, walltime_h=1, prologue=("true",))
 
 
+@pytest.mark.needs("dask_jobqueue")
 def test_jobs_become_workers_when_the_queue_runs_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("dask_jobqueue")
     monkeypatch.setenv("PATH", str(fake_slurm(tmp_path, 2)), prepend=":")
     told: list[str] = []
 
@@ -268,11 +266,11 @@ def test_jobs_become_workers_when_the_queue_runs_them(
     assert_ended(tmp_path)
 
 
+@pytest.mark.needs("dask_jobqueue")
 @pytest.mark.parametrize("num_taken", [0, 1])
 def test_cluster_is_refused_when_the_queue_refuses_a_job(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, num_taken: int
 ) -> None:
-    pytest.importorskip("dask_jobqueue")
     monkeypatch.setenv("PATH", str(fake_slurm(tmp_path, num_taken)), prepend=":")
 
     with (
@@ -292,17 +290,6 @@ def assert_ended(tmp_path: Path) -> None:
     assert processes_of_jobs(tmp_path) == []
 
 
-def raymark(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from raymark.cli import main; main()", *arguments],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
 def test_doctor_examines_every_worker_when_given_a_cluster() -> None:
     done = raymark("doctor", "--cluster", "local:2")
 
@@ -314,8 +301,8 @@ def test_doctor_examines_every_worker_when_given_a_cluster() -> None:
     ]
 
 
+@pytest.mark.needs("dask_jobqueue")
 def test_example_is_checked_when_it_was_shown_and_saved(tmp_path: Path) -> None:
-    pytest.importorskip("dask_jobqueue")
     path = tmp_path / "cluster.yaml"
     path.write_text(raymark("cluster", "show", "slurm").stdout)
 
@@ -337,14 +324,17 @@ def test_command_ends_with_one_sentence_when_the_text_is_wrong(command: tuple[st
     ]
 
 
-def test_command_ends_with_one_sentence_when_there_is_no_kubernetes(tmp_path: Path) -> None:
-    pytest.importorskip("dask_kubernetes")
+@pytest.mark.needs("dask_kubernetes")
+def test_command_ends_with_one_sentence_when_there_is_no_kubernetes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "cluster.yaml"
     path.write_text("kind: kubernetes\nnum_workers: 2\nmemory_per_worker_gb: 1\nimage: mine:1\n")
 
-    done = raymark(
-        "doctor", "--cluster", str(path), KUBECONFIG=str(tmp_path / "none"), HOME=str(tmp_path)
-    )
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    done = raymark("doctor", "--cluster", path)
 
     assert done.returncode == 2
     assert done.stderr.startswith("error: Kubernetes did not start cluster 'raymark' (")

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
-pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-
 from distributed import Client
 
 from raymark.benchmark.run import RunChoice, Runner

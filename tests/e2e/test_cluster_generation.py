@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit it
 
 from cluster_jobs import fill_disk
+from command_line import raymark
 from distributed import Client
 
 from raymark.config import validate
@@ -62,6 +62,7 @@ def assert_equal(made: Path, expected: Dataset) -> None:
     assert found.manifest.content_hash == expected.manifest.content_hash
     assert found.manifest.arrays == expected.manifest.arrays
     assert found.manifest.completeness == expected.manifest.completeness
+    assert found.manifest.buildings == expected.manifest.buildings
 
 
 @pytest.mark.slow
@@ -208,13 +209,6 @@ def test_run_goes_on_when_one_worker_cannot_write(
     assert "cannot write" in logs  # it was tried there, and then elsewhere
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    start = [sys.executable, "-c", "from raymark.cli import main; main()"]
-    return subprocess.run(
-        [*start, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=300
-    )
-
-
 @pytest.mark.slow
 def test_rest_is_made_when_a_shard_fails_three_times(
     small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
@@ -224,7 +218,7 @@ def test_rest_is_made_when_a_shard_fails_three_times(
     arguments = ("generate", campaign, "--out", made, "--shard-size", 10, "--cluster", "local:2")
     in_the_way = made / "detail/street_canyon/bs0/part-0002.h5/a_folder"
 
-    first = command(*arguments, "--dry-run")
+    first = raymark(*arguments, "--dry-run")
     assert first.returncode == FINISHED, first.stderr
     assert "50 links would be traced" in first.stdout
     assert not made.exists()
@@ -238,9 +232,9 @@ def test_rest_is_made_when_a_shard_fails_three_times(
 
         with pytest.raises(KeyboardInterrupt):
             make(small_campaign, made, client, progress=block)
-    failed = command(*arguments)
+    failed = raymark(*arguments)
     shutil.rmtree(in_the_way.parent)
-    finished = command(*arguments)
+    finished = raymark(*arguments)
 
     assert failed.returncode == FAILED
     said = " ".join(failed.stderr.split())
@@ -271,7 +265,7 @@ def test_wrong_input_is_refused_when_no_worker_has_started(
     campaign = tmp_path / "campaign.yaml"
     campaign.write_text(yaml.safe_dump(small_campaign | change), encoding="utf-8")
 
-    done = command("generate", campaign, "--out", tmp_path / "made", "--cluster", cluster)
+    done = raymark("generate", campaign, "--out", tmp_path / "made", "--cluster", cluster)
 
     assert done.returncode == BAD_INPUT
     assert said in " ".join(done.stderr.split())

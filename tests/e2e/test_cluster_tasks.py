@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit it
 
 from cluster_jobs import (

@@ -65,6 +65,7 @@ def test_extension_has_the_hashes_of_a_whole_run_when_bands_are_added(
     assert made.content_hash == whole.manifest.content_hash
     assert made.config_hash == whole.manifest.config_hash
     assert made.completeness == whole.manifest.completeness
+    assert made.buildings == whole.manifest.buildings == before.manifest.buildings
     assert verify_dataset(tmp_path / "out") == []
     assert open_dataset(before.folder).bands == tuple(first)
 
@@ -135,9 +136,41 @@ def test_extension_goes_on_when_it_was_interrupted(
 def test_dataset_is_put_back_when_its_replacement_was_cut_off(
     two_bands: Dataset, tmp_path: Path
 ) -> None:
-    copied(two_bands, tmp_path / "data.before")
+    """Killed between its two renames, and by then some file of the user's was in the dataset."""
+    dataset = copied(two_bands, tmp_path / "data")
+    (tmp_path / "data" / "notes.txt").write_text("mine")
+    plan = plan_extension(dataset, parse_bands("39GHz"))
+    extend_dataset(dataset, plan, tmp_path / "data.extended")
+    (tmp_path / "data").rename(tmp_path / "data.before")
 
-    assert open_for_extension(tmp_path / "data").bands == ("2.6GHz", "6GHz")
+    again = open_for_extension(tmp_path / "data")
+    assert again.bands == ("2.6GHz", "6GHz")
+    extend_dataset(again, plan)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert open_dataset(tmp_path / "data").bands == ("2.6GHz", "6GHz", "39GHz")
+    assert (tmp_path / "data" / "notes.txt").read_text() == "mine"
+    assert verify_dataset(tmp_path / "data") == []
+
+
+def test_users_folders_stay_when_they_have_the_names_of_an_extension(
+    two_bands: Dataset, tmp_path: Path
+) -> None:
+    before = copied(two_bands, tmp_path / "data.before").folder
+    with pytest.raises(DatasetError, match="holds no dataset"):
+        open_for_extension(tmp_path / "data")
+    dataset = copied(two_bands, tmp_path / "data")
+    plan = plan_extension(dataset, parse_bands("39GHz"))
+
+    with pytest.raises(DatasetError, match=r"data\.before is in the way; move it elsewhere"):
+        extend_dataset(dataset, plan)
+    assert verify_dataset(before) == []
+    before.remove_tree()
+    (tmp_path / "data.extended").mkdir()
+    (tmp_path / "data.extended" / "mine.txt").write_text("mine")
+    with pytest.raises(DatasetError, match=r"data\.extended is not empty and holds no dataset"):
+        extend_dataset(dataset, plan)
+    assert (tmp_path / "data.extended" / "mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

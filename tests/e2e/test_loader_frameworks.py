@@ -1,6 +1,5 @@
 """The loaders of optional frameworks, each in a process of its own, against the numpy arrays."""
 
-import importlib.util
 import json
 import os
 import re
@@ -23,13 +22,6 @@ SITES = {"scene": "two_sites", "band": "6GHz"}
 
 FLOAT32_REL = 1e-5
 """The same sums in float32 in other company; relative to the largest."""
-
-needs_tensorflow = pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is None, reason="the extra tensorflow is not installed"
-)
-needs_datasets = pytest.mark.skipif(
-    importlib.util.find_spec("datasets") is None, reason="the extra huggingface is not installed"
-)
 
 TENSORFLOW = """
 import json, sys
@@ -140,7 +132,7 @@ def widened(arrays: dict[str, Any]) -> dict[str, Any]:
     return {n: v.astype("i8") if v.dtype.kind == "i" else v for n, v in arrays.items()}
 
 
-@needs_tensorflow
+@pytest.mark.needs("tensorflow")
 def test_tensorflow_gives_the_batches_of_torch_when_the_seed_is_the_same(
     two_site_dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -164,7 +156,7 @@ def test_tensorflow_gives_the_batches_of_torch_when_the_seed_is_the_same(
     assert printed == "ConfigError batch_size must be at least 1, got 0"
 
 
-@needs_tensorflow
+@pytest.mark.needs("tensorflow")
 def test_keras_learns_from_the_lines_of_the_page_when_run(
     small_dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -177,7 +169,7 @@ def test_keras_learns_from_the_lines_of_the_page_when_run(
     assert printed == "2"
 
 
-@needs_datasets
+@pytest.mark.needs("datasets")
 @pytest.mark.parametrize("kind", ["measured", "oracle"])
 def test_hugging_face_gives_the_arrays_when_asked_for_a_table(
     two_site_dataset: Dataset, tmp_path: Path, kind: str
@@ -197,7 +189,7 @@ def test_hugging_face_gives_the_arrays_when_asked_for_a_table(
     assert re.match(r"ConfigError 14 links take 0\.00046\d GB", printed)
 
 
-@needs_datasets
+@pytest.mark.needs("datasets")
 def test_hugging_face_reads_a_release_when_its_readme_names_the_files(
     small_dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -1,11 +1,11 @@
 """A release of `mini`, as its publisher makes it and as its readers use it."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import raymark as command_line
 
 import raymark
 from raymark.loaders import load_index, load_numpy, open_index, torch_loader
@@ -14,20 +14,8 @@ FINISHED, BAD_INPUT = 0, 2
 LINKS = {"scene": "munich", "band": "6GHz"}
 
 
-def command(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    start = [sys.executable, "-c", "from raymark.cli import main; main()"]
-    return subprocess.run(
-        [*start, *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        cwd=folder,
-    )
-
-
 def succeed(*arguments: object) -> str:
-    done = command(*arguments)
+    done = command_line(*arguments)
     assert done.returncode == FINISHED, done.stderr
     return done.stdout
 
@@ -41,7 +29,6 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def release(mini: Path) -> Path:
-    pytest.importorskip("mlcroissant", reason="the extra `release` is not installed")
     runs, folder = mini.with_name("runs"), mini.with_name("release")
     # On a processor that rounds otherwise the dataset is another than the published one.
     chosen = ["--suite", "mini", "--models", "wknn,train_centroid", "--tracks", "interpolation"]
@@ -66,6 +53,7 @@ def test_release_of_mini_is_verified_when_built(release: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("datasets")
 def test_release_of_mini_gives_every_loader_the_same_links_when_read(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,7 +70,8 @@ def test_release_of_mini_gives_every_loader_the_same_links_when_read(
     np.testing.assert_array_equal(table["los"], index["los"])
     np.testing.assert_allclose(batch["csi"].numpy(), arrays["csi"], rtol=0, atol=1e-9)
 
-    datasets = pytest.importorskip("datasets", reason="the extra `huggingface` is not installed")
+    import datasets
+
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     hosted = datasets.load_dataset(str(release), "munich_6GHz", cache_dir=str(tmp_path))["train"]
     found = hosted.flatten().with_format("numpy")[:]
@@ -97,7 +86,7 @@ def test_card_of_mini_is_a_page_when_asked_for(release: Path, tmp_path: Path) ->
     assert "<h1>raymark mini 1.0.0</h1>" in page
     assert "OpenStreetMap" in page
     assert "http-equiv" not in page
-    again = command("release", "card", release, "--out", tmp_path / "card.html")
+    again = command_line("release", "card", release, "--out", tmp_path / "card.html")
     assert again.returncode == BAD_INPUT
     assert "--overwrite" in again.stderr
 
@@ -142,7 +131,7 @@ def test_release_commands_say_what_is_wrong_when_the_input_is(
     mini: Path, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     filled = [text.format(mini=mini, new=tmp_path / "new") for text in arguments]
-    done = command("release", *filled)
+    done = command_line("release", *filled)
     assert done.returncode == BAD_INPUT
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

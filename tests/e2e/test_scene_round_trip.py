@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raymark.generator.sampling import place_outdoors
+from raymark.generator.outdoors import place_outdoors
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.radio import FrontEnd
 from raymark.scenes import Scene, get_scene, scene_names

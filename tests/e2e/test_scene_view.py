@@ -14,7 +14,7 @@ import pytest
 import trimesh
 
 from raymark.dataset import Dataset
-from raymark.generator.viewer import LinkChoice, view_scene
+from raymark.generator.viewer import ViewChoice, view_scene
 from raymark.scenes import get_scene
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -112,7 +112,7 @@ def drive(page: Path, tmp_path: Path, script: str, *, prelude: str = PRELUDE) ->
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, small_dataset: Dataset) -> Path:
     out = tmp_path_factory.mktemp("page") / "canyon.html"
-    view_scene(get_scene("street_canyon"), out, LinkChoice(band="28GHz"), dataset=small_dataset)
+    view_scene(get_scene("street_canyon"), out, ViewChoice(band="28GHz"), dataset=small_dataset)
     return out
 
 

@@ -1,6 +1,5 @@
 """A third party's way: export a task, train Keras on it, submit predictions."""
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,10 +72,7 @@ table.to_parquet(folder / "seed-0.parquet")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("tensorflow") is None,
-        reason="the extra 'tensorflow' is not installed",
-    ),
+    pytest.mark.needs("tensorflow"),
 ]
 
 

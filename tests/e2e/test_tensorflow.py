@@ -1,6 +1,5 @@
 """TensorFlow is an extra: where it is installed, it lives beside the ray tracer."""
 
-import importlib.util
 import subprocess
 import sys
 
@@ -34,10 +33,7 @@ print("both work")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("tensorflow") is None,
-        reason="the extra 'tensorflow' is not installed",
-    ),
+    pytest.mark.needs("tensorflow"),
 ]
 
 

@@ -22,8 +22,10 @@ def blocks(text: str, kind: str) -> list[str]:
 
 
 def write_files(text: str, folder: Path) -> None:
-    for body in blocks(text, "yaml"):
-        (folder / body.splitlines()[0].removeprefix("# ")).write_text(body, encoding="utf-8")
+    for body in [*blocks(text, "yaml"), *blocks(text, "python")]:
+        path = folder / body.splitlines()[0].removeprefix("# ")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(body, encoding="utf-8")
 
 
 def run(command: str, folder: Path) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from raymark.dataset.campaign import DISCOVERY_PRESETS, TracerSettings, UniformSampling
+from raymark.dataset.campaign import DISCOVERY_PRESETS, TracerSettings
+from raymark.dataset.samplings import UniformSampling
 from raymark.dataset.schema import DIFFRACTION, SPECULAR
 from raymark.dataset.writing.assembly import path_groups
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths

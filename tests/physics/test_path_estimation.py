@@ -13,7 +13,6 @@ from raymark.radio.estimation import (
     FALSE_ALARM_PROBABILITY,
     EstimatedPaths,
     estimate_paths,
-    virtual_points,
 )
 from raymark.radio.levels import FLOOR_DB
 from raymark.radio.synthesis import add_noise, panel_direction, synthesize_csi
@@ -136,11 +135,11 @@ def test_direction_is_in_world_frame_when_panel_is_turned_tilted_and_rolled() ->
     assert_close_to(found, delay_s, zenith_rad, azimuth_rad)
 
 
-def test_virtual_points_are_vectors_of_the_paths_when_some_are_padded() -> None:
+def test_points_are_vectors_of_the_paths_when_some_are_padded() -> None:
     delay_s = column(100.0) / SPEED_OF_LIGHT_M_S
     csi = naive_csi(Panel(), column(1.0), delay_s, column(math.radians(120)), column(0.5))
 
-    points_m = virtual_points(estimate(csi))
+    points_m = estimate(csi).points_m()
 
     side_m = 100.0 * math.sin(math.radians(120))
     expected_m = [side_m * math.cos(0.5), side_m * math.sin(0.5), -50.0]
@@ -283,7 +282,7 @@ def test_nothing_is_found_when_csi_is_zero() -> None:
 
         assert not found.mask.any()
         assert (found.power_db == FLOOR_DB).all()
-        assert (virtual_points(found) == 0).all()
+        assert (found.points_m() == 0).all()
 
 
 def test_result_has_no_links_when_csi_has_none() -> None:
@@ -357,7 +356,7 @@ def test_strongest_path_matches_the_oracle_when_link_is_los(small_dataset: Datas
         * panel_direction(oracle.zenith_bs_rad, oracle.azimuth_bs_rad, NOT_TURNED)
     )
     # Two paths are often equally strong, so the nearest of the oracle's is meant.
-    away_m = torch.linalg.vector_norm(true_m - virtual_points(found)[:, :1], dim=-1)
+    away_m = torch.linalg.vector_norm(true_m - found.points_m()[:, :1], dim=-1)
     error_m = torch.where(oracle.mask, away_m, torch.inf).amin(dim=1)[is_los]
     assert is_los.sum() >= 10
     # The street's direct and ground-reflected paths lie within a tenth of a resolution cell

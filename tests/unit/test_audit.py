@@ -20,8 +20,9 @@ from raymark.benchmark.task import Suite
 from raymark.benchmark.task_data import Splits
 from raymark.config import validate
 from raymark.dataset import Dataset
+from raymark.dataset.buildings import HeightMap
 from raymark.errors import SplitError
-from raymark.plots import HeightMap, plot_split_map
+from raymark.plots import plot_split_map
 
 TracePoints = Callable[..., Dataset]
 
@@ -42,7 +43,6 @@ def audited(
         suite,
         benchmark_dataset,
         folder,
-        height_maps={"yard": HEIGHTS},
         progress=lambda *call: told.append(call),
     )
     published = yaml.safe_load((folder / "split_hashes.yaml").read_text(encoding="utf-8"))

@@ -22,7 +22,7 @@ from raymark.benchmark.board import (
     ErrorMap,
     Headline,
     Layout,
-    ModelInfo,
+    ModelRow,
     SuiteInfo,
     TrackInfo,
     headline,
@@ -56,8 +56,8 @@ P90_NEAR_M = {
 }
 
 
-def model(name: str, **changes: Any) -> ModelInfo:
-    plain = ModelInfo(
+def model(name: str, **changes: Any) -> ModelRow:
+    plain = ModelRow(
         name=name,
         title=name.capitalize(),
         kind="model",

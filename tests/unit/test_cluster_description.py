@@ -10,16 +10,15 @@ import yaml
 
 from raymark.errors import ConfigError
 from raymark.work.cluster import (
-    JobQueue,
+    KINDS,
     Kubernetes,
     LocalCluster,
     Scheduler,
+    SlurmQueue,
     example_names,
     example_text,
-    job_script,
     open_cluster,
     read_cluster,
-    worker_spec,
 )
 
 QUEUE: dict[str, Any] = {
@@ -54,9 +53,7 @@ def test_example_is_valid_when_saved_and_read(tmp_path: Path, name: str) -> None
 
 
 def test_examples_cover_every_kind_when_listed() -> None:
-    kinds = {"local", "scheduler", "slurm", "pbs", "lsf", "kubernetes"}
-
-    assert set(example_names()) == kinds
+    assert set(example_names()) == set(KINDS)
 
 
 def test_example_names_the_nearest_when_it_is_unknown() -> None:
@@ -156,12 +153,12 @@ ASKED = {
 """6 GB are 5.6 GiB, which Slurm and PBS round up."""
 
 
+@pytest.mark.needs("dask_jobqueue")
 @pytest.mark.parametrize("kind", list(ASKED))
 def test_job_script_asks_for_what_is_described(kind: str) -> None:
-    pytest.importorskip("dask_jobqueue")
     more = {"options": {"lsf_units": "mb"}} if kind == "lsf" else {}
 
-    script = job_script(JobQueue(**QUEUE | {"kind": kind} | more))
+    script = KINDS[kind](**QUEUE | {"kind": kind} | more).check().text
 
     assert [line for line in ASKED[kind] if line not in script] == []
     assert "--nthreads 1 --memory-limit 5.59GiB --nanny" in script
@@ -172,16 +169,16 @@ def test_job_script_asks_for_what_is_described(kind: str) -> None:
     assert "export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False" in lines
 
 
+@pytest.mark.needs("dask_jobqueue")
 @pytest.mark.parametrize(
     ("kind", "asked"),
     [("slurm", "#SBATCH --gres=gpu:1"), ("pbs", ":ngpus=1:"), ("lsf", '#BSUB -gpu "num=1"')],
 )
 def test_job_script_asks_for_a_gpu_when_workers_have_one(kind: str, asked: str) -> None:
-    pytest.importorskip("dask_jobqueue")
     options = {"job_extra_directives": ["--nice"]}
 
-    script = job_script(
-        JobQueue(**QUEUE | {"kind": kind, "gpus_per_worker": 1, "options": options})
+    script = (
+        KINDS[kind](**QUEUE | {"kind": kind, "gpus_per_worker": 1, "options": options}).check().text
     )
 
     assert asked in script
@@ -189,8 +186,8 @@ def test_job_script_asks_for_a_gpu_when_workers_have_one(kind: str, asked: str) 
     assert "CUDA_VISIBLE_DEVICES" not in script  # the queue says which
 
 
+@pytest.mark.needs("dask_jobqueue")
 def test_job_script_has_the_options_when_they_are_given() -> None:
-    pytest.importorskip("dask_jobqueue")
     options = {
         "interface": "ib0",
         "python": "python3",
@@ -198,37 +195,37 @@ def test_job_script_has_the_options_when_they_are_given() -> None:
         "worker_extra_args": ["--lifetime", "55m"],
     }
 
-    script = job_script(JobQueue(**QUEUE | {"options": options}))
+    script = SlurmQueue(**QUEUE | {"options": options}).check().text
 
     assert "\npython3 -m distributed.cli.dask_worker" in script
     assert "--lifetime 55m --interface ib0" in script
 
 
+@pytest.mark.needs("dask_jobqueue")
 def test_job_script_is_refused_when_an_option_is_unknown() -> None:
-    pytest.importorskip("dask_jobqueue")
-    description = JobQueue(**QUEUE | {"options": {"job_extra_directive": []}})
+    description = SlurmQueue(**QUEUE | {"options": {"job_extra_directive": []}})
 
     with pytest.raises(ConfigError, match=r"SLURMCluster .* did you mean 'job_extra_directives'"):
-        job_script(description)
+        description.check()
 
 
+@pytest.mark.needs("dask_jobqueue")
 def test_queue_is_refused_when_its_command_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("dask_jobqueue")
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with (
         pytest.raises(ConfigError, match="`sbatch` is not on this machine"),
-        open_cluster(JobQueue(**QUEUE)),
+        open_cluster(SlurmQueue(**QUEUE)),
     ):
         pass
 
 
+@pytest.mark.needs("dask_kubernetes")
 def test_pods_have_image_memory_and_one_thread_when_described() -> None:
-    pytest.importorskip("dask_kubernetes")
 
-    spec = worker_spec(Kubernetes(**PODS | {"options": {"env": {"MINE": "yes"}}}))
+    spec = Kubernetes(**PODS | {"options": {"env": {"MINE": "yes"}}}).resource()
 
     worker = spec["spec"]["worker"]
     (container,) = worker["spec"]["containers"]
@@ -244,10 +241,10 @@ def test_pods_have_image_memory_and_one_thread_when_described() -> None:
     assert not re.search("[&*]id", yaml.safe_dump(spec))
 
 
+@pytest.mark.needs("dask_kubernetes")
 def test_pods_have_a_gpu_and_the_scheduler_none_when_workers_have_one() -> None:
-    pytest.importorskip("dask_kubernetes")
 
-    spec = worker_spec(Kubernetes(**PODS | {"gpus_per_worker": 1}))["spec"]
+    spec = Kubernetes(**PODS | {"gpus_per_worker": 1}).resource()["spec"]
 
     (worker,) = spec["worker"]["spec"]["containers"]
     (scheduler,) = spec["scheduler"]["spec"]["containers"]
@@ -255,11 +252,11 @@ def test_pods_have_a_gpu_and_the_scheduler_none_when_workers_have_one() -> None:
     assert "nvidia.com/gpu" not in scheduler["resources"]["limits"]
 
 
+@pytest.mark.needs("dask_kubernetes")
 def test_pods_are_refused_when_an_option_is_unknown() -> None:
-    pytest.importorskip("dask_kubernetes")
 
     with pytest.raises(ConfigError, match=r"KubeCluster .* did you mean 'resource_timeout'"):
-        worker_spec(Kubernetes(**PODS | {"options": {"resourcetimeout": 3}}))
+        Kubernetes(**PODS | {"options": {"resourcetimeout": 3}}).resource()
 
 
 @pytest.mark.parametrize(
@@ -272,7 +269,6 @@ def test_pods_are_refused_when_an_option_is_unknown() -> None:
 def test_processes_are_refused_when_the_machine_is_too_small(
     monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], said: str
 ) -> None:
-    pytest.importorskip("distributed")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
     with pytest.raises(ConfigError, match=said), open_cluster(LocalCluster(**change)):
@@ -283,14 +279,13 @@ def test_processes_are_refused_when_the_machine_is_too_small(
     ("module", "description", "extra"),
     [
         ("distributed", LocalCluster(num_workers=1), "cluster"),
-        ("dask_jobqueue", JobQueue(**QUEUE), "jobqueue"),
+        ("dask_jobqueue", SlurmQueue(**QUEUE), "jobqueue"),
         ("dask_kubernetes.operator", Kubernetes(**PODS), "kubernetes"),
     ],
 )
 def test_extra_is_named_when_a_package_is_missing(
     monkeypatch: pytest.MonkeyPatch, module: str, description: Any, extra: str
 ) -> None:
-    pytest.importorskip("distributed")
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
 
     with (

@@ -48,8 +48,8 @@ def test_boresight_is_where_a_turned_and_tilted_element_looks() -> None:
 @pytest.mark.parametrize("pattern", ["tr38901", "dipole", "iso"])
 def test_amplitude_is_sionnas(pattern: Any) -> None:
     activate_runtime()
-    import mitsuba as mi  # noqa: PLC0415 - only after the runtime was chosen
-    from sionna.rt import antenna_pattern  # noqa: PLC0415
+    import mitsuba as mi
+    from sionna.rt import antenna_pattern
 
     rng = np.random.default_rng(0)
     zenith_deg, azimuth_deg = rng.uniform(0, 180, 1000), rng.uniform(-180, 180, 1000)

@@ -14,7 +14,7 @@ from raymark.config import validate
 from raymark.errors import ConfigError
 from raymark.models import get_model
 from raymark.models.neural.inputs import Batch, Modality
-from raymark.models.neural.objective import Located, trajectory_loss
+from raymark.models.neural.objective import NetworkOutput, trajectory_loss
 from raymark.models.neural.path_sets import NUM_PATH_FEATURES
 from raymark.models.neural.soft_moe import Film
 from raymark.models.scadf_moe.diagnostics import slot_similarity, task_gradient_cosine
@@ -93,15 +93,15 @@ def target_of(batch: Batch) -> Tensor:
     return torch.randn((*batch.mask.shape, 2), generator=torch.Generator().manual_seed(9))
 
 
-def require_learnable(network: FusionNetwork, batch: Batch) -> Located:
+def require_learnable(network: FusionNetwork, batch: Batch) -> NetworkOutput:
     """Check shapes, and that all parts of the loss have finite gradients."""
-    located: Located = network.train()(batch)
-    assert located.position.shape == (*batch.mask.shape, 2)
-    assert located.centroid is not None
-    assert located.centroid.shape == (NUM_WINDOWS, 2)
-    assert located.penalty is not None
-    assert located.penalty.shape == ()
-    loss = trajectory_loss(located, target_of(batch), batch.mask, 1.0)
+    output: NetworkOutput = network.train()(batch)
+    assert output.position.shape == (*batch.mask.shape, 2)
+    assert output.centroid is not None
+    assert output.centroid.shape == (NUM_WINDOWS, 2)
+    assert output.penalty is not None
+    assert output.penalty.shape == ()
+    loss = trajectory_loss(output, target_of(batch), batch.mask, 1.0)
     loss.backward()
     assert loss.isfinite()
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
@@ -109,7 +109,7 @@ def require_learnable(network: FusionNetwork, batch: Batch) -> Located:
     for encoder in network.encoders.of.values():
         of_encoder = [p.grad for p in encoder.parameters() if p.grad is not None]
         assert any((gradient != 0).any() for gradient in of_encoder)
-    return located
+    return output
 
 
 @pytest.mark.parametrize("window_size", [1, 3])
@@ -120,9 +120,9 @@ def test_network_learns_with_every_fusion_and_head(
 ) -> None:
     network = network_of(window_size=window_size, fusion=fusion, head=head)
 
-    located = require_learnable(network, random_batch(window_size))
+    output = require_learnable(network, random_batch(window_size))
 
-    assert ("modality_share" in located.diagnostics) == (fusion == "soft-moe")
+    assert ("modality_share" in output.diagnostics) == (fusion == "soft-moe")
 
 
 @pytest.mark.parametrize("window_size", [1, 3])
@@ -139,10 +139,10 @@ def test_network_learns_with_every_diversity_and_router(
         modality_experts=modality_experts,
     )
 
-    located = require_learnable(network, random_batch(window_size))
+    output = require_learnable(network, random_batch(window_size))
 
-    assert located.penalty is not None
-    assert (located.penalty.item() > 0) == (diversity != "none")
+    assert output.penalty is not None
+    assert (output.penalty.item() > 0) == (diversity != "none")
 
 
 @pytest.mark.parametrize(
@@ -160,18 +160,18 @@ def test_network_learns_with_every_subset_of_modalities(
 ) -> None:
     network = network_of(modalities, window_size=window_size)
 
-    located = require_learnable(network, random_batch(window_size))
+    output = require_learnable(network, random_batch(window_size))
 
-    share = located.diagnostics["modality_share"]
+    share = output.diagnostics["modality_share"]
     assert share.shape == (NUM_WINDOWS, len(modalities))
     torch.testing.assert_close(share.sum(dim=1), torch.ones(NUM_WINDOWS))
     assert network.is_anchored == ("paths" in modalities)
 
 
 def test_modality_share_is_equal_when_the_router_is_uniform() -> None:
-    located = network_of(is_uniform=True).eval()(random_batch(3))
+    output = network_of(is_uniform=True).eval()(random_batch(3))
 
-    share = located.diagnostics["modality_share"]
+    share = output.diagnostics["modality_share"]
     torch.testing.assert_close(share, torch.full((NUM_WINDOWS, 4), 0.25))
 
 
@@ -320,10 +320,10 @@ def test_task_gradient_cosine_is_that_of_gradients_taken_one_by_one() -> None:
 
     def gradient(is_vertex: bool) -> Tensor:
         network.zero_grad()
-        located = network(batch)
+        output = network(batch)
         there = batch.mask.unsqueeze(-1)
         mean = (target * there).sum(1) / there.sum(1)
-        error = (located.position - target) * there if is_vertex else located.centroid - mean
+        error = (output.position - target) * there if is_vertex else output.centroid - mean
         error.square().sum().backward()
         flat = [torch.zeros_like(p) if p.grad is None else p.grad for p in shared]
         return torch.cat([part.flatten().double() for part in flat])

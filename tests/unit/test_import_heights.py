@@ -14,8 +14,8 @@ from shapely.affinity import translate
 from raymark.errors import SceneError
 from raymark.scenes.importing.buildings import (
     Building,
-    Finding,
     Footprint,
+    ImportFinding,
     MapFeature,
     SourceMap,
     Surface,
@@ -63,12 +63,12 @@ def source(*features: MapFeature, crs: CRS = WGS84) -> SourceMap:
 
 def convert(
     *features: MapFeature, **options: Any
-) -> tuple[dict[str, Building], tuple[Finding, ...]]:
+) -> tuple[dict[str, Building], tuple[ImportFinding, ...]]:
     buildings, findings = to_buildings(source(*features), FRAME, rules=RULES, **options)
     return {building.id: building for building in buildings}, findings
 
 
-def reasons(findings: tuple[Finding, ...], building: str) -> list[str]:
+def reasons(findings: tuple[ImportFinding, ...], building: str) -> list[str]:
     return [finding.reason for finding in findings if finding.building == building]
 
 
@@ -148,7 +148,7 @@ def test_ignored_values_are_findings_when_another_source_is_taken() -> None:
     buildings, findings = convert(feature(HOUSE, {"height": "tall", "building:levels": "2"}))
     assert (buildings["a"].top_m, buildings["a"].height_source) == (6.0, "levels")
     assert findings == (
-        Finding(action="assumed", reason="height ignored: no length", building="a"),
+        ImportFinding(action="assumed", reason="height ignored: no length", building="a"),
     )
 
 

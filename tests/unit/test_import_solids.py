@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import MultiPolygon, Polygon, box
 
-from raymark.scenes.importing.buildings import Building, Finding, Surface
+from raymark.scenes.importing.buildings import Building, ImportFinding, Surface
 from raymark.scenes.importing.meshes import is_closed
 from raymark.scenes.importing.solids import SINK_M, Solids, build_solids
 
@@ -183,7 +183,7 @@ def test_building_is_reported_when_it_is_too_thin() -> None:
     made = solids([building(box(0, 0, 9, 9), 5.0), building(box(20, 0, 20.06, 9), 5.0, id="thin")])
 
     reason = "thinner than 10 cm or lower than 1 cm"
-    assert made.findings == (Finding(action="dropped", reason=reason, building="thin"),)
+    assert made.findings == (ImportFinding(action="dropped", reason=reason, building="thin"),)
     assert surface(made).volume == pytest.approx(81 * (5 + SINK_M))
 
 
@@ -328,7 +328,7 @@ def test_house_is_extruded_when_its_faces_are_open() -> None:
 
     assert surface(made).volume == pytest.approx(80 * (8 + SINK_M))
     reason = "extruded instead of its 3D faces: the faces are not closed"
-    assert made.findings == (Finding(action="repaired", reason=reason, building="open"),)
+    assert made.findings == (ImportFinding(action="repaired", reason=reason, building="open"),)
 
 
 def test_house_is_extruded_when_it_touches_another() -> None:

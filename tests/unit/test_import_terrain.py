@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from pyproj import CRS, Transformer
 from shapely import Polygon, box
 
 from raymark.errors import ConfigError, SceneError
-from raymark.scenes.importing.buildings import Finding
+from raymark.scenes.importing.buildings import ImportFinding
 from raymark.scenes.importing.ground import Ground, flat_ground
 from raymark.scenes.importing.local_frame import LocalFrame
 from raymark.scenes.importing.terrain import lay_terrain, read_terrain
@@ -58,7 +59,9 @@ def frame() -> LocalFrame:
     return LocalFrame(origin_lon_deg=lon, origin_lat_deg=lat)
 
 
-def lay(path: Path, frame: LocalFrame, half_m: float = 200.0) -> tuple[Ground, tuple[Finding, ...]]:
+def lay(
+    path: Path, frame: LocalFrame, half_m: float = 200.0
+) -> tuple[Ground, tuple[ImportFinding, ...]]:
     extent = (-half_m, -half_m, half_m, half_m)
     return lay_terrain(read_terrain(path), frame, extent, spacing_m=15.0)
 
@@ -92,7 +95,6 @@ def test_ascii_grid_is_laid_where_it_belongs_when_corner_is_either(
 
 
 def write_tiff(path: Path, heights: np.ndarray, crs: str | None = UTM) -> Path:
-    rasterio = pytest.importorskip("rasterio")
     _, x0, y0 = raster()
     transform = rasterio.Affine(10, 0, x0, 0, -10, y0 + 600)
     profile = {"driver": "GTiff", "width": 60, "height": 60, "count": 1, "dtype": "float32"}

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raymark.config import seal_of
 from raymark.dataset import Dataset
-from raymark.dataset.journal import JOURNAL_NAME, append_journal, read_journal
+from raymark.dataset.journal import append_journal, read_journal
 from raymark.dataset.manifest import (
     MANIFEST_NAME,
     ShardRecord,
     hash_arrays,
     read_manifest,
-    seal_of,
     write_manifest,
 )
 from raymark.dataset.shard import write_shard
@@ -56,11 +56,11 @@ def test_read_journal_returns_the_last_note_when_a_shard_was_made_twice(tmp_path
 def test_read_journal_drops_the_last_line_when_it_was_cut_off_anywhere(tmp_path: Path) -> None:
     append_journal(tmp_path, record(0))
     append_journal(tmp_path, record(1))
-    whole = (tmp_path / JOURNAL_NAME).read_bytes()
+    whole = (tmp_path / "journal.jsonl").read_bytes()
     first_line = whole.index(b"\n") + 1
 
     for size in range(first_line, len(whole) - 1):
-        (tmp_path / JOURNAL_NAME).write_bytes(whole[:size])
+        (tmp_path / "journal.jsonl").write_bytes(whole[:size])
         assert read_journal(tmp_path) == [record(0)], size
 
 
@@ -69,8 +69,8 @@ def test_append_journal_keeps_the_new_record_when_the_last_line_was_cut_off(
 ) -> None:
     append_journal(tmp_path, record(0))
     append_journal(tmp_path, record(1))
-    whole = (tmp_path / JOURNAL_NAME).read_bytes()
-    (tmp_path / JOURNAL_NAME).write_bytes(whole[:-20])
+    whole = (tmp_path / "journal.jsonl").read_bytes()
+    (tmp_path / "journal.jsonl").write_bytes(whole[:-20])
 
     append_journal(tmp_path, record(2))
 
@@ -115,7 +115,7 @@ def test_read_manifest_names_the_place_when_edited_into_nonsense(
     edit: Callable[[dict[str, object]], object],
     message: str,
 ) -> None:
-    data = json.loads((small_dataset.folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    data = json.loads((small_dataset.folder / MANIFEST_NAME).read_text())
     edit(data)
     (tmp_path / MANIFEST_NAME).write_text(json.dumps(data), encoding="utf-8")
 
@@ -126,7 +126,7 @@ def test_read_manifest_names_the_place_when_edited_into_nonsense(
 def test_read_manifest_raises_when_the_file_was_cut_off(
     tmp_path: Path, small_dataset: Dataset
 ) -> None:
-    text = (small_dataset.folder / MANIFEST_NAME).read_text(encoding="utf-8")
+    text = (small_dataset.folder / MANIFEST_NAME).read_text()
     (tmp_path / MANIFEST_NAME).write_text(text[: len(text) // 2], encoding="utf-8")
 
     with pytest.raises(ConfigError, match=r"dataset\.json"):

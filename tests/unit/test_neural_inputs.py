@@ -23,7 +23,7 @@ from raymark.models.neural.inputs import (
     BatchSource,
     Scaler,
     order_windows,
-    windows_of,
+    window_rows,
 )
 from raymark.models.neural.path_sets import path_set
 from raymark.radio import BAND_PRESETS, Panel
@@ -88,32 +88,32 @@ UNIT = Scaler(
 def test_windows_hold_their_links_by_step_when_these_come_in_any_order() -> None:
     links = walk([7, 2, 7, 2, 7], [2, 1, 0, 0, 1])
 
-    assert windows_of(links, 3).tolist() == [[3, 1, -1], [2, 4, 0]]
+    assert window_rows(links, 3).tolist() == [[3, 1, -1], [2, 4, 0]]
 
 
 def test_windows_keep_a_gap_when_a_step_is_missing() -> None:
-    assert windows_of(walk([0, 0], [0, 2]), 3).tolist() == [[0, -1, 1]]
+    assert window_rows(walk([0, 0], [0, 2]), 3).tolist() == [[0, -1, 1]]
 
 
 def test_windows_are_cut_when_those_of_the_task_are_longer() -> None:
     links = walk([0, 0, 0, 0, 0, 1], [0, 1, 2, 3, 4, 0])
 
-    assert windows_of(links, 2).tolist() == [[0, 1], [2, 3], [4, -1], [5, -1]]
+    assert window_rows(links, 2).tolist() == [[0, 1], [2, 3], [4, -1], [5, -1]]
 
 
 def test_windows_are_links_in_their_order_when_the_size_is_one() -> None:
-    assert windows_of(walk([3, 0, 3], [1, 0, 0]), 1).tolist() == [[0], [1], [2]]
+    assert window_rows(walk([3, 0, 3], [1, 0, 0]), 1).tolist() == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_there_are_no_windows_when_there_are_no_links(size: int) -> None:
-    assert windows_of(walk([], []), size).shape == (0, size)
+    assert window_rows(walk([], []), size).shape == (0, size)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 9])
 def test_every_link_is_in_one_window_with_its_own_track_and_band(data: TaskData, size: int) -> None:
     for links in (data.train.measurements, data.validation.measurements, data.test):
-        rows = windows_of(links, size)
+        rows = window_rows(links, size)
 
         assert sorted(rows[rows >= 0].tolist()) == list(range(len(links)))
         assert (rows >= 0).any(axis=1).all()

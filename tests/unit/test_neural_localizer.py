@@ -16,19 +16,16 @@ from raymark.benchmark.localizer import mean_error_m
 from raymark.benchmark.task_data import TaskData
 from raymark.errors import ConfigError
 from raymark.models import get_model
-from raymark.models.neural import RECIPE_VERSION
 from raymark.models.neural.inputs import Scaler
 from raymark.models.scadf_moe.model import Model as ScadfMoe
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "deep_sets": {
-        "recipe": RECIPE_VERSION,
         "modalities": ["paths"],
         "training": {"epochs": 4, "batch_size": 16},
         "network": {"width": 8, "num_layers": 1},
     },
     "scadf_moe": {
-        "recipe": RECIPE_VERSION,
         "window_size": 4,
         "modalities": ["image", "profile", "distance", "gain"],
         "training": {"epochs": 4, "batch_size": 8},
@@ -300,13 +297,6 @@ def test_fit_is_refused_when_the_folder_holds_another_training(
 
     with pytest.raises(ConfigError, match="is the unfinished training of another"):
         second.fit(train, data.validation)
-
-
-def test_model_is_refused_when_it_is_for_another_recipe() -> None:
-    number = RECIPE_VERSION + 1
-
-    with pytest.raises(ConfigError, match=f"recipe is {number}, the shared training code has"):
-        made("deep_sets", recipe=number)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

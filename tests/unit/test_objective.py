@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from raymark.models.neural.objective import (
-    Located,
+    NetworkOutput,
     centroid_loss,
     masked_mean,
     trajectory_loss,
@@ -24,8 +24,8 @@ CENTROID = torch.tensor([[1.0, 2.0], [4.0, 5.0]])
 """True means are (1, 0) and (1, 1): squared errors 4 and 25."""
 
 
-def located(**changes: Tensor | None) -> Located:
-    return dataclasses.replace(Located(position=TARGET + ERROR, centroid=CENTROID), **changes)
+def output_of(**changes: Tensor | None) -> NetworkOutput:
+    return dataclasses.replace(NetworkOutput(position=TARGET + ERROR, centroid=CENTROID), **changes)
 
 
 def value(loss: Tensor) -> float:
@@ -34,11 +34,11 @@ def value(loss: Tensor) -> float:
 
 
 def test_vertex_loss_is_half_the_mean_square_of_the_vertices_that_are_there() -> None:
-    assert value(vertex_loss(located(), TARGET, MASK)) == pytest.approx(0.5 * (25 + 1 + 4) / 3)
+    assert value(vertex_loss(output_of(), TARGET, MASK)) == pytest.approx(0.5 * (25 + 1 + 4) / 3)
 
 
 def test_centroid_loss_is_a_quarter_of_the_mean_square_over_windows() -> None:
-    assert value(centroid_loss(located(), TARGET, MASK)) == pytest.approx(0.25 * (4 + 25) / 2)
+    assert value(centroid_loss(output_of(), TARGET, MASK)) == pytest.approx(0.25 * (4 + 25) / 2)
 
 
 def test_trajectory_loss_is_the_sum_of_its_four_parts() -> None:
@@ -46,26 +46,26 @@ def test_trajectory_loss_is_the_sum_of_its_four_parts() -> None:
     agreement = 0.1 * ((1.5**2 + 0.5**2) + (1 + 16)) / 2
     parts = 0.5 * 30 / 3 + 0.25 * 29 / 2 + agreement
 
-    loss = trajectory_loss(located(penalty=torch.tensor(8.0)), TARGET, MASK, 0.25)
+    loss = trajectory_loss(output_of(penalty=torch.tensor(8.0)), TARGET, MASK, 0.25)
 
     assert value(loss) == pytest.approx(parts + 0.25 * 8.0)
-    assert value(trajectory_loss(located(), TARGET, MASK, 1.0)) == pytest.approx(parts)
+    assert value(trajectory_loss(output_of(), TARGET, MASK, 1.0)) == pytest.approx(parts)
 
 
 def test_trajectory_loss_is_that_of_vertices_when_there_is_no_centroid() -> None:
-    loss = trajectory_loss(located(centroid=None), TARGET, MASK, 1.0)
+    loss = trajectory_loss(output_of(centroid=None), TARGET, MASK, 1.0)
 
-    assert value(loss) == value(vertex_loss(located(), TARGET, MASK))
+    assert value(loss) == value(vertex_loss(output_of(), TARGET, MASK))
 
 
 def test_trajectory_loss_is_without_penalty_when_its_share_is_zero() -> None:
-    with_penalty = trajectory_loss(located(penalty=torch.tensor(8.0)), TARGET, MASK, 0.0)
+    with_penalty = trajectory_loss(output_of(penalty=torch.tensor(8.0)), TARGET, MASK, 0.0)
 
-    assert value(with_penalty) == value(trajectory_loss(located(), TARGET, MASK, 0.0))
+    assert value(with_penalty) == value(trajectory_loss(output_of(), TARGET, MASK, 0.0))
 
 
 def test_trajectory_loss_is_zero_when_everything_is_right() -> None:
-    right = Located(position=TARGET, centroid=masked_mean(TARGET, MASK))
+    right = NetworkOutput(position=TARGET, centroid=masked_mean(TARGET, MASK))
 
     assert value(trajectory_loss(right, TARGET, MASK, 1.0)) == 0.0
 
@@ -76,15 +76,15 @@ def test_masked_vertices_do_not_count_whatever_is_said_of_them() -> None:
     target = TARGET.clone()
     target[1, 1] = 4e3
 
-    changed = trajectory_loss(located(position=position), target, MASK, 1.0)
+    changed = trajectory_loss(output_of(position=position), target, MASK, 1.0)
 
-    assert value(changed) == value(trajectory_loss(located(), TARGET, MASK, 1.0))
+    assert value(changed) == value(trajectory_loss(output_of(), TARGET, MASK, 1.0))
 
 
 def test_masked_vertices_get_no_gradient() -> None:
     position = (TARGET + ERROR).requires_grad_()
 
-    trajectory_loss(located(position=position), TARGET, MASK, 1.0).backward()
+    trajectory_loss(output_of(position=position), TARGET, MASK, 1.0).backward()
 
     assert position.grad is not None
     assert (position.grad[1, 1] == 0).all()
@@ -93,7 +93,7 @@ def test_masked_vertices_get_no_gradient() -> None:
 
 def test_centroid_loss_is_refused_when_the_network_locates_none() -> None:
     with pytest.raises(ValueError, match="no head for the centroid"):
-        centroid_loss(located(centroid=None), TARGET, MASK)
+        centroid_loss(output_of(centroid=None), TARGET, MASK)
 
 
 def test_masked_mean_is_over_what_is_there_and_zero_when_nothing_is() -> None:

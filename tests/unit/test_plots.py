@@ -14,6 +14,7 @@ from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.patches import Wedge
 
 from raymark import plots
+from raymark.dataset.buildings import HeightMap
 from raymark.errors import ConfigError, DatasetError
 from raymark.radio import Band, Panel
 from raymark.radio.synthesis import element_positions, subcarrier_frequencies
@@ -55,10 +56,10 @@ def offsets(scatter: PathCollection) -> list[list[float]]:
     return values
 
 
-def height_map() -> plots.HeightMap:
+def height_map() -> HeightMap:
     height_m = np.zeros((3, 4))
     height_m[1, 2] = 25.0
-    return plots.HeightMap(height_m=height_m, x_m=np.linspace(0, 80, 5), y_m=np.linspace(0, 60, 4))
+    return HeightMap(height_m=height_m, x_m=np.linspace(0, 80, 5), y_m=np.linspace(0, 60, 4))
 
 
 def csi_of(azimuth_deg: float, length_bins: float) -> np.ndarray:

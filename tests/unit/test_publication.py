@@ -14,7 +14,7 @@ from raymark.benchmark.board import Board, terminal_table, write_board
 from raymark.benchmark.publication import build_board, layout_of
 from raymark.benchmark.scoring import score_rows, score_run
 from raymark.benchmark.store import RunFolder
-from raymark.plots import HeightMap
+from raymark.dataset.buildings import HeightMap
 
 EXACT = {"rtol": 1e-12}
 """Both sides work in float64; only the order of sums differs."""

@@ -7,18 +7,19 @@ import pandas as pd
 import pytest
 
 from raymark.benchmark.store import write_table
+from raymark.config import sealed_json
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.subset import Cut, cut_dataset
 from raymark.errors import DatasetError
 from raymark.release import BuildSettings, build_release, diff_releases
 from raymark.release.hashing import hash_files
-from raymark.release.record import read_release, release_text
+from raymark.release.record import read_release
 
 
 def rewrite(folder: Path) -> None:
     release = read_release(folder)
     changed = release.model_copy(update={"files": hash_files(folder, list(release.files))})
-    (folder / "release.json").write_text(release_text(changed), encoding="utf-8")
+    (folder / "release.json").write_text(sealed_json(changed), encoding="utf-8")
 
 
 def test_diff_releases_is_empty_when_they_are_the_same(benchmark_release: Path) -> None:

@@ -7,10 +7,11 @@ import pytest
 
 from raymark.benchmark.release_part import benchmark_faults
 from raymark.benchmark.store import write_table
+from raymark.config import sealed_json
 from raymark.errors import ConfigError, DatasetError
 from raymark.release import read_release, verify_release
 from raymark.release.hashing import hash_files
-from raymark.release.record import release_text, sums_text
+from raymark.release.record import sums_text
 from raymark.storage import file_sha256
 
 KINDS = (
@@ -55,7 +56,7 @@ def seal_again(folder: Path) -> None:
     """Hash every file as it is now, as a forger would."""
     release = read_release(folder)
     changed = release.model_copy(update={"files": hash_files(folder, list(release.files))})
-    (folder / "release.json").write_text(release_text(changed), encoding="utf-8")
+    (folder / "release.json").write_text(sealed_json(changed), encoding="utf-8")
     sums = sums_text(changed, file_sha256(folder / "release.json"))
     (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
 

@@ -1,22 +1,17 @@
 """UE sampling in a town of boxes whose rays are followed in closed form, without a ray tracer."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from raymark.dataset.campaign import Sampling
+from raymark.dataset.samplings import BaseSampling, ImportedSampling, Sampling
 from raymark.dataset.writing.ues import SampledUEs
 from raymark.errors import ConfigError, SceneError
-from raymark.generator.sampling import (
-    check_site,
-    in_sector,
-    place_outdoors,
-    read_positions,
-    sample_ues,
-)
+from raymark.generator.outdoors import check_site, place_outdoors
+from raymark.generator.sampling import in_sector, read_positions, sample_ues
 from raymark.radio import Site
 
 HALF_M = 150.0
@@ -100,6 +95,23 @@ def draw(kind: str, *, town: BoxTown | None = None, seed: int = 3, **settings: A
         base["spacing_m"] = 9.0
     sampling = TypeAdapter(Sampling).validate_python(base | settings)
     return sample_ues(sampling, town or BoxTown(), SITE, seed=seed, scene="town")
+
+
+KINDS = get_args(get_args(Sampling)[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_sampler_when_raymark_draws_it(kind: type[BaseSampling]) -> None:
+    drawn_by = sample_ues.dispatch(kind)
+
+    assert (drawn_by is sample_ues.dispatch(object)) == (kind is ImportedSampling)
+
+
+def test_sampling_says_so_when_the_ues_were_imported() -> None:
+    sampling = ImportedSampling(source="another program")
+
+    with pytest.raises(ConfigError, match="UEs are those of the imported simulation and come with"):
+        sample_ues(sampling, BoxTown(), SITE, seed=0, scene="town")
 
 
 def wall_distance_m(position_m: np.ndarray) -> np.ndarray:

@@ -82,16 +82,16 @@ def test_write_shard_leaves_no_partial_file_when_done(written: Path) -> None:
     assert [path.name for path in written.parent.iterdir()] == ["part-0000.h5"]
 
 
-def test_write_shard_replaces_a_leftover_when_a_crash_left_a_partial_file(
+def test_write_shard_leaves_a_users_file_when_it_is_named_like_a_temporary_one(
     written: Path, valid_arrays: MakeArrays
 ) -> None:
-    partial = written.with_name(written.name + ".partial")
-    partial.write_bytes(b"half a shard")
+    theirs = written.with_name(written.name + ".partial")
+    theirs.write_bytes(b"a user's own")
 
     digest = write_shard(written, "paths", valid_arrays(), NOTE)
 
     assert digest == file_sha256(written)
-    assert not partial.exists()
+    assert theirs.read_bytes() == b"a user's own"
 
 
 def test_read_shard_ignores_a_leftover_when_a_crash_left_a_partial_file(written: Path) -> None:

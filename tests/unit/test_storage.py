@@ -1,6 +1,7 @@
 """Where datasets lie: unique temporary names, paths behind URLs, the cache of their copies."""
 
 import errno
+import hashlib
 import os
 import pickle
 import platform
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -16,29 +18,19 @@ from raymark.dataset.journal import append_journal, read_journal, remove_journal
 from raymark.dataset.manifest import ShardRecord
 from raymark.dataset.shard import read_shard, write_shard
 from raymark.errors import ConfigError, DatasetError
-from raymark.storage import (
-    as_folder,
-    file_sha256,
-    is_remote,
-    local_copy,
-    require_local,
-    write_text,
-    writing,
-)
+from raymark.storage import Place, as_place, file_sha256, write_text
 from raymark.storage.atomic import partial_of, remove_partials
 from raymark.storage.cache import DEFAULT_LIMIT_BYTES, ObjectCache
-from raymark.storage.objects import ObjectPath
-
-fsspec = pytest.importorskip("fsspec", reason="the extra `storage` has it")
+from raymark.storage.stored_object import StoredObject
 
 MakeArrays = Callable[[], dict[str, np.ndarray]]
 
 
 @pytest.fixture
-def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """An empty folder in fsspec's store in memory, and a cache of this test's own."""
     monkeypatch.setenv("RAYMARK_CACHE", str(tmp_path / "cache"))
-    yield as_folder("memory://tests/data")
+    yield as_place("memory://tests/data")
     store = fsspec.filesystem("memory")
     if store.exists("/tests"):
         store.rm("/tests", recursive=True)
@@ -61,11 +53,17 @@ def leftover(path: Path, pid: int, host: str = platform.node()) -> Path:
     return path.with_name(name)
 
 
+@pytest.fixture(params=["here", "in a store"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, memory: Place) -> Place:
+    """An empty folder of each kind."""
+    return as_place(tmp_path / "data") if request.param == "here" else memory
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("s3://bucket/name", "s3://bucket/name"),
-        ("s3://bucket/deep/name/", "s3://bucket/deep/name"),
+        ("s3://bucket/deep//name/", "s3://bucket/deep/name"),
         ("s3://bucket", "s3://bucket"),
         ("memory://name", "memory://name"),
         ("file:///data/name", "/data/name"),
@@ -73,95 +71,161 @@ def leftover(path: Path, pid: int, host: str = platform.node()) -> Path:
         ("/data/name", "/data/name"),
     ],
 )
-def test_as_folder_keeps_the_text_when_it_is_a_url_or_a_path(text: str, expected: str) -> None:
-    folder = as_folder(text)
+def test_as_place_keeps_the_text_when_it_is_a_url_or_a_path(text: str, expected: str) -> None:
+    place = as_place(text)
 
-    assert str(folder) == expected
-    assert is_remote(folder) == ("s3:" in text or "memory:" in text)
-    assert as_folder(folder) is folder
-
-
-def test_object_path_joins_like_a_path_when_names_are_added() -> None:
-    path = as_folder("s3://bucket/data") / "paths/a" / "part.h5"
-
-    assert str(path) == "s3://bucket/data/paths/a/part.h5"
-    assert str(path.with_name("x")) == "s3://bucket/data/paths/a/x"
-    assert str(path.parent.parent) == "s3://bucket/data/paths"
-    assert (path.name, path.suffix) == ("part.h5", ".h5")
-    assert path == as_folder("s3://bucket/data/paths/a/part.h5")
-    assert len({path, as_folder(str(path))}) == 1
-    assert pickle.loads(pickle.dumps(path)) == path  # noqa: S301 - our own bytes
-    assert isinstance(pickle.loads(pickle.dumps(path)), ObjectPath)  # noqa: S301 - the same
+    assert str(place) == expected
+    assert (place.local_path is None) == ("s3:" in text or "memory:" in text)
+    assert as_place(place) is place
+    assert as_place(Path("data/name")) == as_place("data/name")
 
 
-def test_object_path_refuses_when_taken_for_a_local_file() -> None:
-    with pytest.raises(TypeError, match=r"s3://bucket/x is no file of this machine"):
-        as_folder("s3://bucket/x").open()
-    with pytest.raises(TypeError, match=r"s3://bucket/x is in object storage, where names are not"):
-        list(as_folder("s3://bucket/x").rglob("*.h5"))
+def files_below(place: Place) -> list[Place]:
+    """All files; the store in memory, unlike others, keeps empty folders."""
+    return [
+        file
+        for below in place.iterdir()
+        for file in ([below] if below.is_file() else files_below(below))
+    ]
 
 
-def test_object_is_written_and_read_when_the_store_is_in_memory(memory: Path) -> None:
-    write_text(memory / "a" / "note", "text")
+class TestPlace:
+    """What holds for every kind of place."""
 
-    assert (memory / "a" / "note").read_text(encoding="utf-8") == "text"
-    assert (memory / "a" / "note").stat().st_size == 4
-    assert (memory / "a").is_dir()
-    assert not (memory / "a").is_file()
-    assert list(memory.iterdir()) == [memory / "a"]
-    assert list((memory / "none").iterdir()) == []
-    (memory / "a" / "note").unlink()
-    (memory / "a" / "note").unlink(missing_ok=True)
-    with pytest.raises(FileNotFoundError, match="note"):
-        (memory / "a" / "note").unlink()
+    def test_name_is_joined_when_it_is_deep(self, place: Place) -> None:
+        deep = place / "paths/a" / "part.h5"
+
+        assert str(deep) == f"{place}/paths/a/part.h5"
+        assert deep.name == "part.h5"
+        assert deep == place / "paths" / "a" / "part.h5" != place
+        assert len({deep, as_place(str(deep))}) == 1
+        assert pickle.loads(pickle.dumps(deep)) == deep  # noqa: S301 - our own bytes
+        assert deep.resolve() == deep
+
+    def test_file_is_read_when_it_was_written(self, place: Place) -> None:
+        note = place / "a" / "note"
+        note.write_text("old")
+        note.write_text("text: \N{GREEK SMALL LETTER ALPHA}")
+
+        assert note.read_text() == "text: \N{GREEK SMALL LETTER ALPHA}"
+        assert note.read_bytes() == note.read_text().encode()
+        assert note.sha256() == hashlib.sha256(note.read_bytes()).hexdigest()
+        with note.local_copy() as copy:
+            assert copy.read_bytes() == note.read_bytes()
+        assert (note.exists(), note.is_file()) == (True, True)
+        assert ((place / "a").exists(), (place / "a").is_file()) == (True, False)
+
+    def test_nothing_is_there_when_nothing_was_written(self, place: Place) -> None:
+        none = place / "none"
+
+        assert (none.exists(), none.is_file()) == (False, False)
+        assert list(none.iterdir()) == []
+        assert place.total_size_bytes(["none"]) == 0
+        none.unlink()
+        none.remove_tree()
+        with pytest.raises(FileNotFoundError, match="none"):
+            none.read_text()
+
+    def test_old_content_stays_when_the_writer_fails(self, place: Place, tmp_path: Path) -> None:
+        note = place / "note"
+        note.write_text("old")
+
+        def fail() -> None:
+            with note.writing() as partial:
+                partial.write_text("new", encoding="utf-8")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fail()
+        assert note.read_text() == "old"
+        assert not list(tmp_path.rglob("*.partial"))
+
+    def test_what_is_below_is_listed_by_name_when_asked(self, place: Place) -> None:
+        for name in ("b", "a/deep", "c"):
+            (place / name).write_text(name)
+
+        assert list(place.iterdir()) == [place / "a", place / "b", place / "c"]
+        assert place.total_size_bytes(["b", "a/deep", "none"]) == 7
+
+    def test_only_what_is_named_goes_when_removed(self, place: Place) -> None:
+        for name in ("a/x", "a/deep/y", "b", "c"):
+            (place / name).write_text(name)
+
+        (place / "a").remove_tree()
+        (place / "b").unlink()
+
+        assert files_below(place) == [place / "c"]
+
+    def test_folder_is_free_when_only_our_own_leftovers_are_there(self, place: Place) -> None:
+        assert place.is_free()
+        (place / partial_of(Path("note")).name).write_text("half")
+        with place.locked():
+            assert place.is_free()
+        (place / "note.partial").write_text("a user's own")
+        assert not place.is_free()
+
+    def test_folder_is_refused_when_it_is_held_already(self, place: Place) -> None:
+        with (
+            place.locked(),
+            pytest.raises(DatasetError, match=rf"generating into {place}|{place} is being gen"),
+            place.locked(),
+        ):
+            pass
+        with place.locked():
+            assert place.is_free()
+
+    def test_unlock_refuses_when_no_process_was_killed(self, place: Place) -> None:
+        with pytest.raises(DatasetError, match=rf"{place} is (a local folder|not locked)"):
+            place.unlock()
+
+    def test_journal_keeps_the_last_note_of_each_shard_when_read(self, place: Place) -> None:
+        record = ShardRecord(
+            scene="a",
+            site="b",
+            part=0,
+            first_ue=0,
+            num_ues=5,
+            num_paths=9,
+            paths_sha256="1",
+            detail_sha256="2",
+        )
+        later = record.model_copy(update={"paths_sha256": "3"})
+        other = record.model_copy(update={"part": 1})
+        (place / "dataset.json").write_text("{}")
+
+        for note in (record, other, later):
+            append_journal(place, note)
+
+        assert sorted(read_journal(place), key=lambda r: r.part) == [later, other]
+        remove_journal(place)
+        assert read_journal(place) == []
+        assert files_below(place) == [place / "dataset.json"]
+
+    def test_shard_is_the_same_when_written_anywhere(
+        self, place: Place, tmp_path: Path, valid_arrays: MakeArrays
+    ) -> None:
+        local = write_shard(tmp_path / "x.h5", "paths", valid_arrays(), {"scene": "a"})
+
+        sha256 = write_shard(place / "x.h5", "paths", valid_arrays(), {"scene": "a"})
+
+        assert sha256 == local == (place / "x.h5").sha256()
+        assert (place / "x.h5").read_bytes() == (tmp_path / "x.h5").read_bytes()
+        assert set(read_shard(place / "x.h5", "paths")) == set(valid_arrays())
 
 
-def test_shard_is_the_local_one_when_written_to_a_store(
-    memory: Path, tmp_path: Path, valid_arrays: MakeArrays
-) -> None:
-    local = write_shard(tmp_path / "x.h5", "paths", valid_arrays(), {"scene": "a"})
-
-    remote = write_shard(memory / "x.h5", "paths", valid_arrays(), {"scene": "a"})
-
-    assert remote == local == file_sha256(memory / "x.h5")
-    assert (memory / "x.h5").read_bytes() == (tmp_path / "x.h5").read_bytes()
-    assert set(read_shard(memory / "x.h5", "paths")) == set(valid_arrays())
+def test_object_refuses_when_taken_for_a_local_file() -> None:
+    with pytest.raises(TypeError, match="not ObjectPlace"):
+        Path(as_place("s3://bucket/x"))  # type: ignore[arg-type] - what mypy says, too
+    with pytest.raises(DatasetError, match=r"this needs a local folder, got s3://b/x; copy it"):
+        as_place("s3://b/x").require_local("this")
 
 
-def test_store_keeps_the_old_object_when_the_writer_fails(memory: Path, tmp_path: Path) -> None:
-    write_text(memory / "note", "old")
+def test_local_place_opens_when_taken_for_a_path(tmp_path: Path) -> None:
+    (as_place(tmp_path) / "note").write_text("text")
 
-    def fail() -> None:
-        with writing(memory / "note") as partial:
-            partial.write_text("new", encoding="utf-8")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert (memory / "note").read_text(encoding="utf-8") == "old"
-    assert not list((tmp_path / "cache").glob("*.partial"))
-
-
-def test_journal_keeps_the_last_note_of_each_shard_when_remote(memory: Path) -> None:
-    record = ShardRecord(
-        scene="a",
-        site="b",
-        part=0,
-        first_ue=0,
-        num_ues=5,
-        num_paths=9,
-        paths_sha256="1",
-        detail_sha256="2",
-    )
-    later = record.model_copy(update={"paths_sha256": "3"})
-    other = record.model_copy(update={"part": 1})
-
-    for note in (record, other, later):
-        append_journal(memory, note)
-
-    assert sorted(read_journal(memory), key=lambda r: r.part) == [later, other]
-    remove_journal(memory)
-    assert read_journal(memory) == []
+    with open(as_place(tmp_path) / "note") as file:  # type: ignore[call-overload]  # noqa: PTH123
+        assert file.read() == "text"
+    assert as_place(tmp_path).require_local("this") == tmp_path
 
 
 def test_url_is_refused_when_it_became_a_local_path() -> None:
@@ -169,16 +233,9 @@ def test_url_is_refused_when_it_became_a_local_path() -> None:
         write_text(Path("s3://bucket/note"), "text")
 
 
-def test_require_local_refuses_when_the_path_is_a_url() -> None:
-    require_local(Path("data"), "this")
-
-    with pytest.raises(DatasetError, match=r"this needs a local folder, got s3://b/x; copy it"):
-        require_local(as_folder("s3://b/x"), "this")
-
-
 def test_store_is_refused_when_fsspec_does_not_know_it() -> None:
     with pytest.raises(ConfigError, match=r"foo://b/x: 'foo://' is no storage that fsspec knows"):
-        as_folder("foo://b/x").exists()
+        as_place("foo://b/x").exists()
 
 
 @pytest.mark.parametrize(
@@ -225,7 +282,7 @@ def test_extra_is_named_when_a_package_is_not_installed(package: str, message: s
     ],
 )
 def test_store_errors_are_one_sentence_when_the_store_refuses(
-    memory: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
+    memory: Place, monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
 ) -> None:
     """What a test cannot make a server do: the store in memory raises what others would."""
 
@@ -237,15 +294,19 @@ def test_store_errors_are_one_sentence_when_the_store_refuses(
         (memory / "note").read_text()
 
 
-def test_cache_drops_the_longest_unused_when_it_is_full(memory: Path, tmp_path: Path) -> None:
+def stored(folder: Place, name: str) -> StoredObject:
+    return StoredObject(url=str(folder / name))
+
+
+def test_cache_drops_the_longest_unused_when_it_is_full(memory: Place, tmp_path: Path) -> None:
     cache = ObjectCache(folder=tmp_path / "small", limit_bytes=250)
     for name in "abc":
-        write_text(memory / name, name * 100)
+        (memory / name).write_text(name * 100)
 
     def read(name: str) -> bool:
         """Read a file and return whether its copy was there."""
         before = set(cache.folder.glob("*"))
-        with local_copy(memory / name, cache) as copy:
+        with cache.copy_of(stored(memory, name)) as copy:
             assert copy.read_text(encoding="utf-8") == name * 100
             return copy in before
 
@@ -256,36 +317,36 @@ def test_cache_drops_the_longest_unused_when_it_is_full(memory: Path, tmp_path: 
     assert cache.size_bytes() == 200
 
 
-def test_cache_keeps_a_copy_when_it_is_in_use(memory: Path, tmp_path: Path) -> None:
+def test_cache_keeps_a_copy_when_it_is_in_use(memory: Place, tmp_path: Path) -> None:
     cache = ObjectCache(folder=tmp_path / "small", limit_bytes=100)
     for name in "ab":
-        write_text(memory / name, name * 100)
+        (memory / name).write_text(name * 100)
 
-    with local_copy(memory / "a", cache) as first:
-        with local_copy(memory / "b", cache) as second:
+    with cache.copy_of(stored(memory, "a")) as first:
+        with cache.copy_of(stored(memory, "b")) as second:
             assert first.is_file()
             assert second.is_file()
-        cache.forget(memory / "a")
+        cache.forget(stored(memory, "a"))
         assert first.read_text(encoding="utf-8") == "a" * 100
-    with local_copy(memory / "b", cache):
+    with cache.copy_of(stored(memory, "b")):
         assert cache.size_bytes() == 100
 
 
-def test_cache_fetches_anew_when_the_object_has_changed(memory: Path, tmp_path: Path) -> None:
+def test_cache_fetches_anew_when_the_object_has_changed(memory: Place, tmp_path: Path) -> None:
     cache = ObjectCache(folder=tmp_path / "small", limit_bytes=1000)
     for text in ("one", "two"):  # of one size
-        write_text(memory / "note", text)
-        with local_copy(memory / "note", cache) as copy:
+        (memory / "note").write_text(text)
+        with cache.copy_of(stored(memory, "note")) as copy:
             assert copy.read_text(encoding="utf-8") == text
 
 
-def test_cache_refuses_when_an_object_is_larger_than_it(memory: Path, tmp_path: Path) -> None:
+def test_cache_refuses_when_an_object_is_larger_than_it(memory: Place, tmp_path: Path) -> None:
     cache = ObjectCache(folder=tmp_path / "small", limit_bytes=3)
-    write_text(memory / "note", "four")
+    (memory / "note").write_text("four")
 
     with (
         pytest.raises(ConfigError, match=r"note has 4 bytes, and the cache in .*small may hold 3"),
-        local_copy(memory / "note", cache),
+        cache.copy_of(stored(memory, "note")),
     ):
         pass
 

@@ -6,15 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raymark.benchmark.localizer import read_model_folder
-from raymark.benchmark.scaffold import new_model
 from raymark.benchmark.scoring import score_run
 from raymark.benchmark.store import (
     RunFolder,
     RunInfo,
     cell_hash_of,
     covariance_of,
-    model_hash,
     prediction_table,
 )
 from raymark.benchmark.task import Suite, Task
@@ -189,22 +186,6 @@ def test_covariance_comes_back_when_stored_in_columns() -> None:
     assert stored.loc[1, ["var_x_m2", "var_y_m2", "cov_xy_m2"]].tolist() == [3.0, 9.0, -0.5]
     np.testing.assert_array_equal(covariance_of(stored), covariance_m2)
     assert covariance_of(table()) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [("model.py", True), ("model.yaml", True), ("layers.py", True), ("card.md", False)],
-)
-def test_model_hash_changes_when_a_file_that_decides_predictions_does(
-    tmp_path: Path, name: str, *, changes: bool
-) -> None:
-    folder = new_model("mine", tmp_path)
-    before = model_hash(read_model_folder(folder))
-    path = folder / name
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    path.write_text(text + "\n# one more line\n", encoding="utf-8")
-
-    assert (model_hash(read_model_folder(folder)) != before) == changes
 
 
 def test_cell_hash_changes_when_task_or_parts_do(suite: Suite) -> None:

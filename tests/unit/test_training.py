@@ -16,7 +16,7 @@ from raymark.benchmark.measurements import SiteContext
 from raymark.errors import ConfigError
 from raymark.models.neural.attention import AttentionPool
 from raymark.models.neural.inputs import Batch, BatchSource, Scaler
-from raymark.models.neural.objective import Located
+from raymark.models.neural.objective import NetworkOutput
 from raymark.models.neural.path_sets import NUM_PATH_FEATURES
 from raymark.models.neural.recipe import Recipe, Trained
 from raymark.models.neural.soft_moe import SlotRouter, SoftMoe
@@ -89,12 +89,12 @@ class TinyNetwork(nn.Module):
         self.mixture = SoftMoe(8, num_experts=2, slots_per_expert=1, hidden=8)
         self.position = nn.Linear(8, 2)
 
-    def forward(self, batch: Batch) -> Located:
+    def forward(self, batch: Batch) -> NetworkOutput:
         shape = batch.mask.shape
         pooled = self.pool(self.embed(batch.paths).flatten(0, 1), batch.path_mask.flatten(0, 1))
         tokens = self.dropout(self.norm(pooled)).unflatten(0, shape)
         mixed = self.mixture(tokens, batch.mask)
-        return Located(
+        return NetworkOutput(
             position=self.position(tokens + mixed.tokens),
             centroid=self.position(mixed.tokens.mean(dim=1)),
             penalty=mixed.tokens.square().mean(),
@@ -109,8 +109,8 @@ def recipe(**changes: Any) -> Recipe:
 def error_of(network: nn.Module) -> float:
     """The mean error on the training links: anything that depends on the weights."""
     network.eval()
-    located = network(SOURCE.batch(SOURCE.rows, None))
-    return (located.position - TARGET[torch.from_numpy(SOURCE.rows)]).norm(dim=-1).mean().item()
+    output = network(SOURCE.batch(SOURCE.rows, None))
+    return (output.position - TARGET[torch.from_numpy(SOURCE.rows)]).norm(dim=-1).mean().item()
 
 
 def trainer_of(*, initial: int = 0, seed: int = 0, **options: Any) -> Trainer:
@@ -355,9 +355,9 @@ def test_penalty_counts_only_after_the_warm_up() -> None:
             self.there = nn.Parameter(torch.zeros(1, 2))
             self.only_penalty = nn.Parameter(torch.zeros(1, 1))
 
-        def forward(self, batch: Batch) -> Located:
+        def forward(self, batch: Batch) -> NetworkOutput:
             position = self.there.expand(*batch.mask.shape, 2)
-            return Located(position=position, penalty=1e6 * self.only_penalty.sum())
+            return NetworkOutput(position=position, penalty=1e6 * self.only_penalty.sum())
 
     network = Penalised()
     chosen = recipe(epochs=4, warm_up_share=0.5, ema_decay=0.0)

@@ -19,7 +19,7 @@ import yaml
 from raymark.dataset import Dataset, open_dataset
 from raymark.errors import ConfigError, DatasetError, SceneError
 from raymark.generator.preview import load_geometry
-from raymark.generator.viewer import LinkChoice, scene_mesh, view_scene
+from raymark.generator.viewer import ViewChoice, scene_triangles, view_scene
 from raymark.plots import LABEL_STYLES
 from raymark.radio import SPEED_OF_LIGHT_M_S
 from raymark.scenes import Scene, get_scene
@@ -87,7 +87,7 @@ def site_arrays(arrays: dict[str, np.ndarray], index: int = 0) -> dict[str, np.n
 @pytest.fixture(scope="module")
 def canyon_page(tmp_path_factory: pytest.TempPathFactory, small_dataset: Dataset) -> Path:
     out = tmp_path_factory.mktemp("page") / "canyon.html"
-    view_scene(get_scene("street_canyon"), out, LinkChoice(band="28GHz"), dataset=small_dataset)
+    view_scene(get_scene("street_canyon"), out, ViewChoice(band="28GHz"), dataset=small_dataset)
     return out
 
 
@@ -171,7 +171,7 @@ def test_page_names_licence_and_label_colors_when_it_is_made(canyon_page: Path) 
 def test_page_is_the_same_when_it_is_made_again(
     canyon_page: Path, small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    choice = LinkChoice(band="28GHz")
+    choice = ViewChoice(band="28GHz")
     view = view_scene(
         get_scene("street_canyon"), tmp_path / "a.html", choice, dataset=small_dataset
     )
@@ -185,7 +185,7 @@ def test_links_are_drawn_by_seed_when_there_are_more(
     scene, numbers = get_scene("street_canyon"), []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         out = tmp_path / f"{name}.html"
-        view_scene(scene, out, LinkChoice(num_links=12, seed=seed), dataset=small_dataset)
+        view_scene(scene, out, ViewChoice(num_links=12, seed=seed), dataset=small_dataset)
         links = site_arrays(read_page(out)[2])
         numbers.append(links["ue_index"].tolist())
         selection = small_dataset.select(scene="street_canyon", band="2.6GHz")
@@ -207,7 +207,7 @@ def test_page_holds_every_site_when_none_is_chosen(
 ) -> None:
     scene = two_sites(two_site_dataset)
     view_scene(scene, tmp_path / "all.html", dataset=two_site_dataset)
-    view_scene(scene, tmp_path / "one.html", LinkChoice(site="east"), dataset=two_site_dataset)
+    view_scene(scene, tmp_path / "one.html", ViewChoice(site="east"), dataset=two_site_dataset)
 
     _, plain, arrays = read_page(tmp_path / "all.html")
     _, plain_one, arrays_one = read_page(tmp_path / "one.html")
@@ -225,7 +225,7 @@ def test_paths_have_the_lengths_of_mirror_images_when_they_are_traced(
     flat_ground: Path, tmp_path: Path
 ) -> None:
     view_scene(
-        get_scene(str(flat_ground)), tmp_path / "flat.html", LinkChoice(num_links=4, band="28GHz")
+        get_scene(str(flat_ground)), tmp_path / "flat.html", ViewChoice(num_links=4, band="28GHz")
     )
     _, plain, arrays = read_page(tmp_path / "flat.html")
     links = site_arrays(arrays)
@@ -256,12 +256,12 @@ def test_ground_is_what_lies_lowest_when_there_is_a_box_on_a_slope(
     loaded, _ = load_geometry(get_scene(str(write_scene("slope", meshes, []))))
     corner_m = loaded.triangles.corner_m
 
-    mesh = scene_mesh(loaded, corner_m)
+    triangles = scene_triangles(loaded, corner_m)
 
     on_slope = np.abs(corner_m[..., 2] - 0.3 * (corner_m[..., 0] + 50)).max(axis=1) < 1e-3
     is_floor = (corner_m[..., 2] == 5).all(axis=1)  # below the slope, so that it is met first
     assert on_slope.sum() == is_floor.sum() == 2
-    np.testing.assert_array_equal(mesh.is_ground, on_slope | is_floor)
+    np.testing.assert_array_equal(triangles.is_ground, on_slope | is_floor)
 
 
 def test_page_shows_the_geometry_alone_when_there_is_no_site(
@@ -302,13 +302,13 @@ def test_markup_in_a_title_stays_text_when_a_scene_has_it(
 @pytest.mark.parametrize(
     ("scene", "choice", "sentence"),
     [
-        ("munich", LinkChoice(), "has no scene 'munich'"),
-        ("street_canyon", LinkChoice(site="bs1"), "has no site 'bs1'; did you mean 'bs0'"),
-        ("street_canyon", LinkChoice(band="39GHz"), "has no band '39GHz'"),
+        ("munich", ViewChoice(), "has no scene 'munich'"),
+        ("street_canyon", ViewChoice(site="bs1"), "has no site 'bs1'; did you mean 'bs0'"),
+        ("street_canyon", ViewChoice(band="39GHz"), "has no band '39GHz'"),
     ],
 )
 def test_dataset_is_refused_when_it_lacks_what_is_asked_for(
-    small_dataset: Dataset, tmp_path: Path, scene: str, choice: LinkChoice, sentence: str
+    small_dataset: Dataset, tmp_path: Path, scene: str, choice: ViewChoice, sentence: str
 ) -> None:
     with pytest.raises(DatasetError, match=sentence):
         view_scene(get_scene(scene), tmp_path / "a.html", choice, dataset=small_dataset)
@@ -345,7 +345,7 @@ def test_file_is_refused_when_it_exists_or_is_no_html(flat_ground: Path, tmp_pat
     with pytest.raises(ConfigError, match=r"must end in \.html"):
         view_scene(scene, tmp_path / "a.png")
     assert out.read_text(encoding="utf-8") == "mine"
-    view_scene(scene, out, LinkChoice(num_links=1), overwrite=True)
+    view_scene(scene, out, ViewChoice(num_links=1), overwrite=True)
     assert out.stat().st_size > 100_000
 
 
@@ -353,4 +353,4 @@ def test_site_is_refused_when_the_scene_has_none_of_that_name(
     flat_ground: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(SceneError, match="has no site 'bs9'; did you mean 'bs0'"):
-        view_scene(get_scene(str(flat_ground)), tmp_path / "a.html", LinkChoice(site="bs9"))
+        view_scene(get_scene(str(flat_ground)), tmp_path / "a.html", ViewChoice(site="bs9"))

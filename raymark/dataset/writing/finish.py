@@ -3,7 +3,6 @@
 import os
 import platform
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,14 +17,14 @@ from raymark.dataset.manifest import (
     write_manifest,
 )
 from raymark.dataset.shard import read_shard
+from raymark.dataset.writing.card import CARD_NAME, card_text
 from raymark.radio.levels import to_db
-from raymark.storage import file_sha256, is_remote, write_text, writing
-from raymark.storage.atomic import remove_partials
+from raymark.storage import Place, PlaceLike, as_place, file_sha256
 from raymark.work.peak_memory import peak_memory_bytes
 
 
 def finish_dataset(
-    folder: Path,
+    folder: PlaceLike,
     manifest: Manifest,
     records: list[ShardRecord],
     seconds: float,
@@ -41,6 +40,7 @@ def finish_dataset(
         seconds: Time of the run [s].
         num_workers: Processes that traced.
     """
+    folder = as_place(folder)
     arrays = site_hashes(folder, manifest, records)
     index_sha256 = _write_index(folder, manifest, records)
     finished = manifest.model_copy(
@@ -60,25 +60,23 @@ def finish_dataset(
             },
         }
     )
-    write_text(folder / "ATTRIBUTION", _attribution(finished))
-    write_text(folder / "CARD.md", _card(finished))
+    (folder / "ATTRIBUTION").write_text(_attribution(finished))
+    (folder / CARD_NAME).write_text(card_text(finished))
     write_manifest(folder, finished)
     remove_journal(folder)
-    if not is_remote(folder):
-        remove_partials(folder)
+    folder.remove_leftovers()
     return finished
 
 
-def _write_index(folder: Path, manifest: Manifest, records: list[ShardRecord]) -> str:
+def _write_index(folder: Place, manifest: Manifest, records: list[ShardRecord]) -> str:
     names = [band.name for band in manifest.campaign.bands]
     table = pd.concat([_index_rows(folder, record, names) for record in records])
-    path = folder / INDEX_NAME
-    with writing(path) as partial:
+    with (folder / INDEX_NAME).writing() as partial:
         table.to_parquet(partial, index=False)
         return file_sha256(partial)
 
 
-def _index_rows(folder: Path, record: ShardRecord, bands: list[str]) -> pd.DataFrame:
+def _index_rows(folder: Place, record: ShardRecord, bands: list[str]) -> pd.DataFrame:
     arrays = read_shard(folder / record.file("paths"), "paths")
     position, offset = arrays["ue/position_m"], arrays["link/path_offset"]
     link = np.repeat(np.arange(record.num_ues), np.diff(offset))
@@ -108,29 +106,3 @@ def _attribution(manifest: Manifest) -> str:
     scenes = {site.scene: site for site in manifest.sites}
     lines = [f"{name}: {s.attribution} (licence: {s.licence})" for name, s in scenes.items()]
     return "\n".join(lines) + "\n"
-
-
-def _card(manifest: Manifest) -> str:
-    campaign = manifest.campaign
-    sites = "\n".join(
-        f"| {s.scene} | {s.site} | {s.num_ues} | {s.licence} |" for s in manifest.sites
-    )
-    notes = [
-        *manifest.notes,
-        *(
-            f"{key}: about {value.missed_power_share:.2%} of a UE's power and "
-            f"{value.missed_paths_share:.1%} of the paths are missed (estimated on "
-            f"{value.num_ues} UEs by a second discovery)"
-            for key, value in manifest.completeness.items()
-        ),
-    ]
-    listed = "\n- ".join(notes)
-    bands = ", ".join(f"{band.name}" for band in campaign.bands)
-    return (
-        f"# {manifest.id}\n\n{campaign.description}\n\n"
-        f"Bands: {bands}. Content hash: `{manifest.content_hash}`.\n\n"
-        f"| scene | site | UEs | licence |\n|---|---|---|---|\n{sites}\n\n"
-        f"## How the paths were found\n\n- {listed}\n\n"
-        "Read it with `raymark.open_dataset(folder)`; every array is described in the files "
-        "themselves. The whole campaign stands in `dataset.json`.\n"
-    )

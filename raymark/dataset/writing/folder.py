@@ -1,7 +1,6 @@
 """The dataset folder as a place of work: whose it is, and what is done."""
 
-from pathlib import Path
-
+from raymark.dataset.buildings import buildings_file
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.identity import campaign_hash
 from raymark.dataset.journal import read_journal, remove_journal
@@ -17,31 +16,31 @@ from raymark.dataset.manifest import (
 from raymark.dataset.schema import SCHEMA_VERSION, check_path_physics
 from raymark.dataset.shard import write_shard
 from raymark.dataset.writing.assembly import Arrays
+from raymark.dataset.writing.card import CARD_NAME
 from raymark.errors import DatasetError
-from raymark.storage import file_sha256, remove_tree
-from raymark.storage.atomic import is_partial, writable
-from raymark.storage.lock import LOCK_NAME
+from raymark.storage import Place, PlaceLike, as_place
 
 LOGS_NAME = "logs"
 
 
-def finished_shards(folder: Path) -> dict[tuple[str, str, int], ShardRecord]:
+def finished_shards(folder: PlaceLike) -> dict[tuple[str, str, int], ShardRecord]:
     """Return the noted shards whose files are present with the noted hashes."""
-    done = {}
+    folder, done = as_place(folder), {}
     for record in read_journal(folder):
         files = [(folder / record.file(kind), record.sha256(kind)) for kind in ("paths", "detail")]
-        if all(path.is_file() and file_sha256(path) == sha for path, sha in files):
+        if all(path.is_file() and path.sha256() == sha for path, sha in files):
             done[record.scene, record.site, record.part] = record
     return done
 
 
-def prepare_folder(planned: Manifest, folder: Path, *, overwrite: bool) -> Manifest:
+def prepare_folder(planned: Manifest, folder: PlaceLike, *, overwrite: bool) -> Manifest:
     """Return the manifest to go on with: the planned one, written, where the folder is free.
 
     Raises:
         DatasetError: If the folder holds another campaign (and `overwrite` is not set), one that
             was begun with other software, or anything else.
     """
+    folder = as_place(folder)
     if (folder / MANIFEST_NAME).is_file():
         manifest = read_manifest(folder)
         same = manifest.config_hash == planned.config_hash
@@ -56,14 +55,14 @@ def prepare_folder(planned: Manifest, folder: Path, *, overwrite: bool) -> Manif
                 "choose another folder or add --overwrite"
             )
         _clear(folder, manifest)
-    elif any(not is_partial(path) and path.name != LOCK_NAME for path in folder.iterdir()):
+    elif not folder.is_free():
         raise DatasetError(f"{folder} is not empty and holds no dataset; choose another folder")
     write_manifest(folder, planned)
     return planned
 
 
 def write_shard_pair(
-    folder: Path,
+    folder: PlaceLike,
     manifest: Manifest,
     record: ShardRecord,
     arrays: tuple[Arrays, Arrays | None],
@@ -82,6 +81,7 @@ def write_shard_pair(
         PhysicsError: If a path breaks a physical law.
         DatasetError: If nothing can be written.
     """
+    folder = as_place(folder)
     main, detail = arrays
     carriers = [band.carrier_hz for band in manifest.campaign.bands]
     check_path_physics(main, carriers_hz=carriers, where=record.file("paths"))
@@ -132,13 +132,21 @@ def new_manifest(
     )
 
 
+def dataset_files(folder: PlaceLike, manifest: Manifest) -> list[str]:
+    """Return the names of the files that a run writes into a dataset, the manifest first."""
+    shards = [*manifest.shards, *read_journal(folder)]
+    files = [record.file(kind) for record in shards for kind in ("paths", "detail")]
+    buildings = dict.fromkeys(buildings_file(site.scene) for site in manifest.sites)
+    return [MANIFEST_NAME, *files, *buildings, INDEX_NAME, CARD_NAME, "ATTRIBUTION"]
+
+
 def changed_software(manifest: Manifest, now: dict[str, str]) -> str:
     """Return which versions are others now than a dataset was made with; nothing if none."""
     changed = [k for k, v in manifest.software.items() if now.get(k) != v]
     return ", ".join(f"{k} {manifest.software[k]} (now {now.get(k)})" for k in changed)
 
 
-def _require_same_software(folder: Path, manifest: Manifest, now: dict[str, str]) -> None:
+def _require_same_software(folder: Place, manifest: Manifest, now: dict[str, str]) -> None:
     """A dataset is made by one set of versions, or its parts would not fit together."""
     changed = changed_software(manifest, now)
     if manifest.state == "incomplete" and changed:
@@ -147,14 +155,9 @@ def _require_same_software(folder: Path, manifest: Manifest, now: dict[str, str]
         )
 
 
-def _clear(folder: Path, manifest: Manifest) -> None:
+def _clear(folder: Place, manifest: Manifest) -> None:
     """Delete the files of a dataset, and nothing that it did not write."""
-    with writable(folder):
-        (folder / MANIFEST_NAME).unlink()
-        for record in [*manifest.shards, *read_journal(folder)]:
-            for kind in ("paths", "detail"):
-                (folder / record.file(kind)).unlink(missing_ok=True)
-        remove_tree(folder / LOGS_NAME)
-        for name in (INDEX_NAME, "CARD.md", "ATTRIBUTION"):
-            (folder / name).unlink(missing_ok=True)
-        remove_journal(folder)
+    for name in dataset_files(folder, manifest):
+        (folder / name).unlink()
+    (folder / LOGS_NAME).remove_tree()
+    remove_journal(folder)

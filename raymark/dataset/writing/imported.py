@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib import metadata
@@ -12,16 +11,15 @@ import numpy as np
 
 from raymark.config import config_hash
 from raymark.dataset.campaign import Campaign
-from raymark.dataset.manifest import Manifest, ShardRecord, SiteRecord
+from raymark.dataset.manifest import Manifest, ShardRecord, SiteRecord, site_key
 from raymark.dataset.schema import SCHEMA_VERSION
 from raymark.dataset.writing.assembly import assemble_shard
 from raymark.dataset.writing.finish import finish_dataset
 from raymark.dataset.writing.folder import write_shard_pair
 from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.dataset.writing.ues import SampledUEs
-from raymark.errors import DatasetError
 from raymark.radio import Site
-from raymark.storage.atomic import writable
+from raymark.storage import new_folder
 
 SHARD_SIZE = 1000
 _SOFTWARE = ("raymark", "numpy", "h5py")
@@ -51,6 +49,11 @@ class ImportedSite:
     objects: tuple[str, ...] = ()
     materials: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> str:
+        """Name of the site within the dataset."""
+        return site_key(self.scene, self.site.name)
+
 
 def write_imported(
     folder: Path,
@@ -75,24 +78,14 @@ def write_imported(
         DatasetError: If the folder exists or cannot be written.
         PhysicsError: If a path breaks a physical law.
     """
-    if folder.exists():
-        raise DatasetError(f"{folder} exists; choose another folder")
-    partial = folder.with_name(folder.name + ".partial")
-    manifest = _manifest(campaign, sites, notes, packages)
-    try:
-        with writable(folder):
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            records = [
-                _write_part(partial, manifest, site, first)
-                for site in sites
-                for first in range(0, len(site.ues), SHARD_SIZE)
-            ]
-            finished = finish_dataset(partial, manifest, records, seconds=0.0)
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return finished
+    with new_folder(folder) as partial:
+        manifest = _manifest(campaign, sites, notes, packages)
+        records = [
+            _write_part(partial, manifest, site, first)
+            for site in sites
+            for first in range(0, len(site.ues), SHARD_SIZE)
+        ]
+        return finish_dataset(partial, manifest, records, seconds=0.0)
 
 
 def _write_part(folder: Path, manifest: Manifest, site: ImportedSite, first: int) -> ShardRecord:
@@ -130,7 +123,7 @@ def _manifest(
     notes: tuple[str, ...],
     packages: tuple[str, ...],
 ) -> Manifest:
-    hashes = {f"{site.scene}/{site.site.name}": _source_hash(site) for site in sites}
+    hashes = {site.key: _source_hash(site) for site in sites}
     identity = campaign.model_dump(mode="json", exclude={"name", "description"})
     of_config = config_hash({"campaign": identity, "sites": hashes})
     return Manifest(
@@ -147,7 +140,7 @@ def _manifest(
                 position_m=site.site.position_m,
                 orientation_rad=site.site.orientation_rad,
                 num_ues=len(site.ues),
-                scene_hash=hashes[f"{site.scene}/{site.site.name}"],
+                scene_hash=hashes[site.key],
                 licence=site.licence,
                 attribution=site.attribution,
             )

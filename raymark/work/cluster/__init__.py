@@ -3,6 +3,7 @@
 Dask is imported inside functions only: without `--cluster` it need not be installed.
 """
 
+from raymark.work.cluster.base import ClusterDescription
 from raymark.work.cluster.checks import (
     WorkerReport,
     examine_workers,
@@ -12,38 +13,35 @@ from raymark.work.cluster.checks import (
 )
 from raymark.work.cluster.description import (
     FORMS,
-    ClusterDescription,
-    JobQueue,
-    Kubernetes,
-    LocalCluster,
-    Scheduler,
+    KINDS,
     example_names,
     example_text,
     read_cluster,
     read_cluster_file,
 )
-from raymark.work.cluster.jobs import job_script
-from raymark.work.cluster.pods import worker_spec
-from raymark.work.cluster.processes import gpus_of_workers, memory_of_each
+from raymark.work.cluster.jobs import LsfQueue, PbsQueue, SlurmQueue
+from raymark.work.cluster.pods import Kubernetes
+from raymark.work.cluster.processes import LocalCluster
+from raymark.work.cluster.scheduler import Scheduler
 from raymark.work.cluster.starting import num_workers, open_cluster, wait_for_workers
 from raymark.work.cluster.workers import cluster_workers
 
 __all__ = [
     "FORMS",
+    "KINDS",
     "ClusterDescription",
-    "JobQueue",
     "Kubernetes",
     "LocalCluster",
+    "LsfQueue",
+    "PbsQueue",
     "Scheduler",
+    "SlurmQueue",
     "WorkerReport",
     "cluster_workers",
     "examine_workers",
     "example_names",
     "example_text",
-    "gpus_of_workers",
-    "job_script",
     "list_workers",
-    "memory_of_each",
     "num_workers",
     "open_cluster",
     "read_cluster",
@@ -51,5 +49,4 @@ __all__ = [
     "require_workers",
     "software",
     "wait_for_workers",
-    "worker_spec",
 ]

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from raymark.errors import ConfigError
 from raymark.work.cluster.settings import import_dask, reason_of
+from raymark.work.finding import Finding
 
 _PACKAGES = (
     "raymark",
@@ -30,23 +31,6 @@ _PACKAGES = (
 """What decides numbers, files or what is sent."""
 
 _SOURCES = ("raymark", "raymark.scenes", "raymark.generator", "raymark.benchmark", "raymark.models")
-
-
-@runtime_checkable
-class Finding(Protocol):
-    """One line of what was found on a worker."""
-
-    @property
-    def subject(self) -> str:
-        """What was looked at."""
-
-    @property
-    def text(self) -> str:
-        """What was found."""
-
-    @property
-    def is_good(self) -> bool:
-        """False if the worker cannot be used because of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,12 +31,8 @@ def import_dask(module: str = "distributed") -> Any:
     Raises:
         ConfigError: If it is not installed; the extra that adds it is named.
     """
-    package = module.partition(".")[0]
-    name, extra = {
-        "dask_jobqueue": ("dask-jobqueue", "jobqueue"),
-        "dask_kubernetes": ("dask-kubernetes", "kubernetes"),
-    }.get(package, ("Dask's `distributed`", "cluster"))
-    return import_extra(module, name=name, extra=extra)
+    names = {"dask_jobqueue": "dask-jobqueue", "dask_kubernetes": "dask-kubernetes"}
+    return import_extra(module, name=names.get(module.partition(".")[0], "Dask's `distributed`"))
 
 
 def dask_settings() -> dict[str, Any]:
@@ -78,7 +74,7 @@ def dask_configured() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in names}  # nannies here change them
     silence = import_dask("distributed.utils").silence_logging_cmgr
     with dask.config.set(dask_settings()), silence("CRITICAL"), warnings.catch_warnings():
-        # A mismatch is raised as one sentence (`check_scheduler`), not warned of as a table.
+        # `open_cluster` raises a mismatch as one sentence; Dask need not warn of it as a table.
         mismatch = distributed.versions.VersionMismatchWarning
         warnings.filterwarnings("ignore", category=mismatch)
         try:

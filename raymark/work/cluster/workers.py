@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from raymark.work.cluster.base import ClusterDescription
 from raymark.work.cluster.checks import require_workers
-from raymark.work.cluster.description import ClusterDescription
 from raymark.work.cluster.starting import open_cluster, wait_for_workers
 from raymark.work.executor import Executor
 
@@ -33,6 +33,4 @@ def cluster_workers(
         report(f"{found} workers; dashboard: {client.dashboard_link}")
         from raymark.work.dask_workers import DaskWorkers  # noqa: PLC0415 - it imports Dask
 
-        yield DaskWorkers(
-            client, time_limit_s=time_limit_s, num_expected=description.num_workers or 0
-        )
+        yield DaskWorkers(client, time_limit_s=time_limit_s, num_expected=description.num_expected)

@@ -1,0 +1,42 @@
+"""The card of an imported scene: what it was made from, how, and what it lacks."""
+
+from pathlib import Path
+
+import jinja2
+
+from raymark.scenes.importing.buildings import HeightSource
+from raymark.scenes.importing.report import ImportReport
+from raymark.scenes.importing.solids import SINK_M
+from raymark.scenes.materials import ITU_RANGES_HZ
+
+_HEIGHT_MEANINGS: dict[HeightSource, str] = {
+    "surveyed": "from the 3D geometry of the source",
+    "tag": "from an attribute of the building",
+    "levels": "from its number of levels",
+    "assumed": "assumed: drawn at random, with the seed",
+}
+
+
+def card_text(report: ImportReport) -> str:
+    """Return the scene's card."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=False,  # noqa: S701 - Markdown
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+    )
+    x0, y0, x1, y1 = report.extent_m
+    return environment.get_template("card.md.j2").render(
+        report=report,
+        options=report.options,
+        width_m=x1 - x0,
+        depth_m=y1 - y0,
+        height_meanings=_HEIGHT_MEANINGS,
+        ranges_of=_ranges_of,
+        sink_m=SINK_M,
+    )
+
+
+def _ranges_of(material: str) -> str:
+    return ", ".join(f"{low / 1e9:g}-{high / 1e9:g} GHz" for low, high in ITU_RANGES_HZ[material])
