@@ -38,3 +38,9 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run what `tests` leaves out: the slow tests, and those that need more than `.[test]`."""
+    session.run("pytest", "-m", "slow or needs", *session.posargs)

@@ -176,7 +176,8 @@ def _angle_delay_images(selection: Selection, rows: np.ndarray) -> Float[np.ndar
 def _draw_map(split: Split, links: pd.DataFrame, buildings: Buildings | None, path: Path) -> None:
     figure, (ax,) = new_figure()
     part = split.table["part"].map(PART_NAMES)
-    plot_split_map(links.assign(part=part), height_map=buildings and buildings.heights, ax=ax)
+    heights = None if buildings is None else buildings.heights
+    plot_split_map(links.assign(part=part), height_map=heights, ax=ax)
     save_figure(figure, path)
 
 

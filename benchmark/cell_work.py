@@ -11,6 +11,7 @@ from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import Splits, load_task
 from raymark.benchmark.worker import Outcome, fit_and_predict
 from raymark.dataset import open_dataset
+from raymark.storage import Place
 from raymark.work.fresh import run_fresh
 
 _ONE_LOADS = threading.Lock()
@@ -28,7 +29,7 @@ class DataPlace:
         measurements: Folder of what was measured.
     """
 
-    dataset: Path
+    dataset: Place
     content_hash: str
     window_size: int
     measurements: Path

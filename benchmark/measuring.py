@@ -212,7 +212,7 @@ def _batches(
         csi = measured_csi(
             paths,
             front_end,
-            generator=selection.noise_generator(start, seed),
+            generator=selection.batch_noise_generator(start, seed),
             calibration=selection.calibration(start, front_end),
         )
         yield _estimates(csi, paths.band, front_end, paths.orientation_rad)

@@ -199,9 +199,9 @@ class Runner:
 
         progress("measure", 0, len(missing))
         done = executor.run(TaskKind(name="measure"), run_fresh, missing, arguments)
-        for i, survey in enumerate(done, start=1):
-            if survey.error is not None:
-                raise WorkError(survey.error)
+        for i, finished in enumerate(done, start=1):
+            if finished.error is not None:
+                raise WorkError(finished.error)
             progress("measure", i, len(missing))
 
     def _references(self, tasks: Sequence[Task], progress: Progress) -> None:

@@ -1,11 +1,14 @@
 """What stands in the scenes of a plan: heights around the sites, and every building's outline."""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import shapely
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from raymark.dataset.buildings import (
     DEFAULT_RANGE_M,
@@ -112,13 +115,22 @@ def _parts_of(scene: Scene) -> tuple[tuple[BuildingPart, ...], str]:
         found = scene_buildings(scene, tolerance_m=_ROOF_TOLERANCE_M)
     except (SceneError, shapely.errors.ShapelyError) as error:
         return (), " ".join(str(error).split())
-    # The layers of a roof and the wings of a building are numbered after its own name.
-    numbers: dict[str, int] = {}
-    parts = []
-    for building in found:
-        number = numbers.setdefault(building.id.rpartition("/")[0] or building.id, len(numbers))
-        parts += _upright_parts(building, number)
-    return tuple(parts), ""
+    numbers = _building_numbers(found).tolist()
+    pieces = (_upright_parts(*item) for item in zip(found, numbers, strict=True))
+    return tuple(itertools.chain.from_iterable(pieces)), ""
+
+
+def _building_numbers(pieces: Sequence[Building]) -> Int[np.ndarray, "piece"]:
+    """Count the buildings: pieces of one object that touch each other, as its roof's layers do."""
+    # A piece is named after its object, with its own number behind a slash if there are several.
+    names = [piece.id.rpartition("/")[0] or piece.id for piece in pieces]
+    number = np.unique(names, return_inverse=True)[1]
+    shapes = np.array([piece.footprint for piece in pieces], dtype=object)
+    one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    is_same = number[one] == number[other]
+    touching = (is_same[is_same], (one[is_same], other[is_same]))
+    graph = coo_array(touching, shape=(len(pieces), len(pieces)))
+    return connected_components(graph, directed=False)[1]
 
 
 def _upright_parts(building: Building, number: int) -> Iterable[BuildingPart]:

@@ -43,7 +43,7 @@ def examine(folder: Path) -> list[Finding]:
 
 def _backend() -> list[Finding]:
     try:
-        runtime = find_runtime()
+        runtime = find_runtime(checks_anew=True)
     except RaymarkError as error:
         return [Finding(subject="tracing", text=str(error), is_good=False)]
     return [

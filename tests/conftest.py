@@ -4,6 +4,7 @@ Fixtures import what they need: a test that asks for none of them loads no ray t
 seconds to make is made once, and shared by the workers of pytest-xdist.
 """
 
+import importlib.util
 import itertools
 import os
 import shutil
@@ -16,6 +17,8 @@ import pytest
 import yaml
 from filelock import FileLock
 from hypothesis import settings
+
+from raymark.extras import EXTRA_OF
 
 if TYPE_CHECKING:
     import trimesh
@@ -55,6 +58,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if any(".py" in argument for argument in config.args):
         return 0
     return min(len(os.sched_getaffinity(0)), 4)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose mark `needs` names a package that is not installed."""
+    for mark in item.iter_markers("needs"):
+        for package in mark.args:
+            if importlib.util.find_spec(package) is None:
+                extra = EXTRA_OF.get(package, "dev")
+                pytest.skip(f"{package} is not installed: pip install '.[{extra}]'")
 
 
 @pytest.fixture(scope="session")

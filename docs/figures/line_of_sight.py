@@ -96,7 +96,7 @@ def estimates(
         csi = measured_fingerprints(
             paths,
             front_end,
-            generator=selection.noise_generator(start, 0),
+            generator=selection.batch_noise_generator(start, 0),
             calibration=selection.calibration(start, front_end),
         ).csi
         yield estimate_paths(

@@ -3,7 +3,8 @@
 Dr.Jit loads an LLVM library as soon as it is imported, can never exchange it, and ends the whole
 process when it is too old: on x86-64, LLVM 15 and 16 cannot translate `llvm.minimum`
 (https://github.com/llvm/llvm-project/issues/53353). So every candidate first compiles and traces a
-tiny scene in a child process, and only one that passed is loaded here.
+tiny scene in a child process, and only one that passed is loaded here. A library that has passed is
+remembered (see `verdicts`); a GPU is tried each time.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from raymark.errors import RuntimeUnavailableError
 from raymark.extras import install_command
+from raymark.generator.tracing.verdicts import keep_version, kept_version
 
 CUDA_VARIANT = "cuda_ad_mono_polarized"
 LLVM_VARIANT = "llvm_ad_mono_polarized"
@@ -88,8 +90,11 @@ class TracingRuntime:
 
 
 @functools.cache
-def find_runtime() -> TracingRuntime:
+def find_runtime(*, checks_anew: bool = False) -> TracingRuntime:
     """Find the first back-end that passes the check: a GPU, else an LLVM library.
+
+    Args:
+        checks_anew: Check a library, too, that is known to have passed here (see `verdicts`).
 
     Raises:
         RuntimeUnavailableError: Mitsuba is not installed, no candidate passed, or the library that
@@ -103,7 +108,8 @@ def find_runtime() -> TracingRuntime:
     rejected: list[RejectedLibrary] = []
     for candidate in _candidates():
         try:
-            return replace(_check(candidate), rejected=tuple(rejected))
+            found = None if checks_anew else _known(candidate)
+            return replace(found or _check(candidate), rejected=tuple(rejected))
         except RuntimeUnavailableError as failure:
             path = candidate.llvm_path or Path(_CUDA_DRIVER)
             rejected.append(RejectedLibrary(path=path, reason=str(failure)))
@@ -147,7 +153,8 @@ def _adopt_loaded() -> TracingRuntime:
     """Check what Dr.Jit has already loaded here, in a child that makes the same choice."""
     advice = "call activate_runtime() before drjit, mitsuba or sionna is imported"
     try:
-        runtime = _check(_loaded())
+        loaded_here = _loaded()
+        runtime = _known(loaded_here) or _check(loaded_here)
     except RuntimeUnavailableError as failure:
         raise RuntimeUnavailableError(
             f"Dr.Jit was imported too early and loaded a library that fails ({failure}); {advice}"
@@ -217,6 +224,13 @@ def _major_version(path: Path) -> int:
     return next((int(number[0]) for number in numbers if number), 0)
 
 
+def _known(candidate: TracingRuntime) -> TracingRuntime | None:
+    """Return a library with its version if it has passed the check before."""
+    path = candidate.llvm_path
+    version = None if path is None else kept_version(path, _CHECK)
+    return None if version is None else replace(candidate, llvm_version=version)
+
+
 def _check(candidate: TracingRuntime) -> TracingRuntime:
     """Trace with the candidate in a child process, and fill in its version or its GPU's name."""
     # Without the disk cache: the check must compile, and leave nothing behind.
@@ -236,6 +250,8 @@ def _check(candidate: TracingRuntime) -> TracingRuntime:
     checked = replace(candidate, llvm_version=found.get("llvm"), gpu_name=found.get("gpu"))
     if child.returncode != 0:
         raise RuntimeUnavailableError(_failure(checked, child))
+    if checked.llvm_path is not None and checked.llvm_version is not None:
+        keep_version(checked.llvm_path, _CHECK, checked.llvm_version)
     return checked
 
 

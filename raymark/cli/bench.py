@@ -1,5 +1,6 @@
 """Commands of the benchmark."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,7 +89,8 @@ def audit(
     shown = Table(
         "track", "scene", "fold", "train", "val.", "test", "nearest [m]", "hash", box=None
     )
-    for row in table.itertuples(index=False):
+    rows: Iterable[Any] = table.itertuples(index=False)
+    for row in rows:
         shown.add_row(
             row.track,
             row.scene,

@@ -201,11 +201,10 @@ def unlock(folder: DatasetArgument) -> None:
 @app.command()
 def verify(folder: DatasetArgument) -> None:
     """Check hashes, schema and physics of every file; exit code 2 if anything is wrong."""
-    from raymark.dataset.manifest import kept_kinds, read_manifest  # noqa: PLC0415
+    from raymark.dataset.manifest import data_files, read_manifest  # noqa: PLC0415
     from raymark.dataset.verification import verify_dataset  # noqa: PLC0415
 
-    manifest = read_manifest(folder)
-    total = len(manifest.shards) * len(kept_kinds(manifest)) + len(manifest.buildings) + 1
+    total = len(data_files(read_manifest(folder)))
     with progress_bar("verify", total, "files") as advance:
         faults = verify_dataset(folder, progress=lambda _file: advance(1))
     for fault in faults:

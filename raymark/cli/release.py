@@ -62,7 +62,7 @@ def build(
         date=date,
         materialized=_chosen_fingerprints(opened, materialize),
         left_out=tuple(kind for kind, is_kept in kinds.items() if not is_kept),
-        benchmark=chosen and SuiteFiles(suite=chosen, runs=runs),
+        benchmark=None if chosen is None else SuiteFiles(suite=chosen, runs=runs),
     )
     release = build_release(
         dataset, folder, settings, progress=lambda step: err.print(f"{step} ...")

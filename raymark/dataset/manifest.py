@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from raymark.config import Strict, config_hash, sealed_json, validate
+from raymark.dataset.buildings import buildings_file
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.schema import FileKind, fields_of
 from raymark.dataset.shard import read_shard
@@ -144,6 +145,12 @@ def kept_kinds(manifest: Manifest) -> tuple[FileKind, ...]:
     """Return the kinds of files that a dataset has."""
     kinds: tuple[FileKind, ...] = ("paths", "detail")
     return tuple(kind for kind in kinds if kind not in manifest.left_out)
+
+
+def data_files(manifest: Manifest) -> list[str]:
+    """Return the files of data, relative to the dataset: shards, buildings and index."""
+    shards = [r.file(kind) for r in manifest.shards for kind in kept_kinds(manifest)]
+    return [*shards, *(buildings_file(scene) for scene in manifest.buildings), INDEX_NAME]
 
 
 def hash_arrays(shards: Iterable[PlaceLike], kind: FileKind) -> dict[str, str]:

@@ -76,7 +76,7 @@ def fingerprint_batches(
         The rows of the batch, and its arrays by their names in the schema.
     """
     for start, stop in selection.ranges(BATCH_SIZE):
-        generator = selection.noise_generator(start, seed)
+        generator = selection.batch_noise_generator(start, seed)
         values = selection.fingerprints(start, stop, kind=kind, generator=generator, method=method)
         rows = slice(start, stop)
         arrays = _as_arrays(selection, values, rows)

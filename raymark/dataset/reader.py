@@ -363,8 +363,13 @@ class Selection:
         rng = child_generator(self.dataset.manifest.campaign.seed, site.key, "calibration")
         return calibration_error(front_end, rng)
 
-    def noise_generator(self, start: int, seed: int) -> torch.Generator:
-        """Return the source of noise of a batch that starts at link `start`."""
+    def batch_noise_generator(self, start: int, seed: int) -> torch.Generator:
+        """Return the source of noise of a whole batch that starts at link `start`.
+
+        Files of fingerprints and the benchmark draw so. The loaders, which take links in any order
+        and company, draw the noise of each link from a generator of its own: other numbers of the
+        same distribution under the same seed.
+        """
         site = self.sites[int(self.site_index[start])]
         first_ue = int(self.ue_index[start])
         rng = child_generator(seed, site.key, self.band.name, "noise", first_ue)

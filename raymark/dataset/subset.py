@@ -1,6 +1,7 @@
 """Cut a dataset down to some scenes, sites, bands and UEs; the result is a dataset of its own."""
 
 import itertools
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -22,7 +22,8 @@ class LinkChoice(TypedDict, total=False):
         band: Their band.
         site: Their site; links of all sites of the scene if not given.
         kind: `measured` (estimated from noisy CSI, the default) or `oracle` (the ray tracer's).
-        seed: Root of noise and order; the campaign's if not given.
+        seed: Root of order and of each link's noise; the campaign's if not given. A file of
+            fingerprints draws for 256 links at once: under the same seed it holds another draw.
         fields: What to make, of `FIELDS`; all if not given. What is not asked for costs nothing.
         method: Estimator of the measured angle-of-arrival profile.
     """

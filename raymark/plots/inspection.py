@@ -125,7 +125,7 @@ def _median(values: np.ndarray) -> object:
 
 def _draw_scene(dataset: Dataset, scene: str, seed: int) -> Iterator[_Drawing]:
     buildings = dataset.buildings(scene)
-    height_map = buildings and buildings.heights
+    height_map = None if buildings is None else buildings.heights
     selections = [dataset.select(scene=scene, band=band) for band in dataset.bands]
     tables = [link_table(selection) for selection in selections]
     marks = [site_mark(dataset, site) for site in selections[0].sites]

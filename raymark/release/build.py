@@ -8,8 +8,7 @@ from pathlib import Path
 
 from raymark.config import sealed_json, validate
 from raymark.dataset import Dataset, open_dataset
-from raymark.dataset.buildings import buildings_file
-from raymark.dataset.manifest import INDEX_NAME, kept_kinds, write_manifest
+from raymark.dataset.manifest import data_files, write_manifest
 from raymark.dataset.materialization import materialize
 from raymark.dataset.schema import FileKind
 from raymark.dataset.verification import verify_dataset
@@ -173,10 +172,8 @@ def _copy_dataset(dataset: Dataset, folder: Path, left_out: tuple[FileKind, ...]
     if "buildings" in left_out:
         update["buildings"] = {}
     kept = manifest.model_copy(update=update)
-    names = [INDEX_NAME, *(buildings_file(scene) for scene in kept.buildings)]
-    names += [r.file(kind) for r in kept.shards for kind in kept_kinds(kept)]
     with writable(folder):
-        for name in names:
+        for name in data_files(kept):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             with (dataset.folder / name).local_copy() as file:
                 shutil.copyfile(file, folder / name)

@@ -62,6 +62,7 @@ def assert_equal(made: Path, expected: Dataset) -> None:
     assert found.manifest.content_hash == expected.manifest.content_hash
     assert found.manifest.arrays == expected.manifest.arrays
     assert found.manifest.completeness == expected.manifest.completeness
+    assert found.manifest.buildings == expected.manifest.buildings
 
 
 @pytest.mark.slow

@@ -65,6 +65,7 @@ def test_extension_has_the_hashes_of_a_whole_run_when_bands_are_added(
     assert made.content_hash == whole.manifest.content_hash
     assert made.config_hash == whole.manifest.config_hash
     assert made.completeness == whole.manifest.completeness
+    assert made.buildings == whole.manifest.buildings == before.manifest.buildings
     assert verify_dataset(tmp_path / "out") == []
     assert open_dataset(before.folder).bands == tuple(first)
 

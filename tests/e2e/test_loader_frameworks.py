@@ -11,7 +11,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from needs import needs
 
 from raymark.dataset import Dataset
 from raymark.dataset.materialization import materialize
@@ -133,7 +132,7 @@ def widened(arrays: dict[str, Any]) -> dict[str, Any]:
     return {n: v.astype("i8") if v.dtype.kind == "i" else v for n, v in arrays.items()}
 
 
-@needs("tensorflow")
+@pytest.mark.needs("tensorflow")
 def test_tensorflow_gives_the_batches_of_torch_when_the_seed_is_the_same(
     two_site_dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -157,7 +156,7 @@ def test_tensorflow_gives_the_batches_of_torch_when_the_seed_is_the_same(
     assert printed == "ConfigError batch_size must be at least 1, got 0"
 
 
-@needs("tensorflow")
+@pytest.mark.needs("tensorflow")
 def test_keras_learns_from_the_lines_of_the_page_when_run(
     small_dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -170,7 +169,7 @@ def test_keras_learns_from_the_lines_of_the_page_when_run(
     assert printed == "2"
 
 
-@needs("datasets")
+@pytest.mark.needs("datasets")
 @pytest.mark.parametrize("kind", ["measured", "oracle"])
 def test_hugging_face_gives_the_arrays_when_asked_for_a_table(
     two_site_dataset: Dataset, tmp_path: Path, kind: str
@@ -190,7 +189,7 @@ def test_hugging_face_gives_the_arrays_when_asked_for_a_table(
     assert re.match(r"ConfigError 14 links take 0\.00046\d GB", printed)
 
 
-@needs("datasets")
+@pytest.mark.needs("datasets")
 def test_hugging_face_reads_a_release_when_its_readme_names_the_files(
     small_dataset: Dataset, tmp_path: Path
 ) -> None:

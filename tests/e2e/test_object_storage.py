@@ -17,7 +17,6 @@ import pandas as pd
 import pyarrow.dataset
 import pytest
 import yaml
-from needs import require
 
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
@@ -34,9 +33,7 @@ from raymark.radio import parse_bands
 from raymark.storage import as_place
 from raymark.storage.cache import ObjectCache
 
-require("moto")
-require("flask")
-require("s3fs")
+pytestmark = pytest.mark.needs("moto", "flask", "s3fs")
 
 SHARD_SIZE = 10
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
@@ -144,6 +141,7 @@ def test_dataset_is_the_local_one_when_generated_into_a_bucket(
     assert manifest.content_hash == local.content_hash
     assert manifest.arrays == local.arrays
     assert manifest.shards == local.shards  # the hashes of the files too
+    assert manifest.buildings == local.buildings
     assert manifest.index_sha256 == local.index_sha256
     assert keys(url) == local_names(small_dataset.folder)  # no lock, no journal, nothing partial
     assert not list((tmp_path / "cache").glob("*.partial"))
@@ -171,7 +169,7 @@ def test_commands_take_urls_when_the_dataset_is_in_a_bucket(
     assert again.returncode == 0, again.stderr
     assert "50 of 50" in status.stdout
     assert "complete" in status.stdout
-    assert f"{url}: 11 files checked" in verified.stdout, verified.stderr
+    assert f"{url}: 12 files checked" in verified.stdout, verified.stderr
     assert fingerprints.returncode == 0, fingerprints.stderr
     assert (tmp_path / "f.h5").is_file()
     assert not list(tmp_path.glob("s3:*"))

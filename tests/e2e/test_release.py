@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import raymark as command_line
-from needs import require
 
 import raymark
 from raymark.loaders import load_index, load_numpy, open_index, torch_loader
@@ -54,6 +53,7 @@ def test_release_of_mini_is_verified_when_built(release: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("datasets")
 def test_release_of_mini_gives_every_loader_the_same_links_when_read(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +70,8 @@ def test_release_of_mini_gives_every_loader_the_same_links_when_read(
     np.testing.assert_array_equal(table["los"], index["los"])
     np.testing.assert_allclose(batch["csi"].numpy(), arrays["csi"], rtol=0, atol=1e-9)
 
-    datasets = require("datasets")
+    import datasets
+
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     hosted = datasets.load_dataset(str(release), "munich_6GHz", cache_dir=str(tmp_path))["train"]
     found = hosted.flatten().with_format("numpy")[:]

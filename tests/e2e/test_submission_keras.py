@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from needs import needs
 
 from raymark.benchmark import Suite, Task
 from raymark.benchmark.export import export_task
@@ -73,7 +72,7 @@ table.to_parquet(folder / "seed-0.parquet")
 
 pytestmark = [
     pytest.mark.slow,
-    needs("tensorflow"),
+    pytest.mark.needs("tensorflow"),
 ]
 
 

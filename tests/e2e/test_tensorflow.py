@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from needs import needs
 
 TRACER_FIRST = """
 from raymark.generator.tracing.backend import mi
@@ -34,7 +33,7 @@ print("both work")
 
 pytestmark = [
     pytest.mark.slow,
-    needs("tensorflow"),
+    pytest.mark.needs("tensorflow"),
 ]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 from command_line import raymark
-from needs import require
 
 from raymark.config import validate
 from raymark.dataset import Dataset
@@ -116,10 +115,10 @@ def test_dataset_is_made_when_the_code_is_trusted(
     assert [site.name for site in scene.sites] == ["bs0"]
 
 
+@pytest.mark.needs("distributed")
 def test_workers_run_the_code_when_the_driver_trusts_it(
     yard: Path, tmp_path: Path, make_dataset: Callable[..., Dataset]
 ) -> None:
-    require("distributed")
     trust_folder(yard)
     expected = make_dataset(campaign(yard))
     checked = validate(Campaign, campaign(yard), where="own")

@@ -83,7 +83,7 @@ def test_csi_is_that_of_the_links_when_taken_joined_and_taken_again(
 def test_csi_is_that_of_a_survey_when_the_noise_is_the_same_draw(small_dataset: Dataset) -> None:
     selection = selection_of(small_dataset)
     ((start, stop),) = selection.ranges(BATCH_SIZE)
-    noise = [selection.noise_generator(start, 3) for _ in range(2)]
+    noise = [selection.batch_noise_generator(start, 3) for _ in range(2)]
 
     found = channels_of(selection).csi(np.arange(start, stop), noise[0])
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from needs import require
 
 from raymark.errors import ConfigError
 from raymark.work.cluster import (
@@ -156,9 +155,9 @@ ASKED = {
 """6 GB are 5.6 GiB, which Slurm and PBS round up."""
 
 
+@pytest.mark.needs("dask_jobqueue")
 @pytest.mark.parametrize("kind", list(ASKED))
 def test_job_script_asks_for_what_is_described(kind: str) -> None:
-    require("dask_jobqueue")
     more = {"options": {"lsf_units": "mb"}} if kind == "lsf" else {}
 
     script = KINDS[kind](**QUEUE | {"kind": kind} | more).check().text
@@ -172,12 +171,12 @@ def test_job_script_asks_for_what_is_described(kind: str) -> None:
     assert "export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False" in lines
 
 
+@pytest.mark.needs("dask_jobqueue")
 @pytest.mark.parametrize(
     ("kind", "asked"),
     [("slurm", "#SBATCH --gres=gpu:1"), ("pbs", ":ngpus=1:"), ("lsf", '#BSUB -gpu "num=1"')],
 )
 def test_job_script_asks_for_a_gpu_when_workers_have_one(kind: str, asked: str) -> None:
-    require("dask_jobqueue")
     options = {"job_extra_directives": ["--nice"]}
 
     script = (
@@ -189,8 +188,8 @@ def test_job_script_asks_for_a_gpu_when_workers_have_one(kind: str, asked: str) 
     assert "CUDA_VISIBLE_DEVICES" not in script  # the queue says which
 
 
+@pytest.mark.needs("dask_jobqueue")
 def test_job_script_has_the_options_when_they_are_given() -> None:
-    require("dask_jobqueue")
     options = {
         "interface": "ib0",
         "python": "python3",
@@ -204,18 +203,18 @@ def test_job_script_has_the_options_when_they_are_given() -> None:
     assert "--lifetime 55m --interface ib0" in script
 
 
+@pytest.mark.needs("dask_jobqueue")
 def test_job_script_is_refused_when_an_option_is_unknown() -> None:
-    require("dask_jobqueue")
     description = SlurmQueue(**QUEUE | {"options": {"job_extra_directive": []}})
 
     with pytest.raises(ConfigError, match=r"SLURMCluster .* did you mean 'job_extra_directives'"):
         description.check()
 
 
+@pytest.mark.needs("dask_jobqueue")
 def test_queue_is_refused_when_its_command_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    require("dask_jobqueue")
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with (
@@ -225,8 +224,8 @@ def test_queue_is_refused_when_its_command_is_missing(
         pass
 
 
+@pytest.mark.needs("dask_kubernetes")
 def test_pods_have_image_memory_and_one_thread_when_described() -> None:
-    require("dask_kubernetes")
 
     spec = Kubernetes(**PODS | {"options": {"env": {"MINE": "yes"}}}).resource()
 
@@ -244,8 +243,8 @@ def test_pods_have_image_memory_and_one_thread_when_described() -> None:
     assert not re.search("[&*]id", yaml.safe_dump(spec))
 
 
+@pytest.mark.needs("dask_kubernetes")
 def test_pods_have_a_gpu_and_the_scheduler_none_when_workers_have_one() -> None:
-    require("dask_kubernetes")
 
     spec = Kubernetes(**PODS | {"gpus_per_worker": 1}).resource()["spec"]
 
@@ -255,6 +254,7 @@ def test_pods_have_a_gpu_and_the_scheduler_none_when_workers_have_one() -> None:
     assert "nvidia.com/gpu" not in scheduler["resources"]["limits"]
 
 
+<<<<<<< HEAD
 def test_check_says_what_processes_would_get_when_nothing_is_started() -> None:
     require("distributed")
 
@@ -288,8 +288,10 @@ def test_kind_says_whom_to_wait_for_when_asked(
     assert description.patience_s == patience_s
 
 
+=======
+@pytest.mark.needs("dask_kubernetes")
+>>>>>>> house
 def test_pods_are_refused_when_an_option_is_unknown() -> None:
-    require("dask_kubernetes")
 
     with pytest.raises(ConfigError, match=r"KubeCluster .* did you mean 'resource_timeout'"):
         Kubernetes(**PODS | {"options": {"resourcetimeout": 3}}).resource()

@@ -151,8 +151,8 @@ def test_paths_are_those_of_the_reader_when_a_range_is_taken(two_site_dataset: D
     links, selection = links_of(two_site_dataset), select(two_site_dataset)
     expected = selection.path_batch(8, 12)
 
-    found = samples._path_batch(
-        links.table, np.arange(8, 12), links.band, np.asarray(selection.sites[1].orientation_rad)
+    found = links.table.batch(
+        np.arange(8, 12), links.band, np.asarray(selection.sites[1].orientation_rad)
     )
 
     for field in dataclasses.fields(expected):

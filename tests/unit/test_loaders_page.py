@@ -45,7 +45,7 @@ def test_recipe_reads_paths_and_csi_when_run_as_the_page_has_it(small_dataset: D
         np.testing.assert_array_equal(found[name], getattr(table, name))
     assert len(found["delay_s"]) > 0
     selection = small_dataset.select(**CANYON)
-    prints = selection.fingerprints(0, 50, generator=selection.noise_generator(0, 7))
+    prints = selection.fingerprints(0, 50, generator=selection.batch_noise_generator(0, 7))
     np.testing.assert_array_equal(found["csi"], prints.csi)
     np.testing.assert_array_equal(found["position_m"], selection.position_m)
 

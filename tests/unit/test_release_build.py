@@ -60,6 +60,8 @@ def test_release_names_all_that_it_holds_when_built(benchmark_release: Path) -> 
         "ATTRIBUTION",
         "dataset.json",
         "index.parquet",
+        "buildings/street_canyon.h5",
+        "buildings/yard.h5",
         "fingerprints/yard_6GHz.h5",
         "splits/suite.json",
         "splits/interpolation__yard.parquet",
@@ -124,6 +126,22 @@ def test_build_release_leaves_detail_out_when_asked_to(
     found = open_dataset(tmp_path / "small").manifest
     assert found.content_hash == benchmark_dataset.manifest.content_hash
     assert found.left_out == ("detail",)
+
+
+def test_build_release_leaves_buildings_out_when_asked_to(
+    benchmark_dataset: Dataset, release_settings: BuildSettings, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(release_settings, left_out=("buildings",), materialized=())
+
+    build_release(benchmark_dataset.folder, tmp_path / "bare", settings)
+
+    assert not (tmp_path / "bare" / "buildings").exists()
+    assert verify_dataset(tmp_path / "bare") == []
+    found = open_dataset(tmp_path / "bare")
+    assert found.buildings("yard") is None
+    assert found.manifest.content_hash == benchmark_dataset.manifest.content_hash
+    licences = (tmp_path / "bare" / "LICENSES.md").read_text(encoding="utf-8")
+    assert "No geometry of a scene is part of this release" in licences
 
 
 def test_build_release_refuses_when_the_dataset_is_damaged(

@@ -56,8 +56,22 @@ def test_cut_dataset_keeps_one_site_when_it_is_named(
 
     assert [site.site for site in found.manifest.sites] == ["east"]
     assert set(found.index["site"]) == {"east"}
+    assert found.manifest.buildings == two_site_dataset.manifest.buildings
     assert (tmp_path / "cut" / "paths" / "two_sites" / "east").is_dir()
     assert not (tmp_path / "cut" / "paths" / "two_sites" / "west").exists()
+
+
+def test_cut_dataset_keeps_the_buildings_of_the_scenes_that_are_named(
+    benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    found = cut(benchmark_dataset, tmp_path / "cut", scenes=("yard",))
+
+    assert list(found.manifest.buildings) == ["yard"]
+    kept, whole = found.buildings("yard"), benchmark_dataset.buildings("yard")
+    assert kept is not None
+    assert whole is not None
+    np.testing.assert_array_equal(kept.heights.height_m, whole.heights.height_m)
+    assert [path.name for path in (tmp_path / "cut" / "buildings").iterdir()] == ["yard.h5"]
 
 
 def test_cut_dataset_works_without_detail_when_it_was_left_out(
@@ -65,7 +79,7 @@ def test_cut_dataset_works_without_detail_when_it_was_left_out(
 ) -> None:
     manifest = small_dataset.manifest.model_copy(update={"left_out": ("detail",)})
     (tmp_path / "public").mkdir()
-    for name in ("paths", "index.parquet"):
+    for name in ("paths", "buildings", "index.parquet"):
         (tmp_path / "public" / name).symlink_to(small_dataset.folder / name)
     write_manifest(tmp_path / "public", manifest)
     assert verify_dataset(tmp_path / "public") == []

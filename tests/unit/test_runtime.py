@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from raymark.errors import RuntimeUnavailableError
-from raymark.generator.tracing import runtime
+from raymark.generator.tracing import runtime, verdicts
 
 
 def _old_libraries() -> list[Path]:
     if platform.machine() != "x86_64":  # elsewhere they may well serve
         return []
+    folders = [folder for pattern in runtime._LINUX_FOLDERS for folder in Path("/").glob(pattern)]
     names = [f"libLLVM-{version}.so*" for version in range(10, 17)]
-    return sorted({file.resolve() for name in names for file in Path("/usr/lib").rglob(name)})
+    return sorted({file.resolve() for x in folders for name in names for file in x.glob(name)})
 
 
 NO_OLD_LIBRARY = pytest.param(
@@ -33,7 +34,8 @@ needs_pypi_library = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def cpu_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def cpu_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))  # no verdict of another test
     monkeypatch.delenv(runtime.LLVM_VARIABLE, raising=False)
     monkeypatch.setattr(runtime, "_CUDA_DRIVER", "libno-such-driver.so")
     # Dr.Jit complains about this one in every check: no reason may be taken from it.
@@ -88,6 +90,75 @@ def test_find_runtime_checks_once_when_called_again(monkeypatch: pytest.MonkeyPa
     first = runtime.find_runtime()
     offer(monkeypatch)
     assert runtime.find_runtime() is first
+
+
+@needs_pypi_library
+def test_find_runtime_starts_no_process_when_the_library_has_passed_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = runtime.find_runtime()
+    runtime.find_runtime.cache_clear()
+    monkeypatch.setattr(runtime, "_check", lambda _: pytest.fail("it was checked again"))
+
+    assert runtime.find_runtime() == first
+
+
+@needs_pypi_library
+def test_find_runtime_checks_again_when_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime.find_runtime()
+    checked: list[runtime.TracingRuntime] = []
+    monkeypatch.setattr(runtime, "_check", lambda candidate: checked.append(candidate) or candidate)
+
+    runtime.find_runtime(checks_anew=True)
+
+    assert [candidate.llvm_path for candidate in checked] == [PYPI_LIBRARIES[0]]
+
+
+def test_verdict_counts_when_nothing_has_changed(text_file: Path) -> None:
+    verdicts.keep_version(text_file, "check", "19.1.0")
+
+    assert verdicts.kept_version(text_file, "check") == "19.1.0"
+
+
+@pytest.mark.parametrize("change", ["check", "size", "time", "drjit", "mitsuba", "python", "gone"])
+def test_verdict_does_not_count_when_something_differs(
+    text_file: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    verdicts.keep_version(text_file, "check", "19.1.0")
+    version = importlib.metadata.version
+    if change == "size":
+        before = text_file.stat()
+        text_file.write_text("another library\n")
+        os.utime(text_file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    elif change == "time":
+        os.utime(text_file, ns=(1, 1))
+    elif change == "gone":
+        text_file.unlink()
+    elif change == "python":
+        monkeypatch.setattr(platform, "python_version", lambda: "3.99.0")
+    else:
+        monkeypatch.setattr(
+            importlib.metadata, "version", lambda name: "0" if name == change else version(name)
+        )
+
+    assert verdicts.kept_version(text_file, f"a {change}" if change == "check" else "check") is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"llvm": "19.1.0"}', "{"])
+def test_verdict_does_not_count_when_its_file_is_damaged(text_file: Path, content: str) -> None:
+    verdicts.keep_version(text_file, "check", "19.1.0")
+    verdicts._file(text_file).write_text(content)
+
+    assert verdicts.kept_version(text_file, "check") is None
+
+
+def test_verdict_is_not_kept_when_the_folder_cannot_be_made(
+    text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(text_file))
+    verdicts.keep_version(text_file, "check", "19.1.0")
+
+    assert verdicts.kept_version(text_file, "check") is None
 
 
 @needs_pypi_library
@@ -224,7 +295,7 @@ def test_check_leaves_nothing_on_disk_when_it_compiles(
     monkeypatch.setenv("DRJIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     runtime.find_runtime()
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "kept"]  # that it has passed
 
 
 def test_system_libraries_come_newest_first_when_there_are_several(

@@ -65,8 +65,10 @@ def test_truth_stands_in_the_order_of_the_test_when_measured_independently(
     selection = benchmark_dataset.select(scene=scene, band=task.band)
     csi = np.concatenate(
         [
-            selection.fingerprints(*r, generator=selection.noise_generator(r[0], 0)).csi.numpy()
-            for r in selection.ranges()
+            selection.fingerprints(
+                start, stop, generator=selection.batch_noise_generator(start, 0)
+            ).csi.numpy()
+            for start, stop in selection.ranges()
         ]
     )
     places = {

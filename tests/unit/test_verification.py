@@ -7,13 +7,14 @@ import h5py
 import pytest
 
 from raymark.dataset import Dataset
-from raymark.dataset.manifest import MANIFEST_NAME, read_manifest, write_manifest
+from raymark.dataset.manifest import MANIFEST_NAME, data_files, read_manifest, write_manifest
 from raymark.dataset.verification import verify_dataset
 from raymark.errors import DatasetError
 from raymark.storage import file_sha256
 
 PATHS = "paths/street_canyon/bs0/part-0001.h5"
 DETAIL = "detail/street_canyon/bs0/part-0003.h5"
+BUILDINGS = "buildings/street_canyon.h5"
 
 
 @pytest.fixture
@@ -51,11 +52,12 @@ def test_verify_finds_no_fault_when_dataset_is_whole(small_dataset: Dataset) -> 
     faults = verify_dataset(small_dataset.folder, progress=files.append)
 
     assert faults == []
-    assert len(files) == 2 * 5 + 1
-    assert {PATHS, DETAIL, "index.parquet"} <= set(files)
+    assert files == data_files(small_dataset.manifest)
+    assert len(files) == 2 * 5 + 2
+    assert {PATHS, DETAIL, BUILDINGS, "index.parquet"} <= set(files)
 
 
-@pytest.mark.parametrize("name", [PATHS, DETAIL, "index.parquet"])
+@pytest.mark.parametrize("name", [PATHS, DETAIL, BUILDINGS, "index.parquet"])
 @pytest.mark.parametrize("place", [0, 1500, -1])
 def test_verify_names_the_file_when_one_byte_is_flipped(copy: Path, name: str, place: int) -> None:
     flip_byte(copy / name, place)
@@ -66,7 +68,7 @@ def test_verify_names_the_file_when_one_byte_is_flipped(copy: Path, name: str, p
     assert f"{copy / name}: the file differs from the manifest (SHA-256)" in faults[0]
 
 
-@pytest.mark.parametrize("name", [PATHS, DETAIL, "index.parquet"])
+@pytest.mark.parametrize("name", [PATHS, DETAIL, BUILDINGS, "index.parquet"])
 def test_verify_names_the_file_when_it_is_missing(copy: Path, name: str) -> None:
     (copy / name).unlink()
 
@@ -91,6 +93,17 @@ def test_verify_finds_the_physics_when_a_forger_shortens_a_delay(copy: Path) -> 
     (fault,) = verify_dataset(copy)
     assert PATHS in fault
     assert "shorter than the straight line" in fault
+
+
+def test_verify_finds_the_buildings_when_a_forger_cuts_a_ring_short(copy: Path) -> None:
+    with h5py.File(copy / BUILDINGS, "r+") as file:
+        file["ring/point_offset"][-1] -= 1
+    found = {"street_canyon": file_sha256(copy / BUILDINGS)}
+    write_manifest(copy, read_manifest(copy).model_copy(update={"buildings": found}))
+
+    assert verify_dataset(copy) == [
+        f"{copy / BUILDINGS}: ring/point_offset does not divide the rows of point/*"
+    ]
 
 
 def test_verify_finds_the_label_when_a_forger_turns_it(copy: Path) -> None:
