@@ -169,7 +169,8 @@ def faults_of(command: str) -> list[str]:
             break  # `raymark --version`, `raymark ...`
         faults += [name for name in names if not any(name in item.commands for item in found)]
         found = [item.commands[name] for item in found for name in names if name in item.commands]
-    options = {option for item in found for param in item.params for option in param.opts}
+    given_to = [param for item in found for param in item.params]
+    options = {option for param in given_to for option in (*param.opts, *param.secondary_opts)}
     given = [word.partition("=")[0].strip("[]") for word in words if word.startswith("--")]
     return faults + [option for option in given if option not in options | {"--help"}]
 
