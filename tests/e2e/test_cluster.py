@@ -326,7 +326,6 @@ def test_command_ends_with_one_sentence_when_the_text_is_wrong(command: tuple[st
 
 @pytest.mark.needs("dask_kubernetes")
 def test_command_ends_with_one_sentence_when_there_is_no_kubernetes(tmp_path: Path) -> None:
-    require("dask_kubernetes")
     path = tmp_path / "cluster.yaml"
     path.write_text("kind: kubernetes\nnum_workers: 2\nmemory_per_worker_gb: 1\nimage: mine:1\n")
 

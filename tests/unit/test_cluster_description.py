@@ -254,10 +254,8 @@ def test_pods_have_a_gpu_and_the_scheduler_none_when_workers_have_one() -> None:
     assert "nvidia.com/gpu" not in scheduler["resources"]["limits"]
 
 
-<<<<<<< HEAD
+@pytest.mark.needs("distributed")
 def test_check_says_what_processes_would_get_when_nothing_is_started() -> None:
-    require("distributed")
-
     found = LocalCluster(num_workers=2, memory_per_worker_gb=0.5).check()
 
     assert found.text == (
@@ -288,9 +286,7 @@ def test_kind_says_whom_to_wait_for_when_asked(
     assert description.patience_s == patience_s
 
 
-=======
 @pytest.mark.needs("dask_kubernetes")
->>>>>>> house
 def test_pods_are_refused_when_an_option_is_unknown() -> None:
 
     with pytest.raises(ConfigError, match=r"KubeCluster .* did you mean 'resource_timeout'"):
