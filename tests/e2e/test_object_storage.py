@@ -143,7 +143,9 @@ def test_dataset_is_the_local_one_when_generated_into_a_bucket(
     assert manifest.shards == local.shards  # the hashes of the files too
     assert manifest.buildings == local.buildings
     assert manifest.index_sha256 == local.index_sha256
-    assert keys(url) == local_names(Path(small_dataset.folder))  # no lock, no journal, nothing partial
+    assert keys(url) == local_names(
+        Path(small_dataset.folder)
+    )  # no lock, no journal, nothing partial
     assert not list((tmp_path / "cache").glob("*.partial"))
     assert verify_dataset(as_place(url)) == []
 
