@@ -30,6 +30,7 @@ from raymark.dataset import Dataset, Selection, open_dataset
 from raymark.models import get_model
 from raymark.models.scadf_moe.trajectories import cluster_windows, radius_clusters
 from raymark.seeding import child_generator
+from raymark.storage import PlaceLike
 
 SHARES = {TRAIN: 0.7, VALIDATION: 0.1, TEST: 0.2}
 WINDOW_SIZE = MIN_MEDIAN_SIZE = 5
@@ -86,7 +87,7 @@ def main() -> None:
     print_table(run_missing(cells, run_cell, (dataset.folder, folder), arguments.out))
 
 
-def run_cell(cell: Cell, dataset_folder: Path, folder: Path) -> pd.DataFrame:
+def run_cell(cell: Cell, dataset_folder: PlaceLike, folder: Path) -> pd.DataFrame:
     """Fit, locate and score one cell: one row per set of vertices."""
     dataset = open_dataset(dataset_folder)
     protocol = make_protocol(cell, dataset, folder)

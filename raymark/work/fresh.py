@@ -25,6 +25,9 @@ from raymark.work.threads import ONE_THREAD
 _CAN_FORK = sys.platform == "linux"
 """Elsewhere system libraries may break in a copy of a process."""
 
+_END_S = 30.0
+"""Longest time for a server to end by itself [s]; it may still be loading."""
+
 _of_thread = threading.local()
 
 
@@ -85,7 +88,7 @@ class FreshProcesses:
             return known
 
     def end(self) -> None:
-        """Kill all servers, whatever they are doing, and start no other."""
+        """End all servers, whatever they are doing, and start no other."""
         with self._lock:
             self._has_ended = True
             for server in self._servers.values():
@@ -132,14 +135,15 @@ class _Server:
         return result, sentence, details
 
     def end(self) -> None:
-        """Kill it and all that it has started."""
-        if self.is_running:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for pipe in (self._requests, self._answers):
-            with contextlib.suppress(OSError):  # of what could not be sent any more
-                pipe.close()
+        """Let it end, and all that it has started: it does when its pipe is closed."""
+        with contextlib.suppress(OSError):  # of what could not be sent any more
+            self._requests.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._answers.close()
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         requests, answers = self._process.stdin, self._process.stdout

@@ -11,6 +11,7 @@ import select
 import signal
 import struct
 import sys
+import threading
 import traceback
 import warnings
 from typing import IO, Any
@@ -53,18 +54,27 @@ def _read(file: IO[bytes], length: int) -> bytes:
 def main() -> None:
     """Answer calls until nobody asks any more."""
     # Unbuffered: what stands after a frame is for the copy that answers, or for the next one.
-    requests = os.fdopen(0, "rb", buffering=0, closefd=False)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a call prints is no answer
+    requests, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
+    _use_other_streams()
     with contextlib.suppress(EOFError):
         path, module, can_fork = pickle.loads(read_frame(requests))  # noqa: S301 - our parent's
         sys.path[:] = path
         with contextlib.suppress(Exception):  # the call that needs it fails with the reason
             importlib.import_module(module)
         if not can_fork:
-            _answer(requests, answers)
+            content = read_frame(requests)
+            threading.Thread(target=_end_with_parent, args=(requests,), daemon=True).start()
+            _answer(content, answers)
         while can_fork and _is_asked(requests):
             _answer_in_a_copy(requests, answers)
+
+
+def _use_other_streams() -> None:
+    """Let a call read nothing, and what it prints be no answer."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
 
 
 def _is_asked(requests: IO[bytes]) -> bool:
@@ -81,31 +91,41 @@ def _answer_in_a_copy(requests: IO[bytes], answers: IO[bytes]) -> None:
         warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        _answer(requests, answers)
+        os.setpgid(0, 0)
+        content = read_frame(requests)
+        requests.close()
+        _answer(content, answers)
         os._exit(_ANSWERED)
-    _wait(child, requests)
+    with contextlib.suppress(OSError):  # whoever comes first: it must have a group from now on
+        os.setpgid(child, child)
+    is_wanted = _has_ended(child, requests)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # with all that it has started
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code != _ANSWERED:
+    if code != _ANSWERED or not is_wanted:
         os._exit(128 - code if code < 0 else code)  # of a signal, as a shell does
 
 
-def _wait(child: int, requests: IO[bytes]) -> None:
-    """Wait for a copy to end; if the other side is gone, kill it and all that it has started."""
+def _has_ended(child: int, requests: IO[bytes]) -> bool:
+    """Wait until a copy has ended, or, if that is first, nobody waits for its answer any more."""
     ended = os.pidfd_open(child)
     poll = select.poll()
     poll.register(ended, select.POLLIN)
     poll.register(requests, 0)  # that the pipe was closed is told of unasked
-    if all(descriptor != ended for descriptor, _ in poll.poll()):
-        os.killpg(0, signal.SIGKILL)
+    first = [descriptor for descriptor, _ in poll.poll()]
     os.close(ended)
+    return ended in first
 
 
-def _answer(requests: IO[bytes], answers: IO[bytes]) -> None:
-    content = read_frame(requests)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    answer = _called(content)
+def _end_with_parent(requests: IO[bytes]) -> None:
+    poll = select.poll()
+    poll.register(requests, 0)
+    poll.poll()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _answer(request: bytes, answers: IO[bytes]) -> None:
+    answer = _called(request)
     sys.stdout.flush()
     write_frame(answers, answer)
 

@@ -197,7 +197,7 @@ def test_sites_and_ues_are_the_devices_when_saved(traced: dict[str, rt.Paths], s
         np.testing.assert_allclose(record.orientation_rad, expected, atol=1e-6)
         selection = data.select(scene="yard", band="28GHz", site=name)
         np.testing.assert_allclose(selection.position_m, UES_M, atol=1e-5)
-    assert "CC0-1.0" in (data.folder / "CARD.md").read_text(encoding="utf-8")
+    assert "CC0-1.0" in (data.folder / "CARD.md").read_text()
 
 
 def test_objects_have_their_names_when_saved(scene: rt.Scene, save: Save) -> None:

@@ -265,7 +265,7 @@ def places(
     empty.mkdir()
     return {
         "tmp": empty,
-        "data": benchmark_dataset.folder,
+        "data": Path(benchmark_dataset.folder),
         "suite": suite_file,
         "runs": benchmark_run.root,
     }

@@ -143,7 +143,9 @@ def test_dataset_is_the_local_one_when_generated_into_a_bucket(
     assert manifest.shards == local.shards  # the hashes of the files too
     assert manifest.buildings == local.buildings
     assert manifest.index_sha256 == local.index_sha256
-    assert keys(url) == local_names(small_dataset.folder)  # no lock, no journal, nothing partial
+    assert keys(url) == local_names(
+        Path(small_dataset.folder)
+    )  # no lock, no journal, nothing partial
     assert not list((tmp_path / "cache").glob("*.partial"))
     assert verify_dataset(as_place(url)) == []
 
@@ -238,7 +240,7 @@ def test_content_is_the_same_when_killed_and_resumed_in_a_bucket(
     assert "removed the lock of process" in unlocked.stdout, unlocked.stderr
     assert fsspec.filesystem("s3").info(first["name"])["LastModified"] == first["LastModified"]
     assert manifest.content_hash == small_dataset.manifest.content_hash
-    assert keys(url) == local_names(small_dataset.folder)
+    assert keys(url) == local_names(Path(small_dataset.folder))
     assert not list((tmp_path / "cache").glob("*.partial"))  # what the dead process left is gone
 
 

@@ -482,7 +482,7 @@ def test_plan_raises_when_the_bs_stands_in_a_building(write_scene: Callable[...,
 
 
 def test_dataset_says_where_it_comes_from_when_finished(small_dataset: Dataset) -> None:
-    manifest, folder = small_dataset.manifest, small_dataset.folder
+    manifest, folder = small_dataset.manifest, Path(small_dataset.folder)
 
     assert {"raymark", "sionna-rt", "mitsuba", "drjit", "numpy", "h5py", "python"} <= set(
         manifest.software

@@ -1,5 +1,6 @@
 """Descriptions of clusters: what is read, what is refused, and what queues are asked for."""
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from raymark.errors import ConfigError
 from raymark.work.cluster import (
     KINDS,
+    ClusterDescription,
     Kubernetes,
     LocalCluster,
     Scheduler,
@@ -250,6 +252,38 @@ def test_pods_have_a_gpu_and_the_scheduler_none_when_workers_have_one() -> None:
     (scheduler,) = spec["scheduler"]["spec"]["containers"]
     assert worker["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert "nvidia.com/gpu" not in scheduler["resources"]["limits"]
+
+
+@pytest.mark.needs("distributed")
+def test_check_says_what_processes_would_get_when_nothing_is_started() -> None:
+    found = LocalCluster(num_workers=2, memory_per_worker_gb=0.5).check()
+
+    assert found.text == (
+        "2 worker processes of 0.5 GB and one thread each, with no GPU; none was started"
+    )
+    assert found.workers == ()
+
+
+@pytest.mark.parametrize(
+    ("description", "label", "num_needed", "num_expected", "patience_s"),
+    [
+        (LocalCluster(num_workers=3), "local:3", 3, 3, 120.0),
+        (Scheduler(address="tcp://a:1"), "tcp://a:1", 1, 0, 30.0),
+        (SlurmQueue(**QUEUE), "slurm (3 workers)", 1, 3, math.inf),
+        (Kubernetes(**PODS), "kubernetes (3 workers)", 1, 3, math.inf),
+    ],
+    ids=lambda value: getattr(value, "kind", None),
+)
+def test_kind_says_whom_to_wait_for_when_asked(
+    description: ClusterDescription,
+    label: str,
+    num_needed: int,
+    num_expected: int,
+    patience_s: float,
+) -> None:
+    assert description.label == label
+    assert (description.num_needed, description.num_expected) == (num_needed, num_expected)
+    assert description.patience_s == patience_s
 
 
 @pytest.mark.needs("dask_kubernetes")

@@ -140,6 +140,17 @@ def test_processes_end_when_the_run_is_left(tmp_path: Path) -> None:
     assert not [x for x in threading.enumerate() if x.name.startswith("test")]
 
 
+def test_call_dies_and_leaves_nothing_when_it_has_started_a_process_that_holds_its_pipes() -> None:
+    """Such as one that loads data: it would keep the pipe of answers open for ever."""
+    call = "(__import__('os').fork() and __import__('os')._exit(1)) or __import__('time').sleep(99)"
+    died = "its process died (exit code 1): out of memory, or a crash of a library"
+
+    found = run([call, "1 + 1"], 1)
+
+    assert found[call].error == died
+    assert found["1 + 1"].result == 2
+
+
 def test_no_call_is_answered_when_its_processes_have_ended(processes: FreshProcesses) -> None:
     processes.end()
     with pytest.raises(ProcessDiedError, match="the run was left"):

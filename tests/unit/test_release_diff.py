@@ -79,4 +79,4 @@ def test_diff_releases_refuses_when_a_folder_is_no_release(
 ) -> None:
     assert open_dataset(benchmark_dataset.folder)
     with pytest.raises(DatasetError, match="holds no release"):
-        diff_releases(benchmark_release, benchmark_dataset.folder)
+        diff_releases(benchmark_release, Path(benchmark_dataset.folder))
