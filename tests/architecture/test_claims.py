@@ -27,8 +27,8 @@ PLACES = (*PACKAGES, "docs", "perf", "tests")
 SOURCES = sorted(path for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "scenes/**/*.md", "models/**/*.md", "**/*.md.j2")
-    for path in ROOT.glob(pattern)
+    for folder, pattern in [(".", "*.md"), ("docs", "*.md"), *((x, "**/*.md*") for x in PACKAGES)]
+    for path in (ROOT / folder).glob(pattern)
     if path.name != "CHANGELOG.md"  # tells of what was
 )
 
@@ -39,9 +39,10 @@ FENCED_PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
 FILE = re.compile(rf"(?:{'|'.join(PLACES)})/[\w./-]+\.\w+")
 SECTION = re.compile(r"^(Args|Attributes):\n((?:[ \t]+.*\n|\n)*)", re.MULTILINE)
+ENTRY = re.compile(r"^    (\w+)(?:, (\w+))*: ", re.MULTILINE)
+
 MADE_AT_RUN_TIME = {"csi_real", "csi_imag", "gain_vs_distance", "los_map"}
 """Columns and file names that no source has in one piece."""
-ENTRY = re.compile(r"^    (\w+)(?:, (\w+))*: ", re.MULTILINE)
 
 
 def where_found(faults_of: Callable[[Path], Iterable[object]], paths: list[Path]) -> str:
@@ -49,18 +50,15 @@ def where_found(faults_of: Callable[[Path], Iterable[object]], paths: list[Path]
     return "\n".join(f"{p.relative_to(ROOT)}: {fault}" for p in paths for fault in faults_of(p))
 
 
-def prose(text: str, *, python: bool) -> str:
-    """Return what a text says to people: of a source its comments and strings."""
-    if not python:
+@cache
+def prose_of(path: Path) -> str:
+    """Return what a file says to people: of a source its comments and strings."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
         return text
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     kinds = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)}
     return "\n".join(token.string for token in tokens if token.type in kinds)
-
-
-@cache
-def prose_of(path: Path) -> str:
-    return prose(path.read_text(encoding="utf-8"), python=path.suffix == ".py")
 
 
 @cache
@@ -69,7 +67,7 @@ def exists(dotted: str) -> bool:
     parts = dotted.split(".")
     for i in range(len(parts), 0, -1):
         name = ".".join(parts[:i])
-        if importlib.util.find_spec(parts[0]) and _has_module(name):
+        if _has_module(name):
             return _has_member(name, parts[i:])
     return False
 
