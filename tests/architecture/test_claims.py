@@ -7,6 +7,7 @@ import importlib.util
 import io
 import re
 import shlex
+import textwrap
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -34,6 +35,7 @@ PAGES = sorted(
 DOTTED = re.compile(r"(?<![\w./@-])raymark(?:\.(?!mplstyle)[A-Za-z_]\w*)+")
 CODE = re.compile(r"`([^`\n]+)`")
 FENCED_SHELL = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCED_PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
 FILE = re.compile(rf"(?:{'|'.join(PLACES)})/[\w./-]+\.\w+")
 SECTION = re.compile(r"^(Args|Attributes):\n((?:[ \t]+.*\n|\n)*)", re.MULTILINE)
@@ -94,8 +96,17 @@ def _has_member(module: str, path: list[str]) -> bool:
     return True
 
 
+def imported_names(text: str) -> Iterator[str]:
+    """Names of ours that the Python blocks of a page import."""
+    for block in FENCED_PYTHON.findall(text):
+        for node in ast.walk(ast.parse(textwrap.dedent(block))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "raymark":
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
 def unresolved(path: Path) -> list[str]:
-    return [name for name in DOTTED.findall(prose_of(path)) if not exists(name)]
+    text = prose_of(path)
+    return [name for name in [*DOTTED.findall(text), *imported_names(text)] if not exists(name)]
 
 
 def missing_files(path: Path) -> list[str]:
@@ -264,6 +275,12 @@ def test_pages_and_sources_are_found_when_listed() -> None:
 )
 def test_names_are_looked_up_when_they_are_given(name: str, there: bool) -> None:
     assert exists(name) is there
+
+
+def test_wrong_imports_are_seen_when_a_page_has_some() -> None:
+    text = "```python\nfrom raymark.radio import Band, Bend\n```\n"
+
+    assert [name for name in imported_names(text) if not exists(name)] == ["raymark.radio.Bend"]
 
 
 def test_broken_links_are_seen_when_a_page_has_some() -> None:
