@@ -61,19 +61,19 @@ def _root(
         raise typer.Exit
 
 
-@app.command()
-def quickstart(
+@app.command("quickstart")
+def show_quickstart(
     folder: Annotated[Path, typer.Option("--out", help="Folder for everything it makes")] = Path(
         "raymark-quickstart"
     ),
     overwrite: Overwrite = False,
 ) -> None:
     """Make the `mini` dataset, look into it, compare models on it, and say what to do next."""
-    from raymark.cli.quickstart import quickstart as run  # noqa: PLC0415
+    from raymark.cli.quickstart import quickstart  # noqa: PLC0415
 
     err.print("Three city layouts are traced (the first run compiles kernels) ...")
     with resumable_tracing(folder) as progress:
-        report = run(folder, overwrite=overwrite, progress=progress)
+        report = quickstart(folder, overwrite=overwrite, progress=progress)
     dataset = report.dataset
     print_summary(dataset)
     out.print()
