@@ -83,9 +83,15 @@ def scene_buildings(scene: Scene, *, tolerance_m: float = TOLERANCE_M) -> tuple[
     Raises:
         SceneError: If the geometry cannot be read, or has no ground or no building.
     """
+    where = f"scene '{scene.name}'"
     with tempfile.TemporaryDirectory(prefix="raymark-") as workspace:
-        meshes = read_meshes(scene.xml_path(Path(workspace)))
-    return find_buildings(meshes, where=f"scene '{scene.name}'", tolerance_m=tolerance_m)
+        xml_path = scene.xml_path(Path(workspace))
+        try:
+            meshes = read_meshes(xml_path)
+        except SceneError as error:  # a dataset keeps the sentence: it must not name our folders
+            text = str(error).replace(f"{xml_path.parent}/", "")
+            raise SceneError(f"{where}: {text}") from error
+    return find_buildings(meshes, where=where, tolerance_m=tolerance_m)
 
 
 def scene_frame(scene: Scene, origin: tuple[float, float] | None = None) -> LocalFrame:
