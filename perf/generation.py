@@ -17,21 +17,21 @@ from pathlib import Path
 
 from raymark.config import validate
 
-SIZES = (200, 2_000, 10_000)
 THREE = ("2.6GHz", "6GHz", "28GHz")
 
 
 def main() -> None:
     """Run all campaigns and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs=3, default=[200, 2_000, 10_000], help="UEs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    rows = [in_child(count, THREE) for count in SIZES]
-    one = in_child(SIZES[1], THREE[:1])
+    rows = [in_child(count, THREE) for count in arguments.sizes]
+    one = in_child(arguments.sizes[1], THREE[:1])
     result = {
         "runs": [*rows, one],
-        "memory_ratio_10000_to_200": rows[2]["peak_gb"] / rows[0]["peak_gb"],
-        "memory_ratio_10000_to_2000": rows[2]["peak_gb"] / rows[1]["peak_gb"],
+        "memory_ratio_largest_to_smallest": rows[2]["peak_gb"] / rows[0]["peak_gb"],
+        "memory_ratio_largest_to_middle": rows[2]["peak_gb"] / rows[1]["peak_gb"],
         "three_bands_to_one": rows[1]["seconds"] / one["seconds"],
     }
     print(json.dumps({k: v for k, v in result.items() if k != "runs"}, indent=1))

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from raymark.config import sealed_json
 from raymark.release import About, Release, verify_release
 from raymark.release.hashing import hash_files
-from raymark.release.record import RELEASE_NAME, SUMS_NAME, Author, release_text, sums_text
+from raymark.release.record import RELEASE_NAME, SUMS_NAME, Author, sums_text
 from raymark.storage import file_sha256
 
 LARGE_BYTES, SMALL_BYTES = 50_000_000, 50_000
@@ -47,7 +48,7 @@ def write_release(folder: Path, num_bytes: int) -> int:
         code_version="0",
         files=hash_files(folder, sorted(path.name for path in folder.iterdir())),
     )
-    (folder / RELEASE_NAME).write_text(release_text(record), encoding="utf-8")
+    (folder / RELEASE_NAME).write_text(sealed_json(record), encoding="utf-8")
     sums = sums_text(record, file_sha256(folder / RELEASE_NAME))
     (folder / SUMS_NAME).write_text(sums, encoding="utf-8")
     return len(sizes)

@@ -71,6 +71,7 @@ def trace(num_ues: int) -> tuple[rt.Paths, np.ndarray]:
     sionna = loaded.sionna
     sionna.frequency = BAND_PRESETS["6GHz"].carrier_hz
     sionna.tx_array = rt.PlanarArray(num_rows=8, num_cols=8, pattern="tr38901", polarization="V")
+    sionna.rx_array = rt.PlanarArray(num_rows=1, num_cols=1, pattern="iso", polarization="V")
     sionna.add(rt.Transmitter("bs", position=site.position_m, orientation=site.orientation_rad))
     for i, position in enumerate(ues):
         sionna.add(rt.Receiver(f"ue{i}", position=[float(x) for x in position]))

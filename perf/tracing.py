@@ -35,7 +35,7 @@ from raymark.generator.tracing.sionna_adapter import (
     SolverSettings,
     make_endpoints,
     solver_candidates,
-    validate,
+    validate_candidates,
 )
 from raymark.radio import BAND_PRESETS, FrontEnd
 from raymark.scenes import get_scene
@@ -95,7 +95,8 @@ class Bench:
 
     def per_band(self, ues: np.ndarray, bands: tuple[Any, ...]) -> TracedPaths:
         """Call PathSolver once for every band, as its users do."""
-        scene = self.loaded.sionna
+        scene, front_end = self.loaded.sionna, FrontEnd()
+        scene.tx_array, scene.rx_array = antenna(front_end.panel), antenna(front_end.ue)
         for name in [*scene.transmitters, *scene.receivers]:
             scene.remove(name)
         scene.add(rt.Transmitter("bs", position=self.site.position_m, orientation=self.orientation))
@@ -131,7 +132,7 @@ class Bench:
         for start in starts:
             endpoints = make_endpoints(self.bs_m, self.orientation, ues[start : start + block])
             buffer = solver_candidates(self.loaded.sionna, endpoints, settings)
-            validate(self.loaded.sionna, buffer, endpoints)
+            validate_candidates(self.loaded.sionna, buffer, endpoints)
             buffer.discard_invalid()
             parts.append(self.loaded.with_fields(buffer, endpoints, bands))
         return join_paths(parts, starts)
@@ -159,6 +160,13 @@ class Bench:
             peak_memory_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         )
         return timing, paths
+
+
+def antenna(array: Any) -> rt.PlanarArray:
+    """Return one element of a panel or UE; the responses of both are compared."""
+    return rt.PlanarArray(
+        num_rows=1, num_cols=1, pattern=array.element_pattern, polarization=array.polarization
+    )
 
 
 def timed(call: Any) -> tuple[float, Any]:
@@ -288,12 +296,17 @@ def main() -> None:
     """Run the comparison that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="Munich alone, under a minute")
+    parser.add_argument("--num-ues", type=int, default=1000, help="of --quick, specular")
     parser.add_argument("--json", type=Path, help="write the ratios and all timings")
     parser.add_argument("--plot", type=Path, help="draw the scaling")
     arguments = parser.parse_args()
     if arguments.quick:
-        specular = compare(Case("munich", 1000, False), [PER_BAND, OURS], with_thorough=True)
-        diffraction = compare(Case("munich", 40, True), [PER_BAND, OURS], with_thorough=True)
+        specular = compare(
+            Case("munich", arguments.num_ues, False), [PER_BAND, OURS], with_thorough=True
+        )
+        diffraction = compare(
+            Case("munich", min(40, arguments.num_ues), True), [PER_BAND, OURS], with_thorough=True
+        )
         results = [specular, diffraction]
     else:
         results = [in_child(case, methods) for case, methods in full_cases()]

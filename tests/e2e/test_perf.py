@@ -1,0 +1,60 @@
+"""The scripts behind our figures of speed run, each in its smallest form."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raymark.dataset import Dataset
+
+pytestmark = pytest.mark.slow
+
+PERF = Path(__file__).parents[2] / "perf"
+MODULES = {"sionna_paths", "stub_cluster"}
+"""What the scripts import."""
+
+ARGUMENTS = {
+    "generation": ["--sizes", "10", "20", "30"],
+    "interval_coverage": ["--num-trials", "20"],
+    "loading": ["{data}", "--scene", "street_canyon", "--quick"],
+    "path_estimation": ["--num-links", "16"],
+    "release_verify": ["--megabytes", "2", "--repeats", "1"],
+    "scaling": ["--shard-size", "20", "--num-shards", "1"],
+    "scene_import": ["--num", "50"],
+    "scheduler_rate": ["--quick", "--parts", "ways"],
+    "scoring": ["--num-cells", "4", "--num-points", "50"],
+    "sizing": ["--quick"],
+    "synthesis": ["--num-ues", "20"],
+    "tracing": ["--quick", "--num-ues", "20"],
+}
+
+
+def test_every_script_is_run_when_it_is_listed() -> None:
+    assert {path.stem for path in PERF.glob("*.py")} == MODULES | set(ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(name, marks=pytest.mark.needs("mapbox_earcut"))
+        if name == "scene_import"
+        else name
+        for name in ARGUMENTS
+    ],
+)
+def test_script_prints_its_figures_when_run_small(
+    script: str, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    arguments = [text.format(data=small_dataset.folder) for text in ARGUMENTS[script]]
+    child = subprocess.run(
+        [sys.executable, str(PERF / f"{script}.py"), *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+    assert child.returncode == 0, child.stderr
+    assert any(character.isdigit() for character in child.stdout)
