@@ -20,6 +20,7 @@ def new_model(name: str, parent: Path) -> Path:
 
     Raises:
         ConfigError: If the name is no Python identifier, or the folder exists.
+        DatasetError: If it cannot be written.
     """
     folder = parent / name
     if not name.isidentifier():

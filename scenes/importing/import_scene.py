@@ -90,8 +90,8 @@ def import_scene(
         overwrite: Replace what an earlier import wrote there.
 
     Raises:
-        SceneError: If an input cannot be used, or the folder is occupied or cannot be written;
-            nothing is left there.
+        SceneError: If an input cannot be used, or the folder is occupied; nothing is left there.
+        DatasetError: If the folder cannot be written, or a user's file is in the way.
         ConfigError: If an option holds a wrong value.
     """
     folder = target_folder(out, name, overwrite=overwrite)

@@ -15,7 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from raymark.cli import app
-from raymark.errors import ConfigError, RaymarkError, SceneError
+from raymark.errors import ConfigError, DatasetError, RaymarkError, SceneError
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.radio import FrontEnd
 from raymark.scenes import get_scene
@@ -293,7 +293,7 @@ def test_import_leaves_the_former_scene_when_writing_fails(
     before = {path: path.read_bytes() for path in town.rglob("*") if path.is_file()}
     monkeypatch.setattr(trimesh.Trimesh, "export", fail)
 
-    with pytest.raises(SceneError, match=r"cannot write .*town: No space left on device"):
+    with pytest.raises(DatasetError, match=r"cannot write .*town: the disk is full; free some"):
         import_scene(block, name="town", out=town.parent, options=ImportOptions(), overwrite=True)
 
     assert {path: path.read_bytes() for path in town.rglob("*") if path.is_file()} == before
