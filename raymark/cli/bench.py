@@ -11,7 +11,7 @@ from raymark.cli.cluster import described_workers
 from raymark.cli.console import cell, err, out, print_error, resumable_bars, stage_bars
 from raymark.cli.options import Cluster, DataOption, Overwrite, TimeLimit, listed
 from raymark.errors import ConfigError
-from raymark.storage import Place, as_place
+from raymark.storage import Place, PlaceLike, as_place
 
 app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
 
@@ -313,7 +313,7 @@ def print_board(published: Any, folder: Path) -> None:
     out.print(f"wrote {', '.join(path.name for path in published.files)} to {folder}")
 
 
-def tell_of_another_dataset(suite: str, data: Path) -> None:
+def tell_of_another_dataset(suite: str, data: PlaceLike) -> None:
     """Say that scores on this dataset compare with no others."""
     err.print(f"{data} is not the published dataset of '{suite}': compare with no other board")
 

@@ -5,9 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +13,11 @@ import h5py
 import pandas as pd
 import pytest
 import yaml
+from command_line import COMMAND, raymark
 
 from raymark.benchmark.scoring import score_rows, score_run
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite, load_suite
-from raymark.cli import main
 from raymark.dataset import Dataset
 from raymark.models import get_model
 
@@ -45,24 +43,10 @@ class Result:
     err: str
 
 
-Bench = Callable[..., Result]
-
-
-@pytest.fixture
-def bench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Run a command in this process, whose libraries are loaded already."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-
-    def run(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["raymark", "bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        text = capsys.readouterr()
-        code = exited.value.code
-        assert isinstance(code, int)
-        return Result(code, " ".join(text.out.split()), " ".join(text.err.split()))
-
-    return run
+def bench(*arguments: object) -> Result:
+    """Run a command of the group; what it printed comes as words with a space between."""
+    done = raymark("bench", *arguments)
+    return Result(done.returncode, " ".join(done.stdout.split()), " ".join(done.stderr.split()))
 
 
 @pytest.fixture
@@ -83,7 +67,7 @@ def shipped(suite_file: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
 
 
 def test_commands_work_in_a_row_when_models_are_compared(
-    bench: Bench, suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
+    suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:
     data, runs, made = benchmark_dataset.folder, tmp_path / "runs", tmp_path / "cli_model"
     asked = ["--suite", suite_file, "--data", data]
@@ -118,7 +102,6 @@ def test_commands_work_in_a_row_when_models_are_compared(
 
 
 def test_expensive_models_run_only_when_they_are_asked_for(
-    bench: Bench,
     suite_file: Path,
     benchmark_dataset: Dataset,
     tmp_path: Path,
@@ -151,7 +134,7 @@ def test_expensive_models_run_only_when_they_are_asked_for(
 
 
 def test_task_is_shown_and_exported_when_it_is_named(
-    bench: Bench, shipped: Suite, benchmark_dataset: Dataset, tmp_path: Path
+    shipped: Suite, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:
     task, path = "tests/unseen-nlos/yard/6GHz/fold-1", tmp_path / "task.h5"
 
@@ -170,7 +153,6 @@ def test_task_is_shown_and_exported_when_it_is_named(
 
 
 def test_submission_is_checked_and_stands_on_the_board_when_it_is_good(
-    bench: Bench,
     shipped: Suite,
     benchmark_run: RunFolder,
     yard_suite: Suite,
@@ -214,7 +196,7 @@ def test_submission_is_checked_and_stands_on_the_board_when_it_is_good(
 
 @pytest.mark.slow
 def test_exit_code_is_1_and_the_model_is_named_when_it_tries_to_read_test_positions(
-    bench: Bench, suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
+    suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:
     bench("new-model", "cli_peeks", "--out", tmp_path)
     (tmp_path / "cli_peeks" / "model.py").write_text(PEEKS, encoding="utf-8")
@@ -238,7 +220,7 @@ def test_exit_code_is_1_and_the_model_is_named_when_it_tries_to_read_test_positi
 
 @pytest.mark.slow
 def test_run_on_another_dataset_is_told_apart_when_it_is_asked_for(
-    bench: Bench, suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
+    suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:
     text = suite_file.read_text(encoding="utf-8")
     published = load_suite(str(suite_file))
@@ -330,7 +312,7 @@ def places(
     ],
 )
 def test_one_sentence_and_exit_code_2_when_input_is_wrong(
-    bench: Bench, places: dict[str, Path], arguments: list[str], sentence: str
+    places: dict[str, Path], arguments: list[str], sentence: str
 ) -> None:
     result = bench(*(argument.format(**places) for argument in arguments))
 
@@ -341,7 +323,7 @@ def test_one_sentence_and_exit_code_2_when_input_is_wrong(
 
 
 def test_nearest_track_is_offered_when_one_is_unknown(
-    bench: Bench, yard_suite: Suite, benchmark_run: RunFolder, benchmark_dataset: Dataset,
+    yard_suite: Suite, benchmark_run: RunFolder, benchmark_dataset: Dataset,
     tmp_path: Path,
 ) -> None:  # fmt: skip
     runs = Path(shutil.copytree(benchmark_run.root, tmp_path / "runs"))
@@ -357,12 +339,12 @@ def test_nearest_track_is_offered_when_one_is_unknown(
 
 @pytest.mark.slow
 def test_run_goes_on_when_it_was_interrupted_by_ctrl_c(
-    bench: Bench, suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
+    suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
     arguments = ["bench", "run", "--suite", suite_file, "--data", benchmark_dataset.folder]
     arguments += ["--out", runs, "--models", "train_centroid,gradient_boosting", "--jobs", "1"]
-    command = [sys.executable, "-c", "from raymark.cli import main; main()", *map(str, arguments)]
+    command = [*COMMAND, *map(str, arguments)]
 
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not any(runs.glob("cells/*/train_centroid/*/result.json")) and child.poll() is None:

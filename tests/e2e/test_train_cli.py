@@ -1,6 +1,5 @@
 """`raymark train` and `raymark predict` as a user meets them, with a small network on CSI."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from command_line import raymark as command_line
 
 from raymark.benchmark.checkpoint import open_checkpoint
 from raymark.benchmark.measuring import measure
 from raymark.benchmark.task import Suite, Task, load_suite
 from raymark.benchmark.task_data import Splits, load_task, surveys_of, truth_of
 from raymark.benchmark.task_data import world_frame_positions as to_world
-from raymark.cli import main
 from raymark.dataset import Dataset
 
 FINISHED, BAD_INPUT, INTERRUPTED = 0, 2, 130
@@ -93,24 +92,13 @@ class Result:
     err: str
 
 
-Raymark = Callable[..., Result]
+Train = Callable[..., Result]
 
 
-@pytest.fixture
-def raymark(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Raymark:
-    """Run a command in this process, whose libraries are loaded already."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-
-    def run(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["raymark", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        text = capsys.readouterr()
-        code = exited.value.code
-        assert isinstance(code, int)
-        return Result(code, " ".join(text.out.split()), " ".join(text.err.split()))
-
-    return run
+def raymark(*arguments: object) -> Result:
+    """Run a command; what it printed comes as words with a space between."""
+    done = command_line(*arguments)
+    return Result(done.returncode, " ".join(done.stdout.split()), " ".join(done.stderr.split()))
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +135,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def train(raymark: Raymark, suite_file: Path, benchmark_dataset: Dataset) -> Raymark:
+def train(suite_file: Path, benchmark_dataset: Dataset) -> Train:
     def run(model: object, out: Path, *more: object, task: str = TASK) -> Result:
         asked = ["--task", task, "--suite", suite_file, "--data", benchmark_dataset.folder]
         return raymark("train", model, *asked, "--out", out, *more)
@@ -156,8 +144,7 @@ def train(raymark: Raymark, suite_file: Path, benchmark_dataset: Dataset) -> Ray
 
 
 def test_trained_model_locates_the_test_links_as_in_a_run_when_it_is_used(
-    raymark: Raymark,
-    train: Raymark,
+    train: Train,
     model: Path,
     suite_file: Path,
     benchmark_dataset: Dataset,
@@ -211,7 +198,7 @@ def positions_in_a_run(task: Task, dataset: Dataset, out: Path, kept: Path) -> p
 
 
 def test_training_goes_on_when_it_was_interrupted(
-    train: Raymark, model: Path, tmp_path: Path
+    train: Train, model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "trained"
     changed = ["--set", "stop_at=2"]
@@ -226,7 +213,7 @@ def test_training_goes_on_when_it_was_interrupted(
 
 
 def test_shipped_model_says_so_in_one_sentence_when_it_keeps_no_checkpoint(
-    train: Raymark, tmp_path: Path
+    train: Train, tmp_path: Path
 ) -> None:
     result = train("train_centroid", tmp_path / "out")
 
@@ -236,7 +223,7 @@ def test_shipped_model_says_so_in_one_sentence_when_it_keeps_no_checkpoint(
 
 
 def test_training_is_refused_with_one_sentence_when_input_is_wrong(
-    train: Raymark, model: Path, tmp_path: Path
+    train: Train, model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
@@ -269,7 +256,7 @@ def test_training_is_refused_with_one_sentence_when_input_is_wrong(
 
 
 def test_dataset_is_told_apart_when_it_is_not_the_suites_own(
-    raymark: Raymark, suite_file: Path, model: Path, benchmark_dataset: Dataset, tmp_path: Path
+    suite_file: Path, model: Path, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:
     suite: dict[str, Any] = yaml.safe_load(suite_file.read_text(encoding="utf-8"))
     suite_file.write_text(yaml.safe_dump(suite | {"content_hash": "ff"}), encoding="utf-8")
@@ -286,8 +273,7 @@ def test_dataset_is_told_apart_when_it_is_not_the_suites_own(
 
 
 def test_prediction_is_refused_with_one_sentence_when_input_is_wrong(
-    raymark: Raymark,
-    train: Raymark,
+    train: Train,
     model: Path,
     benchmark_dataset: Dataset,
     small_dataset: Dataset,
@@ -324,7 +310,7 @@ def test_prediction_is_refused_with_one_sentence_when_input_is_wrong(
 
 
 def test_links_of_another_scene_are_located_when_it_is_named(
-    raymark: Raymark, train: Raymark, model: Path, benchmark_dataset: Dataset, tmp_path: Path
+    train: Train, model: Path, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:
     out, file = tmp_path / "trained", tmp_path / "positions.parquet"
     train(model, out, "--set", "epochs=1")
@@ -344,7 +330,7 @@ def test_links_of_another_scene_are_located_when_it_is_named(
 
 
 def test_network_of_the_tests_learns_when_it_is_trained(
-    train: Raymark, model: Path, tmp_path: Path
+    train: Train, model: Path, tmp_path: Path
 ) -> None:
     """A canary: the epochs above do change what is kept."""
     train(model, tmp_path / "out")
