@@ -19,6 +19,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from raymark.extras import EXTRA_OF
+from raymark.work.threads import ONE_THREAD
 
 if TYPE_CHECKING:
     import trimesh
@@ -58,6 +59,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if any(".py" in argument for argument in config.args):
         return 0
     return min(len(os.sched_getaffinity(0)), 4)
+
+
+def pytest_configure() -> None:
+    """Let the workers of pytest-xdist, which inherit this, compute with one thread each."""
+    os.environ.update(ONE_THREAD)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -30,7 +30,13 @@ NOT_LEARNT = {"train_centroid"}
 Fit = Callable[[str], Localizer]
 LoadTask = Callable[[Task], TaskData]
 
-pytestmark = pytest.mark.parametrize("name", model_names())
+pytestmark = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * get_model(name).info.is_expensive)
+        for name in model_names()
+    ],
+)
 
 
 @pytest.fixture(scope="module")

@@ -297,7 +297,7 @@ def test_other_campaign_is_replaced_when_overwrite_is_set(
     manifest = generate(other, folder, shard_size=25, overwrite=True)
 
     assert manifest.content_hash != small_dataset.manifest.content_hash
-    assert len(keys(remote)) == 2 * 2 + 4
+    assert len(keys(remote)) == 2 * 2 + 5
     assert verify_dataset(folder) == []
 
 

@@ -498,6 +498,7 @@ def test_dataset_says_where_it_comes_from_when_finished(small_dataset: Dataset) 
     assert sorted(path.name for path in folder.iterdir()) == [
         "ATTRIBUTION",
         "CARD.md",
+        "buildings",
         "dataset.json",
         "detail",
         "index.parquet",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from raymark.dataset.schema import FIELDS, FieldSpec, check_arrays, check_path_physics, fields_of
 from raymark.errors import PhysicsError, SchemaError
 
-KINDS = ("paths", "detail", "fingerprints")
+KINDS = ("paths", "detail", "fingerprints", "buildings")
 SIZES = {
     "space": 3,
     "wedge": 13,
@@ -19,6 +19,12 @@ SIZES = {
     "ant": 5,
     "subcarrier": 7,
     "azimuth": 8,
+    "row": 4,
+    "column": 5,
+    "part": 3,
+    "ring": 4,
+    "point": 9,
+    "xy": 2,
 }
 
 
@@ -88,7 +94,7 @@ SHARED = {
     (field.file, field.name, i)
     for field in FIELDS
     for i, axis in enumerate(field.axes)
-    if axis in ("space", "wedge")
+    if axis in ("space", "wedge", "xy")
     or sum(
         axis.removesuffix("+1") == other.removesuffix("+1")
         for peer in fields_of(field.file)

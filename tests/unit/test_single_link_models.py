@@ -185,6 +185,7 @@ def test_resnet_reads_the_channels_that_its_name_says(name: str, unread: tuple[i
         assert is_same == (channel in unread)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_network_remembers_sixteen_links_when_trained_on_them(name: str) -> None:
     batch, position = batch_for(name)
