@@ -66,6 +66,7 @@ def shipped(suite_file: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
     return load_suite("tests")
 
 
+@pytest.mark.slow
 def test_commands_work_in_a_row_when_models_are_compared(
     suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_commands_work_in_a_row_when_models_are_compared(
     assert "score" not in refused.err  # said before the work, not after it
 
 
+@pytest.mark.slow
 def test_expensive_models_run_only_when_they_are_asked_for(
     suite_file: Path,
     benchmark_dataset: Dataset,

@@ -48,6 +48,7 @@ def test_commands_work_in_a_row_when_a_campaign_is_made(
         assert file["csi"].shape == (50, 64, 64)
 
 
+@pytest.mark.slow
 def test_generate_adds_a_band_when_a_dataset_is_extended(
     small_dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -165,6 +166,7 @@ def test_campaign_is_refused_with_its_place_when_a_value_is_wrong(
     assert sentence.format(file=campaign) in " ".join(result.stderr.split())
 
 
+@pytest.mark.slow
 def test_generate_goes_on_with_the_same_content_when_interrupted_by_ctrl_c(
     small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
 ) -> None:

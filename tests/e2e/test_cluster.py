@@ -28,6 +28,8 @@ sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit
 from cluster_jobs import interrupt_oneself, kill_oneself, look_around
 from command_line import COMMAND, raymark
 
+pytestmark = pytest.mark.slow
+
 TWO = LocalCluster(num_workers=2, memory_per_worker_gb=1)
 StartDask = Callable[..., subprocess.Popen[str]]
 StartScheduler = Callable[..., tuple[Scheduler, subprocess.Popen[str]]]

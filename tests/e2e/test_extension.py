@@ -18,6 +18,8 @@ from raymark.generator.extension import extend_dataset, open_for_extension, plan
 from raymark.generator.tracing.chain_search import ChainSearch
 from raymark.radio import parse_bands
 
+pytestmark = pytest.mark.slow
+
 NEW = ["39GHz", "n78"]
 KINDS: dict[str, dict[str, Any]] = {
     "all kept": {"max_depth": 2, "max_num_paths": 1000},

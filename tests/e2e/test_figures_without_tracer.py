@@ -11,6 +11,8 @@ from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite
 from raymark.dataset import Dataset
 
+pytestmark = pytest.mark.slow
+
 FINISHED, FAILED = 0, 1
 
 WITHOUT_TRACER = """

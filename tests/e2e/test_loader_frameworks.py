@@ -16,6 +16,8 @@ from raymark.dataset import Dataset
 from raymark.dataset.materialization import materialize
 from raymark.loaders import FIELDS, load_numpy
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "loaders.md"
 CANYON = {"scene": "street_canyon", "band": "6GHz"}
 SITES = {"scene": "two_sites", "band": "6GHz"}

@@ -33,7 +33,7 @@ from raymark.radio import parse_bands
 from raymark.storage import as_place
 from raymark.storage.cache import ObjectCache
 
-pytestmark = pytest.mark.needs("moto", "flask", "s3fs")
+pytestmark = [pytest.mark.slow, pytest.mark.needs("moto", "flask", "s3fs")]
 
 SHARD_SIZE = 10
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}

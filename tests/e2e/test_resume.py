@@ -25,6 +25,8 @@ from raymark.errors import DatasetError, SceneError
 from raymark.generator.generate import generate
 from raymark.generator.plan import Plan, make_plan
 
+pytestmark = pytest.mark.slow
+
 SHARD_SIZE = 10
 
 CHILD = """

@@ -8,6 +8,8 @@ import pytest
 
 from raymark.extras import EXTRA_OF, explain_missing
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[1] / "small_install.py"
 
 

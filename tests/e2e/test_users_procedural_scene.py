@@ -115,6 +115,7 @@ def test_dataset_is_made_when_the_code_is_trusted(
     assert [site.name for site in scene.sites] == ["bs0"]
 
 
+@pytest.mark.slow
 @pytest.mark.needs("distributed")
 def test_workers_run_the_code_when_the_driver_trusts_it(
     yard: Path, tmp_path: Path, make_dataset: Callable[..., Dataset]

@@ -217,6 +217,7 @@ def bits_by_ue(paths: TracedPaths, num_ues: int) -> list[list[bytes]]:
     return [sorted(rows) for rows in result]
 
 
+@pytest.mark.slow
 def test_search_repeats_itself_when_the_scene_is_loaded_again(
     write_scene: Callable[..., Path],
 ) -> None:

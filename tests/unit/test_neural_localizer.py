@@ -130,6 +130,7 @@ def test_diagnostics_are_those_of_the_network_without_dropout(
         assert shares == pytest.approx(again[band], abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_model_is_the_same_when_its_seed_is_and_another_when_not(
     name: str, fitted: dict[str, Any], data: TaskData
