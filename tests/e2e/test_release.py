@@ -33,7 +33,10 @@ def release(mini: Path) -> Path:
     # On a processor that rounds otherwise the dataset is another than the published one.
     chosen = ["--suite", "mini", "--models", "wknn,train_centroid", "--tracks", "interpolation"]
     succeed("bench", "run", "--data", mini, "--out", runs, "--any-data", *chosen)
+    about = mini.with_name("about.yaml")
+    about.write_text("title: Three cities\nauthors: [{name: The testers}]\n", encoding="utf-8")
     arguments = ["--version", "1.0.0", "--materialize", "munich:6GHz", "--runs", runs]
+    arguments += ["--about", about]
     succeed("release", "build", mini, "--out", folder, *arguments)
     return folder
 
@@ -83,7 +86,7 @@ def test_release_of_mini_gives_every_loader_the_same_links_when_read(
 def test_card_of_mini_is_a_page_when_asked_for(release: Path, tmp_path: Path) -> None:
     succeed("release", "card", release, "--out", tmp_path / "card.html")
     page = (tmp_path / "card.html").read_text(encoding="utf-8")
-    assert "<h1>raymark mini 1.0.0</h1>" in page
+    assert "<h1>Three cities 1.0.0</h1>" in page
     assert "OpenStreetMap" in page
     assert "http-equiv" not in page
     again = command_line("release", "card", release, "--out", tmp_path / "card.html")
