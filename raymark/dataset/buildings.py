@@ -51,7 +51,7 @@ class BuildingPart:
     """
 
     building: int
-    rings_m: tuple[Float[np.ndarray, "point xy=2"], ...]
+    rings_m: tuple[Float[np.ndarray, "_ 2"], ...]
     ground_m: float
     bottom_m: float
     top_m: float
