@@ -25,8 +25,9 @@ from scheduler_rate import TINY_BYTES, measure, rate_row, warm_up
 from stub_cluster import Driver, Work, stub_cluster
 
 from raymark.config import validate
+from raymark.generator.buildings import plan_buildings
 from raymark.generator.generate import generate
-from raymark.generator.plan import Campaign, Plan, load_campaign, make_plan
+from raymark.generator.plan import Campaign, Plan, load_campaign, make_plan, shards_of
 from raymark.generator.site_tracing import TracedSite
 from raymark.generator.tracing.runtime import CUDA_VARIANT, find_runtime
 
@@ -94,6 +95,7 @@ def measure_units(num_ues: int, num_tasks: int) -> UnitCosts:
     make_plan(small)  # imports and compiles
     load_s, plan = timed(clock, lambda: make_plan(small))
     discovery_s, completeness_s = site_costs(clock, plan)
+    buildings_s, _ = timed(clock, lambda: plan_buildings(plan, "munich"))
     with tempfile.TemporaryDirectory() as folder:
         whole_s, _ = timed(clock, lambda: generate(plan, Path(folder)))
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
@@ -106,7 +108,7 @@ def measure_units(num_ues: int, num_tasks: int) -> UnitCosts:
         load_s=load_s,
         discovery_s=discovery_s,
         completeness_s=completeness_s,
-        link_s=(whole_s - discovery_s - completeness_s) / num_ues,
+        link_s=(whole_s - discovery_s - completeness_s - buildings_s) / num_ues,
         paths_bytes=size / num_ues,
         csi_bytes=int(np.dot(panels, tones)) * np.dtype("c8").itemsize,
         task_s=scheduler_task_s(num_tasks),
@@ -124,7 +126,7 @@ def campaign_of(campaign: Campaign, num_ues: int) -> Campaign:
 def site_costs(clock: Callable[[], float], plan: Plan) -> tuple[float, float]:
     """Return what discovery and estimate of completeness take, once all kernels are compiled."""
     (site,) = plan.sites
-    (shard,) = site.shards(len(site.ues))
+    (shard,) = shards_of(len(site.ues), len(site.ues))
     for _ in range(2):  # two rounds: Dr.Jit compiles some kernels at the second only
         discovery_s, source = timed(clock, lambda: TracedSite(plan, site))
         source.arrays(shard)
