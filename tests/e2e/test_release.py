@@ -27,16 +27,21 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def about_of(mini: Path) -> Path:
+    """Write who publishes: where a processor rounds otherwise, the dataset is not the shipped one."""
+    path = mini.with_name("about.yaml")
+    path.write_text("title: Three cities\nauthors: [{name: The testers}]\n", encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="module")
 def release(mini: Path) -> Path:
     runs, folder = mini.with_name("runs"), mini.with_name("release")
     # On a processor that rounds otherwise the dataset is another than the published one.
     chosen = ["--suite", "mini", "--models", "wknn,train_centroid", "--tracks", "interpolation"]
     succeed("bench", "run", "--data", mini, "--out", runs, "--any-data", *chosen)
-    about = mini.with_name("about.yaml")
-    about.write_text("title: Three cities\nauthors: [{name: The testers}]\n", encoding="utf-8")
     arguments = ["--version", "1.0.0", "--materialize", "munich:6GHz", "--runs", runs]
-    arguments += ["--about", about]
+    arguments += ["--about", about_of(mini)]
     succeed("release", "build", mini, "--out", folder, *arguments)
     return folder
 
@@ -133,7 +138,8 @@ def test_subset_of_mini_becomes_a_release_of_its_own_when_cut(
 def test_release_commands_say_what_is_wrong_when_the_input_is(
     mini: Path, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
-    filled = [text.format(mini=mini, new=tmp_path / "new") for text in arguments]
+    about = ["--about", str(about_of(mini))] if arguments[0] == "build" else []
+    filled = [text.format(mini=mini, new=tmp_path / "new") for text in arguments] + about
     done = command_line("release", *filled)
     assert done.returncode == BAD_INPUT
     assert said in " ".join(done.stderr.split())
