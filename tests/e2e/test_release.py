@@ -28,7 +28,7 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def about_of(mini: Path) -> Path:
-    """Write who publishes: where a processor rounds otherwise, the dataset is not the shipped one."""
+    """Write who publishes: a processor that rounds otherwise makes another than the shipped one."""
     path = mini.with_name("about.yaml")
     path.write_text("title: Three cities\nauthors: [{name: The testers}]\n", encoding="utf-8")
     return path
