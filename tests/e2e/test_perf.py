@@ -14,8 +14,8 @@ PERF = Path(__file__).parents[2] / "perf"
 MODULES = {"sionna_paths", "stub_cluster"}
 """What the scripts import."""
 
-BY_HAND = {"tracing"}
-"""Whose smallest form takes minutes: the peer is traced with a million rays."""
+BY_HAND = {"sizing", "tracing"}
+"""Whose smallest form takes minutes: they trace Munich, and a peer with a million rays."""
 
 ARGUMENTS = {
     "generation": ["--sizes", "10", "20", "30"],
@@ -27,7 +27,6 @@ ARGUMENTS = {
     "scene_import": ["--num", "50"],
     "scheduler_rate": ["--quick", "--parts", "ways"],
     "scoring": ["--num-cells", "4", "--num-points", "50"],
-    "sizing": ["--quick"],
     "synthesis": ["--num-ues", "20"],
 }
 
