@@ -472,5 +472,5 @@ def test_content_is_that_of_a_folder_when_workers_write_to_a_bucket(
     assert verify_dataset(as_place(url)) == []
     assert open_dataset(as_place(url)).manifest.content_hash == small_dataset.manifest.content_hash
     logs = [name for name in keys(url) if name.startswith("logs/")]
-    assert len(logs) == 6  # five shards and the completeness
+    assert len(logs) == 7  # five shards, the completeness and the buildings
     assert not [name for name in keys(url) if name.startswith("journal/")]
