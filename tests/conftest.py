@@ -66,6 +66,13 @@ def pytest_configure() -> None:
     os.environ.update(ONE_THREAD)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a check that has run README's first command not run it a second time."""
+    parser.addoption(
+        "--quickstart", type=Path, help="the folder that `raymark quickstart` has made"
+    )
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose mark `needs` names a package that is not installed."""
