@@ -59,6 +59,7 @@ class SuiteFiles:
         """
         suite, folder = self.suite, dataset.folder.require_local("a release")
         require_dataset(suite, dataset)
+        self._require_run_of_suite()
         progress("splits")
         write_text(folder / SUITE_NAME, suite.model_dump_json(indent=1) + "\n")
         for name, table in split_tables(suite, dataset):
@@ -77,13 +78,17 @@ class SuiteFiles:
             models=models,
         )
 
-    def _add_run(self, runs: Path, dataset: Dataset, folder: Path) -> tuple[str, ...]:
-        suite, found = self.suite, RunFolder(runs).info().suite
+    def _require_run_of_suite(self) -> None:
+        if self.runs is None:
+            return
+        suite, found = self.suite, RunFolder(self.runs).info().suite
         if found != suite:
             raise ConfigError(
-                f"{runs} is a run of '{found.name}@{found.version}' ({found.hash[:12]}), the "
+                f"{self.runs} is a run of '{found.name}@{found.version}' ({found.hash[:12]}), the "
                 f"release is of '{suite.name}@{suite.version}' ({suite.hash[:12]})"
             )
+
+    def _add_run(self, runs: Path, dataset: Dataset, folder: Path) -> tuple[str, ...]:
         with writable(folder):
             # Measurements are large, and made again from the paths.
             shutil.copytree(

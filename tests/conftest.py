@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from raymark.dataset import Dataset
     from raymark.release import BuildSettings
 
-settings.register_profile("raymark", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("raymark", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("raymark")
 
 WriteScene = Callable[..., Path]

@@ -82,6 +82,7 @@ def test_generate_says_what_to_give_when_options_do_not_fit(
     assert message in " ".join(result.stderr.split())
 
 
+@pytest.mark.slow
 def test_refraction_and_scattering_go_through_sionnas_search_when_asked_for(
     small_campaign: dict[str, Any], tmp_path: Path
 ) -> None:
