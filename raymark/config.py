@@ -3,13 +3,14 @@
 import difflib
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from raymark.errors import ConfigError
+from raymark.errors import ConfigError, SchemaError
 
 _ModelT = TypeVar("_ModelT", bound="Strict")
 
@@ -63,15 +64,35 @@ def config_hash(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def seal_of(record: Strict) -> str:
-    """Return the hash over everything in a record but its own `seal`."""
-    return config_hash(record.model_dump(mode="json", exclude={"seal"}))
+def seal_of(data: Mapping[str, Any]) -> str:
+    """Return the hash over everything in a sealed file but its own `seal`."""
+    return config_hash({key: value for key, value in data.items() if key != "seal"})
 
 
 def sealed_json(record: Strict) -> str:
     """Return a record that has a `seal` as the text of its file, sealed."""
-    sealed = record.model_copy(update={"seal": seal_of(record)})
-    return json.dumps(sealed.model_dump(mode="json"), indent=1) + "\n"
+    data = record.model_dump(mode="json")
+    return json.dumps({**data, "seal": seal_of(data)}, indent=1) + "\n"
+
+
+def read_sealed(model: type[_ModelT], text: str, *, where: str) -> _ModelT:
+    """Read what `sealed_json` wrote; the seal is that of the text, whatever `model` adds to it.
+
+    Raises:
+        ConfigError: If it is no valid JSON, or holds a wrong key or value.
+        SchemaError: If something in it was edited after it was sealed.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{where} is no valid JSON: {error}") from error
+    record = validate(model, data, where=where)
+    if data.get("seal") != seal_of(data):
+        raise SchemaError(
+            f"{where}: the file was edited after it was written, its seal does not fit; take it "
+            "again from where it came from, or make anew what it describes"
+        )
+    return record
 
 
 def nearest(name: str, known: list[str]) -> str:
