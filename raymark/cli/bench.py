@@ -155,7 +155,9 @@ def run(
     with resumable_bars(folder) as progress:
         report = run_suite(loaded, dataset, folder, choice, workers=workers, progress=progress)
     out.print(f"{report.num_run} cells run, {report.num_kept} kept, in {folder}")
-    print_failures(report)
+    print_failures(report, folder)
+    if report.num_old_failures:
+        err.print(f"{report.num_old_failures} cells that were not asked for now failed earlier")
     if report.failures:
         raise typer.Exit(1)
     out.print(f"next: raymark bench board {folder} --data {data} --out DIR")
@@ -299,10 +301,16 @@ def bound(suite: Any, dataset: Any) -> Any:
     return made
 
 
-def print_failures(report: Any) -> None:
-    """Print what failed in a run."""
-    for place, reason in report.failures:
-        print_error(f"{place}: {reason}")
+def print_failures(report: Any, folder: Path) -> None:
+    """Print what failed in a run, once for all cells that failed of the same."""
+    from raymark.benchmark.model_errors import kinds_of_failure  # noqa: PLC0415
+
+    for kind in kinds_of_failure(report.failures):
+        first, num = kind.places[0], len(kind.places)
+        where = f"in {first}" if num == 1 else f"in {num} cells, the first is {first}"
+        print_error(f"{kind.model}: {kind.reason} ({where})")
+    if report.failures:
+        err.print(f"{folder / 'cells'}/*/failure.txt hold the tracebacks", soft_wrap=True)
 
 
 def print_board(published: Any, folder: Path) -> None:
