@@ -225,8 +225,9 @@ def new_model(
 ) -> None:
     """Make a working model folder to start from."""
     from raymark.benchmark.scaffold import new_model as make  # noqa: PLC0415
+    from raymark.models import model_names  # noqa: PLC0415
 
-    made = make(name, folder)
+    made = make(name, folder, built_in=model_names())
     out.print(f"wrote {made}: edit model.py, then")
     out.print(f"  raymark bench run --suite mini --data DIR --models {made} --out runs")
 
