@@ -36,8 +36,8 @@ def tasks(suite: SuiteOption = "small") -> None:
         table.add_row(task.id, trained + shots, "yes" if task.is_ranked else "no")
     out.print(table)
     out.print(f"suite {loaded.name}@{loaded.version}, {len(loaded.tasks())} tasks")
-    out.print(f"suite hash    {loaded.hash}", soft_wrap=True)
-    out.print(f"dataset hash  {loaded.content_hash}", soft_wrap=True)
+    out.print(f"suite_hash    {loaded.hash}", soft_wrap=True)
+    out.print(f"content_hash  {loaded.content_hash}", soft_wrap=True)
     if loaded.superseded_by:
         out.print(f"superseded by {loaded.superseded_by}")
 
