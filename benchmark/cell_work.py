@@ -9,10 +9,10 @@ from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import Survey, measure
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import Splits, load_task
-from raymark.benchmark.worker import Outcome, fit_and_predict
+from raymark.benchmark.worker import Outcome, fit_and_predict, make_and_forget
 from raymark.dataset import open_dataset
 from raymark.storage import Place
-from raymark.work.fresh import run_fresh
+from raymark.work.fresh import printing_to, run_fresh
 
 _ONE_LOADS = threading.Lock()
 """Cells of one process are loaded one after the other."""
@@ -41,7 +41,7 @@ def measure_survey(survey: Survey, place: DataPlace, with_csi: bool) -> None:
 
 
 def fit_cell(
-    model: ModelFolder, seed: int, task: Task, place: DataPlace, with_csi: bool
+    model: ModelFolder, seed: int, task: Task, place: DataPlace, with_csi: bool, output: Path
 ) -> Outcome:
     """Load the data of a cell here, and fit in a fresh process, which never opens the dataset.
 
@@ -51,6 +51,7 @@ def fit_cell(
         task: Of the cell.
         place: Where the data lie.
         with_csi: Whether the model reads CSI.
+        output: File that gets what the model prints, if it prints anything.
 
     Raises:
         WorkError: If the model raises, or its process dies.
@@ -58,8 +59,18 @@ def fit_cell(
     with _ONE_LOADS:
         splits = _splits(place)
         data = load_task(task, seed, splits.dataset, splits, place.measurements, with_csi=with_csi)
-    outcome: Outcome = run_fresh(fit_and_predict, model, seed, data)
+    with printing_to(output):
+        outcome: Outcome = run_fresh(fit_and_predict, model, seed, data)
     return outcome
+
+
+def try_model(model: ModelFolder) -> None:
+    """Import the code of a model, and make one, in a fresh process.
+
+    Raises:
+        WorkError: If it cannot be imported or made; its file and line are named.
+    """
+    run_fresh(make_and_forget, model)
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,7 @@
 """Fitted models that are kept: a folder that says what was fitted, on what, and with which code."""
 
 import importlib.util
+import inspect
 import json
 import time
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction, read
 from raymark.benchmark.measurements import Input, Measurements
 from raymark.benchmark.measuring import MEASURING_VERSION
 from raymark.benchmark.model_code import model_hash
+from raymark.benchmark.model_errors import told_by_line
 from raymark.benchmark.software import software_versions
 from raymark.benchmark.task import Task
-from raymark.benchmark.worker import check_prediction
+from raymark.benchmark.worker import checked_prediction
 from raymark.config import Strict, config_hash, validate
 from raymark.dataset import Dataset
 from raymark.errors import CheckpointError, ConfigError
@@ -85,6 +87,7 @@ class Checkpoint:
         Raises:
             CheckpointError: If the links have another panel or band than the model knows.
             ScoringError: If the model returns something that is no position.
+            WorkError: If the model raises; its file and line are named.
         """
         return self.locate_timed(measurements)[0]
 
@@ -99,9 +102,10 @@ class Checkpoint:
         for band in measurements.bands:
             self.require_band(band)
         start = time.perf_counter()
-        prediction = self.localizer.predict(measurements)
+        with told_by_line(Path(inspect.getfile(type(self.localizer))).parent):
+            returned = self.localizer.predict(measurements)
         elapsed_s = time.perf_counter() - start
-        check_prediction(prediction, len(measurements))
+        prediction = checked_prediction(returned, len(measurements))
         return prediction, 1e3 * elapsed_s / max(len(measurements), 1)
 
     def require_band(self, band: Band) -> None:
@@ -164,7 +168,8 @@ def write_checkpoint(
     path = folder / CHECKPOINT_NAME
     folder.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    localizer.save(folder)
+    with told_by_line(model.folder):
+        localizer.save(folder)
     write_text(path, json.dumps(info.model_dump(mode="json"), indent=1) + "\n")
     return Checkpoint(folder=folder, info=info, localizer=localizer)
 
@@ -193,8 +198,9 @@ def open_checkpoint(folder: str | Path, *, model: ModelFolder | None = None) -> 
             f"{model.folder} and in what it imports; train it again, or go back to the code of "
             f"{_commit(info)}"
         )
-    localizer = model.with_config(info.config).create(info.seed)
-    localizer.load(folder)
+    with told_by_line(model.folder):
+        localizer = model.with_config(info.config).create(info.seed)
+        localizer.load(folder)
     return Checkpoint(folder=folder, info=info, localizer=localizer)
 
 

@@ -47,12 +47,14 @@ class RunReport:
     Attributes:
         num_run: Cells that were run now.
         num_kept: Cells that an earlier run had finished.
-        failures: Place and reason of every failed cell.
+        failures: Place below `cells` and reason of every cell that failed now.
+        num_old_failures: Cells that failed earlier, and that nobody asked for now.
     """
 
     num_run: int
     num_kept: int
     failures: tuple[tuple[str, str], ...]
+    num_old_failures: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,10 +165,13 @@ class Runner:
         self._measure(tasks, pending, executor, progress)
         self._references(tasks, progress)
         self._run_cells(pending, executor, progress)
+        noted = self.folder.failures()
+        asked = {self.folder.place(cell.task, cell.model.name, cell.seed) for cell in cells}
         return RunReport(
             num_run=len(pending),
             num_kept=len(cells) - len(pending),
-            failures=tuple(self.folder.failures()),
+            failures=tuple((place, text) for place, text in noted.items() if place in asked),
+            num_old_failures=len(set(noted) - asked),
         )
 
     def _drop_stale(self, hashes: Mapping[str, str]) -> None:
@@ -232,7 +237,8 @@ class Runner:
 
     def _run_cells(self, cells: Sequence[_Cell], executor: Executor, progress: Progress) -> None:
         def arguments(cell: _Cell) -> tuple[Any, ...]:
-            return cell.model, cell.seed, cell.task, self._place, cell.needs_csi
+            output = self.folder.output(cell.task, cell.model.name, cell.seed).resolve()
+            return cell.model, cell.seed, cell.task, self._place, cell.needs_csi, output
 
         progress("models", 0, len(cells))
         # A model that raises is not tried again: it would raise again.
@@ -242,7 +248,8 @@ class Runner:
             if fit.error is None:
                 self._keep(cell, fit.result)
             else:
-                self.folder.write_failure(cell.task, cell.model.name, cell.seed, fit.error)
+                details = fit.attempts[-1].details
+                self.folder.write_failure(cell.task, cell.model.name, cell.seed, fit.error, details)
             progress("models", i, len(cells))
 
     def _keep(self, cell: _Cell, outcome: Outcome) -> None:

@@ -17,6 +17,8 @@ from raymark.errors import ConfigError, ScoringError
 from raymark.storage import file_sha256, write_text, writing
 
 RUN_NAME = "run.json"
+FAILURE_NAME = "failure.txt"
+OUTPUT_NAME = "output.log"
 Kind = Literal["model", "reference", "bound"]
 COVARIANCE_COLUMNS = ("var_x_m2", "var_y_m2", "cov_xy_m2")
 
@@ -156,9 +158,17 @@ class RunFolder:
             for path in sorted((self.root / "models").glob("*.json"))
         }
 
+    def place(self, task: Task, model: str, seed: int) -> str:
+        """Return the name, below `cells`, of the folder of one task, model and seed."""
+        return f"{task.slug}/{model}/seed-{seed}"
+
     def cell(self, task: Task, model: str, seed: int) -> Path:
         """Return the folder of one task, model and seed."""
-        return self.root / "cells" / task.slug / model / f"seed-{seed}"
+        return self.root / "cells" / self.place(task, model, seed)
+
+    def output(self, task: Task, model: str, seed: int) -> Path:
+        """Return the file that gets what the model of a cell prints."""
+        return self.cell(task, model, seed) / OUTPUT_NAME
 
     def is_finished(self, task: Task, model: str, seed: int, cell_hash: str) -> bool:
         """Return whether a cell's predictions are there, whole, and made from the same inputs."""
@@ -202,22 +212,33 @@ class RunFolder:
             where=str(folder),
         )
         _write_json(folder / "result.json", made.model_dump(mode="json"))
-        (folder / "failure.txt").unlink(missing_ok=True)
+        (folder / FAILURE_NAME).unlink(missing_ok=True)
         return made
 
-    def write_failure(self, task: Task, model: str, seed: int, text: str) -> None:
-        """Note why a cell has no predictions; those of an earlier run are removed."""
+    def write_failure(self, task: Task, model: str, seed: int, sentence: str, details: str) -> None:
+        """Note why a cell has no predictions; those of an earlier run are removed.
+
+        Args:
+            task: The task.
+            model: Name of the model.
+            seed: Of the cell.
+            sentence: What failed.
+            details: The traceback.
+        """
         folder = self.cell(task, model, seed)
-        write_text(folder / "failure.txt", text + "\n")
+        write_text(folder / FAILURE_NAME, f"{sentence}\n\n{details}")
         (folder / "result.json").unlink(missing_ok=True)
         (folder / "predictions.parquet").unlink(missing_ok=True)
 
-    def failures(self) -> list[tuple[str, str]]:
-        """Return place and reason of every failed cell."""
-        paths = sorted((self.root / "cells").glob("*/*/*/failure.txt"))
-        return [
-            ("/".join(p.parent.parts[-3:]), p.read_text(encoding="utf-8").strip()) for p in paths
-        ]
+    def failures(self) -> dict[str, str]:
+        """Return the reason, one sentence, of every failed cell by its place below `cells`."""
+        cells = self.root / "cells"
+        files = sorted(cells.glob(f"*/*/*/{FAILURE_NAME}"))
+        texts = {file: file.read_text(encoding="utf-8") for file in files}
+        return {
+            file.parent.relative_to(cells).as_posix(): text.partition("\n")[0]
+            for file, text in texts.items()
+        }
 
     def cells(self) -> Iterator[Cell]:
         """Read every finished cell, in the order of the suite's tasks.

@@ -1,12 +1,17 @@
 """Run models on a suite as a whole: what is wrong is said first, then audited, then run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from raymark.benchmark.audit import TABLE_NAME, audit_suite
+from raymark.benchmark.cell_work import try_model
+from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.run import Progress, RunChoice, Runner, RunReport
 from raymark.benchmark.task import Suite
+from raymark.benchmark.task_data import require_dataset
 from raymark.dataset import Dataset
-from raymark.work.executor import Workers, this_machine
+from raymark.errors import ConfigError
+from raymark.work.executor import TaskKind, Workers, this_machine
 
 
 def run_suite(
@@ -34,12 +39,27 @@ def run_suite(
     Raises:
         ConfigError: If the dataset is another one, the suite has no such track (the nearest is
             offered) or seed, two models have the same name, or the folder holds something else.
+            A model of the user's that cannot be imported is one of these, too.
         SplitError: If a split leaks or differs from the published one.
     """
     suite.tasks_of(choice.tracks)
     suite.seeds_of(choice.seeds)
+    require_dataset(suite, dataset)
+    _try_models(choice.models)
     runner = Runner(suite, dataset, folder)
     if not (folder / "audit" / TABLE_NAME).is_file():
         audit_suite(suite, dataset, folder / "audit", progress=progress)
     with workers or this_machine() as executor:
         return runner.run(choice, executor=executor, progress=progress)
+
+
+def _try_models(models: Sequence[ModelFolder]) -> None:
+    """Import the models of a user, each in a fresh process, before any work is done."""
+    own = [model for model in models if not model.is_shipped]
+    if not own:
+        return
+    with this_machine(1) as executor:
+        tried = executor.run(TaskKind(name="try"), try_model, own, lambda model: (model,))
+        faults = [one.error for one in tried if one.error is not None]
+    if faults:
+        raise ConfigError(f"{'; '.join(faults)}; nothing was run")

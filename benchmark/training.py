@@ -21,9 +21,11 @@ from raymark.benchmark.measurements import Labelled
 from raymark.benchmark.measuring import is_measured, measure
 from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.model_code import model_hash
+from raymark.benchmark.model_errors import told_by_line
+from raymark.benchmark.store import FAILURE_NAME
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import Splits, load_training, training_surveys_of
-from raymark.benchmark.worker import check_prediction, report_of
+from raymark.benchmark.worker import checked_prediction, report_of
 from raymark.config import Strict, config_hash, nearest, validate
 from raymark.dataset import Dataset
 from raymark.errors import CheckpointError, ConfigError
@@ -73,8 +75,10 @@ def train_model(
 
     Raises:
         CheckpointError: If the model keeps no checkpoint, or the folder holds something else.
+        WorkError: If the model raises; its file and line are named, and the traceback is kept.
     """
-    localizer = model.create(seed)
+    with told_by_line(model.folder):
+        localizer = model.create(seed)
     if not localizer.keeps_checkpoints:
         localizer.save(folder)  # says so, before an hour is spent
     _claim(folder, model, task, seed)
@@ -87,8 +91,10 @@ def train_model(
     localizer.on_progress = lambda done, total, text: progress("train", done, total, text)
     torch.manual_seed(seed)
     start = time.perf_counter()
-    localizer.fit(train, validation)
-    training = _summary(localizer, train, validation, fit_s=time.perf_counter() - start)
+    with told_by_line(model.folder, traceback_file=folder / FAILURE_NAME):
+        localizer.fit(train, validation)
+        training = _summary(localizer, train, validation, fit_s=time.perf_counter() - start)
+    (folder / FAILURE_NAME).unlink(missing_ok=True)
     _write_curves(folder, training.history)
     return write_checkpoint(folder, model, localizer, task, dataset=dataset, training=training)
 
@@ -173,8 +179,7 @@ def _measure(
 def _summary(
     localizer: Localizer, train: Labelled, validation: Labelled, *, fit_s: float
 ) -> TrainingSummary:
-    prediction = localizer.predict(validation.measurements)
-    check_prediction(prediction, len(validation))
+    prediction = checked_prediction(localizer.predict(validation.measurements), len(validation))
     error_m = point_errors(prediction.position_m, validation.position_m).error_m
     return TrainingSummary(
         num_train=len(train),

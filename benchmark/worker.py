@@ -12,6 +12,7 @@ import torch
 
 from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction
 from raymark.benchmark.metrics import point_errors
+from raymark.benchmark.model_errors import told_by_line
 from raymark.benchmark.task_data import TaskData
 from raymark.errors import ScoringError
 from raymark.work.peak_memory import peak_memory_bytes, reset_peak_memory
@@ -34,20 +35,21 @@ def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:
     """Fit a fresh model and locate the test links.
 
     Raises:
-        ScoringError: If the prediction has the wrong shape or holds values that are not finite, or
-            the model's choices, history or diagnostics cannot be stored.
+        WorkError: If the model raises; its file and line are named.
+        ScoringError: If what it returns is no prediction, has the wrong shape or holds values that
+            are not finite, or its choices, history or diagnostics cannot be stored.
     """
     reset_peak_memory()
-    localizer = model.create(seed)
-    torch.manual_seed(seed)
-    start = time.perf_counter()
-    localizer.fit(data.train, data.validation)
-    fitted = time.perf_counter()
-    prediction = localizer.predict(data.test)
-    predicted = time.perf_counter()
-    check_prediction(prediction, len(data.test))
+    with told_by_line(model.folder):
+        localizer = model.create(seed)
+        torch.manual_seed(seed)
+        start = time.perf_counter()
+        localizer.fit(data.train, data.validation)
+        fitted = time.perf_counter()
+        returned = localizer.predict(data.test)
+        predicted = time.perf_counter()
     return Outcome(
-        prediction=prediction,
+        prediction=checked_prediction(returned, len(data.test)),
         record={
             "fit_s": fitted - start,
             "predict_ms_per_point": 1e3 * (predicted - fitted) / len(data.test),
@@ -55,6 +57,17 @@ def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:
             **report_of(localizer),
         },
     )
+
+
+def make_and_forget(model: ModelFolder) -> None:
+    """Import the code of a model and make one, to see whether both can be done.
+
+    Raises:
+        WorkError: If its code raises; its file and line are named.
+        ConfigError: If it holds no `Model` of the right kind.
+    """
+    with told_by_line(model.folder):
+        model.create(0)
 
 
 def report_of(localizer: Localizer) -> dict[str, Any]:
@@ -72,25 +85,62 @@ def report_of(localizer: Localizer) -> dict[str, Any]:
     }
 
 
-def check_prediction(prediction: Prediction, num_links: int) -> None:
-    """Check shape, finiteness and covariances of what a model returned.
+def checked_prediction(returned: object, num_links: int) -> Prediction:
+    """Return what `predict` returned as a prediction of numpy arrays.
+
+    Tensors of torch, TensorFlow or JAX become arrays, from whatever device they are on.
+
+    Args:
+        returned: What it returned.
+        num_links: Of the links that were to be located.
 
     Raises:
-        ScoringError: If something is wrong; the first bad link is named.
+        ScoringError: If it is no `Prediction`, has the wrong shape, or holds values that are not
+            finite or no covariance.
     """
-    arrays: dict[str, tuple[np.ndarray, tuple[int, ...]]] = {
-        "position_m": (prediction.position_m, (num_links, 2))
+    if not isinstance(returned, Prediction):
+        raise ScoringError(
+            "predict must return raymark.benchmark.Prediction(position_m=...), got "
+            f"{_described(returned)}"
+        )
+    shapes = {"position_m": (num_links, 2), "covariance_m2": (num_links, 2, 2)}
+    arrays = {
+        name: _finite_array(name, getattr(returned, name), shape)
+        for name, shape in shapes.items()
+        if name == "position_m" or getattr(returned, name) is not None
     }
-    if prediction.covariance_m2 is not None:
-        arrays["covariance_m2"] = (prediction.covariance_m2, (num_links, 2, 2))
-    for name, (array, shape) in arrays.items():
-        if np.shape(array) != shape:
-            raise ScoringError(f"{name} must have shape {shape}, got {np.shape(array)}")
-        bad = np.flatnonzero(~np.isfinite(array).reshape(num_links, -1).all(axis=1))
-        if bad.size:
-            raise ScoringError(f"{name} of test link {bad[0]} is not finite ({bad.size} links)")
+    prediction = Prediction(**arrays)
     # Scored against itself: what scoring would refuse is refused before it is stored.
     point_errors(prediction.position_m, prediction.position_m, prediction.covariance_m2)
+    return prediction
+
+
+def _finite_array(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.double() if values.is_floating_point() else values  # numpy has no bfloat16
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ScoringError(
+            f"{name} must be an array of numbers, got {_described(values)}: {error}"
+        ) from error
+    if array.dtype.kind not in "fiu":
+        raise ScoringError(f"{name} must hold real numbers, got {_described(array)}")
+    if array.shape != shape:
+        raise ScoringError(f"{name} must have shape {shape}, got {array.shape}")
+    bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+    if bad.size:
+        raise ScoringError(f"{name} of test link {bad[0]} is not finite ({bad.size} links)")
+    return array.astype(np.float64) if array.dtype.kind != "f" else array
+
+
+def _described(value: Any) -> str:
+    """Return the type of a value, and what is known of an array."""
+    kind = "None" if value is None else type(value).__name__
+    if not (hasattr(value, "dtype") and hasattr(value, "shape")):
+        return kind
+    return f"{kind} of {value.dtype} with shape {tuple(value.shape)}"
 
 
 def _count(num_parameters: Any) -> int | None:

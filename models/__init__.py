@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raymark.benchmark.localizer import INFO_NAME, ModelFolder, read_model_folder
+from raymark.benchmark.model_names import require_free_name
 from raymark.registry import Registry
 
+_FOLDER = Path(__file__).resolve().parent
 _REGISTRY = Registry(
     "model",
-    Path(__file__).parent,
+    _FOLDER,
     INFO_NAME,
     lambda folder: read_model_folder(folder, package="raymark.models"),
 )
@@ -28,12 +30,17 @@ def get_model(name: str) -> ModelFolder:
     """Return a model by its name, or by the path of its folder.
 
     Raises:
-        ConfigError: If there is none (the nearest is offered) or its folder cannot be read.
+        ConfigError: If there is none (the nearest is offered), its folder cannot be read, or a
+            folder of a user's is named as something else is.
     """
-    folder = Path(name)
-    if name not in model_names() and (folder.is_dir() or len(folder.parts) > 1):
-        return read_model_folder(folder)
-    return _REGISTRY.get(name)
+    folder, shipped = Path(name), model_names()
+    if name in shipped or not (folder.is_dir() or len(folder.parts) > 1):
+        return _REGISTRY.get(name)
+    if folder.resolve().parent == _FOLDER and folder.resolve().name in shipped:
+        return _REGISTRY.get(folder.resolve().name)
+    model = read_model_folder(folder)
+    require_free_name(model.folder, shipped)
+    return model
 
 
 def choose_models(names: Sequence[str] = ()) -> list[ModelFolder]:

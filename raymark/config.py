@@ -3,13 +3,14 @@
 import difflib
 import hashlib
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from raymark.errors import ConfigError
+from raymark.errors import ConfigError, SchemaError
 
 _ModelT = TypeVar("_ModelT", bound="Strict")
 
@@ -63,15 +64,35 @@ def config_hash(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def seal_of(record: Strict) -> str:
-    """Return the hash over everything in a record but its own `seal`."""
-    return config_hash(record.model_dump(mode="json", exclude={"seal"}))
+def seal_of(data: Mapping[str, Any]) -> str:
+    """Return the hash over everything in a sealed file but its own `seal`."""
+    return config_hash({key: value for key, value in data.items() if key != "seal"})
 
 
 def sealed_json(record: Strict) -> str:
     """Return a record that has a `seal` as the text of its file, sealed."""
-    sealed = record.model_copy(update={"seal": seal_of(record)})
-    return json.dumps(sealed.model_dump(mode="json"), indent=1) + "\n"
+    data = record.model_dump(mode="json")
+    return json.dumps({**data, "seal": seal_of(data)}, indent=1) + "\n"
+
+
+def read_sealed(model: type[_ModelT], text: str, *, where: str) -> _ModelT:
+    """Read what `sealed_json` wrote; the seal is that of the text, whatever `model` adds to it.
+
+    Raises:
+        ConfigError: If it is no valid JSON, or holds a wrong key or value.
+        SchemaError: If something in it was edited after it was sealed.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{where} is no valid JSON: {error}") from error
+    record = validate(model, data, where=where)
+    if data.get("seal") != seal_of(data):
+        raise SchemaError(
+            f"{where}: the file was edited after it was written, its seal does not fit; take it "
+            "again from where it came from, or make anew what it describes"
+        )
+    return record
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -85,7 +106,7 @@ def _describe(
 ) -> str:
     place = f"{where}: {_location(error['loc'], data)}"
     if error["type"] == "extra_forbidden":
-        return f"unknown key at {place}{nearest(str(error['loc'][-1]), _known_keys(model))}"
+        return f"unknown key at {place}{_meant_key(error['loc'], data, model)}"
     if error["type"] == "missing":
         return f"missing key at {place}"
     message = error["msg"].removeprefix("Value error, ")
@@ -98,27 +119,80 @@ def _describe(
 def _location(parts: tuple[int | str, ...], data: Any) -> str:
     """Write a place as in the file; the name of a union's member, which is no key, is left out."""
     text = ""
-    for i, part in enumerate(parts):
-        if isinstance(data, dict) and part not in data and i < len(parts) - 1:
-            continue
+    for part in _parts_in(parts, data):
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
-        try:
-            data = data[part]
-        except (KeyError, IndexError, TypeError):
-            data = None
     return text.lstrip(".") or "top level"
 
 
-def _known_keys(model: type[BaseModel]) -> list[str]:
-    """Return the keys of a model, and of all models that its fields may hold."""
-    keys: set[str] = set()
-    seen: set[type[BaseModel]] = set()
-    stack: list[Any] = [model]
-    while stack:
-        kind = stack.pop()
-        stack.extend(get_args(kind))
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in seen:
-            seen.add(kind)
-            keys.update(kind.model_fields)
-            stack.extend(field.annotation for field in kind.model_fields.values())
-    return sorted(keys)
+def _parts_in(parts: tuple[int | str, ...], data: Any) -> Iterator[int | str]:
+    """Yield those parts of a place that are keys and indices of the data, and the last."""
+    for i, part in enumerate(parts):
+        if isinstance(data, dict) and part not in data and i < len(parts) - 1:
+            continue
+        yield part
+        data = _below(data, part)
+
+
+def _below(data: Any, part: int | str) -> Any:
+    try:
+        return data[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _meant_key(parts: tuple[int | str, ...], data: Any, model: type[BaseModel]) -> str:
+    """Return what an unknown key may have been meant for, as the end of a sentence.
+
+    That is the level where the very key belongs, or the nearest key of its own level, first of all
+    among those that are not given there.
+    """
+    *above, key = parts
+    for part in list(_parts_in(parts, data))[:-1]:
+        data = _below(data, part)
+    known = {name for kind in _models_at(model, above) for name in kind.model_fields}
+    level = _level_of(str(key), model)
+    if level is not None:
+        return f"; it is a key of {level}"
+    return nearest(str(key), sorted(known - set(data))) or nearest(str(key), sorted(known))
+
+
+def _models_at(model: type[BaseModel], parts: Sequence[int | str]) -> list[type[BaseModel]]:
+    """Return the models that may stand at a place; of a union, the member that the place names."""
+    models = [model]
+    for part in parts:
+        fields = [kind.model_fields[part] for kind in models if part in kind.model_fields]
+        if fields:
+            models = [kind for field in fields for kind in _models_in(field.annotation)]
+        else:
+            models = [kind for kind in models if _is_member(kind, part)] or models
+    return models
+
+
+def _is_member(model: type[BaseModel], tag: int | str) -> bool:
+    """Return whether a tag of pydantic's means a model: it is its name, or its `kind`."""
+    kinds = (get_args(field.annotation) for field in model.model_fields.values())
+    return tag == model.__name__ or any(tag in kind for kind in kinds)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that an annotation names, not those of their fields."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _level_of(key: str, model: type[BaseModel]) -> str | None:
+    """Return where a key stands in a model or, level by level, in what its fields hold."""
+    levels: list[tuple[type[BaseModel], str]] = [(model, "")]
+    for kind, path in levels:  # which grows
+        if key in kind.model_fields:
+            return f"'{path}'" if path else "the top level"
+        seen = {known for known, _ in levels}
+        levels += [
+            (inner, f"{path}.{name}".lstrip("."))
+            for name, field in kind.model_fields.items()
+            for inner in _models_in(field.annotation)
+            if inner not in seen
+        ]
+    return None

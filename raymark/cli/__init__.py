@@ -80,7 +80,7 @@ def show_quickstart(
     if not report.is_published:
         tell_of_another_dataset(report.suite, dataset)
     tell_of_expensive_models(report.num_models)
-    print_failures(report.run)
+    print_failures(report.run, folder / "runs")
     print_board(report.board, folder / "board")
     out.print(
         f"\nDataset: {dataset}\nFigures: {folder / 'figures'} ({len(report.figures)} files)\n"

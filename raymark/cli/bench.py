@@ -36,8 +36,8 @@ def tasks(suite: SuiteOption = "small") -> None:
         table.add_row(task.id, trained + shots, "yes" if task.is_ranked else "no")
     out.print(table)
     out.print(f"suite {loaded.name}@{loaded.version}, {len(loaded.tasks())} tasks")
-    out.print(f"suite hash    {loaded.hash}", soft_wrap=True)
-    out.print(f"dataset hash  {loaded.content_hash}", soft_wrap=True)
+    out.print(f"suite_hash    {loaded.hash}", soft_wrap=True)
+    out.print(f"content_hash  {loaded.content_hash}", soft_wrap=True)
     if loaded.superseded_by:
         out.print(f"superseded by {loaded.superseded_by}")
 
@@ -155,7 +155,9 @@ def run(
     with resumable_bars(folder) as progress:
         report = run_suite(loaded, dataset, folder, choice, workers=workers, progress=progress)
     out.print(f"{report.num_run} cells run, {report.num_kept} kept, in {folder}")
-    print_failures(report)
+    print_failures(report, folder)
+    if report.num_old_failures:
+        err.print(f"{report.num_old_failures} cells that were not asked for now failed earlier")
     if report.failures:
         raise typer.Exit(1)
     out.print(f"next: raymark bench board {folder} --data {data} --out DIR")
@@ -223,8 +225,9 @@ def new_model(
 ) -> None:
     """Make a working model folder to start from."""
     from raymark.benchmark.scaffold import new_model as make  # noqa: PLC0415
+    from raymark.models import model_names  # noqa: PLC0415
 
-    made = make(name, folder)
+    made = make(name, folder, built_in=model_names())
     out.print(f"wrote {made}: edit model.py, then")
     out.print(f"  raymark bench run --suite mini --data DIR --models {made} --out runs")
 
@@ -299,10 +302,16 @@ def bound(suite: Any, dataset: Any) -> Any:
     return made
 
 
-def print_failures(report: Any) -> None:
-    """Print what failed in a run."""
-    for place, reason in report.failures:
-        print_error(f"{place}: {reason}")
+def print_failures(report: Any, folder: Path) -> None:
+    """Print what failed in a run, once for all cells that failed of the same."""
+    from raymark.benchmark.model_errors import kinds_of_failure  # noqa: PLC0415
+
+    for kind in kinds_of_failure(report.failures):
+        first, num = kind.places[0], len(kind.places)
+        where = f"in {first}" if num == 1 else f"in {num} cells, the first is {first}"
+        print_error(f"{kind.model}: {kind.reason} ({where})")
+    if report.failures:
+        err.print(f"{folder / 'cells'}/*/failure.txt hold the tracebacks", soft_wrap=True)
 
 
 def print_board(published: Any, folder: Path) -> None:

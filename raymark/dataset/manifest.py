@@ -1,14 +1,13 @@
 """`dataset.json`: what a dataset holds, from what it was made, and the hash of every part."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from raymark.config import Strict, config_hash, sealed_json, validate
+from raymark.config import Strict, config_hash, read_sealed, sealed_json
 from raymark.dataset.buildings import buildings_file
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.schema import FileKind, fields_of
@@ -120,20 +119,21 @@ class Manifest(Strict):
 
 
 def read_manifest(folder: PlaceLike) -> Manifest:
-    """Read `dataset.json`.
+    """Read `dataset.json`; its seal is checked by all who open a dataset.
 
     Raises:
         DatasetError: If the folder holds no dataset.
         ConfigError: If the file cannot be read or was edited into something invalid.
+        SchemaError: If it was edited, whatever in it: its seal does not fit.
     """
     path = as_place(folder) / MANIFEST_NAME
     if not path.is_file():
         raise DatasetError(f"{folder} holds no dataset ({MANIFEST_NAME} is missing)")
     try:
-        data = json.loads(path.read_text())
+        text = path.read_text()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is no valid JSON: {error}") from error
-    return validate(Manifest, data, where=str(path))
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    return read_sealed(Manifest, text, where=str(path))
 
 
 def write_manifest(folder: PlaceLike, manifest: Manifest) -> None:

@@ -38,6 +38,7 @@ class Dataset:
 
         Raises:
             DatasetError: If it holds no dataset, or one that is not finished.
+            SchemaError: If its `dataset.json` was edited.
         """
         self.folder: Place = as_place(folder)
         self.manifest: Manifest = read_manifest(self.folder)

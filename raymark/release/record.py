@@ -1,6 +1,5 @@
 """`release.json`: what a release holds, whose it is, and the size and hash of every file."""
 
-import json
 import re
 from datetime import date
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from raymark.config import Strict, read_yaml, validate
+from raymark.config import Strict, read_sealed, read_yaml, validate
 from raymark.dataset.schema import FileKind
 from raymark.errors import ConfigError, DatasetError
 from raymark.radio import FingerprintKind
@@ -151,6 +150,7 @@ def read_release(folder: Path) -> Release:
     Raises:
         DatasetError: If the folder holds no release.
         ConfigError: If the file cannot be read or was edited into something invalid.
+        SchemaError: If it was edited, whatever in it: its seal does not fit.
     """
     path = folder / RELEASE_NAME
     if not path.is_file():
@@ -159,10 +159,10 @@ def read_release(folder: Path) -> Release:
             "one from a dataset"
         )
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is no valid JSON: {error}") from error
-    return validate(Release, data, where=str(path))
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    return read_sealed(Release, text, where=str(path))
 
 
 def read_about(path: Path) -> About:

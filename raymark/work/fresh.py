@@ -14,11 +14,14 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO, Any
 
 from raymark.errors import ConfigError, ProcessDiedError, WorkError
+from raymark.storage import write_text
 from raymark.work.fresh_server import read_frame, write_frame
 from raymark.work.threads import ONE_THREAD
 
@@ -27,6 +30,9 @@ _CAN_FORK = sys.platform == "linux"
 
 _END_S = 30.0
 """Longest time for a server to end by itself [s]; it may still be loading."""
+
+_LONGEST_PART_BYTES = 10_000_000
+"""Of what a call prints, so much is kept of the beginning and of the end [B]."""
 
 _of_thread = threading.local()
 
@@ -55,6 +61,19 @@ def run_fresh(function: Callable[..., Any], *arguments: Any) -> Any:
     problem = WorkError(error)
     problem.add_note(details)
     raise problem
+
+
+@contextlib.contextmanager
+def printing_to(file: Path) -> Iterator[None]:
+    """Let a file get what the calls of this thread print; it is not made if they print nothing.
+
+    Without, it goes to the standard error of this process, after each call.
+    """
+    _of_thread.output = file
+    try:
+        yield
+    finally:
+        del _of_thread.output
 
 
 class FreshProcesses:
@@ -100,11 +119,13 @@ class _Server:
 
     def __init__(self, module: str) -> None:
         self.module = module
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         # In a session of its own, Ctrl-C in a terminal does not reach it.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "raymark.work.fresh_server"],
+            [sys.executable, "-u", "-m", "raymark.work.fresh_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._printed,
             env=os.environ | ONE_THREAD,
             start_new_session=True,
         )
@@ -118,8 +139,11 @@ class _Server:
     def ask(self, call: tuple[Callable[..., Any], tuple[Any, ...]]) -> tuple[Any, str | None, str]:
         request = pickle.dumps(call, pickle.HIGHEST_PROTOCOL)
         try:
-            write_frame(self._requests, request)
-            answer = read_frame(self._answers)
+            try:
+                write_frame(self._requests, request)
+                answer = read_frame(self._answers)
+            finally:
+                self._hand_on_what_it_printed()
         except (EOFError, OSError) as error:
             how = _how(self._process.wait())
             self.end()
@@ -144,12 +168,38 @@ class _Server:
             self._process.kill()
             self._process.wait()
         self._answers.close()
+        self._printed.close()
+
+    def _hand_on_what_it_printed(self) -> None:
+        """Empty the file that the process prints to; both are at the same place in it."""
+        text = _without_middle(self._printed)
+        self._printed.seek(0)
+        self._printed.truncate()
+        file: Path | None = getattr(_of_thread, "output", None)
+        if text and file is not None:
+            write_text(file, text)
+        elif file is not None:
+            file.unlink(missing_ok=True)
+        else:
+            sys.stderr.write(text)
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         requests, answers = self._process.stdin, self._process.stdout
         if requests is None or answers is None:
             raise ProcessDiedError("a process was started without pipes")
         return requests, answers
+
+
+def _without_middle(file: IO[bytes]) -> str:
+    """Return the text of a file; of a long one the first and the last part."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size <= 2 * _LONGEST_PART_BYTES:
+        return file.read().decode(errors="replace")
+    first = file.read(_LONGEST_PART_BYTES)
+    file.seek(size - _LONGEST_PART_BYTES)
+    left_out = f"\n[{size - 2 * _LONGEST_PART_BYTES} bytes are left out]\n"
+    return first.decode(errors="replace") + left_out + file.read().decode(errors="replace")
 
 
 def _how(code: int) -> str:

@@ -87,7 +87,7 @@ def test_commands_work_in_a_row_when_models_are_compared(
     for result in (tasks, models, audit, new, run, again, score, board):
         assert result.code == FINISHED, result.err
     assert "tests/unseen-nlos/yard/6GHz/fold-2@1" in tasks.out
-    assert f"suite hash {load_suite(str(suite_file)).hash}" in tasks.out
+    assert f"suite_hash {load_suite(str(suite_file)).hash}" in tasks.out
     assert "wknn" in models.out
     assert (tmp_path / "audit" / "maps" / "interpolation__yard.png").is_file()
     assert "8 cells run, 0 kept" in run.out

@@ -70,6 +70,33 @@ def test_campaign_names_the_sampling_key_when_it_is_unknown() -> None:
         parse(changed("sampling.nun_ues", 5))
 
 
+@pytest.mark.parametrize(
+    ("place", "level"),
+    [
+        ("num_ues", "'sampling'"),
+        ("tracer.num_ues", "'sampling'"),
+        ("max_depth", "'tracer'"),
+        ("sampling.seed", "the top level"),
+        ("front_end.num_rows", "'front_end.panel'"),
+    ],
+)
+def test_level_of_a_key_is_told_when_it_stands_at_another(place: str, level: str) -> None:
+    with pytest.raises(ConfigError, match=rf"campaign\.yaml: {place}; it is a key of {level}$"):
+        parse(changed(place, 1))
+
+
+@pytest.mark.parametrize(
+    ("place", "offer"),
+    [
+        ("sampling.carrier_h", "$"),  # which bands have
+        ("sampling.steps_per_trak", r"; did you mean 'steps_per_track'\?$"),
+    ],
+)
+def test_key_is_offered_when_it_is_of_the_same_level(place: str, offer: str) -> None:
+    with pytest.raises(ConfigError, match=rf"unknown key at campaign\.yaml: {place}{offer}"):
+        parse(changed(place, 1))
+
+
 @pytest.mark.parametrize("key", ["name", "scenes", "bands", "sampling"])
 def test_campaign_names_the_key_when_one_is_missing(key: str) -> None:
     data = {name: value for name, value in CAMPAIGN.items() if name != key}

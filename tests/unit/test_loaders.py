@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import pickle
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 import torch
 
 from raymark.dataset import Dataset, Selection
+from raymark.dataset.manifest import read_manifest, write_manifest
 from raymark.dataset.materialization import materialize
 from raymark.dataset.shard import read_shard
 from raymark.errors import ConfigError, DatasetError, RaymarkError, SchemaError
@@ -448,10 +448,7 @@ ALL: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("name", ALL)
 def test_loader_refuses_at_once_when_the_dataset_is_not_finished(copy: Path, name: str) -> None:
-    manifest = json.loads((copy / "dataset.json").read_text(encoding="utf-8"))
-    (copy / "dataset.json").write_text(
-        json.dumps({**manifest, "state": "incomplete"}), encoding="utf-8"
-    )
+    write_manifest(copy, read_manifest(copy).model_copy(update={"state": "incomplete"}))
 
     with pytest.raises(DatasetError, match="is not finished; run the same `raymark generate`"):
         ALL[name](copy, **CANYON)

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from raymark.dataset.manifest import (
     write_manifest,
 )
 from raymark.dataset.shard import write_shard
-from raymark.errors import ConfigError, DatasetError
+from raymark.errors import ConfigError, DatasetError, SchemaError
 
 MakeArrays = Callable[[], dict[str, np.ndarray]]
 
@@ -89,7 +90,41 @@ def test_manifest_is_the_same_when_written_and_read_back(
     write_manifest(tmp_path, small_dataset.manifest)
 
     assert read_manifest(tmp_path) == small_dataset.manifest
-    assert read_manifest(tmp_path).seal == seal_of(small_dataset.manifest)
+
+
+def test_manifest_is_read_when_a_later_version_knows_more_keys(
+    tmp_path: Path, small_dataset: Dataset
+) -> None:
+    """The seal is that of the file: keys that were not there then have their defaults now."""
+    data = json.loads((small_dataset.folder / MANIFEST_NAME).read_text())
+    del data["notes"]
+    data["seal"] = seal_of(data)
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(data), encoding="utf-8")
+
+    assert read_manifest(tmp_path).notes == ()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda data: data["campaign"].update(seed=99),
+        lambda data: data.update(content_hash="0" * 64),
+        lambda data: data["generation"].update(machine="another"),
+        lambda data: data.update(seal=None),
+        lambda data: data.pop("seal"),
+        lambda data: data.update(seal="0" * 64),
+    ],
+    ids=["seed", "content hash", "note", "no seal", "seal forgotten", "other seal"],
+)
+def test_read_manifest_refuses_when_anything_was_edited(
+    tmp_path: Path, small_dataset: Dataset, edit: Callable[[dict[str, Any]], object]
+) -> None:
+    data = json.loads((small_dataset.folder / MANIFEST_NAME).read_text())
+    edit(data)
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(data), encoding="utf-8")
+
+    with pytest.raises(SchemaError, match=r"dataset\.json: the file was edited .* seal does not"):
+        read_manifest(tmp_path)
 
 
 def test_read_manifest_raises_when_the_folder_holds_none(tmp_path: Path) -> None:

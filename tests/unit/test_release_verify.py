@@ -8,7 +8,7 @@ import pytest
 from raymark.benchmark.release_part import benchmark_faults
 from raymark.benchmark.store import write_table
 from raymark.config import sealed_json
-from raymark.errors import ConfigError, DatasetError
+from raymark.errors import ConfigError, DatasetError, SchemaError
 from raymark.release import read_release, verify_release
 from raymark.release.hashing import hash_files
 from raymark.release.record import sums_text
@@ -86,7 +86,8 @@ def test_verify_release_names_the_file_when_it_is_missing(release: Path, name: s
 def test_verify_release_names_the_record_when_it_was_edited(release: Path) -> None:
     path = release / "release.json"
     path.write_text(path.read_text(encoding="utf-8").replace("Doe, Jane", "Doe, John"), "utf-8")
-    assert verify_release(release) == [f"{path}: the file was edited, its seal does not fit"]
+    with pytest.raises(SchemaError, match=r"release\.json: the file was edited .* seal"):
+        verify_release(release)
 
 
 def test_verify_release_refuses_when_the_record_is_cut_off(release: Path) -> None:

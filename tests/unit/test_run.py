@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
-from raymark.benchmark.localizer import ModelFolder, tune
+from raymark.benchmark.localizer import ModelFolder, Prediction, tune
+from raymark.benchmark.model_errors import kinds_of_failure
 from raymark.benchmark.publication import build_board
 from raymark.benchmark.run import RunChoice, Runner, RunReport
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import TaskData
-from raymark.benchmark.worker import check_prediction, fit_and_predict
+from raymark.benchmark.worker import checked_prediction, fit_and_predict
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError, ScoringError
 from raymark.models import get_model
@@ -50,7 +52,11 @@ class Model(Localizer):
 REPORT = """
         self.history = {'train_loss': [2.0, 1.5], 'validation_error_m': [9.0, 8.0]}
         self.diagnostics = {'share': {'6GHz': [0.25, 0.75]}}
+        print('printed')
+        os.system('echo by another process')
+        os.write(2, b'to the other stream')
 """
+PRINTED = "printed\nby another process\nto the other stream"
 
 FAULTS = {
     "peeks": ("predict", "position_m = test.position_m"),
@@ -72,7 +78,7 @@ REASONS = {
     "raises": "ValueError: the loss is not finite",
     "gives_nan": "position_m of test link 3 is not finite (1 links)",
     "gives_less": "position_m must have shape",
-    "gives_nothing": "AttributeError: 'NoneType'",
+    "gives_nothing": "predict must return raymark.benchmark.Prediction(position_m=...), got None",
     "gives_flat_ellipses": "row 0: covariance is not symmetric and positive definite",
     "chooses_objects": "choices must hold plain numbers and texts: Object of type object",
     "diverges": "history 'train_loss' is inf at epoch 2 of 3: a model must stop",
@@ -80,6 +86,8 @@ REASONS = {
     "reports_arrays": "diagnostics must hold plain numbers and texts: Object of type ndarray",
     "leaves": "SystemExit: 1",
 }
+IN_MODEL = {"peeks", "peeks_inside", "raises", "leaves"}
+"""Those whose own code raises: its file and line are named."""
 
 
 @pytest.fixture(autouse=True)
@@ -154,8 +162,62 @@ def test_failure_is_noted_with_its_reason_when_a_model_misbehaves(
     failures = dict(report.failures)
     place = f"tests__interpolation__yard__6GHz/{name}/seed-0"
 
+    code = folder.root.parent / "models" / name / "model.py"
+    (where, faulty_line) = FAULTS[name]
+    line = (
+        code.read_text(encoding="utf-8").splitlines().index(f"        {faulty_line}".rstrip()) + 1
+    )
+
     assert REASONS[name] in failures[place]
+    assert failures[place].endswith(f" at {code}:{line} in {where}") == (name in IN_MODEL)
+    noted = (folder.root / "cells" / place / "failure.txt").read_text(encoding="utf-8")
+    assert noted.startswith(f"{failures[place]}\n\nTraceback (most recent call last):\n")
+    assert (f'File "{code}", line {line}, in {where}' in noted) == (name in IN_MODEL)
     assert {p.name for p in (folder.root / "cells" / place).iterdir()} == {"failure.txt"}
+
+
+def test_failures_are_told_once_when_they_differ_by_their_numbers_alone() -> None:
+    at = "at /home/me/net/model.py"
+    failures = [
+        ("one/net/seed-0", f"ValueError: 12 links {at}:7 in fit"),
+        ("two/net/seed-0", f"ValueError: 345 links {at}:7 in fit"),
+        ("two/net/seed-1", f"ValueError: 345 links {at}:8 in fit"),
+        ("two/other/seed-1", f"ValueError: 345 links {at}:7 in fit"),
+        ("one/other/seed-1", "x is inf at epoch 2 of 3"),
+        ("one/other/seed-2", "x is inf at epoch 5 of 9"),
+    ]
+
+    kinds = kinds_of_failure(failures)
+
+    assert [(kind.model, kind.reason, len(kind.places)) for kind in kinds] == [
+        ("net", failures[0][1], 2),
+        ("net", failures[2][1], 1),
+        ("other", failures[3][1], 1),
+        ("other", failures[4][1], 2),
+    ]
+    assert kinds[0].places == ("one/net/seed-0", "two/net/seed-0")
+
+
+def test_old_failure_is_counted_apart_when_another_model_is_run(
+    faulty: tuple[RunFolder, RunReport],
+    benchmark_dataset: Dataset,
+    one_task: Suite,
+) -> None:
+    runner = Runner(one_task, benchmark_dataset, faulty[0].root)
+
+    report = runner.run(chosen([get_model("train_centroid")]), executor=ThisMachine(1))
+
+    assert (report.num_run, report.num_kept, report.failures) == (0, 1, ())
+    assert report.num_old_failures == len(FAULTS)
+
+
+def test_what_a_model_prints_goes_to_a_log_when_it_is_run(
+    faulty: tuple[RunFolder, RunReport],
+) -> None:
+    folder = faulty[0].root / "cells" / "tests__interpolation__yard__6GHz"
+
+    assert (folder / "of_a_user/seed-0/output.log").read_text(encoding="utf-8") == PRINTED
+    assert list(folder.glob("*/*/output.log")) == [folder / "of_a_user/seed-0/output.log"]
 
 
 def test_other_models_finish_when_some_fail(faulty: tuple[RunFolder, RunReport]) -> None:
@@ -371,6 +433,12 @@ def test_nearest_track_is_offered_when_one_is_unknown(
             r"position_m of test link 2 is not finite \(2 links\)",
         ),
         (
+            {"position_m": np.zeros((4, 2), dtype="c8")},
+            "must hold real numbers, got ndarray",
+        ),
+        ({"position_m": [[1, 2], [3], [4, 5], [6, 7]]}, "must be an array of numbers, got list"),
+        ({"position_m": [["a", "b"]] * 4}, "must hold real numbers, got ndarray of <U1"),
+        (
             {"covariance_m2": np.full((4, 2, 2), np.nan)},
             r"covariance_m2 of test link 0 is not finite \(4 links\)",
         ),
@@ -379,14 +447,58 @@ def test_nearest_track_is_offered_when_one_is_unknown(
 def test_prediction_is_refused_when_it_has_a_wrong_shape_or_value(
     change: dict[str, Any], message: str
 ) -> None:
-    class Given:
-        """As a model that fills in the fields unchecked."""
-
-        position_m = change.get("position_m", np.zeros((4, 2)))
-        covariance_m2 = change.get("covariance_m2")
-
     with pytest.raises(ScoringError, match=message):
-        check_prediction.__wrapped__(Given(), 4)
+        checked_prediction(unchecked(**{"position_m": np.zeros((4, 2)), **change}), 4)
+
+
+def unchecked(**fields: Any) -> Prediction:
+    """Return a prediction as a model makes it in its process, where no shape is checked."""
+    prediction = object.__new__(Prediction)
+    for name, value in {"covariance_m2": None, **fields}.items():
+        object.__setattr__(prediction, name, value)
+    return prediction
+
+
+@pytest.mark.parametrize(
+    "position_m",
+    [
+        torch.ones((4, 2), requires_grad=True),
+        torch.ones((4, 2), dtype=torch.bfloat16),
+        torch.ones((4, 2), dtype=torch.int32),
+        [[1, 1]] * 4,
+        np.ones((4, 2), dtype="f4"),
+    ],
+    ids=["needs a gradient", "bfloat16", "integers", "lists", "numpy"],
+)
+def test_tensors_and_lists_are_taken_as_positions(position_m: Any) -> None:
+    prediction = checked_prediction(unchecked(position_m=position_m), 4)
+
+    np.testing.assert_array_equal(prediction.position_m, np.ones((4, 2)))
+
+
+def test_tensor_is_told_apart_when_one_of_its_values_is_not_finite() -> None:
+    position_m = torch.zeros((4, 2), requires_grad=True).clone()
+    position_m[1, 0] = torch.nan
+
+    with pytest.raises(ScoringError, match=r"position_m of test link 1 is not finite \(1 links\)"):
+        checked_prediction(unchecked(position_m=position_m), 4)
+
+
+@pytest.mark.parametrize(
+    ("returned", "got"),
+    [
+        (np.zeros((4, 2)), r"ndarray of float64 with shape \(4, 2\)"),
+        (torch.zeros(4, 2), r"Tensor of torch.float32 with shape \(4, 2\)"),
+        (None, "None"),
+        ((np.zeros((4, 2)), None), "tuple"),
+    ],
+    ids=["array", "tensor", "nothing", "tuple"],
+)
+def test_what_is_no_prediction_is_told_with_what_it_is(returned: object, got: str) -> None:
+    with pytest.raises(
+        ScoringError, match=rf"must return raymark.benchmark.Prediction\(.*\), got {got}$"
+    ):
+        checked_prediction(returned, 4)
 
 
 def test_tuning_takes_the_least_mean_error_and_tells_all(

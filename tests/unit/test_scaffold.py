@@ -42,6 +42,48 @@ def test_new_model_is_refused_when_its_name_is_none_of_pythons(tmp_path: Path, n
     assert not list(tmp_path.iterdir())
 
 
+TAKEN = {
+    "wknn": "a model that ships with raymark",
+    "error_bound": "a row that every board has",
+    "all": "what --models takes for all models",
+    "class": "a word of Python's",
+    "json": "a module of Python's or an installed package",
+    "numpy": "a module of Python's or an installed package",
+    "raymark": "a module of Python's or an installed package",
+    "__main__": "a module of Python's or an installed package",
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_new_model_is_refused_when_its_name_is_taken(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"'{name}' is {TAKEN[name]}; give the folder another"):
+        new_model(name, tmp_path, built_in=model_names())
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_folder_is_refused_when_its_name_is_taken(tmp_path: Path, name: str) -> None:
+    folder = new_model("mine", tmp_path).rename(tmp_path / name)
+
+    with pytest.raises(ConfigError, match=rf"{folder}: '{name}' is {TAKEN[name]}"):
+        get_model(str(folder))
+
+
+def test_shipped_model_is_meant_when_its_own_folder_is_named() -> None:
+    model = get_model("wknn")
+
+    assert get_model(str(model.folder)) == model
+
+
+def test_folder_of_a_user_is_taken_when_python_found_it_before(tmp_path: Path) -> None:
+    folder = new_model("scaffold_known", tmp_path)
+    (folder / "__init__.py").touch()
+    get_model(str(folder)).create(0)
+
+    assert get_model(str(folder)).name == "scaffold_known"
+
+
 def test_new_model_is_refused_when_its_folder_exists(tmp_path: Path) -> None:
     new_model("mine", tmp_path)
 

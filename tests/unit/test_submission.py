@@ -102,6 +102,16 @@ def test_submission_may_hold_some_tasks_only(
     assert {cell.task.slug for cell in cells} == {TASK}
 
 
+def test_key_that_is_missing_is_offered_when_a_given_one_is_nearer(
+    tmp_path: Path, benchmark_run: RunFolder, yard_suite: Suite
+) -> None:
+    changes = {"content_hash": None, "dataset_hash": yard_suite.content_hash}
+    folder = write(tmp_path / "submission", benchmark_run, yard_suite, **changes)
+
+    with pytest.raises(ConfigError, match=r"dataset_hash; did you mean 'content_hash'\?"):
+        submitted_suite(folder)
+
+
 def test_suite_of_a_submission_is_read_when_asked_for(submission: Path) -> None:
     assert submitted_suite(submission) == "tests"
 

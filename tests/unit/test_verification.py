@@ -6,10 +6,11 @@ from pathlib import Path
 import h5py
 import pytest
 
-from raymark.dataset import Dataset
+from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.journal import dataset_status
 from raymark.dataset.manifest import MANIFEST_NAME, data_files, read_manifest, write_manifest
 from raymark.dataset.verification import verify_dataset
-from raymark.errors import DatasetError
+from raymark.errors import DatasetError, SchemaError
 from raymark.storage import file_sha256
 
 PATHS = "paths/street_canyon/bs0/part-0001.h5"
@@ -169,17 +170,18 @@ def test_verify_finds_the_shard_when_the_manifest_forgets_one(copy: Path) -> Non
     ],
     ids=["orientation", "position", "power", "bandwidth", "seed"],
 )
-def test_verify_finds_the_manifest_when_what_decides_fingerprints_is_edited(
+def test_manifest_is_refused_when_what_decides_fingerprints_is_edited(
     copy: Path, edit: Callable[[dict], None]
 ) -> None:
     edit_manifest(copy, edit)
 
-    faults = verify_dataset(copy)
-    assert f"{copy}/dataset.json: the file was edited, its seal does not fit" in faults
+    for read in (verify_dataset, open_dataset, dataset_status):
+        with pytest.raises(SchemaError, match=r"dataset\.json: the file was edited .* seal"):
+            read(copy)
 
 
 def test_verify_raises_when_the_dataset_is_not_finished(copy: Path) -> None:
-    edit_manifest(copy, lambda data: data.update(state="incomplete"))
+    write_manifest(copy, read_manifest(copy).model_copy(update={"state": "incomplete"}))
 
     with pytest.raises(DatasetError, match="is not finished; run `raymark generate` again"):
         verify_dataset(copy)
