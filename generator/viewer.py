@@ -189,7 +189,7 @@ def _stored_view(scene: Scene, choice: ViewChoice, dataset: Dataset) -> SceneVie
         loaded,
         tuple(placed),
         materials=materials,
-        band=band,
+        band=selection.band.name,
         origin=f"dataset {dataset.manifest.id}",
     )
 

@@ -16,7 +16,7 @@ from raymark.dataset.manifest import INDEX_NAME, Manifest, ShardRecord, SiteReco
 from raymark.dataset.schema import NO_INTERACTION
 from raymark.dataset.shard import checked_copy, read_shard
 from raymark.errors import DatasetError
-from raymark.radio import Band, FingerprintKind, FrontEnd, ProfileMethod
+from raymark.radio import Band, FingerprintKind, FrontEnd, ProfileMethod, band_name
 from raymark.radio.fingerprints import Fingerprints, measured_fingerprints, oracle_fingerprints
 from raymark.radio.synthesis import PathBatch, calibration_error
 from raymark.seeding import child_generator
@@ -64,11 +64,12 @@ class Dataset:
             return pd.read_parquet(copy)
 
     def band(self, name: str) -> Band:
-        """Return a band by its name.
+        """Return a band by its name; a carrier may be spelled "28 GHz" or 28e9, too.
 
         Raises:
             DatasetError: If the dataset has no such band (the nearest is offered).
         """
+        name = name if name in self.bands else band_name(name)
         self._require("band", name, self.bands)
         return self.manifest.campaign.bands[self.bands.index(name)]
 
@@ -83,8 +84,9 @@ class Dataset:
         if site is not None:
             self._require("site", site, [record.site for record in sites])
             sites = tuple(record for record in sites if record.site == site)
+        chosen = self.band(band)
         return Selection(
-            dataset=self, band=self.band(band), band_index=self.bands.index(band), sites=sites
+            dataset=self, band=chosen, band_index=self.bands.index(chosen.name), sites=sites
         )
 
     def buildings(self, scene: str) -> Buildings | None:
