@@ -19,7 +19,7 @@ from raymark.generator.preview import BAND, load_geometry, preview_campaign, sec
 from raymark.generator.site_tracing import assemble
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.plots import SiteMark
-from raymark.plots.inspection import site_mark
+from raymark.plots.selections import site_mark
 from raymark.radio import parse_bands
 from raymark.radio.levels import to_db
 from raymark.scenes import Scene
@@ -189,7 +189,7 @@ def _stored_view(scene: Scene, choice: ViewChoice, dataset: Dataset) -> SceneVie
         loaded,
         tuple(placed),
         materials=materials,
-        band=band,
+        band=selection.band.name,
         origin=f"dataset {dataset.manifest.id}",
     )
 

@@ -54,7 +54,7 @@ def materialize(  # noqa: PLR0913 - the choices of the command line
         "content_hash": dataset.manifest.content_hash or "",
         "scene": scene,
         "sites": [record.site for record in selection.sites],
-        "band": band,
+        "band": selection.band.name,
         "carrier_hz": selection.band.carrier_hz,
         "seed": seed,
     }

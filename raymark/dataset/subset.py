@@ -3,7 +3,7 @@
 import itertools
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,7 @@ def cut_dataset(dataset: Dataset, out: Path, cut: Cut) -> Manifest:
 
 def _manifest(dataset: Dataset, cut: Cut) -> Manifest:
     whole, campaign = dataset.manifest, dataset.manifest.campaign
+    cut = replace(cut, bands=tuple(dataset.band(name).name for name in cut.bands))
     scenes, bands = cut.scenes or dataset.scenes, cut.bands or dataset.bands
     for scene, band, site in itertools.product(scenes, bands, cut.sites or (None,)):
         dataset.select(scene=scene, band=band, site=site)  # refuses what is not there
