@@ -1,6 +1,5 @@
 """`release.json`: what a release holds, whose it is, and the size and hash of every file."""
 
-import json
 import re
 from datetime import date
 from pathlib import Path
@@ -8,10 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from raymark.config import Strict, read_yaml, validate
+from raymark.config import Name, Strict, read_json, read_yaml, validate
 from raymark.dataset.schema import FileKind
-from raymark.errors import ConfigError, DatasetError
+from raymark.errors import DatasetError
 from raymark.radio import FingerprintKind
+from raymark.storage import within
 
 RELEASE_NAME = "release.json"
 SUMS_NAME = "SHA256SUMS"
@@ -90,8 +90,8 @@ class ReleasedFile(Strict):
 class Materialized(Strict):
     """One file of fingerprints as arrays, `fingerprints/<scene>_<band>.h5`."""
 
-    scene: str
-    band: str
+    scene: Name
+    band: Name
     kind: FingerprintKind
     seed: int
     num_links: int
@@ -152,17 +152,13 @@ def read_release(folder: Path) -> Release:
         DatasetError: If the folder holds no release.
         ConfigError: If the file cannot be read or was edited into something invalid.
     """
-    path = folder / RELEASE_NAME
+    path = within(folder, RELEASE_NAME)
     if not path.is_file():
         raise DatasetError(
             f"{folder} holds no release ({RELEASE_NAME} is missing); `raymark release build` makes "
             "one from a dataset"
         )
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is no valid JSON: {error}") from error
-    return validate(Release, data, where=str(path))
+    return validate(Release, read_json(path), where=str(path))
 
 
 def read_about(path: Path) -> About:
