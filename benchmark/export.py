@@ -18,6 +18,7 @@ from raymark.benchmark.task_data import (
     truth_of,
 )
 from raymark.dataset import Dataset
+from raymark.dataset.hdf5 import new_hdf5
 from raymark.errors import ConfigError, DatasetError
 from raymark.storage import writing
 
@@ -58,7 +59,7 @@ def export_task(  # noqa: PLR0913 - the choices of the command line
             measure(survey, dataset, kept, with_csi=with_csi)
         data = load_task(task, seed, dataset, splits, kept, with_csi=with_csi)
         truth = truth_of(task, dataset, splits)
-        with h5py.File(partial, "w") as file:
+        with new_hdf5(partial) as (file, _):
             file.attrs.update(
                 {"task": task.id, "slug": task.slug, "suite_hash": suite.hash, "seed": seed}
             )

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from raymark.dataset import Dataset
+from raymark.dataset.hdf5 import read_names
 from raymark.dataset.manifest import ShardRecord, SiteRecord
 from raymark.dataset.samplings import UniformSampling
 from raymark.dataset.shard import open_shard
@@ -243,14 +244,14 @@ def _rows_by_shard(
 
 
 def _materials(dataset: Dataset, shard: ShardRecord) -> tuple[str, ...]:
-    path = dataset.folder / shard.file("detail")
+    path = dataset.folder.below(shard.file("detail"))
     if not path.is_file():
         raise DatasetError(
             f"{path} is missing, and it holds the points of the paths; copy the folder `detail` of "
             "the dataset, too, or leave --data out to trace some links anew"
         )
     with open_shard(path, "detail") as file:
-        return tuple(str(name) for name in file.attrs["materials"])
+        return read_names(file, "materials", path)
 
 
 def _place(

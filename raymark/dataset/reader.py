@@ -12,9 +12,11 @@ from jaxtyping import Complex, Float, Int
 
 from raymark.config import nearest
 from raymark.dataset.buildings import Buildings, buildings_file, read_buildings
+from raymark.dataset.coherence import check_sizes
 from raymark.dataset.manifest import INDEX_NAME, Manifest, ShardRecord, SiteRecord, read_manifest
 from raymark.dataset.path_tables import DetailTable, PathTable
 from raymark.dataset.shard import checked_copy, read_shard
+from raymark.dataset.tables import read_table
 from raymark.dataset.views import DatasetViews, LinkViews
 from raymark.errors import DatasetError
 from raymark.keywords import keywords_checked
@@ -77,8 +79,8 @@ class Dataset(DatasetViews):
     @cached_property
     def index(self) -> pd.DataFrame:
         """One row per link: scene, site, position, label, track, gains, shard and row."""
-        with checked_copy(self.folder / INDEX_NAME, self.manifest.index_sha256) as copy:
-            return pd.read_parquet(copy)
+        with checked_copy(self.folder.below(INDEX_NAME), self.manifest.index_sha256) as copy:
+            return read_table(copy)
 
     def band(self, name: str) -> Band:
         """Return a band by its name; a carrier may be spelled "28 GHz" or 28e9, too.
@@ -120,7 +122,7 @@ class Dataset(DatasetViews):
         sha256 = self.manifest.buildings.get(scene)
         if sha256 is None:
             return None
-        return read_buildings(self.folder / buildings_file(scene), sha256)
+        return read_buildings(self.folder.below(buildings_file(scene)), sha256)
 
     def load_shard(
         self, record: ShardRecord, kind: Literal["paths", "detail"] = "paths"
@@ -136,7 +138,7 @@ class Dataset(DatasetViews):
                 f"{self.folder} was published without its '{kind}' files; the full release or "
                 "the campaign in its dataset.json has them"
             )
-        return _load_checked(self.folder / record.file(kind), record.sha256(kind), kind)
+        return _load_checked(self.folder.below(record.file(kind)), record, kind)
 
     def _require(self, noun: str, name: str, known: Sequence[str]) -> None:
         if name not in known:
@@ -347,7 +349,9 @@ class Selection(LinkViews):
 
 @lru_cache(maxsize=4)
 def _load_checked(
-    path: Place, sha256: str, kind: Literal["paths", "detail"]
+    path: Place, record: ShardRecord, kind: Literal["paths", "detail"]
 ) -> dict[str, np.ndarray]:
-    with checked_copy(path, sha256) as copy:
-        return read_shard(copy, kind)
+    with checked_copy(path, record.sha256(kind)) as copy:
+        arrays = read_shard(copy, kind)
+    check_sizes(arrays, record, kind, where=str(path))
+    return arrays
