@@ -25,7 +25,7 @@ from raymark.scenes.importing.buildings import (
     SurfaceKind,
 )
 from raymark.scenes.importing.geojson import tags_of
-from raymark.scenes.importing.local_frame import crs_of_file, horizontal_crs
+from raymark.scenes.importing.local_frame import crs_of_file, height_unit_m, horizontal_crs
 
 _METRES_PER_DEGREE = 111_320.0
 _NOTHING = "has no geometry"
@@ -43,7 +43,11 @@ _KINDS: dict[str, SurfaceKind] = {
     "OuterFloorSurface": "roof",
     "GroundSurface": "ground",
 }
-_OSM_NAMES = {"measuredHeight": "height", "storeysAboveGround": "building:levels"}
+_OSM_NAMES = {
+    "measuredHeight": "height",
+    "storeysAboveGround": "building:levels",
+    "storeysBelowGround": "building:levels:underground",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,7 @@ def read_cityjson(path: Path, documents: list[dict[str, Any]], crs: CRS | None) 
             found, lost = _read_group(group, objects, geometry)
             features += found
             findings += lost
+        findings += _others(objects)
     return SourceMap(
         features=tuple(features),
         crs=horizontal_crs(stated),
@@ -156,21 +161,32 @@ def _geometry(
 
 def _metres_per_z_unit(crs: CRS) -> float:
     """Return the unit of height [m]; a projected CRS without heights lends its own."""
-    if crs.is_geographic and len(crs.axis_info) < 3:
-        return 1.0
+    stated = height_unit_m(crs)
+    if stated is not None or crs.is_geographic:
+        return stated or 1.0
     return float(crs.axis_info[-1].unit_conversion_factor)
 
 
 def _groups(objects: Mapping[str, Any]) -> Iterator[list[str]]:
     """Yield the ids of every building with its parts, and of parts without a building."""
+    claimed: set[str] = set()
+    for item in objects.values():
+        if item.get("type") == "Building":
+            claimed.update(item.get("children", []))
     for name, item in objects.items():
         if item.get("type") == "Building":
             children = [child for child in item.get("children", []) if child in objects]
             yield [name, *(c for c in children if objects[c].get("type") == "BuildingPart")]
-        elif item.get("type") == "BuildingPart" and objects.keys().isdisjoint(
-            item.get("parents", [])
-        ):
+        elif item.get("type") == "BuildingPart" and name not in claimed:
             yield [name]
+
+
+def _others(objects: Mapping[str, Any]) -> Iterator[ImportFinding]:
+    """Yield a finding for all that is no building."""
+    for name, item in objects.items():
+        if item.get("type") not in {"Building", "BuildingPart"}:
+            reason = f"is a {item.get('type', 'thing without a type')}, no building"
+            yield ImportFinding(action="dropped", reason=reason, building=name)
 
 
 def _read_group(
@@ -208,7 +224,7 @@ def _feature(
     rise_m = model.low_m - low_m
     base_m = low_m if rise_m >= _STOREY_M else model.low_m
     tags = tags_of({_OSM_NAMES.get(key, key): value for key, value in attributes.items()})
-    if model.lod > 0:
+    if model.lod > 0 and model.high_m > base_m:  # flat faces do not say how high it is
         tags["height"] = f"{model.high_m - base_m:.3f}"
     if model.lod > 0 and base_m == low_m and rise_m > 0:
         tags["min_height"] = f"{rise_m:.3f}"

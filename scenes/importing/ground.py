@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from raymark.scenes.importing.buildings import Footprint
 
@@ -60,21 +60,35 @@ class Ground:
         return np.where(u >= v, lower, upper)
 
     def lowest_below(self, footprints: Sequence[Footprint]) -> Float[np.ndarray, "footprint"]:
-        """Return the lowest height below each footprint [m].
+        """Return the lowest height below each footprint [m]."""
+        owner, height = self._heights_below(footprints)
+        lowest = np.full(len(footprints), np.inf)
+        np.minimum.at(lowest, owner, height)
+        return lowest
 
-        The surface is flat between the edges of its triangles: the lowest point is a grid point
-        within the footprint, or lies on its outline, at a vertex or at a crossing with such an
-        edge.
+    def highest_below(self, footprints: Sequence[Footprint]) -> Float[np.ndarray, "footprint"]:
+        """Return the highest height below each footprint [m]."""
+        owner, height = self._heights_below(footprints)
+        highest = np.full(len(footprints), -np.inf)
+        np.maximum.at(highest, owner, height)
+        return highest
+
+    def _heights_below(
+        self, footprints: Sequence[Footprint]
+    ) -> tuple[Int[np.ndarray, "point"], Float[np.ndarray, "point"]]:
+        """Return the footprint and the height [m] of all points that can be its extremes.
+
+        The surface is flat between the edges of its triangles: the lowest and the highest point are
+        grid points within the footprint, or lie on its outline, at a vertex or at a crossing with
+        such an edge.
         """
         shapes = np.array(footprints)
         outline, owner = self._outline_points(shapes)
         x, y = np.meshgrid(self.x_m, self.y_m)
         nodes = np.column_stack([x.ravel(), y.ravel()])
         inside, node = shapely.STRtree(shapely.points(nodes)).query(shapes, predicate="contains")
-        lowest = np.full(len(shapes), np.inf)
-        np.minimum.at(lowest, owner, self.height_at(outline))
-        np.minimum.at(lowest, inside, self.height_m.ravel()[node])
-        return lowest
+        heights = np.concatenate([self.height_at(outline), self.height_m.ravel()[node]])
+        return np.concatenate([owner, inside]), heights
 
     def _in_cells(self, xy_m: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, "point 2"]:
         """Return positions counted in cells."""

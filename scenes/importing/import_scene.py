@@ -1,11 +1,12 @@
 """An import from end to end: read, place, repair, build, write, report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
+from jaxtyping import Float
 
 from raymark.errors import ConfigError, SceneError
 from raymark.radio import parse_bands
@@ -32,7 +33,7 @@ from raymark.scenes.importing.scene_folder import (
     sites_of,
     target_folder,
 )
-from raymark.scenes.importing.solids import Meshes, build_solids
+from raymark.scenes.importing.solids import Meshes, Solids, build_solids
 from raymark.scenes.importing.terrain import lay_terrain, read_terrain
 from raymark.scenes.scene import SceneSettings
 from raymark.scenes.scene_files import write_geometry
@@ -138,13 +139,25 @@ def _build(
     if not buildings:
         raise SceneError(_nothing_left(map_, [*map_.findings, *assumed, *repaired]))
     ground, holes = _lay_ground(buildings, frame, options)
-    solids = build_solids(buildings, ground.lowest_below([b.footprint for b in buildings]))
-    findings = (*map_.findings, *assumed, *repaired, *holes, *solids.findings)
+    footprints = [building.footprint for building in buildings]
+    solids = build_solids(buildings, ground.lowest_below(footprints))
+    buried = tuple(_buried(buildings, solids, ground.highest_below(footprints)))
+    findings = (*map_.findings, *assumed, *repaired, *holes, *solids.findings, *buried)
     kept = tuple(b for b, is_kept in zip(buildings, solids.is_kept, strict=True) if is_kept)
     if not kept:
         raise SceneError(_nothing_left(map_, findings))
     meshes = {**solids.meshes, "ground": (ground.mesh(), rules.ground)}
     return _Model(buildings=kept, ground=ground, meshes=meshes, findings=findings)
+
+
+def _buried(
+    buildings: Sequence[Building], solids: Solids, ground_m: Float[np.ndarray, "building"]
+) -> Iterator[ImportFinding]:
+    """Yield a finding for each building that the highest ground [m] below it rises above."""
+    reason = "its roof lies below the ground at one end, as heights count from the lowest ground"
+    for i, building in enumerate(buildings):
+        if solids.is_kept[i] and solids.base_m[i] + building.top_m < ground_m[i]:
+            yield ImportFinding(action="assumed", reason=reason, building=building.id)
 
 
 def _nothing_left(map_: SourceMap, findings: Sequence[ImportFinding]) -> str:

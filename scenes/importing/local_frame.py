@@ -181,18 +181,20 @@ def parse_bbox(text: str) -> BBox:
 
 
 def parse_crs(text: str) -> CRS:
-    """Read what a user gives as `--crs`, such as "EPSG:25832"; heights are left out of it.
+    """Read what a user gives as `--crs`, such as "EPSG:25832", or "EPSG:2263+6360" with heights.
 
     Raises:
         ConfigError: If it is unknown or no horizontal reference system.
     """
     try:
-        return horizontal_crs(CRS.from_user_input(text))
+        crs = CRS.from_user_input(text)
+        horizontal_crs(crs)  # raises if it has no map coordinates
     except (CRSError, SceneError) as error:
         raise ConfigError(
             f"--crs '{text}' is not a known reference system of map coordinates; give its EPSG "
             "code, such as EPSG:4326 (degrees) or EPSG:25832 (UTM zone 32N)"
         ) from error
+    return crs
 
 
 def crs_of_file(value: object, *, where: str) -> CRS:
@@ -223,6 +225,17 @@ def horizontal_crs(crs: CRS) -> CRS:
     if not (flat.is_geographic or flat.is_projected):
         raise SceneError(f"reference system '{crs.name}' has no map coordinates")
     return flat
+
+
+def height_unit_m(crs: CRS) -> float | None:
+    """Return the unit of the heights of a reference system [m], negative if they count downwards.
+
+    None if it says nothing of heights.
+    """
+    for axis in crs.axis_info:
+        if axis.direction in {"up", "down"}:
+            return float(axis.unit_conversion_factor) * (1 if axis.direction == "up" else -1)
+    return None
 
 
 def bounds_of(source: SourceMap) -> Float[np.ndarray, "feature corner=2 axis=2"]:

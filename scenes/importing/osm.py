@@ -119,7 +119,9 @@ def _ways_of(path: Path, wanted: set[int]) -> Iterator[osmium.osm.Way]:
         return
     ways = osmium.FileProcessor(str(path)).with_locations()
     ways = ways.with_filter(osmium.filter.EntityFilter(osmium.osm.WAY))
-    yield from ways.with_filter(osmium.filter.IdFilter(wanted))
+    for item in ways.with_filter(osmium.filter.IdFilter(wanted)):
+        if isinstance(item, osmium.osm.Way):
+            yield item
 
 
 def _way(item: osmium.osm.Way) -> OsmWay:

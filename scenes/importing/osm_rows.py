@@ -160,7 +160,10 @@ class _Table:
 
     def _grouped(self, relation: OsmRelation) -> list[tuple[str, int]]:
         """Return the outlines in a relation that are buildings on their own, by type and id."""
-        tables = {"w": self._found.ways, "r": self._found.relations}
+        tables: dict[str, Mapping[int, OsmWay | OsmRelation]] = {
+            "w": self._found.ways,
+            "r": self._found.relations,
+        }
         return [
             (kind, number)
             for kind, number, role in relation.members

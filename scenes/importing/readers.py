@@ -1,6 +1,7 @@
 """Reading a map of buildings: which reader for which file, and checks of what it gave."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,12 @@ from raymark.scenes.importing.buildings import SourceMap
 from raymark.scenes.importing.cityjson import is_cityjson, read_cityjson
 from raymark.scenes.importing.geojson import read_documents, read_geojson
 from raymark.scenes.importing.geoparquet import read_geoparquet
-from raymark.scenes.importing.local_frame import MAX_EXTENT_M, bounds_of, parse_crs
+from raymark.scenes.importing.local_frame import (
+    MAX_EXTENT_M,
+    bounds_of,
+    horizontal_crs,
+    parse_crs,
+)
 from raymark.scenes.importing.osm import read_osm
 
 Reader = Callable[[Path, CRS | None], SourceMap]
@@ -35,6 +41,7 @@ def read_map(path: Path, *, crs: str | None = None) -> SourceMap:
     _check_readable(path)
     reader = _reader_of(path)
     source = reader(path, parse_crs(crs) if crs is not None else None)
+    source = replace(source, crs=horizontal_crs(source.crs))
     if not source.features:
         raise SceneError(f"{path} holds no building that could be read{_losses(source)}")
     check_coordinates(source, where=str(path))

@@ -8,18 +8,39 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 from pyproj import CRS, Transformer
+from pyproj.database import get_units_map
+from pyproj.exceptions import CRSError
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from raymark.errors import SceneError
 from raymark.extras import import_extra
 from raymark.scenes.importing.buildings import ImportFinding
 from raymark.scenes.importing.ground import Extent, Ground
-from raymark.scenes.importing.local_frame import LocalFrame, crs_of_file, parse_crs
+from raymark.scenes.importing.local_frame import (
+    LocalFrame,
+    crs_of_file,
+    height_unit_m,
+    horizontal_crs,
+    parse_crs,
+)
 
 _HEIGHT_RANGE_M = (-500.0, 9000.0)
 """From the shore of the Dead Sea to Mount Everest; outside lie undeclared no-data values."""
 _NO_DATA = -9999.0
 """What ESRI's ASCII grids mean where they do not say."""
+_UNITS_M = {
+    name.lower(): unit.conv_factor
+    for key, unit in get_units_map(category="linear").items()
+    for name in (key, unit.proj_short_name)
+    if name
+} | {
+    **dict.fromkeys(("meter", "meters", "metres"), 1.0),
+    **dict.fromkeys(("feet", "international foot"), 0.3048),
+    **dict.fromkeys(("ftus", "us_survey_foot", "foot_us"), 1200 / 3937),
+    # PROJ's database has 0.01 m for it.
+    **dict.fromkeys(("dm", "decimeter", "decimetre"), 0.1),
+}
+"""Names of units [m], as PROJ, GDAL and Esri have them."""
 _HEADER_KEYS = {
     *("ncols", "nrows", "cellsize", "dx", "dy", "nodata_value"),
     *("xllcorner", "yllcorner", "xllcenter", "yllcenter"),
@@ -36,6 +57,7 @@ class Terrain:
         is_hole: Pixels without data.
         to_pixel: Affine map (2 x 3) from coordinates to column and row, whole at pixel centres.
         crs: Reference system of the coordinates.
+        assumed: What had to be assumed of its heights, or nothing.
     """
 
     path: Path
@@ -43,14 +65,19 @@ class Terrain:
     is_hole: Bool[np.ndarray, "row column"]
     to_pixel: Float[np.ndarray, "2 3"]
     crs: CRS
+    assumed: str = ""
 
 
 def read_terrain(path: Path, *, crs: str | None = None) -> Terrain:
     """Read heights from an ESRI ASCII grid (`.asc`) or a GeoTIFF (`.tif`).
 
+    The unit of heights is that of the raster's band, else that of its reference system, else the
+    metre; a system of feet that says nothing of heights leaves that as an assumption.
+
     Args:
-        path: The raster; heights in metres.
-        crs: Its reference system, if the file does not say it (an ASCII grid has a `.prj` beside).
+        path: The raster.
+        crs: Its reference system, if the file does not say it (an ASCII grid has a `.prj` beside);
+            with heights in another unit than metres a compound one, such as "EPSG:2263+6360".
 
     Raises:
         SceneError: If it cannot be read, has no data or no reference system.
@@ -64,19 +91,23 @@ def read_terrain(path: Path, *, crs: str | None = None) -> Terrain:
             f"terrain {path}: rasters of type '{path.suffix}' are not read; give an ESRI ASCII "
             "grid (.asc) or a GeoTIFF (.tif), which gdal_translate makes"
         )
-    height_m, to_pixel, found_crs = readers[path.suffix.lower()](path)
-    is_hole = ~np.isfinite(height_m)
+    height, to_pixel, found, unit = readers[path.suffix.lower()](path)
+    is_hole = ~np.isfinite(height)
     if is_hole.all():
         raise SceneError(f"terrain {path} holds no height at all")
     if is_hole.any():
         row, column = distance_transform_edt(is_hole, return_distances=False, return_indices=True)
-        height_m = height_m[row, column]
+        height = height[row, column]
+    given_crs = parse_crs(crs) if crs is not None else None
+    chosen_crs = given_crs or _crs_of_raster(path, found)
+    unit_m = _height_unit_m(path, given_crs, unit, found)
     return Terrain(
         path=path,
-        height_m=height_m,
+        height_m=height * (unit_m or 1.0),
         is_hole=is_hole,
         to_pixel=to_pixel,
-        crs=_choose_crs(path, crs, found_crs),
+        crs=horizontal_crs(chosen_crs),
+        assumed=_assumption(chosen_crs) if unit_m is None else "",
     )
 
 
@@ -94,7 +125,7 @@ def lay_terrain(
         spacing_m: Largest distance of grid points [m].
 
     Returns:
-        The ground, and how many of its points had no data.
+        The ground, what was assumed of its heights, and how many of its points had no data.
 
     Raises:
         SceneError: If the raster does not cover the extent, or holds absurd heights there.
@@ -122,8 +153,11 @@ def lay_terrain(
     ground = Ground(x_m=x_m, y_m=y_m, height_m=height_m - offset_m, offset_m=offset_m)
     holes = int(terrain.is_hole[_nearest(row, num_rows), _nearest(column, num_columns)].sum())
     reason = f"{holes} of {height_m.size} ground points have no height; filled from the nearest"
-    finding = ImportFinding(action="repaired", reason=reason, building="terrain")
-    return ground, (finding,) if holes else ()
+    findings = [
+        ImportFinding(action="assumed", reason=terrain.assumed, building="terrain"),
+        ImportFinding(action="repaired", reason=reason if holes else "", building="terrain"),
+    ]
+    return ground, tuple(finding for finding in findings if finding.reason)
 
 
 def _axis(low_m: float, high_m: float, spacing_m: float) -> Float[np.ndarray, "point"]:
@@ -147,18 +181,47 @@ def _nearest(pixel: Float[np.ndarray, "row column"], size: int) -> np.ndarray:
     return np.rint(pixel).astype("i8").clip(0, size - 1)
 
 
-def _choose_crs(path: Path, given: str | None, found: object) -> CRS:
-    if given is not None:
-        return parse_crs(given)
+def _crs_of_raster(path: Path, found: str | None) -> CRS:
     if found is None:
         raise SceneError(
             f"terrain {path} does not say its reference system; give --terrain-crs, such as "
             "EPSG:25832, or put a .prj file beside it"
         )
-    return crs_of_file(found, where=f"terrain {path}")
+    crs_of_file(found, where=f"terrain {path}")  # raises if it is unknown
+    return CRS.from_user_input(found)
 
 
-def _read_ascii_grid(path: Path) -> tuple[np.ndarray, np.ndarray, str | None]:
+def _height_unit_m(
+    path: Path, given: CRS | None, unit: str | None, found: str | None
+) -> float | None:
+    """Return the unit of heights [m] that user, band or file states first; None if none does."""
+    if unit and unit.lower() not in _UNITS_M:
+        raise SceneError(
+            f"terrain {path}: expected heights in a unit of length, got '{unit}'; give a raster "
+            "of heights"
+        )
+    try:
+        of_file = CRS.from_user_input(found) if found is not None else None
+    except CRSError:
+        of_file = None
+    return (
+        (height_unit_m(given) if given else None)
+        or (_UNITS_M[unit.lower()] if unit else None)
+        or (height_unit_m(of_file) if of_file else None)
+    )
+
+
+def _assumption(crs: CRS) -> str:
+    """Return what is assumed of heights of which nothing says the unit."""
+    across = crs.axis_info[0]
+    if crs.is_geographic or across.unit_conversion_factor == 1:
+        return ""
+    return (
+        f"heights of the terrain taken as metres; '{across.unit_name}' is stated for x and y alone"
+    )
+
+
+def _read_ascii_grid(path: Path) -> tuple[np.ndarray, np.ndarray, str | None, None]:
     """Read ESRI's ASCII format: a header of `key value` lines, then rows from north to south."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()
@@ -178,6 +241,7 @@ def _read_ascii_grid(path: Path) -> tuple[np.ndarray, np.ndarray, str | None]:
         height_m,
         to_pixel,
         beside.read_text(encoding="utf-8", errors="replace") if beside.is_file() else None,
+        None,
     )
 
 
@@ -191,14 +255,16 @@ def _grid_to_pixel(header: dict[str, float]) -> Float[np.ndarray, "2 3"]:
     return np.array([[1 / dx, 0, -x0 / dx], [0, -1 / dy, last_row + y0 / dy]])
 
 
-def _read_geotiff(path: Path) -> tuple[np.ndarray, np.ndarray, str | None]:
+def _read_geotiff(path: Path) -> tuple[np.ndarray, np.ndarray, str | None, str | None]:
     rasterio = import_extra("rasterio", name="rasterio, which reads GeoTIFF,")
     no_place, unreadable = rasterio.errors.NotGeoreferencedWarning, rasterio.errors.RasterioError
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", no_place)
-            with rasterio.open(path) as raster:
-                return _heights(raster), _corner_to_centre(raster), _wkt(raster)
+            # GeoTIFF 1.0 would else hide what it says of heights.
+            with rasterio.Env(GTIFF_REPORT_COMPD_CS=True), rasterio.open(path) as raster:
+                heights, to_pixel = _heights(raster), _corner_to_centre(raster)
+                return heights, to_pixel, _wkt(raster), raster.units[0]
     except (unreadable, no_place) as error:
         raise SceneError(f"terrain {path} is no georeferenced GeoTIFF: {error}") from error
 

@@ -156,6 +156,28 @@ def test_import_sets_houses_on_terrain_when_it_is_given(block: Path, tmp_path: P
     assert "terrain from `hill.asc`" in (tmp_path / "town" / "card.md").read_text(encoding="utf-8")
 
 
+def test_import_says_so_when_a_roof_lies_below_the_ground_at_one_end(tmp_path: Path) -> None:
+    """A slope of 1 in 5; over 60 m it rises by 12 m, over 20 m by 4 m."""
+    rows = "\n".join(" ".join(f"{x / 5:g}" for x in range(-100, 180)) for _ in range(240))
+    head = f"ncols 280\nnrows 240\nxllcorner {11 - 100 * METRE_DEG}\nyllcorner {-100 * METRE_DEG}\n"
+    grid = tmp_path / "slope.asc"
+    grid.write_text(f"{head}cellsize {METRE_DEG}\n{rows}\n", encoding="ascii")
+    houses = [
+        feature(0, 0, 60, 10, height="6"),
+        feature(0, 30, 60, 10, height="13"),
+        feature(0, 60, 20, 10, height="6"),
+    ]
+    town = write_map(tmp_path / "town.geojson", houses)
+    args = ("--terrain", grid, "--terrain-crs", "EPSG:4326")
+
+    done = run(town, "--name", "town", "--out", tmp_path, *args)
+
+    assert done.exit_code == 0, done.output
+    findings = pd.read_csv(tmp_path / "town" / "findings.csv")
+    assert findings["building"].tolist() == ["b0"]
+    assert findings["reason"][0].startswith("its roof lies below the ground at one end")
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -393,7 +393,8 @@ def test_cityjson_gives_outline_and_height_when_it_is_lod_1(tmp_path: Path) -> N
     assert found.tags["building:levels"] == "3"
     assert "owner" not in found.tags
     assert found.surfaces == ()
-    assert (source.crs, source.findings) == (CRS.from_epsg(28992), ())
+    assert source.crs == CRS.from_epsg(28992)
+    assert lost(source) == {"road": "is a Road, no building"}
 
 
 @pytest.mark.parametrize("semantics", [{"semantics": BOX_SEMANTICS}, {}])
@@ -487,10 +488,13 @@ def test_cityjson_says_what_is_lost_when_geometry_is_missing_or_broken(tmp_path:
         "fine": {"type": "Building", "geometry": [solid("3.1")]},
         "line": {"type": "Building", "geometry": [line]},
         "flat": {"type": "Building", "geometry": [flat]},
+        "tree": {"type": "SolitaryVegetationObject", "geometry": [solid("1")]},
+        "alone": {"type": "BuildingPart", "geometry": [solid("1")], "parents": ["good"]},
     }
     source = read_map(write(tmp_path / "a.json", city(objects, box_vertices(0, 0, 9, 0, 9))))
-    assert list(by_id(source)) == ["good"]
+    assert list(by_id(source)) == ["good", "alone"]
     assert lost(source) == {
+        "tree": "is a SolitaryVegetationObject, no building",
         "none": "has no geometry",
         "bad": "its geometry cannot be read",
         "negative": "its geometry cannot be read",
@@ -507,6 +511,27 @@ def test_cityjson_reads_heights_in_feet_when_its_crs_is_in_feet(tmp_path: Path) 
     (found,) = read_map(write(tmp_path / "a.json", document)).features
     # 100 US survey feet of 1200 / 3937 m; tags hold millimetres.
     assert float(found.tags["height"]) == pytest.approx(100 * 1200 / 3937, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("crs", "height_m"), [("EPSG:2263+5703", 100.0), ("EPSG:25832+6360", 30.48)]
+)
+def test_cityjson_reads_heights_in_their_own_unit_when_the_given_crs_has_one(
+    tmp_path: Path, crs: str, height_m: float
+) -> None:
+    building = {"type": "Building", "geometry": [solid("1")]}
+    document = city({"b": building}, box_vertices(0, 0, 10_000, 0, 100_000))
+    source = read_map(write(tmp_path / "a.json", document), crs=crs)
+    assert float(source.features[0].tags["height"]) == pytest.approx(height_m, abs=1e-3)
+    assert source.crs == CRS(crs).to_2d()
+
+
+def test_cityjson_keeps_the_attribute_when_its_faces_are_flat(tmp_path: Path) -> None:
+    flat = {"type": "MultiSurface", "lod": "1", "boundaries": [[[0, 1, 2, 3]]]}
+    building = {"type": "Building", "geometry": [flat], "attributes": {"measuredHeight": 7.5}}
+    document = city({"b": building}, box_vertices(0, 0, 10_000, 0, 1))
+    (found,) = read_map(write(tmp_path / "a.json", document)).features
+    assert found.tags["height"] == "7.5"
 
 
 def test_cityjson_sequence_gives_all_features_when_each_has_its_own_vertices(

@@ -60,10 +60,10 @@ def frame() -> LocalFrame:
 
 
 def lay(
-    path: Path, frame: LocalFrame, half_m: float = 200.0
+    path: Path, frame: LocalFrame, half_m: float = 200.0, *, crs: str | None = None
 ) -> tuple[Ground, tuple[ImportFinding, ...]]:
     extent = (-half_m, -half_m, half_m, half_m)
-    return lay_terrain(read_terrain(path), frame, extent, spacing_m=15.0)
+    return lay_terrain(read_terrain(path, crs=crs), frame, extent, spacing_m=15.0)
 
 
 def check_slope(ground: Ground) -> None:
@@ -94,12 +94,16 @@ def test_ascii_grid_is_laid_where_it_belongs_when_corner_is_either(
     assert findings == ()
 
 
-def write_tiff(path: Path, heights: np.ndarray, crs: str | None = UTM) -> Path:
+def write_tiff(
+    path: Path, heights: np.ndarray, crs: str | None = UTM, *, unit: str | None = None
+) -> Path:
     _, x0, y0 = raster()
     transform = rasterio.Affine(10, 0, x0, 0, -10, y0 + 600)
     profile = {"driver": "GTiff", "width": 60, "height": 60, "count": 1, "dtype": "float32"}
     with rasterio.open(path, "w", crs=crs, transform=transform, nodata=-1, **profile) as file:
         file.write(heights.astype("f4"), 1)
+        if unit is not None:
+            file.units = [unit]
     return path
 
 
@@ -107,6 +111,93 @@ def test_geotiff_is_laid_where_it_belongs_when_read(tmp_path: Path, frame: Local
     ground, _ = lay(write_tiff(tmp_path / "t.tif", raster()[0]), frame)
 
     check_slope(ground)
+
+
+FOOT_M = 0.3048
+SURVEY_FOOT_M = 1200 / 3937
+
+
+def write_prj(path: Path, crs: str, version: str = "WKT1_ESRI") -> None:
+    path.with_suffix(".prj").write_text(CRS(crs).to_wkt(version), encoding="utf-8")
+
+
+@pytest.mark.parametrize("version", ["WKT1_ESRI", "WKT1_GDAL", "WKT2_2019"])
+def test_ascii_grid_is_in_feet_when_its_system_says_so(
+    tmp_path: Path, frame: LocalFrame, version: str
+) -> None:
+    path = grid(tmp_path / "feet.asc", raster()[0] / SURVEY_FOOT_M)
+    write_prj(path, f"{UTM}+6360", version)
+    ground, findings = lay(path, frame)
+    check_slope(ground)
+    assert findings == ()
+
+
+def test_heights_are_turned_round_when_their_system_counts_depths(
+    tmp_path: Path, frame: LocalFrame
+) -> None:
+    path = grid(tmp_path / "depth.asc", -raster()[0])
+    write_prj(path, f"{UTM}+5715")
+    check_slope(lay(path, frame)[0])
+
+
+@pytest.mark.parametrize("crs", ["EPSG:25832+6360", "EPSG:25832+8228"])
+def test_terrain_is_in_feet_when_the_given_system_says_so(
+    tmp_path: Path, frame: LocalFrame, crs: str
+) -> None:
+    unit_m = CRS(crs).axis_info[2].unit_conversion_factor
+    path = grid(tmp_path / "feet.asc", raster()[0] / unit_m)
+    check_slope(lay(path, frame, crs=crs)[0])
+
+
+def test_terrain_keeps_the_unit_of_its_file_when_the_given_system_says_none(
+    tmp_path: Path, frame: LocalFrame
+) -> None:
+    path = grid(tmp_path / "feet.asc", raster()[0] / SURVEY_FOOT_M)
+    write_prj(path, f"{UTM}+6360")
+    check_slope(lay(path, frame, crs=UTM)[0])
+
+
+@pytest.mark.parametrize(
+    ("crs", "unit", "unit_m"),
+    [
+        (f"{UTM}+6360", None, SURVEY_FOOT_M),
+        (UTM, "ft", FOOT_M),
+        (UTM, "US survey foot", SURVEY_FOOT_M),
+        (UTM, "dm", 0.1),
+        (UTM, "metre", 1.0),
+    ],
+)
+def test_geotiff_is_in_feet_when_its_system_or_band_says_so(
+    tmp_path: Path, frame: LocalFrame, crs: str, unit: str | None, unit_m: float
+) -> None:
+    path = write_tiff(tmp_path / "a.tif", raster()[0] / unit_m, crs, unit=unit)
+    ground, findings = lay(path, frame)
+    check_slope(ground)
+    assert findings == ()
+
+
+def test_geotiff_is_refused_when_its_band_holds_no_lengths(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", raster()[0], unit="degree")
+    with pytest.raises(SceneError, match="expected heights in a unit of length, got 'degree'"):
+        read_terrain(path)
+
+
+def test_metres_are_assumed_and_noted_when_feet_are_said_of_x_and_y_alone(tmp_path: Path) -> None:
+    x0, y0 = 980_000.0, 190_000.0
+    header: Header = {"ncols": 60, "nrows": 60, "xllcorner": x0, "yllcorner": y0, "cellsize": 100}
+    path = write_grid(tmp_path / "city.asc", raster()[0], header)
+    write_prj(path, "EPSG:2263")
+    lon, lat = Transformer.from_crs("EPSG:2263", "EPSG:4326", always_xy=True).transform(
+        x0 + 3000, y0 + 3000
+    )
+    ground, findings = lay(path, LocalFrame(origin_lon_deg=lon, origin_lat_deg=lat))
+    assert ground.offset_m > 40  # metres: 40 feet are 12 m
+    assert [(finding.action, finding.reason) for finding in findings] == [
+        (
+            "assumed",
+            "heights of the terrain taken as metres; 'US survey foot' is stated for x and y alone",
+        )
+    ]
 
 
 @pytest.mark.parametrize("form", ["asc", "tif"])
@@ -224,8 +315,8 @@ def test_ground_mesh_has_the_heights_of_its_function_when_sampled() -> None:
     assert mesh.area_faces @ mesh.face_normals[:, 2] == pytest.approx(90 * 70)
 
 
-def test_lowest_ground_is_that_of_all_triangles_below_when_footprints_are_any() -> None:
-    """Cut every triangle by the footprint; the lowest corner of the pieces is the lowest point."""
+def test_ends_of_the_ground_are_those_of_all_triangles_below_when_footprints_are_any() -> None:
+    """Cut every triangle by the footprint; corners of the pieces are the lowest and highest."""
     ground = bumpy()
     faces = ground.mesh().triangles
     rng = np.random.default_rng(6)
@@ -233,21 +324,23 @@ def test_lowest_ground_is_that_of_all_triangles_below_when_footprints_are_any() 
         shapely.affinity.rotate(box(x, y, x + w, y + d), angle)
         for x, y, w, d, angle in rng.uniform(3, 30, (30, 5)) * [1, 1, 0.8, 0.8, 9]
     ]
+    shapes = [shape for shape in shapes if box(*ground.extent_m).contains(shape)]
     shapes.append(box(12, 12, 40, 40).difference(box(15, 15, 35, 35)))
     shapes.append(shapely.MultiPolygon([box(1, 1, 4, 4), box(50, 50, 53, 52)]))
 
-    def naive(shape: Polygon) -> float:
-        lowest = np.inf
+    def naive(shape: Polygon) -> tuple[float, float]:
+        heights = []
         for face in faces:
             piece = shape.intersection(Polygon(face[:, :2]))
             if piece.area > 0:
                 corners = shapely.get_coordinates(piece)
                 plane = np.linalg.solve(np.column_stack([face[:, :2], np.ones(3)]), face[:, 2])
-                lowest = min(lowest, (corners @ plane[:2] + plane[2]).min())
-        return lowest
+                heights += (corners @ plane[:2] + plane[2]).tolist()
+        return min(heights), max(heights)
 
-    expected = [naive(shape) for shape in shapes]
-    np.testing.assert_allclose(ground.lowest_below(shapes), expected, atol=1e-6)
+    lowest, highest = zip(*(naive(shape) for shape in shapes), strict=True)
+    np.testing.assert_allclose(ground.lowest_below(shapes), lowest, atol=1e-6)
+    np.testing.assert_allclose(ground.highest_below(shapes), highest, atol=1e-6)
 
 
 def test_flat_ground_is_two_triangles_when_made() -> None:
