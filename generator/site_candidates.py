@@ -204,7 +204,7 @@ def _to_edge(
     walked_m = np.arange(num_steps + 1) * _EDGE_STEP_M
     direction = np.column_stack([np.cos(away_rad), np.sin(away_rad)])
     path = xy_m[:, None] + walked_m[:, None] * direction[:, None]
-    top = _top_height(caster, path.reshape(-1, 2)).reshape(len(xy_m), -1)
+    top = _top_height(caster, path.reshape(-1, 2)).reshape(len(xy_m), len(walked_m))
     is_off = top < top[:, :1] - BUILDING_HEIGHT_M
     stop = np.maximum(is_off.argmax(axis=1) - 2, 0)
     rows = np.arange(len(xy_m))

@@ -86,7 +86,7 @@ class SionnaGeometry(Geometry):
             SceneError: If sionna-rt has no such scene, or is not installed.
         """
         name = _name(self.folder)
-        return _existing(name, _sionna_scenes() / name / f"{name}.xml")
+        return _existing(name, (_sionna_scenes() / name / f"{name}.xml").resolve())
 
 
 class FilesGeometry(Geometry):

@@ -19,6 +19,7 @@ from raymark.errors import SceneError
 from raymark.radio import Site
 from raymark.registry import Registry
 from raymark.scenes.geometries import GEOMETRIES, Extent, Params, known_geometry
+from raymark.scenes.scene_xml import read_scene_xml
 from raymark.scenes.trust import trust_folder
 
 
@@ -109,10 +110,14 @@ class Scene:
         return self.geometry.xml_path(workspace)
 
     def hash(self, xml_path: Path) -> str:
-        """Return the SHA-256 over settings, parameters, XML, meshes and the user's code."""
+        """Return the SHA-256 over settings, parameters, XML, what it names, and the user's code.
+
+        Raises:
+            SceneError: If the XML cannot be read or names what it must not (`read_scene_xml`).
+        """
         digest = hashlib.sha256(canonical_json(self.settings).encode())
         digest.update(canonical_json(self.params).encode())
-        for path in [xml_path, *sorted(xml_path.parent.glob("meshes/*.ply"))]:
+        for path in [xml_path, *read_scene_xml(xml_path).files]:
             digest.update(path.name.encode())
             digest.update(path.read_bytes())
         digest.update(self.geometry.code)

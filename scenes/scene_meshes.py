@@ -8,9 +8,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import shapely
-import trimesh
 
-from raymark.errors import SceneError
 from raymark.scenes.importing.buildings import Footprint
 from raymark.scenes.roofs import (
     STEEPEST,
@@ -20,8 +18,11 @@ from raymark.scenes.roofs import (
     plan_area,
     plan_normal,
 )
+from raymark.scenes.scene_shapes import read_shape, text_of
+from raymark.scenes.scene_xml import read_scene_xml
 
 _GROUND_NAME = re.compile(r"(^|[-_. ])(ground|terrain|plane)([-_. \d]|$)", re.IGNORECASE)
+_BEFORE_NAME = re.compile(r"^(mat-)?(itu[-_])?", re.IGNORECASE)
 _GROUND_COVER = 0.9
 """A mesh without walls that covers so much of the scene's box is its ground, whatever its name."""
 
@@ -42,20 +43,22 @@ class SceneMesh:
 
 
 def read_meshes(xml_path: Path) -> tuple[SceneMesh, ...]:
-    """Read the meshes of a Mitsuba scene.
+    """Read the shapes of a Mitsuba scene as meshes, where they stand.
 
     Raises:
-        SceneError: If a shape is no PLY file, is moved by a transform, or cannot be read.
+        SceneError: If the scene or a mesh cannot be read (`read_scene_xml`, `read_shape`).
     """
-    try:
-        root = ET.parse(xml_path).getroot()  # noqa: S314 (a scene that is about to be traced)
-    except (OSError, ET.ParseError) as error:
-        raise SceneError(f"cannot read the geometry of {xml_path}: {error}") from error
-    materials = {
-        bsdf.get("id", ""): _text_of(bsdf, "type") or bsdf.get("id", "")
-        for bsdf in root.iter("bsdf")
-    }
-    return tuple(_read_mesh(shape, materials, xml_path) for shape in root.iter("shape"))
+    root = read_scene_xml(xml_path).root
+    materials = {bsdf.get("id", ""): _material_of(bsdf) for bsdf in root.iter("bsdf")}
+    where = str(xml_path)
+    return tuple(
+        SceneMesh(
+            name=shape.get("id", "").removeprefix("mesh-"),
+            material=_material_of_shape(shape, materials),
+            triangles=np.asarray(read_shape(shape, where=where).triangles, dtype=float),
+        )
+        for shape in root.iter("shape")
+    )
 
 
 def are_ground(meshes: Sequence[SceneMesh]) -> list[bool]:
@@ -101,27 +104,12 @@ class GroundSurface:
         return float(heights.min()), float(heights.max())
 
 
-def _text_of(element: ET.Element, name: str) -> str:
-    texts = (child for child in element.iter("string") if child.get("name") == name)
-    return next((child.get("value", "") for child in texts), "")
+def _material_of_shape(shape: ET.Element, materials: dict[str, str]) -> str:
+    own = [_material_of(bsdf) for bsdf in shape.findall("bsdf")]
+    refs = [ref.get("id", "") for ref in shape.findall("ref")]
+    return next(iter([*own, *(materials.get(ref, ref) for ref in refs)]), "")
 
 
-def _read_mesh(shape: ET.Element, materials: dict[str, str], xml_path: Path) -> SceneMesh:
-    name, file_name = shape.get("id", ""), _text_of(shape, "filename")
-    fault = ""
-    if shape.get("type") != "ply":
-        fault = f"is of type '{shape.get('type')}', expected 'ply'"
-    elif shape.find("transform") is not None:
-        fault = "is moved by a transform; write its mesh where it stands"
-    if fault:
-        raise SceneError(f"{xml_path}: shape '{name}' {fault}")
-    try:
-        mesh = trimesh.load_mesh(xml_path.parent / file_name, process=False)
-    except (OSError, ValueError) as error:
-        raise SceneError(f"{xml_path}: cannot read {file_name} ({error})") from error
-    refs = [ref.get("id", "") for ref in shape.iter("ref")]
-    return SceneMesh(
-        name=name.removeprefix("mesh-"),
-        material=materials.get(refs[0], refs[0]) if refs else "",
-        triangles=np.asarray(mesh.triangles, dtype=float),
-    )
+def _material_of(bsdf: ET.Element) -> str:
+    """Return the material as Sionna RT reads it: the string "type", or the id after "mat-itu_"."""
+    return text_of(bsdf, "type") or _BEFORE_NAME.sub("", bsdf.get("id", ""))

@@ -72,6 +72,8 @@ class ChainSearch:
     ) -> TracedPaths:
         """Return all paths to some UEs, with their fields at every band."""
         depth = max(1, self._settings.max_depth)
+        if len(ue_position_m) == 0:
+            return no_paths(depth, len(bands))
         tree = build_tree(ue_position_m)
         endpoints = adapter.make_endpoints(self._bs_m, self._orientation_rad, ue_position_m)
         specular = [_direct(len(ue_position_m), depth)]

@@ -2,7 +2,6 @@
 
 from functools import cached_property
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
@@ -20,6 +19,7 @@ from raymark.generator.tracing.tables import (
     build_wedges,
 )
 from raymark.radio import Band, FrontEnd
+from raymark.scenes.scene_xml import read_scene_xml
 
 Points = Float[np.ndarray, "n 3"]
 
@@ -203,34 +203,13 @@ def _last(
     return np.where(count[:, None] > 0, last, bs)
 
 
-def _require_meshes(xml_path: Path) -> None:
-    """Check that the meshes lie beside the XML: Mitsuba would also take the working folder's."""
-    try:
-        root = ET.parse(xml_path).getroot()  # noqa: S314 - a scene that is about to be traced
-    except (OSError, ET.ParseError) as error:
-        raise SceneError(f"cannot load the geometry of {xml_path}: {error}") from error
-    names = [x.get("value", "") for x in root.iter("string") if x.get("name") == "filename"]
-    for name in names:
-        if not (xml_path.parent / name).is_file():
-            raise SceneError(f"cannot load the geometry of {xml_path}: {name} is missing")
-
-
 def _load(xml_path: Path) -> rt.Scene:
-    _require_meshes(xml_path)
-    # Left alone, Mitsuba looks for meshes in the working folder first, which may have others of
-    # the same names.
-    usual, own = mi.file_resolver(), mi.FileResolver()
-    own.clear()
-    for folder in (xml_path.absolute().parent, Path(mi.__file__).parent):  # meshes; its plugins
-        own.append(str(folder))
-    mi.set_file_resolver(own)
+    xml = read_scene_xml(xml_path).for_tracing()
     try:
-        scene = rt.load_scene(str(xml_path.absolute()), merge_shapes=True)
-    except (RuntimeError, ValueError, SyntaxError) as error:  # a syntax error is one of the XML
+        scene = rt.load_scene_from_string(xml, merge_shapes=True)
+    except (RuntimeError, ValueError, TypeError, SyntaxError) as error:  # of a mesh or a material
         reason = " ".join(str(error).split())
         raise SceneError(f"cannot load the geometry of {xml_path}: {reason}") from error
-    finally:
-        mi.set_file_resolver(usual)
     if not scene.objects:
         raise SceneError(f"{xml_path} holds no mesh")
     for name, item in scene.objects.items():

@@ -238,10 +238,16 @@ def _check(candidate: TracingRuntime) -> TracingRuntime:
     if candidate.llvm_path is not None:
         env[LLVM_VARIABLE] = str(candidate.llvm_path)
     # -P: a folder named `drjit` in the working directory must not be taken for the package.
+    # Its prefix: Mitsuba, too, looks for plugins in the working directory first.
     command = [sys.executable, "-P", "-W", "ignore", "-c", _CHECK, candidate.variant, _CUDA_DRIVER]
     try:
         child = subprocess.run(  # noqa: S603 - our own interpreter runs our own code
-            command, env=env, capture_output=True, check=False, timeout=CHECK_TIMEOUT_S
+            command,
+            cwd=sys.prefix,
+            env=env,
+            capture_output=True,
+            check=False,
+            timeout=CHECK_TIMEOUT_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RuntimeUnavailableError(f"the check did not run: {type(error).__name__}") from error

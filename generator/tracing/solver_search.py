@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from raymark.dataset.campaign import TracerSettings
-from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
+from raymark.dataset.writing.traced_paths import TracedPaths, join_paths, no_paths
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.radio import Band
@@ -34,6 +34,8 @@ class SolverSearch:
         self, ue_position_m: Float[np.ndarray, "ue 3"], bands: tuple[Band, ...]
     ) -> TracedPaths:
         """Return all paths to some UEs; the first of them must be the first of a block."""
+        if len(ue_position_m) == 0:
+            return no_paths(max(1, self._settings.max_depth), len(bands))
         size = self._settings.solver_block_size
         starts = list(range(0, len(ue_position_m), size))
         blocks = [self._trace_block(ue_position_m[i : i + size], bands) for i in starts]

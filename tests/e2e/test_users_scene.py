@@ -70,6 +70,9 @@ def test_meshes_are_the_scenes_own_when_others_lie_in_the_working_folder(
 ) -> None:
     lower = trimesh.creation.box(bounds=[[-200, -200, -41], [200, 200, -40]])
     other = write_scene("other", {"ground": (lower, "concrete")}, [SITE])
+    # Whoever loads this instead of Mitsuba's own plugin fails: it is no library.
+    (other / "plugins").mkdir()
+    (other / "plugins" / "ply.so").write_bytes(b"not Mitsuba's")
     if is_missing:
         (folder / "meshes" / "ground.ply").unlink()
 

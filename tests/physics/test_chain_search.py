@@ -218,6 +218,20 @@ def bits_by_ue(paths: TracedPaths, num_ues: int) -> list[list[bytes]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("search", [ChainSearch, SolverSearch])
+def test_search_finds_no_path_when_there_is_no_ue(
+    search: type[ChainSearch] | type[SolverSearch], ground_and_wall: Path
+) -> None:
+    loaded = LoadedScene(ground_and_wall / "scene.xml", FrontEnd())
+    few = DISCOVERY_PRESETS["quick"].model_copy(update={"discovery_rays": 1000})
+    settings = TracerSettings(diffraction=True, max_depth=2, discovery=few)
+
+    paths = search(loaded, np.zeros(3), np.zeros(3), settings).trace(np.zeros((0, 3)), BANDS)
+
+    assert paths.interaction.shape == (0, 2)
+    assert paths.amplitude.shape == (len(BANDS), 0)
+
+
 def test_search_repeats_itself_when_the_scene_is_loaded_again(
     write_scene: Callable[..., Path],
 ) -> None:

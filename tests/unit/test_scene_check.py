@@ -54,6 +54,15 @@ def test_everything_is_ok_when_houses_are_closed_boxes(findings: Callable[..., A
     assert "100% LOS" not in found["site bs0"][0].text
 
 
+def test_all_is_in_sight_when_nothing_stands_on_the_ground(
+    findings: Callable[..., Any],
+) -> None:
+    found = findings({"ground": (ground(), "concrete")})
+
+    assert "100% LOS, 0% NLOS, 0% outage" in found["site bs0"][0].text
+    assert "0 diffracting edges" in found["triangles"][0].text
+
+
 def without_roof() -> trimesh.Trimesh:
     box = house()
     return trimesh.Trimesh(box.vertices, box.faces[box.face_normals[:, 2] < 0.9], process=False)
