@@ -53,7 +53,7 @@ def test_verify_finds_no_fault_when_dataset_is_whole(small_dataset: Dataset) -> 
     faults = verify_dataset(small_dataset.folder, progress=files.append)
 
     assert faults == []
-    assert files == data_files(small_dataset.manifest)
+    assert files == list(data_files(small_dataset.manifest))
     assert len(files) == 2 * 5 + 2
     assert {PATHS, DETAIL, BUILDINGS, "index.parquet"} <= set(files)
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -42,7 +43,7 @@ def finish_dataset(
     """
     folder = as_place(folder)
     arrays = site_hashes(folder, manifest, records)
-    index_sha256 = _write_index(folder, manifest, records)
+    index_sha256 = write_index(folder, manifest, records, folder / INDEX_NAME)
     finished = manifest.model_copy(
         update={
             "state": "complete",
@@ -60,18 +61,36 @@ def finish_dataset(
             },
         }
     )
-    (folder / "ATTRIBUTION").write_text(_attribution(finished))
-    (folder / CARD_NAME).write_text(card_text(finished))
+    for name, text in texts_of(finished).items():
+        (folder / name).write_text(text)
     write_manifest(folder, finished)
     remove_journal(folder)
     folder.remove_leftovers()
     return finished
 
 
-def _write_index(folder: Place, manifest: Manifest, records: list[ShardRecord]) -> str:
+def texts_of(manifest: Manifest) -> dict[str, str]:
+    """Return what the files say that are for people, by their names."""
+    return {"ATTRIBUTION": _attribution(manifest), CARD_NAME: card_text(manifest)}
+
+
+def write_index(
+    folder: Place, manifest: Manifest, records: Sequence[ShardRecord], target: Place
+) -> str:
+    """Write the index of a dataset.
+
+    Args:
+        folder: The dataset.
+        manifest: Whose bands it has.
+        records: All shards.
+        target: The file.
+
+    Returns:
+        Its SHA-256.
+    """
     names = [band.name for band in manifest.campaign.bands]
     table = pd.concat([_index_rows(folder, record, names) for record in records])
-    with (folder / INDEX_NAME).writing() as partial:
+    with target.writing() as partial:
         table.to_parquet(partial, index=False)
         return file_sha256(partial)
 
