@@ -18,7 +18,7 @@ from raymark.benchmark.model_errors import told_by_line
 from raymark.benchmark.software import software_versions
 from raymark.benchmark.task import Task
 from raymark.benchmark.worker import checked_prediction
-from raymark.config import Strict, config_hash, validate
+from raymark.config import Strict, config_hash, read_json, validate
 from raymark.dataset import Dataset
 from raymark.errors import CheckpointError, ConfigError
 from raymark.radio import Band, FrontEnd
@@ -217,9 +217,8 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
             f"`raymark train MODEL --task TASK --data DIR --out {folder}`"
         )
     try:
-        data = dict(json.loads(path.read_text(encoding="utf-8")))
-        return validate(CheckpointInfo, data, where=str(path))
-    except (ValueError, TypeError, ConfigError) as error:
+        return validate(CheckpointInfo, read_json(path), where=str(path))
+    except ConfigError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 

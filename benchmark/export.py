@@ -19,6 +19,7 @@ from raymark.benchmark.task_data import (
     truth_of,
 )
 from raymark.dataset import Dataset
+from raymark.dataset.hdf5 import new_hdf5
 from raymark.errors import ConfigError, DatasetError
 from raymark.storage import writing
 
@@ -126,7 +127,7 @@ class _Export:
             task, seed, self._dataset, self._splits, self._kept, with_csi=self._with_csi
         )
         truth = truth_of(task, self._dataset, self._splits)
-        with writing(path) as partial, h5py.File(partial, "w") as file:
+        with writing(path) as partial, new_hdf5(partial) as (file, _):
             file.attrs.update(self._attributes(task, seed))
             _write_sites(file, task, self._dataset)
             _write_labelled(file.create_group("train"), data.train)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from pydantic import Field
 
 from raymark.benchmark.measurements import Input, Labelled, Measurements
-from raymark.config import Strict, read_yaml, validate
+from raymark.config import Strict, read_text, read_yaml, validate
 from raymark.errors import CheckpointError, ConfigError
 
 T = TypeVar("T")
@@ -183,7 +183,7 @@ def read_model_folder(folder: Path, *, package: str = "") -> ModelFolder:
         folder=folder.resolve(),
         module=f"{package}.{folder.name}.model".lstrip("."),
         info=validate(ModelInfo, read_yaml(folder / INFO_NAME), where=str(folder / INFO_NAME)),
-        card=(folder / CARD_NAME).read_text(encoding="utf-8"),
+        card=read_text(folder / CARD_NAME),
     )
 
 

@@ -1,6 +1,5 @@
 """What a benchmark adds to a release: splits with their audit, predictions, the board."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from raymark.benchmark.splits import PART_NAMES
 from raymark.benchmark.store import RunFolder, write_table
 from raymark.benchmark.task import Suite, load_suite, split_key, suite_names
 from raymark.benchmark.task_data import Splits, require_dataset
-from raymark.config import validate
+from raymark.config import read_json, validate
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.tables import read_csv, read_table
 from raymark.errors import ConfigError
 from raymark.release.part import (
     AUDIT_FOLDER,
@@ -29,7 +29,7 @@ from raymark.release.part import (
     SUITE_NAME,
 )
 from raymark.release.record import Benchmark
-from raymark.storage import write_text
+from raymark.storage import within, write_text
 from raymark.storage.atomic import writable
 
 
@@ -59,6 +59,7 @@ class SuiteFiles:
         """
         suite, folder = self.suite, dataset.folder.require_local("a release")
         require_dataset(suite, dataset)
+        self._require_run_of_suite()
         progress("splits")
         write_text(folder / SUITE_NAME, suite.model_dump_json(indent=1) + "\n")
         for name, table in split_tables(suite, dataset):
@@ -77,13 +78,17 @@ class SuiteFiles:
             models=models,
         )
 
-    def _add_run(self, runs: Path, dataset: Dataset, folder: Path) -> tuple[str, ...]:
-        suite, found = self.suite, RunFolder(runs).info().suite
+    def _require_run_of_suite(self) -> None:
+        if self.runs is None:
+            return
+        suite, found = self.suite, RunFolder(self.runs).info().suite
         if found != suite:
             raise ConfigError(
-                f"{runs} is a run of '{found.name}@{found.version}' ({found.hash[:12]}), the "
+                f"{self.runs} is a run of '{found.name}@{found.version}' ({found.hash[:12]}), the "
                 f"release is of '{suite.name}@{suite.version}' ({suite.hash[:12]})"
             )
+
+    def _add_run(self, runs: Path, dataset: Dataset, folder: Path) -> tuple[str, ...]:
         with writable(folder):
             # Measurements are large, and made again from the paths.
             shutil.copytree(
@@ -115,7 +120,7 @@ def read_suite(folder: Path) -> Suite:
         ConfigError: If the file was edited into something invalid.
     """
     path = folder / SUITE_NAME
-    return validate(Suite, json.loads(path.read_text(encoding="utf-8")), where=str(path))
+    return validate(Suite, read_json(path), where=str(path))
 
 
 def split_file(key: str) -> str:
@@ -148,7 +153,7 @@ def benchmark_faults(folder: Path) -> Iterator[str]:
     """
     dataset = open_dataset(folder)
     for name, table in split_tables(read_suite(folder), dataset):
-        if not pd.read_parquet(folder / name).equals(table):
+        if not read_table(within(folder, name)).equals(table):
             yield f"{folder / name}: the split differs from the one that its suite makes"
     if (folder / RUN_FOLDER).is_dir():
         yield from _score_faults(folder)
@@ -156,7 +161,7 @@ def benchmark_faults(folder: Path) -> Iterator[str]:
 
 def _score_faults(folder: Path) -> Iterator[str]:
     path, made = folder / BOARD_ROWS_NAME, score_rows(score_run(RunFolder(folder / RUN_FOLDER)))
-    stored = pd.read_csv(path)
+    stored = read_csv(within(folder, BOARD_ROWS_NAME))
     for column in made.columns:
         if len(stored) != len(made) or not _same_column(stored[column], made[column]):
             yield f"{path}: column {column} differs from the scores of the stored predictions"

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pydantic import Field
 
 from raymark.benchmark.task import Suite, Task
-from raymark.config import Strict, config_hash, validate
+from raymark.config import Name, Strict, config_hash, read_json, validate
 from raymark.errors import ConfigError, ScoringError
 from raymark.storage import file_sha256, write_text, writing
 
@@ -34,7 +34,7 @@ class RunInfo(Strict):
 class ModelRecord(Strict):
     """`models/<name>.json`: what the board says of a model."""
 
-    name: str
+    name: Name
     title: str
     kind: Kind
     is_trajectory: bool
@@ -49,7 +49,7 @@ class CellResult(Strict):
     """`result.json` of one task, model and seed."""
 
     task: str
-    model: str
+    model: Name
     seed: int
     cell_hash: str = Field(
         description="Changes with the task, the estimates, or the model's code and its imports"
@@ -98,7 +98,7 @@ class RunFolder:
         path = self.root / RUN_NAME
         if not path.is_file():
             raise ConfigError(f"{self.root} holds no benchmark run ({RUN_NAME} is missing)")
-        return validate(RunInfo, _read_json(path), where=str(path))
+        return validate(RunInfo, read_json(path), where=str(path))
 
     def start(self, info: RunInfo) -> None:
         """Make the folder, or go on in it.
@@ -154,7 +154,7 @@ class RunFolder:
     def models(self) -> dict[str, ModelRecord]:
         """Read all models of the run."""
         return {
-            path.stem: validate(ModelRecord, _read_json(path), where=str(path))
+            path.stem: validate(ModelRecord, read_json(path), where=str(path))
             for path in sorted((self.root / "models").glob("*.json"))
         }
 
@@ -176,7 +176,7 @@ class RunFolder:
         path, predictions = folder / "result.json", folder / "predictions.parquet"
         if not (path.is_file() and predictions.is_file()):
             return False
-        result = validate(CellResult, _read_json(path), where=str(path))
+        result = validate(CellResult, read_json(path), where=str(path))
         whole = file_sha256(predictions) == result.predictions_sha256
         return whole and result.cell_hash == cell_hash
 
@@ -185,7 +185,7 @@ class RunFolder:
         folder = self.cell(task, model, seed)
         path = folder / "result.json"
         if path.is_file():
-            result = validate(CellResult, _read_json(path), where=str(path))
+            result = validate(CellResult, read_json(path), where=str(path))
             if result.cell_hash != cell_hash:
                 path.unlink()
                 (folder / "predictions.parquet").unlink(missing_ok=True)
@@ -248,7 +248,7 @@ class RunFolder:
         """
         for task in self.info().suite.tasks():
             for path in sorted((self.root / "cells" / task.slug).glob("*/*/result.json")):
-                result = validate(CellResult, _read_json(path), where=str(path))
+                result = validate(CellResult, read_json(path), where=str(path))
                 predictions = path.with_name("predictions.parquet")
                 if (
                     not predictions.is_file()
@@ -294,11 +294,3 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is no valid JSON: {error}") from error
-    return dict(value)

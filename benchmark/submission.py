@@ -17,8 +17,9 @@ from raymark.benchmark.store import (
     covariance_of,
 )
 from raymark.benchmark.task import Suite, Task
-from raymark.config import Strict, config_hash, nearest, read_yaml, validate
-from raymark.errors import ConfigError, ScoringError
+from raymark.config import Strict, config_hash, nearest, read_text, read_yaml, validate
+from raymark.dataset.tables import read_csv, read_table
+from raymark.errors import ConfigError, SchemaError, ScoringError
 from raymark.storage import file_sha256
 
 INFO_NAME = "submission.yaml"
@@ -37,7 +38,7 @@ class SubmissionInfo(Strict):
     content_hash: str = Field(description="Content hash of the dataset it was trained on")
     tuning: str = Field(min_length=1, description="What was chosen, on what, in how many tries")
     pretraining_data: str = Field(min_length=1, description="'none', or what it was trained on")
-    num_parameters: int | None = Field(default=None, ge=0, description="Fitted numbers")
+    num_parameters: int | None = Field(default=None, ge=0, lt=2**63, description="Fitted numbers")
     hardware: str = Field(default="", description="On which it was trained")
     software: dict[str, str] = Field(default_factory=dict, description="Versions, by name")
 
@@ -92,8 +93,7 @@ def read_submission(
         kind="model",
         is_trajectory=info.is_trajectory,
         summary=info.summary,
-        card=(folder / CARD_NAME).read_text(encoding="utf-8")
-        + f"\nPretraining data: {info.pretraining_data}.\n",
+        card=read_text(folder / CARD_NAME) + f"\nPretraining data: {info.pretraining_data}.\n",
         tuning=info.tuning,
         verified=False,
     )
@@ -179,9 +179,9 @@ def read_predictions(path: Path) -> pd.DataFrame:
         ScoringError: If it cannot be read, or a column is missing, unknown or of the wrong type.
     """
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise ScoringError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        table = read_table(path) if path.suffix == ".parquet" else read_csv(path)
+    except SchemaError as error:
+        raise ScoringError(str(error)) from error
     needed = {*KEYS, "x_m", "y_m"}
     given = {str(name) for name in table.columns}
     missing, extra = needed - given, given - needed - set(COVARIANCE_COLUMNS)

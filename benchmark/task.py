@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from raymark.config import Strict, config_hash, nearest, read_yaml, validate
+from raymark.config import Name, Strict, config_hash, nearest, read_yaml, validate
 from raymark.errors import ConfigError
 from raymark.radio import Impairments
 
@@ -91,8 +91,8 @@ class Conditions(Strict):
 class Links(Strict):
     """The links of one scene at one band."""
 
-    scene: str
-    band: str
+    scene: Name
+    band: Name
 
 
 class TrackSettings(Strict):
@@ -131,8 +131,8 @@ class Task(Strict):
     suite: str
     version: int
     track: Track
-    scene: str
-    band: str
+    scene: Name
+    band: Name
     fold: int | None
     shots: int | None
     content_hash: str = Field(description="Content hash of the dataset")
@@ -177,8 +177,8 @@ class Suite(Strict):
     superseded_by: str | None = None
     preset: str = Field(description="Campaign that makes the dataset")
     content_hash: str = Field(description="Content hash of that dataset")
-    scenes: tuple[str, ...] = Field(min_length=1)
-    bands: tuple[str, ...] = Field(min_length=1)
+    scenes: tuple[Name, ...] = Field(min_length=1)
+    bands: tuple[Name, ...] = Field(min_length=1)
     seeds: tuple[Count, ...] = Field(min_length=1, description="Of noise and of models")
     window_size: int = Field(default=5, ge=1, description="Consecutive measurements in a window")
     tracks: tuple[TrackSettings, ...] = Field(min_length=1)

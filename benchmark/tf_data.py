@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import h5py
 import numpy as np
 
+from raymark.dataset.hdf5 import open_hdf5
 from raymark.errors import ConfigError
 from raymark.extras import import_extra
 
@@ -40,7 +40,7 @@ def load_part(
     if not inputs or not path.is_file():
         reason = "is no file" if inputs else "was asked for no inputs"
         raise ConfigError(f"{path} {reason}; `raymark bench export` makes one")
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         if part not in file:
             raise ConfigError(f"{path} has no part '{part}' (it has: train, validation, test)")
         missing = [name for name in names if name not in file[part]]
@@ -53,7 +53,7 @@ def load_part(
         num_links = len(file[part][names[0]])
 
     def read() -> Iterator[dict[str, np.ndarray]]:
-        with h5py.File(path) as file:
+        with open_hdf5(path) as file:
             for start in range(0, num_links, _ROWS):
                 yield {name: file[part][name][start : start + _ROWS] for name in names}
 

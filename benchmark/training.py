@@ -26,7 +26,7 @@ from raymark.benchmark.store import FAILURE_NAME
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import Splits, load_training, training_surveys_of
 from raymark.benchmark.worker import checked_prediction, report_of
-from raymark.config import Strict, config_hash, nearest, validate
+from raymark.config import Strict, config_hash, nearest, read_json, validate
 from raymark.dataset import Dataset
 from raymark.errors import CheckpointError, ConfigError
 from raymark.plots import draw_learning_curves, save_figure
@@ -142,9 +142,7 @@ def _claim(folder: Path, model: ModelFolder, task: Task, seed: int) -> None:
             "another folder"
         )
     if path.is_file():
-        found = validate(
-            TrainingRequest, dict(json.loads(path.read_text(encoding="utf-8"))), where=str(path)
-        )
+        found = validate(TrainingRequest, read_json(path), where=str(path))
         names = [
             n for n in TrainingRequest.model_fields if getattr(found, n) != getattr(request, n)
         ]

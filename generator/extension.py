@@ -21,7 +21,7 @@ from raymark.dataset.schema import DIFFRACTION, NOTHING_TRUNCATED_DB
 from raymark.dataset.writing.assembly import Arrays
 from raymark.dataset.writing.folder import changed_software, dataset_files
 from raymark.dataset.writing.traced_paths import TracedPaths
-from raymark.errors import DatasetError
+from raymark.errors import ConfigError, DatasetError
 from raymark.generator.generate import generate
 from raymark.generator.plan import Plan, Progress, ShardPlan, SitePlan, make_plan
 from raymark.generator.site_tracing import ShardSource, TracedSite, assemble
@@ -59,6 +59,9 @@ def plan_extension(
         DatasetError: If the dataset is a subset, or scenes or software are no longer its own.
     """
     manifest = dataset.manifest
+    for band in bands:
+        if band.name in dataset.bands:
+            raise ConfigError(f"{dataset.folder} has band '{band.name}' already; leave it out")
     if manifest.subset_of is not None:
         raise DatasetError(
             f"{dataset.folder} was cut from another dataset; add the bands there and cut it again"

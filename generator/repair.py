@@ -54,17 +54,17 @@ def repair_dataset(
         damaged = _damaged_files(dataset, progress)
         if damaged:
             _repair(dataset, damaged, progress)
-        texts = texts_of(dataset.manifest)
-        lost = [name for name in texts if not (dataset.folder / name).is_file()]
-        for name in lost:
-            (dataset.folder / name).write_text(texts[name])
-    return [*damaged, *lost]
+    return damaged
+
+
+def _files(manifest: Manifest) -> dict[str, str | None]:
+    return {**data_files(manifest), **manifest.documents}
 
 
 def _damaged_files(dataset: Dataset, progress: Progress) -> list[str]:
-    damaged, files = [], data_files(dataset.manifest)
+    damaged, files = [], _files(dataset.manifest)
     for i, (name, sha256) in enumerate(files.items(), start=1):
-        file = dataset.folder / name
+        file = dataset.folder.below(name)
         file.forget_copies()
         if not file.is_file() or file.sha256() != sha256:
             damaged.append(name)
@@ -74,21 +74,31 @@ def _damaged_files(dataset: Dataset, progress: Progress) -> list[str]:
 
 def _repair(dataset: Dataset, damaged: list[str], progress: Progress) -> None:
     """Make files in a folder of their own; each is put in its place if it is what it was."""
-    manifest, num_made = dataset.manifest, 0
-    traced = set(damaged) - {INDEX_NAME}
+    num_made = 0
     with tempfile.TemporaryDirectory() as workspace:
         made_in = as_place(Path(workspace))
-        if traced:
-            planned = _plan_again(dataset, progress)
-            for site, part, names in _parts_of(manifest, traced):
-                make_part(planned.work_on(made_in, manifest, site), part)
-                _put(dataset, made_in, names)
-                num_made += len(names)
-                progress("repair", num_made, len(damaged))
-        if INDEX_NAME in damaged:
-            write_index(dataset.folder, manifest, manifest.shards, made_in / INDEX_NAME)
-            _put(dataset, made_in, [INDEX_NAME])
-            progress("repair", len(damaged), len(damaged))
+        for names in _made_again(dataset, set(damaged), made_in, progress):
+            _put(dataset, made_in, names)
+            num_made += len(names)
+            progress("repair", num_made, len(damaged))
+
+
+def _made_again(
+    dataset: Dataset, damaged: set[str], made_in: Place, progress: Progress
+) -> Iterator[list[str]]:
+    """Make damaged files below another folder; yield the names of those that are made at once."""
+    manifest, texts = dataset.manifest, texts_of(dataset.manifest)
+    if damaged - {INDEX_NAME, *texts}:
+        planned = _plan_again(dataset, progress)
+        for site, part, names in _parts_of(manifest, damaged):
+            make_part(planned.work_on(made_in, manifest, site), part)
+            yield names
+    if INDEX_NAME in damaged:  # of shards that are whole by now
+        write_index(dataset.folder, manifest, manifest.shards, made_in / INDEX_NAME)
+        yield [INDEX_NAME]
+    for name in [name for name in texts if name in damaged]:
+        (made_in / name).write_text(texts[name])
+        yield [name]
 
 
 def _plan_again(dataset: Dataset, progress: Progress) -> PlannedDataset:
@@ -136,7 +146,7 @@ def _put(dataset: Dataset, made_in: Place, names: Iterable[str]) -> None:
     Raises:
         DatasetError: If one differs from the manifest.
     """
-    expected = data_files(dataset.manifest)
+    expected = _files(dataset.manifest)
     for name in names:
         if (made_in / name).sha256() != expected[name]:
             changed = changed_software(dataset.manifest, tracing_software())
@@ -146,8 +156,6 @@ def _put(dataset: Dataset, made_in: Place, names: Iterable[str]) -> None:
                 "file from where the dataset came from, or generate the dataset anew"
             )
     for name in names:
-        with (
-            (made_in / name).local_copy() as copy,
-            (dataset.folder / name).writing() as partial,
-        ):
+        place = dataset.folder.below(name)
+        with (made_in / name).local_copy() as copy, place.writing() as partial:
             shutil.copyfile(copy, partial)

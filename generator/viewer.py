@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from raymark.dataset import Dataset
+from raymark.dataset.hdf5 import read_names
 from raymark.dataset.manifest import ShardRecord, SiteRecord
 from raymark.dataset.samplings import UniformSampling
 from raymark.dataset.shard import open_shard
@@ -19,7 +20,7 @@ from raymark.generator.preview import BAND, load_geometry, preview_campaign, sec
 from raymark.generator.site_tracing import assemble
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.plots import SiteMark
-from raymark.plots.inspection import site_mark
+from raymark.plots.selections import site_mark
 from raymark.radio import parse_bands
 from raymark.radio.levels import to_db
 from raymark.scenes import Scene
@@ -189,7 +190,7 @@ def _stored_view(scene: Scene, choice: ViewChoice, dataset: Dataset) -> SceneVie
         loaded,
         tuple(placed),
         materials=materials,
-        band=band,
+        band=selection.band.name,
         origin=f"dataset {dataset.manifest.id}",
     )
 
@@ -243,14 +244,14 @@ def _rows_by_shard(
 
 
 def _materials(dataset: Dataset, shard: ShardRecord) -> tuple[str, ...]:
-    path = dataset.folder / shard.file("detail")
+    path = dataset.folder.below(shard.file("detail"))
     if not path.is_file():
         raise DatasetError(
             f"{path} is missing, and it holds the points of the paths; copy the folder `detail` of "
             "the dataset, too, or leave --data out to trace some links anew"
         )
     with open_shard(path, "detail") as file:
-        return tuple(str(name) for name in file.attrs["materials"])
+        return read_names(file, "materials", path)
 
 
 def _place(

@@ -1,10 +1,10 @@
 """Time and memory of whole campaigns: flat in the number of UEs, and three bands for about one.
 
-    python perf/generation.py [--json FILE]
+    python perf/generation.py [--scene munich] [--json FILE]
 
-Every row is a campaign in Munich with diffraction, generated in a process of its own. Peak memory
-is the process's largest resident size, the time that of tracing and writing alone (kernels are
-compiled beforehand, in the same process, on 100 UEs).
+Every row is a campaign in one scene with diffraction, generated in a process of its own. Peak
+memory is the process's largest resident size, the time that of tracing and writing alone (kernels
+are compiled beforehand, in the same process, on 100 UEs).
 """
 
 import argparse
@@ -23,11 +23,13 @@ THREE = ("2.6GHz", "6GHz", "28GHz")
 def main() -> None:
     """Run all campaigns and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scene", default="munich")
     parser.add_argument("--sizes", type=int, nargs=3, default=[200, 2_000, 10_000], help="UEs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    rows = [in_child(count, THREE) for count in arguments.sizes]
-    one = in_child(arguments.sizes[1], THREE[:1])
+    scene, sizes = arguments.scene, arguments.sizes
+    rows = [in_child(scene, count, THREE) for count in sizes]
+    one = in_child(scene, sizes[1], THREE[:1])
     result = {
         "runs": [*rows, one],
         "memory_ratio_largest_to_smallest": rows[2]["peak_gb"] / rows[0]["peak_gb"],
@@ -39,10 +41,10 @@ def main() -> None:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def in_child(num_ues: int, bands: tuple[str, ...]) -> dict[str, float]:
+def in_child(scene: str, num_ues: int, bands: tuple[str, ...]) -> dict[str, float]:
     """Generate one campaign in a fresh process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        row = pool.apply(run, (num_ues, bands))
+        row = pool.apply(run, (scene, num_ues, bands))
     print(
         f"{num_ues:>7} UEs {len(bands)} band(s){row['seconds']:>9.1f} s"
         f"{num_ues / row['seconds']:>9.0f} UEs/s{row['peak_gb']:>7.2f} GB",
@@ -51,7 +53,7 @@ def in_child(num_ues: int, bands: tuple[str, ...]) -> dict[str, float]:
     return row
 
 
-def run(num_ues: int, bands: tuple[str, ...]) -> dict[str, float]:
+def run(scene: str, num_ues: int, bands: tuple[str, ...]) -> dict[str, float]:
     """Generate one campaign in this process."""
     from raymark.dataset.campaign import Campaign  # noqa: PLC0415
     from raymark.generator.generate import generate  # noqa: PLC0415
@@ -59,7 +61,7 @@ def run(num_ues: int, bands: tuple[str, ...]) -> dict[str, float]:
 
     data = {
         "name": "perf",
-        "scenes": ["munich"],
+        "scenes": [scene],
         "bands": list(bands),
         "sampling": {"kind": "tracks", "num_ues": num_ues},
         "tracer": {"diffraction": True},

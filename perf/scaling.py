@@ -1,10 +1,10 @@
 """Weak scaling of generation over workers of this machine, and what a shard costs beside its work.
 
-    python perf/scaling.py [--shard-size 5000] [--json FILE]
+    python perf/scaling.py [--scene munich] [--shard-size 5000] [--json FILE]
 
-Every row makes as many UEs for each worker, in Munich with diffraction at three bands, by workers
-of one thread. Every dataset is made twice, and the second time is told: by then the workers have
-imported the ray tracer, compiled its kernels and loaded the scene. `work` is the time in which
+Every row makes as many UEs for each worker, in one scene with diffraction at three bands, by
+workers of one thread. Every dataset is made twice, and the second time is told: by then the workers
+have imported the ray tracer, compiled its kernels and loaded the scene. `work` is the time in which
 workers were inside a task, as the logs tell; until the last task ended, the rest of their time is
 waiting. The peer is the same campaign as processes without Dask make it, with one thread each.
 """
@@ -46,14 +46,16 @@ print(time.perf_counter() - started)
 def main() -> None:
     """Run all rows and print ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scene", default="munich")
     parser.add_argument("--shard-size", type=int, default=5000, help="about ten seconds")
     parser.add_argument("--num-shards", type=int, default=4, help="shards for each worker")
+    parser.add_argument("--most-workers", type=int, default=8, help="of the last row")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    size, count = arguments.shard_size, arguments.num_shards
-    peer, peers = alone(1, count, size), alone(2, count, size)
-    one, two = spread(1, count, size), spread(2, count, size)
-    many = spread(8, 6, size // 10)
+    scene, size, count = arguments.scene, arguments.shard_size, arguments.num_shards
+    peer, peers = (alone(scene, num, count, size) for num in (1, 2))
+    one, two = (spread(scene, num, count, size) for num in (1, 2))
+    many = spread(scene, arguments.most_workers, 6, size // 10)
     ratios = {
         "two_processes_to_one": peers["ues_per_s"] / peer["ues_per_s"],
         "one_worker_to_one_process": one["ues_per_s"] / peer["ues_per_s"],
@@ -65,21 +67,21 @@ def main() -> None:
         arguments.json.write_text(json.dumps({"rows": rows, **ratios}, indent=1) + "\n")
 
 
-def campaign(num_ues: int) -> dict[str, Any]:
+def campaign(scene: str, num_ues: int) -> dict[str, Any]:
     """Return the campaign of one row."""
     return {
         "name": "perf",
-        "scenes": ["munich"],
+        "scenes": [scene],
         "bands": ["2.6GHz", "6GHz", "28GHz"],
         "sampling": {"kind": "tracks", "num_ues": num_ues},
         "tracer": {"diffraction": True},
     }
 
 
-def alone(num_processes: int, num_shards: int, shard_size: int) -> dict[str, float]:
+def alone(scene: str, num_processes: int, num_shards: int, shard_size: int) -> dict[str, float]:
     """Make the UEs of one worker in each of some processes without Dask, at once."""
     num_ues = num_shards * shard_size
-    text = json.dumps(campaign(num_ues))
+    text = json.dumps(campaign(scene, num_ues))
     with tempfile.TemporaryDirectory() as scratch:
         processes = [
             subprocess.Popen(
@@ -100,7 +102,7 @@ def alone(num_processes: int, num_shards: int, shard_size: int) -> dict[str, flo
     return {"processes": num_processes, "seconds": seconds, "ues_per_s": rate}
 
 
-def spread(num_workers: int, num_shards: int, shard_size: int) -> dict[str, float]:
+def spread(scene: str, num_workers: int, num_shards: int, shard_size: int) -> dict[str, float]:
     """Make so many shards for each of some workers."""
     from raymark.generator.generate import (  # noqa: PLC0415 - after the peers have run
         make_dataset,
@@ -109,7 +111,7 @@ def spread(num_workers: int, num_shards: int, shard_size: int) -> dict[str, floa
     from raymark.work.dask_workers import DaskWorkers  # noqa: PLC0415 - the same
 
     num_ues = num_workers * num_shards * shard_size
-    checked = validate(Campaign, campaign(num_ues), where="perf")
+    checked = validate(Campaign, campaign(scene, num_ues), where="perf")
     with (
         tempfile.TemporaryDirectory() as scratch,
         open_cluster(LocalCluster(num_workers=num_workers)) as client,

@@ -74,11 +74,13 @@ class UnitCosts:
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scene", default="munich")
     parser.add_argument("--quick", action="store_true", help="fewer UEs and stub tasks")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    unit = measure_units(200 if arguments.quick else 1000, 1000 if arguments.quick else 3000)
-    print_units(unit)
+    num_ues, num_tasks = (200, 1000) if arguments.quick else (1000, 3000)
+    unit = measure_units(arguments.scene, num_ues, num_tasks)
+    print_units(arguments.scene, unit)
     rows = [size_of(num_links, unit) for num_links in NUM_LINKS]
     print_table(rows)
     if arguments.json:
@@ -86,16 +88,16 @@ def main() -> None:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def measure_units(num_ues: int, num_tasks: int) -> UnitCosts:
-    """Generate Munich with `num_ues` UEs, and run stub tasks."""
+def measure_units(scene: str, num_ues: int, num_tasks: int) -> UnitCosts:
+    """Generate one scene with `num_ues` UEs, and run stub tasks."""
     runtime = find_runtime()
     clock = time.perf_counter if runtime.variant == CUDA_VARIANT else time.process_time
     campaign = load_campaign("v1")
-    small = campaign_of(campaign, num_ues)
+    small = campaign_of(campaign, scene, num_ues)
     make_plan(small)  # imports and compiles
     load_s, plan = timed(clock, lambda: make_plan(small))
     discovery_s, completeness_s = site_costs(clock, plan)
-    buildings_s, _ = timed(clock, lambda: plan_buildings(plan, "munich"))
+    buildings_s, _ = timed(clock, lambda: plan_buildings(plan, scene))
     with tempfile.TemporaryDirectory() as folder:
         whole_s, _ = timed(clock, lambda: generate(plan, Path(folder)))
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
@@ -115,10 +117,10 @@ def measure_units(num_ues: int, num_tasks: int) -> UnitCosts:
     )
 
 
-def campaign_of(campaign: Campaign, num_ues: int) -> Campaign:
-    """Return the campaign with Munich alone and fewer UEs."""
+def campaign_of(campaign: Campaign, scene: str, num_ues: int) -> Campaign:
+    """Return the campaign with one scene alone and fewer UEs."""
     data: dict[str, Any] = campaign.model_dump(mode="json")
-    data["scenes"] = ["munich"]
+    data["scenes"] = [scene]
     data["sampling"]["num_ues"] = num_ues
     return validate(Campaign, data, where="perf")
 
@@ -171,10 +173,10 @@ def size_of(num_links: int, unit: UnitCosts) -> dict[str, Any]:
     }
 
 
-def print_units(unit: UnitCosts) -> None:
+def print_units(scene: str, unit: UnitCosts) -> None:
     """Print what was measured."""
     where = unit.gpu_name or "CPU, core-seconds"
-    print(f"{unit.num_ues} UEs of munich with the settings of v1, on {where}")
+    print(f"{unit.num_ues} UEs of {scene} with the settings of v1, on {where}")
     print(f"  site       {unit.site_s:.2f} s (load {unit.load_s:.2f}, discovery ", end="")
     print(f"{unit.discovery_s:.2f}, completeness {unit.completeness_s:.2f})")
     print(f"  link       {1e3 * unit.link_s:.2f} ms; a shard of 1,000: {1e3 * unit.link_s:.1f} s")

@@ -1,12 +1,12 @@
 """Tracing speed and completeness, side by side with Sionna RT's PathSolver in the same run.
 
-    python perf/tracing.py --quick --json tracing.json     under a minute: Munich, few UEs
+    python perf/tracing.py --quick [--scene munich] --json tracing.json     one scene, few UEs
     python perf/tracing.py --json tracing.json --plot docs/figures/tracing.png
 
 Methods: `PathSolver per band` as its users call it (one call for each band), `PathSolver, one
 trace` (its search once, its fields per band), `ours` (chain search, discovery included in the
 time). Kernels are compiled before the clock starts, for all methods alike. The peer shoots 10^5
-rays without and 10^6 rays with diffraction, with a table of 10^7 paths.
+rays without and 10^6 rays with diffraction, if not told otherwise, with a table of 10^7 paths.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from raymark.generator.tracing.sionna_adapter import (
 from raymark.radio import BAND_PRESETS, FrontEnd
 from raymark.scenes import get_scene
 
-BANDS = tuple(BAND_PRESETS.values())
+BANDS = tuple(BAND_PRESETS[name] for name in ("2.6GHz", "6GHz", "28GHz"))
 DEPTH = 4
 TABLE_SIZE = 10_000_000
 PEER_RAYS = {"specular": 100_000, "diffraction": 1_000_000}
@@ -54,6 +54,7 @@ class Case:
     scene: str
     num_ues: int
     diffraction: bool
+    peer_rays: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Bench:
         self.bs_m = np.asarray(self.site.position_m)
         self.orientation = np.asarray(self.site.orientation_rad)
         self.kind = "diffraction" if case.diffraction else "specular"
+        self.peer_rays = case.peer_rays or PEER_RAYS[self.kind]
 
     def ours(self, ues: np.ndarray, bands: tuple[Any, ...], discovery: str = "standard") -> Any:
         """Discover and trace."""
@@ -108,7 +110,7 @@ class Bench:
             paths = rt.PathSolver()(
                 scene,
                 max_depth=DEPTH,
-                samples_per_src=PEER_RAYS[self.kind],
+                samples_per_src=self.peer_rays,
                 max_num_paths_per_src=TABLE_SIZE,
                 refraction=False,
                 diffraction=self.case.diffraction,
@@ -120,7 +122,7 @@ class Bench:
         """Search by PathSolver once, in blocks that fit into memory; fields at every band."""
         settings = SolverSettings(
             max_depth=DEPTH,
-            num_rays=PEER_RAYS[self.kind],
+            num_rays=self.peer_rays,
             specular_reflection=True,
             diffuse_reflection=False,
             refraction=False,
@@ -295,19 +297,20 @@ def full_cases() -> list[tuple[Case, list[str]]]:
 def main() -> None:
     """Run the comparison that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="Munich alone, under a minute")
+    parser.add_argument("--quick", action="store_true", help="one scene alone, few UEs")
+    parser.add_argument("--scene", default="munich", help="of --quick")
     parser.add_argument("--num-ues", type=int, default=1000, help="of --quick, specular")
+    parser.add_argument("--peer-rays", type=int, help="of --quick")
     parser.add_argument("--json", type=Path, help="write the ratios and all timings")
     parser.add_argument("--plot", type=Path, help="draw the scaling")
     arguments = parser.parse_args()
     if arguments.quick:
-        specular = compare(
-            Case("munich", arguments.num_ues, False), [PER_BAND, OURS], with_thorough=True
+        cases = (
+            Case(arguments.scene, arguments.num_ues, False, arguments.peer_rays),
+            Case(arguments.scene, min(40, arguments.num_ues), True, arguments.peer_rays),
         )
-        diffraction = compare(
-            Case("munich", min(40, arguments.num_ues), True), [PER_BAND, OURS], with_thorough=True
-        )
-        results = [specular, diffraction]
+        results = [compare(case, [PER_BAND, OURS], with_thorough=True) for case in cases]
+        specular, diffraction = results
     else:
         results = [in_child(case, methods) for case, methods in full_cases()]
         specular, diffraction = (

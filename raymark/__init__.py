@@ -21,6 +21,11 @@ if (_checkout / "pyproject.toml").is_file():
     __path__.append(str(_checkout))
 
 
+def __dir__() -> list[str]:
+    """List what is imported on first use, too, as completion on Tab asks for it."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import the reader on first use, so that the command line starts without torch."""
     if name in ("Dataset", "Selection", "open_dataset"):

@@ -3,16 +3,41 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from raymark.errors import ConfigError, SchemaError
 
 _ModelT = TypeVar("_ModelT", bound="Strict")
+
+
+_NAME = re.compile(r"\w([\w.+ -]*[\w.+-])?")
+_LONGEST_NAME = 100
+
+
+def require_name(value: str) -> str:
+    """Return a name that may become a part of a path.
+
+    Raises:
+        ValueError: If it may not.
+    """
+    if len(value) > _LONGEST_NAME or _NAME.fullmatch(value) is None:
+        raise ValueError(
+            f"a name has at most {_LONGEST_NAME} letters, digits, '_', '.', '+', '-' and inner "
+            "spaces, and begins with a letter, a digit or '_'"
+        )
+    return value
+
+
+Name = Annotated[str, AfterValidator(require_name)]
+"""What may become a part of a path."""
+
+_LARGEST_INT = 2**63 - 1
 
 
 class Strict(BaseModel):
@@ -27,15 +52,58 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If the file is missing, unreadable, no valid YAML or no mapping.
     """
+    text = read_text(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+        data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, *_DAMAGE) as error:
+        raise ConfigError(f"{path} is no valid YAML: {_reason(error)}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold a mapping of keys, got {type(data).__name__}")
     return data
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+        ConfigError: If the file is missing, unreadable, no valid JSON or no object.
+    """
+    return parse_json(read_text(path), where=str(path))
+
+
+def parse_json(text: str, *, where: str) -> dict[str, Any]:
+    """Return the JSON object that a text is.
+
+    Args:
+        text: The text.
+        where: The file that it is from, for the message.
+
+    Raises:
+        ConfigError: If it is no valid JSON, repeats a key or is no object.
+    """
+    try:
+        data = json.loads(text, object_pairs_hook=_unique_keys, parse_int=_small_int)
+    except _DAMAGE as error:
+        raise ConfigError(f"{where} is no valid JSON: {_reason(error)}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where} must hold an object with keys, got {type(data).__name__}")
+    return data
+
+
+def read_text(path: Path) -> str:
+    """Read a small file of UTF-8 text.
+
+    Raises:
+        ConfigError: If it is missing, no regular file, unreadable or no UTF-8.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"cannot read {path}: it is no regular file")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # of UTF-8, or a name that no file can have
+        raise ConfigError(f"{path} is no text in UTF-8: {_reason(error)}") from error
 
 
 def validate(model: type[_ModelT], data: dict[str, Any], *, where: str) -> _ModelT:
@@ -79,13 +147,10 @@ def read_sealed(model: type[_ModelT], text: str, *, where: str) -> _ModelT:
     """Read what `sealed_json` wrote; the seal is that of the text, whatever `model` adds to it.
 
     Raises:
-        ConfigError: If it is no valid JSON, or holds a wrong key or value.
+        ConfigError: If it is no valid JSON object, or holds a wrong key or value.
         SchemaError: If something in it was edited after it was sealed.
     """
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"{where} is no valid JSON: {error}") from error
+    data = parse_json(text, where=where)
     record = validate(model, data, where=where)
     if data.get("seal") != seal_of(data):
         raise SchemaError(
@@ -101,6 +166,56 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; did you mean '{matches[0]}'?" if matches else ""
 
 
+_DAMAGE = (ValueError, RecursionError, AttributeError, LookupError, TypeError)
+"""What the readers of YAML and JSON raise beside their own errors."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses what YAML's safe loader lets pass: a key that is given twice, a gigantic number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        _require_once([key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
+        return super().construct_mapping(node, deep=deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        return _require_small(super().construct_yaml_int(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _require_once([key for key, _ in pairs])
+    return dict(pairs)
+
+
+def _require_once(keys: list[str]) -> None:
+    if len(set(keys)) < len(keys):
+        key = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key '{key}' is given {keys.count(key)} times")
+
+
+def _small_int(text: str) -> int:
+    return _require_small(int(text))
+
+
+def _require_small(value: int) -> int:
+    if abs(value) > _LARGEST_INT:
+        raise ValueError("a number has more than 18 digits")
+    return value
+
+
+def _reason(error: Exception) -> str:
+    """Return why a text cannot be read, on one line of bearable length."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]} ..."
+
+
+_LONGEST_QUOTE = 300
+
+
 def _describe(
     error: dict[str, Any], data: dict[str, Any], *, where: str, model: type[BaseModel]
 ) -> str:
@@ -111,9 +226,17 @@ def _describe(
         return f"missing key at {place}"
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    got = error["input"]
-    shown = f", got {got!r}" if isinstance(got, str | int | float) else ""
+    shown = f", got {_quoted(error['input'])}" if isinstance(error["input"], _PLAIN) else ""
     return f"{message}{shown} at {place}"
+
+
+_PLAIN = (str, int, float)
+
+
+def _quoted(value: object) -> str:
+    """Return a value as it was given, cut off where it is too long to be read."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]} ..."
 
 
 def _location(parts: tuple[int | str, ...], data: Any) -> str:

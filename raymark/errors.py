@@ -57,3 +57,18 @@ def sentence_of(problem: BaseException) -> str:
     """Return an error as one sentence; the kind of one that nobody foresaw stands first."""
     text = " ".join(str(problem).split())
     return text if isinstance(problem, RaymarkError) else f"{type(problem).__name__}: {text}"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a count with its noun: one of them, or several.
+
+    Args:
+        count: How many there are.
+        noun: What one is called.
+        plural: What several are called, where it is not the noun with an `s`.
+
+    Example:
+        >>> counted(1, "band"), counted(2, "band"), counted(1200, "entry", "entries")
+        ('1 band', '2 bands', '1200 entries')
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"

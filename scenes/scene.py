@@ -6,7 +6,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from raymark.config import Strict, canonical_json, nearest, read_yaml, validate
+from raymark.config import (
+    Strict,
+    canonical_json,
+    nearest,
+    read_text,
+    read_yaml,
+    require_name,
+    validate,
+)
 from raymark.errors import SceneError
 from raymark.radio import Site
 from raymark.registry import Registry
@@ -51,7 +59,7 @@ class Scene:
             SceneError: If a parameter is unknown or has an absurd value, or if the code of the
                 scene is not trusted or fails.
         """
-        self.name = folder.resolve().name
+        self.name = _checked_name(folder)
         self.folder = folder
         path = folder / "scene.yaml"
         self.settings = validate(SceneSettings, read_yaml(path), where=str(path))
@@ -113,7 +121,7 @@ class Scene:
     @property
     def card(self) -> str:
         """Text of `card.md`."""
-        return (self.folder / "card.md").read_text(encoding="utf-8")
+        return read_text(self.folder / "card.md")
 
 
 def scene_names() -> list[str]:
@@ -140,6 +148,16 @@ def get_scene(name: str, params: Params | None = None, *, trust_code: bool = Fal
             trust_folder(folder)
         return Scene(folder, params)
     return _REGISTRY.get(name).with_params(params or {})
+
+
+def _checked_name(folder: Path) -> str:
+    name = folder.resolve().name
+    try:
+        return require_name(name)
+    except ValueError as error:
+        raise SceneError(
+            f"the folder {folder} gives a scene the name {name!r}: {error}; rename the folder"
+        ) from error
 
 
 _REGISTRY = Registry("scene", Path(__file__).parent, "scene.yaml", Scene)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from raymark.dataset import Dataset
     from raymark.release import BuildSettings
 
-settings.register_profile("raymark", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("raymark", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("raymark")
 
 WriteScene = Callable[..., Path]
@@ -64,6 +64,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_configure() -> None:
     """Let the workers of pytest-xdist, which inherit this, compute with one thread each."""
     os.environ.update(ONE_THREAD)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a check that has run README's first command not run it a second time."""
+    parser.addoption(
+        "--quickstart", type=Path, help="the folder that `raymark quickstart` has made"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,16 +1,15 @@
 """Commands of the benchmark."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from raymark.cli.cluster import described_workers
-from raymark.cli.console import cell, err, out, print_error, resumable_bars, stage_bars
-from raymark.cli.options import Cluster, DataOption, Overwrite, TimeLimit, listed
-from raymark.errors import ConfigError
+from raymark.cli.console import err, out, print_error, resumable_bars, stage_bars
+from raymark.cli.options import AsJson, Cluster, DataOption, Overwrite, TimeLimit, listed
+from raymark.cli.tables import Column, print_rows, rows_of
+from raymark.errors import ConfigError, counted
 from raymark.storage import Place, PlaceLike, as_place
 
 app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
@@ -24,22 +23,35 @@ TracksOption = Annotated[str, typer.Option(help="Only these tracks, separated by
 
 
 @app.command()
-def tasks(suite: SuiteOption = "small") -> None:
+def tasks(suite: SuiteOption = "small", as_json: AsJson = False) -> None:
     """List the tasks of a suite."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
 
     loaded = load_suite(suite)
-    table = Table("task", "trained on", "ranked", box=None)
-    for task in loaded.tasks():
-        trained = ", ".join(f"{links.scene} {links.band}" for links in task.train)
-        shots = f" + {task.shots} links of {task.scene}" if task.shots else ""
-        table.add_row(task.id, trained + shots, "yes" if task.is_ranked else "no")
-    out.print(table)
-    out.print(f"suite {loaded.name}@{loaded.version}, {len(loaded.tasks())} tasks")
+    rows = [
+        {"id": task.id, "is_ranked": task.is_ranked, **task.model_dump(mode="json")}
+        for task in loaded.tasks()
+    ]
+    columns = [
+        Column(heading="task", key="id"),
+        Column(heading="trained on", key="train", show=_links_text),
+        Column(heading="shots", key="shots"),
+        Column(heading="ranked", key="is_ranked"),
+    ]
+    print_rows(rows, columns, as_json=as_json)
+    if as_json:
+        return
+    out.print(f"suite {loaded.name}@{loaded.version}, {counted(len(rows), 'task')}")
+    if any(task.shots for task in loaded.tasks()):
+        out.print("shots: links of the task's own scene that are trained on, too")
     out.print(f"suite_hash    {loaded.hash}", soft_wrap=True)
     out.print(f"content_hash  {loaded.content_hash}", soft_wrap=True)
     if loaded.superseded_by:
         out.print(f"superseded by {loaded.superseded_by}")
+
+
+def _links_text(train: Any) -> str:
+    return ", ".join(f"{links['scene']} {links['band']}" for links in train)
 
 
 @app.command()
@@ -58,16 +70,26 @@ def show(
 
 
 @app.command()
-def models() -> None:
+def models(as_json: AsJson = False) -> None:
     """List the models."""
     from raymark.models import get_model, model_names  # noqa: PLC0415
 
-    table = Table("model", "summary", "tuning", "runs", box=None)
-    for name in model_names():
-        info = get_model(name).info
-        table.add_row(name, info.summary, info.tuning, "on request" if info.is_expensive else "")
-    out.print(table)
-    out.print("on request: costly; `raymark bench run` takes it by name, or with --models all")
+    rows = [
+        {"name": name, **get_model(name).info.model_dump(mode="json")} for name in model_names()
+    ]
+    columns = [
+        Column(heading="model", key="name"),
+        Column(heading="summary", key="summary"),
+        Column(heading="tuning", key="tuning"),
+        Column(
+            heading="runs",
+            key="is_expensive",
+            show=lambda is_expensive: "on request" if is_expensive else "",
+        ),
+    ]
+    print_rows(rows, columns, as_json=as_json)
+    if not as_json:
+        out.print("on request: costly; `raymark bench run` takes it by name, or with --models all")
 
 
 @app.command()
@@ -86,22 +108,22 @@ def audit(
     require_dataset(loaded, dataset)
     with stage_bars("splits") as progress:
         table = audit_suite(loaded, dataset, folder, progress=progress)
-    shown = Table(
-        "track", "scene", "fold", "train", "val.", "test", "nearest [m]", "hash", box=None
-    )
-    rows: Iterable[Any] = table.itertuples(index=False)
-    for row in rows:
-        shown.add_row(
-            row.track,
-            row.scene,
-            str(row.fold),
-            str(row.num_train),
-            str(row.num_validation),
-            str(row.num_test),
-            f"{row.distance_q10_m:.1f} / {row.distance_q50_m:.1f} / {row.distance_q90_m:.1f}",
-            row.hash[:12],
-        )
-    out.print(shown)
+    quantiles = ["distance_q10_m", "distance_q50_m", "distance_q90_m"]
+    columns = [
+        Column(heading="track", key="track"),
+        Column(heading="scene", key="scene"),
+        Column(heading="fold", key="fold"),
+        Column(heading="train", key="num_train"),
+        Column(heading="val.", key="num_validation"),
+        Column(heading="test", key="num_test"),
+        Column(heading="nearest [m]", key="nearest_m"),
+        Column(heading="hash", key="hash", show=lambda sha256: sha256[:12]),
+    ]
+    rows = [
+        {**row, "nearest_m": " / ".join(f"{row[name]:.1f}" for name in quantiles)}
+        for row in rows_of(table)
+    ]
+    print_rows(rows, columns)
     out.print("nearest: distance from test to training points, 10 %, 50 % and 90 % quantiles")
     out.print(f"wrote {folder}")
 
@@ -154,10 +176,11 @@ def run(
         workers = described_workers(cluster, time_limit_min=time_limit_min)
     with resumable_bars(folder) as progress:
         report = run_suite(loaded, dataset, folder, choice, workers=workers, progress=progress)
-    out.print(f"{report.num_run} cells run, {report.num_kept} kept, in {folder}")
+    out.print(f"{counted(report.num_run, 'cell')} run, {report.num_kept} kept, in {folder}")
     print_failures(report, folder)
     if report.num_old_failures:
-        err.print(f"{report.num_old_failures} cells that were not asked for now failed earlier")
+        old = counted(report.num_old_failures, "cell")
+        err.print(f"{old} that nobody asked for now failed earlier")
     if report.failures:
         raise typer.Exit(1)
     out.print(f"next: raymark bench board {folder} --data {data} --out DIR")
@@ -167,6 +190,7 @@ def run(
 def score(
     runs: RunsArgument,
     csv: Annotated[Path | None, typer.Option(help="Write all rows to a CSV file")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Recompute every metric from the stored predictions."""
     from raymark.benchmark.scoring import score_rows, score_run  # noqa: PLC0415
@@ -177,14 +201,18 @@ def score(
     keys = ["track", "label", "model"]
     names = ["median_m", "p90_m", "mse_m2"]
     mean = rows.groupby(keys, sort=False)[names].mean().reset_index()
-    table = Table("track", "label", "model", "median [m]", "P90 [m]", "MSE [m²]", box=None)
-    for row in mean.itertuples(index=False):
-        table.add_row(*(cell(value) for value in row))
-    out.print(table)
-    out.print(f"{len(rows)} rows; means over scenes, bands, folds and seeds")
+    columns = [
+        *(Column(heading=key, key=key) for key in keys),
+        Column(heading="median [m]", key="median_m"),
+        Column(heading="P90 [m]", key="p90_m"),
+        Column(heading="MSE [m²]", key="mse_m2"),
+    ]
+    print_rows(rows_of(mean), columns, as_json=as_json)
+    if not as_json:
+        out.print(f"{counted(len(rows), 'row')}; means over scenes, bands, folds and seeds")
     if csv is not None:
         write_text(csv, rows.to_csv(index=False))
-        out.print(f"wrote {csv}")
+        err.print(f"wrote {csv}")
 
 
 @app.command()
@@ -198,7 +226,8 @@ def board(
         ),
     ] = None,
     submission: Annotated[
-        list[Path] | None, typer.Option(help="Folder of a submission; may be given several times")
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Folder of a submission; may be given several times"),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -258,9 +287,10 @@ def check(
         submission, loaded, lambda task: truth_of(task, dataset, splits)
     )
     num_tasks = len({found.task.id for found in cells})
+    all_tasks, files = counted(len(loaded.tasks()), "task"), counted(len(cells), "file")
     out.print(
-        f"{submission}: '{record.name}' predicts {num_tasks} of {len(loaded.tasks())} tasks of "
-        f"{loaded.name}@{loaded.version} ({len(cells)} files); every point once, all finite"
+        f"{submission}: '{record.name}' predicts {num_tasks} of {all_tasks} of "
+        f"{loaded.name}@{loaded.version} ({files}); every point once, all finite"
     )
 
 
@@ -306,7 +336,7 @@ def tell_of_expensive_models(num_chosen: int) -> None:
     num_left = len(model_names()) - num_chosen
     if num_left:
         err.print(
-            f"{num_left} expensive models are left out: name them, or add --models all "
+            f"left out: {counted(num_left, 'expensive model')}; name them, or add --models all "
             "(`raymark bench models` lists them)"
         )
 

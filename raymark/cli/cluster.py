@@ -1,28 +1,32 @@
 """Commands about the workers that `--cluster` spreads work over."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from raymark.cli.console import err, out
+from raymark.cli.options import AsJson
+from raymark.cli.tables import Column, print_levels, print_rows
+from raymark.errors import counted
 from raymark.work.cluster import FORMS
 
 app = typer.Typer(help="Describe the workers of --cluster, and check them.", no_args_is_help=True)
 
 
 @app.command()
-def examples() -> None:
+def examples(as_json: AsJson = False) -> None:
     """List the descriptions that ship with raymark."""
     from raymark.work.cluster import example_names, example_text  # noqa: PLC0415
 
-    table = Table("example", "workers", box=None)
-    for name in example_names():
-        table.add_row(name, example_text(name).partition("\n")[0].removeprefix("# "))
-    out.print(table)
+    rows = [
+        {"name": name, "workers": example_text(name).partition("\n")[0].removeprefix("# ")}
+        for name in example_names()
+    ]
+    columns = [Column(heading="example", key="name"), Column(heading="workers", key="workers")]
+    print_rows(rows, columns, as_json=as_json)
 
 
 @app.command()
@@ -40,7 +44,7 @@ def check(cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help=FORMS)]
 
     found = read_cluster(cluster).check()
     if found.workers:
-        out.print(_worker_table(found.workers))
+        _print_workers(found.workers)
     typer.echo(found.text)
     for note in found.notes:
         err.print(note)
@@ -73,28 +77,31 @@ def examine_cluster(text: str, examine: Callable[[Path], Sequence[Any]]) -> None
         reports = examine_workers(client, examine)
     for report in reports:
         out.print(_title(report), style="bold", soft_wrap=True)
-        out.print(findings_table(report.findings))
+        print_findings(report.findings)
     good = sum(report.is_good for report in reports)
-    out.print(f"{good} of {len(reports)} workers can make datasets")
+    out.print(f"{good} of {counted(len(reports), 'worker')} can make datasets")
     if good < len(reports):
         raise typer.Exit(1)
 
 
-def findings_table(findings: Sequence[Any]) -> Table:
-    """Return what was found as a table of marks, subjects and texts."""
-    table = Table(box=None, show_header=False, padding=(0, 1))
-    for finding in findings:
-        mark = Text("ok", "green") if finding.is_good else Text("FAIL", "red")
-        table.add_row(mark, finding.subject, finding.text)
-    return table
+def print_findings(findings: Sequence[Any], *, as_json: bool = False) -> None:
+    """Print what was found: marks, subjects and texts."""
+    rows = [
+        {"level": "ok" if found.is_good else "FAIL", "subject": found.subject, "text": found.text}
+        for found in findings
+    ]
+    print_levels(rows, as_json=as_json)
 
 
-def _worker_table(reports: Sequence[Any]) -> Table:
-    table = Table("worker", "host", "pid", "threads", "memory", box=None)
-    for report in reports:
-        memory = f"{report.memory_bytes / 1e9:.1f} GB"
-        table.add_row(report.address, report.host, str(report.pid), str(report.num_threads), memory)
-    return table
+def _print_workers(reports: Sequence[Any]) -> None:
+    columns = [
+        Column(heading="worker", key="address"),
+        Column(heading="host", key="host"),
+        Column(heading="pid", key="pid"),
+        Column(heading="threads", key="num_threads"),
+        Column(heading="memory [GB]", key="memory_bytes", show=lambda size: f"{size / 1e9:.1f}"),
+    ]
+    print_rows([dataclasses.asdict(report) for report in reports], columns)
 
 
 def _title(report: Any) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,9 +25,22 @@ from raymark.storage import PlaceLike
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
+_NO_LIMIT = 100_000
+
+
+class _Printer(Console):
+    """A console whose lines are whole where nobody's window limits them: in a pipe or a file."""
+
+    @property
+    def size(self) -> ConsoleDimensions:  # type: ignore[override] # nobody sets it
+        """Columns and lines of the window."""
+        size = super().size
+        return size if self.is_terminal else ConsoleDimensions(_NO_LIMIT, size.height)
+
+
 # Paths and names may hold brackets, which must not be taken for markup.
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True, highlight=False, markup=False)
+out = _Printer(highlight=False, markup=False)
+err = _Printer(stderr=True, highlight=False, markup=False)
 
 
 class _RateColumn(ProgressColumn):
@@ -161,5 +174,9 @@ def duration(seconds: float) -> str:
 
 
 def cell(value: object) -> str:
-    """Write a value for a table: three digits of a number."""
+    """Write a value for a table: three digits of a number, a dash for what there is none of."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from raymark.cli.cluster import described_workers, examine_cluster, findings_table
+from raymark.cli.cluster import described_workers, examine_cluster, print_findings
 from raymark.cli.console import (
-    cell,
     duration,
     err,
     print_error,
@@ -17,8 +15,17 @@ from raymark.cli.console import (
     resumable_tracing,
 )
 from raymark.cli.console import out as console_out
-from raymark.cli.options import Cluster, DatasetArgument, Overwrite, Seed, TimeLimit, TrustCode
-from raymark.errors import ConfigError
+from raymark.cli.options import (
+    AsJson,
+    Cluster,
+    DatasetArgument,
+    Overwrite,
+    Seed,
+    TimeLimit,
+    TrustCode,
+)
+from raymark.cli.tables import Column, percent, print_rows, rows_of
+from raymark.errors import ConfigError, counted
 from raymark.radio import FingerprintKind, ProfileMethod
 from raymark.storage import Place, PlaceLike, as_place
 
@@ -31,41 +38,46 @@ ShardSize = Annotated[int, typer.Option(min=1, help="UEs per file; the content s
 
 
 @app.command()
-def doctor(cluster: Cluster = None) -> None:
+def doctor(cluster: Cluster = None, as_json: AsJson = False) -> None:
     """Report whether this machine, or every worker, can make datasets; exit code 1 if not."""
     from raymark.generator.doctor import examine  # noqa: PLC0415
 
     if cluster is not None:
+        if as_json:
+            raise ConfigError("--json is for this machine; leave it out with --cluster")
         examine_cluster(cluster, examine)
         return
     findings = examine(Path.cwd())
-    console_out.print(findings_table(findings))
+    print_findings(findings, as_json=as_json)
     if not all(finding.is_good for finding in findings):
         raise typer.Exit(1)
 
 
 @app.command()
-def bands() -> None:
+def bands(as_json: AsJson = False) -> None:
     """List the bands that have a name; any carrier, such as 39GHz, is one too."""
     from raymark.radio import BAND_PRESETS  # noqa: PLC0415
 
-    table = Table("band", "carrier", "span", "tones", "unambiguous", "noise figure", box=None)
-    for band in BAND_PRESETS.values():
-        table.add_row(
-            band.name,
-            f"{band.carrier_hz / 1e9:g} GHz",
-            f"{band.bandwidth_hz / 1e6:g} MHz",
-            str(band.num_subcarriers),
-            f"{band.unambiguous_range_m:.0f} m",
-            f"{band.noise_figure_db:g} dB",
-        )
-    console_out.print(table)
+    rows = [
+        {**band.model_dump(mode="json"), "unambiguous_range_m": band.unambiguous_range_m}
+        for band in BAND_PRESETS.values()
+    ]
+    columns = [
+        Column(heading="band", key="name"),
+        Column(heading="carrier [GHz]", key="carrier_hz", show=lambda hz: f"{hz / 1e9:g}"),
+        Column(heading="span [MHz]", key="bandwidth_hz", show=lambda hz: f"{hz / 1e6:g}"),
+        Column(heading="tones", key="num_subcarriers"),
+        Column(heading="unambiguous [m]", key="unambiguous_range_m", show=lambda m: f"{m:.0f}"),
+        Column(heading="noise figure [dB]", key="noise_figure_db"),
+    ]
+    print_rows(rows, columns, as_json=as_json)
 
 
 @app.command()
 def plan(
     campaign: CampaignArgument,
     shard_size: ShardSize = 1000,
+    as_json: AsJson = False,
     _trusted: TrustCode = None,
 ) -> None:
     """Check a campaign and show links, shards, size and time; nothing is written."""
@@ -79,15 +91,28 @@ def plan(
 
     made = make_plan(load_campaign(campaign))
     cost = estimate(made, shard_size)
-    bands = ", ".join(band.name for band in made.campaign.bands)
-    table = Table("scene", "site", "UEs", "shards", box=None)
-    for site in made.sites:
-        shards = sum(1 for _ in shards_of(len(site.ues), shard_size))
-        table.add_row(site.scene.name, site.site.name, str(len(site.ues)), str(shards))
-    console_out.print(table)
+    bands = [band.name for band in made.campaign.bands]
+    rows = [
+        {
+            "scene": site.scene.name,
+            "site": site.site.name,
+            "num_ues": len(site.ues),
+            "num_shards": sum(1 for _ in shards_of(len(site.ues), shard_size)),
+        }
+        for site in made.sites
+    ]
+    columns = [
+        Column(heading="scene", key="scene"),
+        Column(heading="site", key="site"),
+        Column(heading="UEs", key="num_ues"),
+        Column(heading="shards", key="num_shards"),
+    ]
+    print_rows(rows, columns, as_json=as_json)
+    if as_json:
+        return
     facts = [
-        ("bands", bands),
-        ("links", f"{made.num_links}, each at {len(made.campaign.bands)} bands"),
+        ("bands", ", ".join(bands)),
+        ("links", f"{made.num_links}, each at {counted(len(bands), 'band')}"),
         ("config", made.config_hash[:12]),
         ("size", f"about {cost.size_bytes / 1e6:.1f} MB"),
         ("time", f"about {duration(cost.seconds)} on this machine ({cost.basis})"),
@@ -159,7 +184,7 @@ def generate(
     ):
         if dry_run:
             console_out.print(
-                f"{planned.num_links} links would be traced into {out}; nothing was written"
+                f"would trace {counted(planned.num_links, 'link')} into {out}; nothing was written"
             )
             return
         report = make_dataset(planned, out, overwrite=overwrite, progress=progress)
@@ -167,8 +192,8 @@ def generate(
         print_error(f"{name}: {reason}")
     if report.failures:
         print_error(
-            f"{len(report.failures)} tasks failed for good, the rest is done; {out / 'logs'} tells "
-            "more, and the same command tries them again"
+            f"{counted(len(report.failures), 'task')} failed for good, the rest is done; "
+            f"{out / 'logs'} tells more, and the same command tries them again"
         )
         raise typer.Exit(1)
     print_summary(out)
@@ -186,7 +211,9 @@ def _extend(folder: Place, bands: str, out: Place | None, *, dry_run: bool) -> N
     with resumable_tracing(folder) as progress:
         made = plan_extension(dataset, parse_bands(bands), progress=progress)
         if dry_run:
-            console_out.print(f"{made.num_links} links would get {bands}; nothing was written")
+            console_out.print(
+                f"would add {bands} to {counted(made.num_links, 'link')}; nothing was written"
+            )
             return
         extend_dataset(dataset, made, out, progress=progress)
     print_summary(out or folder)
@@ -237,7 +264,9 @@ def verify(folder: DatasetArgument) -> None:
     if faults:
         err.print(f"`raymark generate --repair {folder}` makes lost and damaged files again")
         raise typer.Exit(2)
-    console_out.print(f"{folder}: {total} files checked, hashes, schema and physics are right")
+    console_out.print(
+        f"{folder}: {counted(total, 'file')} checked, hashes, schema and physics are right"
+    )
 
 
 @app.command()
@@ -274,7 +303,7 @@ def fingerprints(
             progress=advance,
         )
     console_out.print(
-        f"wrote {out} ({total} links, {out.stat().st_size / 1e6:.1f} MB, {sha256[:12]})"
+        f"wrote {out} ({counted(total, 'link')}, {out.stat().st_size / 1e6:.1f} MB, {sha256[:12]})"
     )
 
 
@@ -299,19 +328,15 @@ def inspect(
             progress=lambda _path: advance(1),
         )
     print_summary(folder)
-    console_out.print(f"\nwrote {len(figures)} figures to {out}")
+    console_out.print(f"\nwrote {counted(len(figures), 'figure')} to {out}")
 
 
 def print_summary(folder: PlaceLike) -> None:
     """Print what a dataset holds, and its content hash."""
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.plots.inspection import summarize_links  # noqa: PLC0415
 
     dataset = open_dataset(folder)
-    table = Table(*_SUMMARY_COLUMNS, box=None)
-    for row in summarize_links(dataset).itertuples(index=False):
-        table.add_row(*[cell(value) for value in row])
-    console_out.print(table)
+    print_rows(rows_of(dataset.summary()), _SUMMARY_COLUMNS)
     for key, value in dataset.manifest.completeness.items():
         console_out.print(
             f"{key}: the search misses about {value.missed_power_share:.2%} of a UE's power"
@@ -320,15 +345,15 @@ def print_summary(folder: PlaceLike) -> None:
 
 
 _SUMMARY_COLUMNS = (
-    "scene",
-    "band",
-    "links",
-    "LOS",
-    "NLOS",
-    "outage",
-    "LOS gain\n[dB]",
-    "NLOS gain\n[dB]",
-    "paths",
-    "delay spread\n[ns]",
+    Column(heading="scene", key="scene"),
+    Column(heading="band", key="band"),
+    Column(heading="links", key="links"),
+    Column(heading="LOS", key="los_share", show=percent),
+    Column(heading="NLOS", key="nlos_share", show=percent),
+    Column(heading="outage", key="outage_share", show=percent),
+    Column(heading="gain,\nLOS\n[dB]", key="median_gain_los_db"),
+    Column(heading="gain,\nNLOS\n[dB]", key="median_gain_nlos_db"),
+    Column(heading="paths", key="median_num_paths"),
+    Column(heading="delay\nspread\n[ns]", key="median_delay_spread_ns"),
 )
-"""Headings of `summarize_links`: shares, and medians of what has a unit."""
+"""Columns of `Dataset.summary`: shares, and medians over links of what follows them."""

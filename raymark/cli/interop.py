@@ -7,6 +7,7 @@ import typer
 
 from raymark.cli.console import out
 from raymark.cli.options import DatasetArgument
+from raymark.errors import counted
 
 app = typer.Typer(help="Scenario folders of DeepMIMO v4, both ways.", no_args_is_help=True)
 
@@ -35,8 +36,8 @@ def export(
         keep_element_patterns=keep_element_patterns,
     )
     out.print(
-        f"wrote {made.folder}: {made.num_sites} transmitters, {made.num_ues} receivers, "
-        f"{made.num_paths} paths"
+        f"wrote {made.folder}: {counted(made.num_sites, 'transmitter')}, "
+        f"{counted(made.num_ues, 'receiver')}, {counted(made.num_paths, 'path')}"
     )
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from raymark.cli.bench import OwnSuiteOption, bound
-from raymark.cli.console import cell, duration, out, resumable, text_bars
+from raymark.cli.console import duration, out, resumable, text_bars
 from raymark.cli.options import DataOption, Overwrite
-from raymark.errors import ConfigError
+from raymark.cli.tables import Column, print_rows, rows_of
+from raymark.errors import ConfigError, counted
 from raymark.storage import Place, as_place
 
 app = typer.Typer()
@@ -76,16 +76,20 @@ def predict(
     opened, dataset = open_checkpoint(checkpoint), open_dataset(data)
     located = locate_dataset(opened, dataset, scene=scene, band=band, seed=seed)
     write_positions(file, located.positions, overwrite=overwrite)
-    table = Table("links", "number", "mean [m]", "median [m]", "P90 [m]", box=None)
-    for row in located.errors.itertuples(index=False):
-        table.add_row(*(cell(value) for value in row))
-    out.print(table)
+    columns = [
+        Column(heading="links", key="part"),
+        Column(heading="number", key="points"),
+        Column(heading="mean [m]", key="mean_m"),
+        Column(heading="median [m]", key="median_m"),
+        Column(heading="P90 [m]", key="p90_m"),
+    ]
+    print_rows(rows_of(located.errors), columns)
     for note in located.notes:
         out.print(f"note: {note}", soft_wrap=True)
     out.print(
         f"{located.ms_per_point:.3g} ms a link for the model, without the estimation of paths"
     )
-    out.print(f"wrote {file} ({len(located.positions)} links)", soft_wrap=True)
+    out.print(f"wrote {file} ({counted(len(located.positions), 'link')})", soft_wrap=True)
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, Any]:

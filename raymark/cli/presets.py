@@ -3,22 +3,26 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from raymark.cli.console import out
+from raymark.cli.options import AsJson
+from raymark.cli.tables import Column, print_rows
 
 app = typer.Typer(help="The campaigns that ship with raymark.", no_args_is_help=True)
 
 
 @app.command("list")
-def presets_list() -> None:
+def presets_list(as_json: AsJson = False) -> None:
     """List the presets."""
     from raymark.generator.plan import load_campaign, preset_names  # noqa: PLC0415
 
-    table = Table("preset", "description", box=None)
-    for name in preset_names():
-        table.add_row(name, load_campaign(name).description)
-    out.print(table)
+    rows = [
+        {"name": name, "description": load_campaign(name).description} for name in preset_names()
+    ]
+    columns = [
+        Column(heading="preset", key="name"),
+        Column(heading="description", key="description"),
+    ]
+    print_rows(rows, columns, as_json=as_json)
 
 
 @app.command("show")

@@ -1,14 +1,15 @@
 """Commands that publish a dataset."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
 from raymark.cli.console import err, out, print_error, progress_bar
-from raymark.cli.options import DatasetArgument, Overwrite, listed
-from raymark.errors import DatasetError
+from raymark.cli.options import AsJson, DatasetArgument, Overwrite, listed
+from raymark.cli.tables import Column, print_rows
+from raymark.errors import DatasetError, counted
 
 app = typer.Typer(help="Publish a dataset: build, verify, compare, preview.", no_args_is_help=True)
 
@@ -69,7 +70,7 @@ def build(
     )
     num_bytes = sum(file.size_bytes for file in release.files.values())
     out.print(
-        f"{release.about.title} {release.version}: {len(release.files)} files, "
+        f"{release.about.title} {release.version}: {counted(len(release.files), 'file')}, "
         f"{num_bytes / 1e6:.1f} MB in {folder}\ncheck it: raymark release verify {folder}",
         soft_wrap=True,
     )
@@ -98,22 +99,28 @@ def verify(
         print_error(fault)
     if faults:
         raise typer.Exit(2)
-    out.print(f"{folder}: {len(files)} files are right (level {level})")
+    out.print(f"{folder}: {counted(len(files), 'file')} checked and right (level {level})")
 
 
 @app.command()
 def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="Folder of a release")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Folder of another one")],
+    as_json: AsJson = False,
 ) -> None:
     """Show what changed between two releases: data, arrays, splits, scores, files."""
     from raymark.release import diff_releases  # noqa: PLC0415
 
     found = diff_releases(old, new)
-    table = Table("what", "where", "change", box=None)
-    for difference in found:
-        table.add_row(difference.kind, difference.place, difference.text)
-    out.print(table if found else f"{old} and {new} hold the same")
+    if not found and not as_json:
+        out.print(f"{old} and {new} hold the same")
+        return
+    columns = [
+        Column(heading="what", key="kind"),
+        Column(heading="where", key="place"),
+        Column(heading="change", key="text"),
+    ]
+    print_rows([dataclasses.asdict(difference) for difference in found], columns, as_json=as_json)
 
 
 @app.command()
@@ -162,6 +169,6 @@ def _chosen_fingerprints(dataset: Any, text: str) -> tuple[tuple[str, str], ...]
     chosen = []
     for part in listed(text):
         scene, _, band = part.partition(":")
-        dataset.select(scene=scene, band=band)  # refuses what is not there
-        chosen.append((scene, band))
+        selection = dataset.select(scene=scene, band=band)  # refuses what is not there
+        chosen.append((scene, selection.band.name))
     return tuple(chosen)

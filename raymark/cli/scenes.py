@@ -1,19 +1,23 @@
 """Commands that list, import, check and show scenes."""
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from raymark.cli.console import err as console_err
 from raymark.cli.console import out as console_out
 from raymark.cli.console import progress_bar
-from raymark.cli.options import Overwrite, Seed, TrustCode
+from raymark.cli.options import AsJson, Overwrite, Seed, TrustCode
+from raymark.cli.tables import Column, Row, percent, print_levels, print_rows
+from raymark.errors import counted
 from raymark.storage import Place, as_place
 
 app = typer.Typer(help="The scenes that datasets are made of.", no_args_is_help=True)
+
+_CARD_WIDTH = 100
 
 _MAP_CACHE = Path.home() / ".cache" / "raymark" / "maps"
 
@@ -21,16 +25,26 @@ SceneArgument = Annotated[str, typer.Argument(metavar="SCENE", help="Name or fol
 
 
 @app.command("list")
-def scenes_list() -> None:
+def scenes_list(as_json: AsJson = False) -> None:
     """List the scenes with their sites."""
     from raymark.scenes import get_scene, scene_names  # noqa: PLC0415
 
-    table = Table("scene", "title", "sites", "licence", box=None)
+    rows = []
     for name in scene_names():
         scene = get_scene(name)
-        sites = ", ".join(site.name for site in scene.sites)
-        table.add_row(name, scene.settings.title, sites, scene.settings.licence)
-    console_out.print(table)
+        sites = [site.model_dump(mode="json") for site in scene.sites]
+        rows.append({"name": name, **scene.settings.model_dump(mode="json"), "sites": sites})
+    columns = [
+        Column(heading="scene", key="name"),
+        Column(heading="title", key="title"),
+        Column(heading="sites", key="sites", show=_site_names),
+        Column(heading="licence", key="licence"),
+    ]
+    print_rows(rows, columns, as_json=as_json)
+
+
+def _site_names(sites: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(site["name"] for site in sites)
 
 
 @app.command("show")
@@ -42,7 +56,7 @@ def scenes_show(name: SceneArgument, _trusted: TrustCode = None) -> None:
 
     scene = get_scene(name)
     settings = scene.settings
-    console_out.print(Markdown(scene.card))
+    console_out.print(Markdown(scene.card), width=min(console_out.width, _CARD_WIDTH))
     x0, y0, x1, y1 = scene.extent_m
     console_out.print(f"\nsource       {settings.source}\nlicence      {settings.licence}")
     console_out.print(f"attribution  {settings.attribution}", soft_wrap=True)
@@ -122,20 +136,22 @@ def scenes_import(
     with console_err.status("importing"):
         source = find_map(file, options, fetch=fetch, cache=cache)
         report = import_scene(source, name=name, out=out, options=options, overwrite=overwrite)
-    table = Table("buildings", "", box=None)
-    table.add_row("read, with parts", f"{report.num_features}")
-    table.add_row("in the scene", f"{report.num_buildings}")
-    for height_source, count in report.height_sources.items():
-        table.add_row(f"  height {height_source}", f"{count}")
-    console_out.print(table)
+    counts = {
+        "read, with parts": report.num_features,
+        "in the scene": report.num_buildings,
+        **{f"  height {source}": count for source, count in report.height_sources.items()},
+    }
+    print_rows(
+        [{"what": what, "count": count} for what, count in counts.items()],
+        [Column(heading="buildings", key="what"), Column(heading="count", key="count")],
+    )
     if report.findings:
-        findings = Table("action", "count", "reason", box=None)
-        for found in report.findings:
-            findings.add_row(found.action, f"{found.count}", found.reason)
-        console_out.print(findings)
+        columns = [Column(heading=key, key=key) for key in ("action", "count", "reason")]
+        print_rows([found.model_dump() for found in report.findings], columns)
     folder = out / name
     console_out.print(
-        f"wrote {folder} ({report.num_triangles} triangles; {', '.join(report.materials)})\n"
+        f"wrote {folder} ({counted(report.num_triangles, 'triangle')}; "
+        f"{', '.join(report.materials)})\n"
         f"next: raymark scenes add-site {folder} --write, then raymark scenes preview {folder} "
         f"--out {name}.png",
         soft_wrap=True,
@@ -164,7 +180,9 @@ def scenes_export(
     num = export_footprints(
         get_scene(name), out, origin=place, tolerance_m=tolerance, overwrite=overwrite
     )
-    console_out.print(f"wrote {out} ({num} buildings and parts)", soft_wrap=True)
+    console_out.print(
+        f"wrote {out} ({counted(num, 'building or part', 'buildings and parts')})", soft_wrap=True
+    )
 
 
 @app.command("view")
@@ -243,27 +261,21 @@ def scenes_add_site(
     settings = validate(SitingSettings, options, where="add-site")
     with progress_bar("tracing candidates", NUM_TRACED, "sites") as advance:
         plan = propose_sites(scene, settings, seed=seed, report=advance)
-    table = Table(
-        *("rank", "name", "kind", "position [m]", "azimuth", "downtilt"),
-        *("LOS", "NLOS", "outage", "coverage", "score"),
-        box=None,
-    )
-    for rank, proposal in enumerate(plan.proposals, start=1):
-        site, coverage = proposal.site, proposal.coverage
-        table.add_row(
-            f"{rank}",
-            site.name,
-            proposal.kind,
-            ", ".join(f"{value:.1f}" for value in site.position_m),
-            f"{site.azimuth_deg:.0f}",
-            f"{site.downtilt_deg:.0f}",
-            f"{coverage.los_share:.0%}",
-            f"{coverage.nlos_share:.0%}",
-            f"{coverage.outage_share:.0%}",
-            f"{coverage.share:.0%}",
-            f"{proposal.score:.2f}" if proposal.meets_rule else f"below {min_nlos:.0%} NLOS",
-        )
-    console_out.print(table)
+    rows = [_proposal_row(rank, proposal) for rank, proposal in enumerate(plan.proposals, start=1)]
+    columns = [
+        *(Column(heading=key, key=key) for key in ("rank", "name", "kind")),
+        Column(heading="position [m]", key="position_m", show=_position_text),
+        Column(heading="azimuth [deg]", key="azimuth_deg", show=_whole),
+        Column(heading="downtilt [deg]", key="downtilt_deg", show=_whole),
+        *(
+            Column(heading=share, key=f"{share.lower()}_share", show=percent)
+            for share in ("LOS", "NLOS", "outage", "coverage")
+        ),
+        Column(heading="score", key="score"),
+    ]
+    print_rows(rows, columns)
+    if not all(proposal.meets_rule for proposal in plan.proposals):
+        console_out.print(f"score -: less than {min_nlos:.0%} NLOS among the covered points")
     if out is not None:
         draw_proposals(scene, plan, out, num_best=num)
         console_out.print(f"wrote {out}")
@@ -273,12 +285,35 @@ def scenes_add_site(
         console_out.print(f"added {names} to {scene.folder / 'scene.yaml'}", soft_wrap=True)
 
 
+def _proposal_row(rank: int, proposal: Any) -> Row:
+    site, coverage = proposal.site, proposal.coverage
+    return {
+        "rank": rank,
+        **site.model_dump(mode="json"),
+        "kind": proposal.kind,
+        "los_share": coverage.los_share,
+        "nlos_share": coverage.nlos_share,
+        "outage_share": coverage.outage_share,
+        "coverage_share": coverage.share,
+        "score": round(proposal.score, 2) if proposal.meets_rule else None,
+    }
+
+
+def _position_text(position_m: Sequence[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in position_m)
+
+
+def _whole(value: float) -> str:
+    return f"{value:.0f}"
+
+
 @app.command("check")
 def scenes_check(
     name: SceneArgument,
     bands: Annotated[
         str | None, typer.Option(help="Bands that it must serve, such as 2.6GHz,28GHz")
     ] = None,
+    as_json: AsJson = False,
     _trusted: TrustCode = None,
 ) -> None:
     """Report whether datasets can be made of a scene; exit code 1 if not."""
@@ -287,10 +322,6 @@ def scenes_check(
     from raymark.scenes import get_scene  # noqa: PLC0415
 
     findings = check_scene(get_scene(name), parse_bands(bands) if bands is not None else None)
-    table = Table(box=None, show_header=False, padding=(0, 1))
-    styles = {"ok": "green", "note": "yellow", "FAIL": "red"}
-    for finding in findings:
-        table.add_row(Text(finding.level, styles[finding.level]), finding.subject, finding.text)
-    console_out.print(table)
+    print_levels([dataclasses.asdict(finding) for finding in findings], as_json=as_json)
     if any(finding.level == "FAIL" for finding in findings):
         raise typer.Exit(1)

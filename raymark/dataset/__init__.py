@@ -7,14 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raymark.dataset.reader import (
-        DEFAULT_BATCH_SIZE,
-        Dataset,
-        DetailTable,
-        PathTable,
-        Selection,
-        open_dataset,
-    )
+    from raymark.dataset.path_tables import DetailTable, PathTable
+    from raymark.dataset.reader import DEFAULT_BATCH_SIZE, Dataset, Selection, open_dataset
 
 __all__ = [
     "DEFAULT_BATCH_SIZE",
@@ -24,6 +18,11 @@ __all__ = [
     "Selection",
     "open_dataset",
 ]
+
+
+def __dir__() -> list[str]:
+    """List what is imported on first use, too, as completion on Tab asks for it."""
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from raymark.dataset.hdf5 import read_names
 from raymark.dataset.schema import Arrays, check_arrays
 from raymark.dataset.shard import checked_copy, open_shard, read_shard, write_shard
 from raymark.errors import SchemaError
@@ -18,6 +19,7 @@ from raymark.storage import PlaceLike, as_place
 BUILDINGS_FOLDER = "buildings"
 DEFAULT_RANGE_M = 100.0
 """How far around a site is shown [m] where positions were given and no range is known."""
+_TEXTS = ("licence", "attribution", "note")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,16 +127,15 @@ def read_buildings(path: PlaceLike, sha256: str) -> Buildings:
     with checked_copy(path, sha256) as copy:
         arrays = read_shard(copy, "buildings")
         with open_shard(copy, "buildings") as file:
-            attributes = dict(file.attrs)
+            names = {name: read_names(file, name, path) for name in ("materials", *_TEXTS)}
     check_arrays("buildings", arrays, where=str(path))
-    materials = [str(name) for name in attributes["materials"]]
-    _check_offsets(arrays, num_materials=len(materials), where=str(path))
+    _check_offsets(arrays, num_materials=len(names["materials"]), where=str(path))
     return Buildings(
         heights=HeightMap(
             height_m=arrays["raster/height_m"], x_m=arrays["raster/x_m"], y_m=arrays["raster/y_m"]
         ),
-        parts=tuple(_part(arrays, i, materials) for i in range(len(arrays["part/top_m"]))),
-        **{name: str(attributes[name]) for name in ("licence", "attribution", "note")},
+        parts=tuple(_part(arrays, i, names["materials"]) for i in range(len(arrays["part/top_m"]))),
+        **{name: names[name][0] for name in _TEXTS},
     )
 
 
@@ -169,7 +170,7 @@ def _offsets(counts: Sequence[int]) -> np.ndarray:
     return np.cumsum([0, *counts]).astype("i4")
 
 
-def _part(arrays: Arrays, i: int, materials: list[str]) -> BuildingPart:
+def _part(arrays: Arrays, i: int, materials: tuple[str, ...]) -> BuildingPart:
     first, last = arrays["part/ring_offset"][i : i + 2]
     edges = arrays["ring/point_offset"][first : last + 1]
     return BuildingPart(

@@ -8,10 +8,18 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from raymark.dataset import DEFAULT_BATCH_SIZE, PathTable, Selection
+from raymark.dataset import DEFAULT_BATCH_SIZE, Dataset, PathTable, Selection
+from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.radio import SPEED_OF_LIGHT_M_S
 from raymark.radio.frames import rotation_matrix, unit_vector
 from raymark.radio.levels import to_db
+
+_MEDIANS = (
+    "median_gain_los_db",
+    "median_gain_nlos_db",
+    "median_num_paths",
+    "median_delay_spread_ns",
+)
 
 PerLink = Float[np.ndarray, "link"]
 PerPath = Float[np.ndarray, "path"]
@@ -88,6 +96,37 @@ def link_table(selection: Selection) -> pd.DataFrame:
     table.insert(0, "scene", selection.sites[0].scene)
     table.insert(2, "band", selection.band.name)
     return table
+
+
+def summarize_links(dataset: Dataset) -> pd.DataFrame:
+    """Return the table of `Dataset.summary`, which tells its columns."""
+    rows = [
+        _summary(link_table(dataset.select(scene=scene, band=band)))
+        for scene in dataset.scenes
+        for band in dataset.bands
+    ]
+    table = pd.DataFrame(rows)
+    return table.astype(dict.fromkeys(_MEDIANS, "Float64"))
+
+
+def _summary(links: pd.DataFrame) -> dict[str, object]:
+    los, covered = links["los"], links[links["los"] != OUTAGE]
+    return {
+        "scene": links["scene"].iloc[0],
+        "band": links["band"].iloc[0],
+        "links": len(links),
+        "los_share": float((los == LOS).mean()),
+        "nlos_share": float((los == NLOS).mean()),
+        "outage_share": float((los == OUTAGE).mean()),
+        "median_gain_los_db": _median(links.loc[los == LOS, "gain_db"].to_numpy()),
+        "median_gain_nlos_db": _median(links.loc[los == NLOS, "gain_db"].to_numpy()),
+        "median_num_paths": _median(covered["num_paths"].to_numpy()),
+        "median_delay_spread_ns": _median(covered["delay_spread_ns"].to_numpy()),
+    }
+
+
+def _median(values: np.ndarray) -> object:
+    return float(np.median(values)) if len(values) else pd.NA
 
 
 def visible_paths(selection: Selection, link: int) -> pd.DataFrame:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from raymark.config import Strict, config_hash, read_sealed, sealed_json
+from raymark.config import Name, Strict, config_hash, read_sealed, sealed_json
 from raymark.dataset.buildings import buildings_file
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.schema import FileKind, fields_of
@@ -27,8 +27,8 @@ def site_key(scene: str, site: str) -> str:
 class SiteRecord(Strict):
     """One base station of one scene, as it was traced."""
 
-    scene: str
-    site: str
+    scene: Name
+    site: Name
     position_m: tuple[float, float, float]
     orientation_rad: tuple[float, float, float]
     num_ues: int
@@ -45,8 +45,8 @@ class SiteRecord(Strict):
 class ShardRecord(Strict):
     """One pair of files, `paths/...` and `detail/...`, that holds a range of UEs of one site."""
 
-    scene: str
-    site: str
+    scene: Name
+    site: Name
     part: int = Field(ge=0)
     first_ue: int = Field(ge=0)
     num_ues: int = Field(ge=1)
@@ -109,13 +109,48 @@ class Manifest(Strict):
         exclude_if=lambda value: value is None,
         description="Content hash of the dataset that this one was cut from",
     )
-    buildings: dict[str, str] = Field(
+    buildings: dict[Name, str] = Field(
         default_factory=dict,
         exclude_if=lambda value: not value,
         description="SHA-256 of the file of every scene's buildings, where it has one",
     )
+    documents: dict[Name, str] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,
+        description="SHA-256 of CARD.md and ATTRIBUTION, as they were written",
+    )
     index_sha256: str | None = None
     seal: str | None = Field(default=None, description="SHA-256 over all the rest of this file")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Manifest":
+        keys = [site.key for site in self.sites]
+        if len(set(keys)) < len(keys):
+            raise ValueError("'sites' lists a site twice")
+        scenes = {site.scene for site in self.sites}
+        unknown = {record.key for record in self.shards} - set(keys)
+        unknown |= (set(self.arrays) | set(self.completeness)) - set(keys)
+        unknown |= set(self.buildings) - scenes
+        if unknown:
+            raise ValueError(f"it names {sorted(unknown)}, which are none of its sites or scenes")
+        if self.state == "complete":
+            for site in self.sites:
+                _require_gapless(site, [r for r in self.shards if r.key == site.key])
+        return self
+
+
+def _require_gapless(site: SiteRecord, records: list[ShardRecord]) -> None:
+    """Check that the shards of a site hold each of its UEs once."""
+    end = 0
+    for part, record in enumerate(sorted(records, key=lambda r: r.first_ue)):
+        if (record.part, record.first_ue) != (part, end):
+            raise ValueError(
+                f"the shards of {site.key} do not follow each other: part {record.part} begins "
+                f"with UE {record.first_ue}, expected part {part} with UE {end}"
+            )
+        end += record.num_ues
+    if end != site.num_ues:
+        raise ValueError(f"the shards of {site.key} hold {end} UEs, the site has {site.num_ues}")
 
 
 def read_manifest(folder: PlaceLike) -> Manifest:
@@ -126,7 +161,7 @@ def read_manifest(folder: PlaceLike) -> Manifest:
         ConfigError: If the file cannot be read or was edited into something invalid.
         SchemaError: If it was edited, whatever in it: its seal does not fit.
     """
-    path = as_place(folder) / MANIFEST_NAME
+    path = as_place(folder).below(MANIFEST_NAME)
     if not path.is_file():
         raise DatasetError(f"{folder} holds no dataset ({MANIFEST_NAME} is missing)")
     try:
@@ -185,7 +220,7 @@ def site_hashes(
             if name.split("/")[0] in manifest.left_out
         }
         for kind in kept_kinds(manifest):
-            files = [folder / r.file(kind) for r in sorted(own, key=lambda r: r.first_ue)]
+            files = [folder.below(r.file(kind)) for r in sorted(own, key=lambda r: r.first_ue)]
             result[site.key].update(hash_arrays(files, kind))
     return result
 

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 
 from raymark.dataset import Dataset, Selection
+from raymark.dataset.hdf5 import new_hdf5
 from raymark.dataset.schema import SCHEMA_VERSION, FieldSpec, check_arrays, fields_of
 from raymark.errors import DatasetError
 from raymark.radio import FingerprintKind, ProfileMethod
@@ -54,15 +55,16 @@ def materialize(  # noqa: PLR0913 - the choices of the command line
         "content_hash": dataset.manifest.content_hash or "",
         "scene": scene,
         "sites": [record.site for record in selection.sites],
-        "band": band,
+        "band": selection.band.name,
         "carrier_hz": selection.band.carrier_hz,
         "seed": seed,
     }
     with target.writing() as partial:
-        with h5py.File(partial, "w", libver="v110") as file:
+        with new_hdf5(partial) as (file, disk):
             file.attrs.update(attributes)
             for rows, arrays in fingerprint_batches(selection, kind, method, seed):
                 _append(file, arrays, rows, len(selection))
+                disk.require_written()
                 progress(rows.stop - rows.start)
         return file_sha256(partial)
 

@@ -8,15 +8,19 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Complex, Float, Int, UInt8
+from jaxtyping import Complex, Float, Int
 
 from raymark.config import nearest
 from raymark.dataset.buildings import Buildings, buildings_file, read_buildings
+from raymark.dataset.coherence import check_sizes
 from raymark.dataset.manifest import INDEX_NAME, Manifest, ShardRecord, SiteRecord, read_manifest
-from raymark.dataset.schema import NO_INTERACTION
+from raymark.dataset.path_tables import DetailTable, PathTable
 from raymark.dataset.shard import checked_copy, read_shard
+from raymark.dataset.tables import read_table
+from raymark.dataset.views import DatasetViews, LinkViews
 from raymark.errors import DatasetError
-from raymark.radio import Band, FingerprintKind, FrontEnd, ProfileMethod
+from raymark.keywords import keywords_checked
+from raymark.radio import Band, FingerprintKind, FrontEnd, ProfileMethod, band_name
 from raymark.radio.fingerprints import Fingerprints, measured_fingerprints, oracle_fingerprints
 from raymark.radio.synthesis import PathBatch, calibration_error
 from raymark.seeding import child_generator
@@ -25,7 +29,7 @@ from raymark.storage import Place, PlaceLike, as_place
 DEFAULT_BATCH_SIZE = 256
 
 
-class Dataset:
+class Dataset(DatasetViews):
     """A finished dataset folder; files are read when they are needed and checked when opened.
 
     Attributes:
@@ -48,6 +52,20 @@ class Dataset:
                 "`raymark generate` command again, it goes on where it stopped"
             )
 
+    def facts(self) -> dict[str, str]:
+        """Return what it holds, where it lies, and its content hash."""
+        places: dict[str, list[str]] = {}
+        for site in self.manifest.sites:
+            places.setdefault(site.scene, []).append(site.site)
+        return {
+            "name": self.manifest.id,
+            "folder": str(self.folder),
+            "links": str(sum(site.num_ues for site in self.manifest.sites)),
+            "scenes": ", ".join(f"{scene} ({', '.join(of)})" for scene, of in places.items()),
+            "bands": ", ".join(self.bands),
+            "content hash": str(self.manifest.content_hash),
+        }
+
     @property
     def scenes(self) -> tuple[str, ...]:
         """Names of the scenes."""
@@ -61,18 +79,20 @@ class Dataset:
     @cached_property
     def index(self) -> pd.DataFrame:
         """One row per link: scene, site, position, label, track, gains, shard and row."""
-        with checked_copy(self.folder / INDEX_NAME, self.manifest.index_sha256) as copy:
-            return pd.read_parquet(copy)
+        with checked_copy(self.folder.below(INDEX_NAME), self.manifest.index_sha256) as copy:
+            return read_table(copy)
 
     def band(self, name: str) -> Band:
-        """Return a band by its name.
+        """Return a band by its name; a carrier may be spelled "28 GHz" or 28e9, too.
 
         Raises:
             DatasetError: If the dataset has no such band (the nearest is offered).
         """
+        name = name if name in self.bands else band_name(name)
         self._require("band", name, self.bands)
         return self.manifest.campaign.bands[self.bands.index(name)]
 
+    @keywords_checked(required=("scene", "band"))
     def select(self, *, scene: str, band: str, site: str | None = None) -> "Selection":
         """Choose the links of one scene at one band, of one site or of all.
 
@@ -84,8 +104,9 @@ class Dataset:
         if site is not None:
             self._require("site", site, [record.site for record in sites])
             sites = tuple(record for record in sites if record.site == site)
+        chosen = self.band(band)
         return Selection(
-            dataset=self, band=self.band(band), band_index=self.bands.index(band), sites=sites
+            dataset=self, band=chosen, band_index=self.bands.index(chosen.name), sites=sites
         )
 
     def buildings(self, scene: str) -> Buildings | None:
@@ -101,7 +122,7 @@ class Dataset:
         sha256 = self.manifest.buildings.get(scene)
         if sha256 is None:
             return None
-        return read_buildings(self.folder / buildings_file(scene), sha256)
+        return read_buildings(self.folder.below(buildings_file(scene)), sha256)
 
     def load_shard(
         self, record: ShardRecord, kind: Literal["paths", "detail"] = "paths"
@@ -117,7 +138,7 @@ class Dataset:
                 f"{self.folder} was published without its '{kind}' files; the full release or "
                 "the campaign in its dataset.json has them"
             )
-        return _load_checked(self.folder / record.file(kind), record.sha256(kind), kind)
+        return _load_checked(self.folder.below(record.file(kind)), record, kind)
 
     def _require(self, noun: str, name: str, known: Sequence[str]) -> None:
         if name not in known:
@@ -136,75 +157,23 @@ def open_dataset(folder: PlaceLike) -> Dataset:
     return Dataset(folder)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PathTable:
-    """Ragged paths of a range of links in numpy, as they are stored.
-
-    `path_offset[i]:path_offset[i + 1]` are the rows of link i, strongest first. The arrays are
-    those of the schema, by their names without the group.
-    """
-
-    path_offset: Int[np.ndarray, "link1"]
-    delay_s: Float[np.ndarray, "path"]
-    zenith_bs_rad: Float[np.ndarray, "path"]
-    azimuth_bs_rad: Float[np.ndarray, "path"]
-    zenith_ue_rad: Float[np.ndarray, "path"]
-    azimuth_ue_rad: Float[np.ndarray, "path"]
-    interaction: UInt8[np.ndarray, "path depth"]
-    amplitude: np.ndarray
-
-    def batch(
-        self, links: Int[np.ndarray, "link"], band: Band, orientation_rad: Float[np.ndarray, "3"]
-    ) -> PathBatch:
-        """Return the paths of some links in torch, padded to the longest list among them.
-
-        Args:
-            links: Numbers of the links in this table; they share a panel.
-            band: Band of the amplitudes.
-            orientation_rad: Yaw, pitch and roll of the panel [rad].
-        """
-        first, last = self.path_offset[links], self.path_offset[links + 1]
-        column = np.arange(max(1, (last - first).max(initial=0)))
-        mask = column < (last - first)[:, None]
-        rows = (first[:, None] + column)[mask]
-        num_interactions = (self.interaction[rows] != NO_INTERACTION).sum(axis=1)
-
-        def padded(values: np.ndarray) -> torch.Tensor:
-            whole = np.zeros(mask.shape, dtype=values.dtype)
-            whole[mask] = values
-            return torch.from_numpy(whole)
-
-        return PathBatch(
-            amplitude=padded(self.amplitude[rows]),
-            delay_s=padded(self.delay_s[rows]),
-            zenith_bs_rad=padded(self.zenith_bs_rad[rows]),
-            azimuth_bs_rad=padded(self.azimuth_bs_rad[rows]),
-            num_interactions=padded(num_interactions),
-            mask=torch.from_numpy(mask),
-            band=band,
-            orientation_rad=orientation_rad,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetailTable:
-    """Interaction points and diffracting edges of a range of links, row by row of its paths.
-
-    The rows are those of the `PathTable` of the same links.
-    """
-
-    vertex_m: Float[np.ndarray, "path depth 3"]
-    wedge: Float[np.ndarray, "path 13"]
-
-
-@dataclass(frozen=True)
-class Selection:
+@dataclass(frozen=True, repr=False)
+class Selection(LinkViews):
     """The links of one scene at one band; its order is site by site, then by UE."""
 
     dataset: Dataset
     band: Band
     band_index: int
     sites: tuple[SiteRecord, ...]
+
+    def facts(self) -> dict[str, str]:
+        """Return which links these are; nothing is read."""
+        return {
+            "scene": self.sites[0].scene,
+            "sites": ", ".join(site.site for site in self.sites),
+            "band": self.band.name,
+            "links": str(len(self)),
+        }
 
     @property
     def front_end(self) -> FrontEnd:
@@ -321,6 +290,7 @@ class Selection:
             for start in range(int(low), int(high), batch_size):
                 yield start, min(start + batch_size, int(high))
 
+    @keywords_checked()
     def fingerprints(
         self,
         start: int,
@@ -379,7 +349,9 @@ class Selection:
 
 @lru_cache(maxsize=4)
 def _load_checked(
-    path: Place, sha256: str, kind: Literal["paths", "detail"]
+    path: Place, record: ShardRecord, kind: Literal["paths", "detail"]
 ) -> dict[str, np.ndarray]:
-    with checked_copy(path, sha256) as copy:
-        return read_shard(copy, kind)
+    with checked_copy(path, record.sha256(kind)) as copy:
+        arrays = read_shard(copy, kind)
+    check_sizes(arrays, record, kind, where=str(path))
+    return arrays

@@ -234,16 +234,26 @@ def check_path_physics(arrays: Arrays, *, carriers_hz: list[float], where: str) 
         where: File, for the message.
 
     Raises:
+        SchemaError: If the rows are not those of the links.
         PhysicsError: If a law is broken; the first link and path are named.
     """
-    offset = arrays["link/path_offset"]
-    num_paths = np.diff(offset)
-    if offset[0] != 0 or (num_paths < 0).any() or offset[-1] != len(arrays["path/delay_s"]):
-        raise PhysicsError(f"{where}: link/path_offset does not divide the rows of path/*")
+    check_offsets(arrays, where=where)
+    num_paths = np.diff(arrays["link/path_offset"])
     link = np.repeat(np.arange(len(num_paths)), num_paths)
     _check_delays(arrays, link, where=where)
     _check_labels(arrays, link, where=where)
     _check_gains(arrays, link, carriers_hz, where=where)
+
+
+def check_offsets(arrays: Arrays, *, where: str) -> None:
+    """Check that every path of a `paths` file is of one link.
+
+    Raises:
+        SchemaError: If `link/path_offset` does not divide the rows.
+    """
+    offset = arrays["link/path_offset"]
+    if offset[0] != 0 or (np.diff(offset) < 0).any() or offset[-1] != len(arrays["path/delay_s"]):
+        raise SchemaError(f"{where}: link/path_offset does not divide the rows of path/*")
 
 
 def _check_delays(arrays: Arrays, link: np.ndarray, *, where: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from raymark.dataset.hdf5 import array_names, new_hdf5, open_hdf5, read_array, read_attributes
 from raymark.dataset.schema import SCHEMA_VERSION, FieldSpec, FileKind, check_arrays, fields_of
 from raymark.errors import SchemaError
 from raymark.storage import PlaceLike, as_place, file_sha256
@@ -40,7 +41,7 @@ def write_shard(
     """
     check_arrays(kind, arrays, where=str(path))
     with as_place(path).writing() as partial:
-        with h5py.File(partial, "w", libver="v110") as file:
+        with new_hdf5(partial) as (file, _):
             file.attrs.update({"schema_version": SCHEMA_VERSION, "kind": kind, **attributes})
             for field in fields_of(kind):
                 _write_array(file, field, arrays[field.name])
@@ -48,20 +49,32 @@ def write_shard(
         return file_sha256(partial)
 
 
-def read_shard(
-    path: PlaceLike, kind: FileKind, names: tuple[str, ...] | None = None
-) -> dict[str, np.ndarray]:
-    """Read arrays of one file (all of its kind, or only `names`).
+def read_shard(path: PlaceLike, kind: FileKind) -> dict[str, np.ndarray]:
+    """Read the arrays of one file.
 
     Raises:
         SchemaError: If the file is missing, truncated, of another kind or lacks an array.
     """
-    wanted = names or tuple(field.name for field in fields_of(kind))
     with open_shard(path, kind) as file:
-        missing = [name for name in wanted if name not in file]
-        if missing:
-            raise SchemaError(f"{path}: arrays {missing} are missing")
-        return {name: file[name][()] for name in wanted}
+        return read_arrays(file, kind, path)
+
+
+def read_arrays(file: h5py.File, kind: FileKind, path: PlaceLike) -> dict[str, np.ndarray]:
+    """Read all arrays of an open file.
+
+    Args:
+        file: The file.
+        kind: Which arrays it must have, and no others.
+        path: The file's, for the message.
+
+    Raises:
+        SchemaError: If it lacks an array, has another one, or is damaged.
+    """
+    known, found = {field.name for field in fields_of(kind)}, array_names(file)
+    if found != known:
+        missing, unknown = sorted(known - found), sorted(found - known)
+        raise SchemaError(f"{path}: missing arrays {missing}, unknown arrays {unknown}")
+    return {name: read_array(file, name, path) for name in sorted(known)}
 
 
 @contextlib.contextmanager
@@ -71,18 +84,14 @@ def open_shard(path: PlaceLike, kind: FileKind) -> Iterator[h5py.File]:
     Raises:
         SchemaError: If the file is missing, damaged, or of another kind or schema version.
     """
-    try:
-        with as_place(path).local_copy() as copy, h5py.File(copy, "r") as file:
-            found = (file.attrs.get("kind"), file.attrs.get("schema_version"))
-            if found != (kind, SCHEMA_VERSION):
-                raise SchemaError(
-                    f"{path}: expected a '{kind}' file of schema {SCHEMA_VERSION}, got {found}"
-                )
-            yield file
-    except FileNotFoundError as error:
-        raise SchemaError(f"{path}: the file is missing") from error
-    except OSError as error:  # h5py reports truncation and checksum faults this way
-        raise SchemaError(f"{path}: the file is damaged ({error})") from error
+    with open_hdf5(path) as file:
+        attributes = read_attributes(file, path)
+        found = tuple(str(attributes.get(name)) for name in ("kind", "schema_version"))
+        if found != (kind, str(SCHEMA_VERSION)):
+            raise SchemaError(
+                f"{path}: expected a '{kind}' file of schema {SCHEMA_VERSION}, got {found}"
+            )
+        yield file
 
 
 @contextlib.contextmanager

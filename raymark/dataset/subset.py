@@ -3,7 +3,7 @@
 import itertools
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from raymark.config import config_hash
 from raymark.dataset import Dataset
 from raymark.dataset.buildings import buildings_file
+from raymark.dataset.hdf5 import read_names
 from raymark.dataset.manifest import Manifest, ShardRecord, SiteRecord
 from raymark.dataset.schema import FileKind, fields_of
 from raymark.dataset.shard import checked_copy, open_shard
@@ -63,6 +64,7 @@ def cut_dataset(dataset: Dataset, out: Path, cut: Cut) -> Manifest:
 
 def _manifest(dataset: Dataset, cut: Cut) -> Manifest:
     whole, campaign = dataset.manifest, dataset.manifest.campaign
+    cut = replace(cut, bands=tuple(dataset.band(name).name for name in cut.bands))
     scenes, bands = cut.scenes or dataset.scenes, cut.bands or dataset.bands
     for scene, band, site in itertools.product(scenes, bands, cut.sites or (None,)):
         dataset.select(scene=scene, band=band, site=site)  # refuses what is not there
@@ -121,8 +123,9 @@ def _write_shard(
     kept = record.model_copy(update={"num_paths": num_paths})
     if "detail" in manifest.left_out:
         return write_shard_pair(folder, manifest, kept, (cut(main, "paths"), None), {})
-    with open_shard(dataset.folder / record.file("detail"), "detail") as file:
-        names = {name: list(file.attrs[name]) for name in ("objects", "materials")}
+    detail = dataset.folder.below(record.file("detail"))
+    with open_shard(detail, "detail") as file:
+        names = {name: list(read_names(file, name, detail)) for name in ("objects", "materials")}
     arrays = cut(main, "paths"), cut(dataset.load_shard(source, "detail"), "detail")
     return write_shard_pair(folder, manifest, kept, arrays, names)
 
@@ -130,7 +133,7 @@ def _write_shard(
 def _copy_buildings(folder: Path, dataset: Dataset, scene: str, sha256: str) -> None:
     name = buildings_file(scene)
     (folder / name).parent.mkdir(exist_ok=True)
-    with checked_copy(dataset.folder / name, sha256) as copy:
+    with checked_copy(dataset.folder.below(name), sha256) as copy:
         shutil.copyfile(copy, folder / name)
 
 

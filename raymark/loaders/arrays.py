@@ -7,7 +7,7 @@ from typing import Unpack
 import numpy as np
 
 from raymark.errors import ConfigError
-from raymark.loaders.choice import LinkChoice, open_links
+from raymark.loaders.choice import LinkChoice, loader, open_links
 from raymark.loaders.samples import LinkSamples
 from raymark.storage import PlaceLike
 
@@ -17,6 +17,7 @@ DEFAULT_LIMIT_BYTES = 2_000_000_000
 _BATCH_SIZE = 256
 
 
+@loader
 def load_numpy(
     folder: PlaceLike, *, limit_bytes: int = DEFAULT_LIMIT_BYTES, **choice: Unpack[LinkChoice]
 ) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from jaxtyping import Complex
 from raymark.config import nearest
 from raymark.dataset import Selection, open_dataset
 from raymark.errors import ConfigError
+from raymark.keywords import keywords_checked
 from raymark.loaders.samples import FIELDS, LABELS, SPECS, LinkSamples
 from raymark.radio import FingerprintKind, ProfileMethod
 from raymark.storage import PlaceLike
@@ -37,6 +38,11 @@ class LinkChoice(TypedDict, total=False):
     method: ProfileMethod
 
 
+loader = keywords_checked(more=LinkChoice.__annotations__, required=("scene", "band"))
+"""Decorates every loader: a wrong choice is refused in the loader's own name."""
+
+
+@loader
 def open_links(  # noqa: PLR0913 - the choices of every loader
     folder: PlaceLike,
     *,

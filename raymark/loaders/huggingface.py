@@ -6,7 +6,7 @@ import numpy as np
 
 from raymark.extras import import_extra
 from raymark.loaders.arrays import DEFAULT_LIMIT_BYTES, batches_in_order, require_fit
-from raymark.loaders.choice import LinkChoice, open_links
+from raymark.loaders.choice import LinkChoice, loader, open_links
 from raymark.loaders.samples import LinkSamples
 from raymark.storage import PlaceLike
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import datasets
 
 
+@loader
 def huggingface_dataset(
     folder: PlaceLike, *, limit_bytes: int = DEFAULT_LIMIT_BYTES, **choice: Unpack[LinkChoice]
 ) -> "datasets.Dataset":

@@ -13,6 +13,7 @@ from torch import Tensor
 from raymark.dataset import PathTable
 from raymark.dataset.manifest import SiteRecord
 from raymark.dataset.schema import fields_of
+from raymark.presenting import Presented
 from raymark.radio import Band, FingerprintKind, FrontEnd, Impairments, ProfileMethod
 from raymark.radio.fingerprints import (
     NUM_AZIMUTH_BINS,
@@ -40,8 +41,8 @@ _CHUNK = 64
 _LARGEST_KEPT_BYTES = 32_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkSamples:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LinkSamples(Presented):
     """The links of one scene at one band as compact paths, about 1 kB each, in plain numpy.
 
     A sample is a function of the link, the seed and the number of the draw alone, whatever its
@@ -75,6 +76,18 @@ class LinkSamples:
     def __len__(self) -> int:
         """Return the number of links."""
         return len(self.labels["ue_index"])
+
+    def facts(self) -> dict[str, str]:
+        """Return which links these are, and how their samples are made."""
+        return {
+            "scene": self.sites[0].scene,
+            "sites": ", ".join(site.site for site in self.sites),
+            "band": self.band.name,
+            "links": str(len(self)),
+            "kind": self.kind,
+            "seed": str(self.seed),
+            "fields": ", ".join(self.fields),
+        }
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
         """Return shape and type of one link's value of each field."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from raymark.errors import ConfigError
 from raymark.extras import import_extra
-from raymark.loaders.choice import LinkChoice, open_links
+from raymark.loaders.choice import LinkChoice, loader, open_links
 from raymark.loaders.order import LinkOrder
 from raymark.storage import PlaceLike
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+@loader
 def tf_dataset(
     folder: PlaceLike,
     *,

@@ -7,9 +7,10 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from raymark.loaders.choice import LinkChoice, open_links
+from raymark.loaders.choice import LinkChoice, loader, open_links
 from raymark.loaders.order import LinkOrder
 from raymark.loaders.samples import LinkSamples
+from raymark.presenting import Presented
 from raymark.storage import PlaceLike
 
 Key = int | tuple[int, int]
@@ -46,7 +47,7 @@ class LinkBatch(Sequence[dict[str, Tensor]]):
         return {name: values[index] for name, values in self.arrays.items()}
 
 
-class TorchLinks(Dataset[dict[str, Tensor]]):
+class TorchLinks(Presented, Dataset[dict[str, Tensor]]):
     """Links as a map-style dataset; it holds paths, and makes CSI when a batch is fetched.
 
     A key is a link, or (link, draw) for another draw of its noise. It serves any sampler,
@@ -59,6 +60,10 @@ class TorchLinks(Dataset[dict[str, Tensor]]):
     def __init__(self, samples: LinkSamples) -> None:
         """Serve `samples`."""
         self.samples = samples
+
+    def facts(self) -> dict[str, str]:
+        """Return which links these are, and how their samples are made."""
+        return self.samples.facts()
 
     def __len__(self) -> int:
         """Return the number of links."""
@@ -88,6 +93,7 @@ def as_arrays(batch: LinkBatch) -> dict[str, Tensor]:
     return batch.arrays
 
 
+@loader
 def torch_dataset(folder: PlaceLike, **choice: Unpack[LinkChoice]) -> TorchLinks:
     """Return the links of a dataset folder for PyTorch; see `LinkChoice` for the choices.
 
@@ -98,6 +104,7 @@ def torch_dataset(folder: PlaceLike, **choice: Unpack[LinkChoice]) -> TorchLinks
     return TorchLinks(open_links(folder, **choice))
 
 
+@loader
 def torch_loader(
     folder: PlaceLike,
     *,

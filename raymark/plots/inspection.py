@@ -1,40 +1,29 @@
 """Figures and a table that show what a dataset holds, each figure with its data beside it."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Complex
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from raymark import plots
 from raymark.dataset import Dataset, Selection
-from raymark.dataset.buildings import DEFAULT_RANGE_M, HeightMap
+from raymark.dataset.buildings import HeightMap
 from raymark.dataset.link_statistics import link_gain, link_table, visible_paths
-from raymark.dataset.manifest import SiteRecord
-from raymark.dataset.schema import LOS, NLOS, OUTAGE
+from raymark.dataset.schema import NLOS, OUTAGE
 from raymark.plots import AngleDelayProfile, SiteMark
-from raymark.radio.elements import ELEMENT_GAIN_DB
+from raymark.plots.selections import element_gain_db, heights_of, noisy_csi, site_marks
 from raymark.radio.levels import to_db
-from raymark.seeding import child_generator
 from raymark.storage.atomic import require_new_folder, writable
 
 Progress = Callable[[Path], None]
 """Called with the path of each figure that was written."""
 
 _SEVERAL_PATHS, _STRONG_PATH_DB, _TRIED_LINKS = 3, 20.0, 100
-_DEFAULT_HALF_WIDTH_RAD = math.pi / 3
-_MEDIANS = (
-    "median_gain_los_db",
-    "median_gain_nlos_db",
-    "median_num_paths",
-    "median_delay_spread_ns",
-)
 _LINK_KEYS = ["site", "ue_index", "x_m", "y_m", "z_m", "los"]
 
 
@@ -87,48 +76,10 @@ def inspect_dataset(
     return written
 
 
-def summarize_links(dataset: Dataset) -> pd.DataFrame:
-    """Return one row per scene and band: shares of the labels, and medians over links.
-
-    Columns: scene, band, links, los_share, nlos_share, outage_share, median_gain_los_db,
-    median_gain_nlos_db, median_num_paths and median_delay_spread_ns, the last two over covered
-    links. A median over no link is `pandas.NA`.
-    """
-    rows = [
-        _summary(link_table(dataset.select(scene=scene, band=band)))
-        for scene in dataset.scenes
-        for band in dataset.bands
-    ]
-    table = pd.DataFrame(rows)
-    return table.astype(dict.fromkeys(_MEDIANS, "Float64"))
-
-
-def _summary(links: pd.DataFrame) -> dict[str, object]:
-    los, covered = links["los"], links[links["los"] != OUTAGE]
-    return {
-        "scene": links["scene"].iloc[0],
-        "band": links["band"].iloc[0],
-        "links": len(links),
-        "los_share": float((los == LOS).mean()),
-        "nlos_share": float((los == NLOS).mean()),
-        "outage_share": float((los == OUTAGE).mean()),
-        "median_gain_los_db": _median(links.loc[los == LOS, "gain_db"].to_numpy()),
-        "median_gain_nlos_db": _median(links.loc[los == NLOS, "gain_db"].to_numpy()),
-        "median_num_paths": _median(covered["num_paths"].to_numpy()),
-        "median_delay_spread_ns": _median(covered["delay_spread_ns"].to_numpy()),
-    }
-
-
-def _median(values: np.ndarray) -> object:
-    return float(np.median(values)) if len(values) else pd.NA
-
-
 def _draw_scene(dataset: Dataset, scene: str, seed: int) -> Iterator[_Drawing]:
-    buildings = dataset.buildings(scene)
-    height_map = None if buildings is None else buildings.heights
     selections = [dataset.select(scene=scene, band=band) for band in dataset.bands]
     tables = [link_table(selection) for selection in selections]
-    marks = [site_mark(dataset, site) for site in selections[0].sites]
+    marks, height_map = site_marks(selections[0]), heights_of(selections[0])
     yield _draw_los_map(scene, tables[0], marks, height_map)
     for links in tables:
         yield _draw_coverage(scene, links, marks, height_map)
@@ -138,20 +89,6 @@ def _draw_scene(dataset: Dataset, scene: str, seed: int) -> Iterator[_Drawing]:
     if typical is not None:
         for selection in selections:
             yield _draw_link(scene, selection, typical, seed)
-
-
-def site_mark(dataset: Dataset, site: SiteRecord) -> SiteMark:
-    """Return how a site is drawn: its sector as sampled, else 60 deg around the boresight."""
-    sector = dataset.manifest.campaign.sampling.sector
-    return SiteMark(
-        name=site.site,
-        position_m=site.position_m[:2],
-        azimuth_rad=site.orientation_rad[0],
-        half_width_rad=math.radians(sector.sector_half_width_deg)
-        if sector
-        else _DEFAULT_HALF_WIDTH_RAD,
-        range_m=sector.max_range_m if sector else DEFAULT_RANGE_M,
-    )
 
 
 @plots.house_style()
@@ -199,8 +136,9 @@ def _draw_gains(
     figure, axes = plots.new_figure(1, len(tables), panel_inches=(4.6, 4.2))
     for ax, selection, links in zip(axes, selections, tables, strict=True):
         carrier_hz = selection.band.carrier_hz
-        element_gain_db = ELEMENT_GAIN_DB[selection.front_end.panel.element_pattern]
-        plots.plot_gain_vs_distance(links, carrier_hz, element_gain_db=element_gain_db, ax=ax)
+        plots.plot_gain_vs_distance(
+            links, carrier_hz, element_gain_db=element_gain_db(selection), ax=ax
+        )
         ax.set_title(f"{scene} at {selection.band.name}")
     data = pd.concat([links[["band", *_LINK_KEYS, "distance_m", "gain_db"]] for links in tables])
     return _Drawing(name=f"gain_vs_distance_{scene}", figure=figure, data=data)
@@ -239,7 +177,7 @@ def _has_several_paths(selection: Selection, link: int) -> bool:
 def _draw_link(scene: str, selection: Selection, link: int, seed: int) -> _Drawing:
     band = selection.band
     front_end = selection.front_end
-    csi = _measured_csi(selection, link, seed)
+    csi = noisy_csi(selection, link, seed)
     profile = plots.angle_delay_profile(csi, front_end.panel, band)
     paths = visible_paths(selection, link)
     figure, axes = plots.new_figure(1, 2, panel_inches=(5.2, 4.2))
@@ -253,17 +191,6 @@ def _draw_link(scene: str, selection: Selection, link: int, seed: int) -> _Drawi
     axes[1].set_title(f"{site}, UE {selection.ue_index[link]}")
     data = _link_arrays(csi, profile, paths)
     return _Drawing(name=f"link_{scene}_{band.name}", figure=figure, data=data)
-
-
-def _measured_csi(
-    selection: Selection, link: int, seed: int
-) -> Complex[np.ndarray, "ant subcarrier"]:
-    site = selection.sites[int(selection.site_index[link])]
-    rng = child_generator(seed, site.key, selection.band.name, "inspection")
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    values = selection.fingerprints(link, link + 1, kind="measured", generator=generator)
-    csi: Complex[np.ndarray, "ant subcarrier"] = values.csi[0].numpy()
-    return csi
 
 
 def _link_arrays(

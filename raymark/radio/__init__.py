@@ -18,6 +18,7 @@ from raymark.radio.bands import (
     Panel,
     Polarization,
     UserEquipment,
+    band_name,
     expand_band,
     parse_bands,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "ProfileMethod",
     "Site",
     "UserEquipment",
+    "band_name",
     "expand_band",
     "panels_of",
     "parse_bands",

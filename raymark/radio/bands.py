@@ -173,11 +173,13 @@ BAND_PRESETS = {
 }
 """Bands by name; all span 50 MHz by 64 tones, which is unambiguous up to 384 m."""
 
-_CARRIER = re.compile(r"(\d+(?:\.\d+)?)(GHz|MHz)")
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
+_CARRIER = re.compile(rf"({_NUMBER})\s*([kmgt]?hz)", re.IGNORECASE)
+_UNITS = {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9, "THz": 1e12}
 
 
 def expand_band(value: Any) -> Any:
-    """Replace the name of a preset, or a carrier such as "39GHz", by the band.
+    """Replace the name of a preset, or a carrier such as "39 GHz" or 39e9, by the band.
 
     A mapping without `carrier_hz` starts from the band that its `name` names.
 
@@ -185,8 +187,12 @@ def expand_band(value: Any) -> Any:
         ValueError: If the name is neither (the nearest preset is offered).
     """
     if isinstance(value, dict) and "carrier_hz" not in value and isinstance(value.get("name"), str):
-        return {**_named_band(value["name"]).model_dump(), **value}
-    return _named_band(value) if isinstance(value, str) else value
+        if not set(value) <= set(Band.model_fields):
+            return value  # its keys are what is wrong
+        band = _named_band(value["name"])
+        return {**band.model_dump(), **value, "name": band.name}
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return _named_band(str(value)) if is_number or isinstance(value, str) else value
 
 
 def parse_bands(text: str) -> tuple[Band, ...]:
@@ -196,25 +202,65 @@ def parse_bands(text: str) -> tuple[Band, ...]:
         ConfigError: If one is neither a preset nor a carrier.
     """
     try:
-        return tuple(_named_band(name.strip()) for name in text.split(","))
+        return tuple(_named_band(name) for name in text.split(","))
     except ValueError as error:
         raise ConfigError(f"{error} in '{text}'") from error
 
 
-def _named_band(name: str) -> Band:
+def band_name(text: str) -> str:
+    """Return how a band's name is spelled: a carrier without spaces, its unit as usual.
+
+    Example:
+        >>> band_name("28 ghz"), band_name("3.5e9"), band_name("n78")
+        ('28GHz', '3.5GHz', 'n78')
+    """
+    text = text.strip()
+    carrier = _read_carrier(text)
+    return text if carrier is None else carrier[0]
+
+
+def _named_band(text: str) -> Band:
+    name = band_name(text)
     if name in BAND_PRESETS:
         return BAND_PRESETS[name]
-    match = _CARRIER.fullmatch(name)
-    if match is None:
-        known = list(BAND_PRESETS)
-        raise ValueError(
-            f"unknown band '{name}'{nearest(name, known)} (presets: {', '.join(known)}; any other "
-            "is a carrier such as 39GHz, or a mapping with 'name' and 'carrier_hz')"
-        )
-    carrier_hz = float(match[1]) * {"GHz": 1e9, "MHz": 1e6}[match[2]]
+    carrier = _read_carrier(name)
+    if carrier is None:
+        raise ValueError(_unknown(name))
+    carrier_hz = carrier[1]
+    if carrier_hz < 0:
+        raise ValueError(f"the carrier of band '{name}' is negative")
     if not MIN_CARRIER_HZ <= carrier_hz <= MAX_CARRIER_HZ:
         raise ValueError(
             f"the carrier of band '{name}' must be from {MIN_CARRIER_HZ / 1e9:g} to "
             f"{MAX_CARRIER_HZ / 1e9:g} GHz"
         )
     return _carrier(name, carrier_hz)
+
+
+def _read_carrier(text: str) -> tuple[str, float] | None:
+    """Return name and frequency [Hz] of a carrier as people write it; None if it is none.
+
+    A number alone is one in Hz if it is not too small to be meant so.
+    """
+    match = _CARRIER.fullmatch(text)
+    if match is not None:
+        unit = next(name for name in _UNITS if name.lower() == match[2].lower())
+        return match[1] + unit, float(match[1]) * _UNITS[unit]
+    if _is_number(text) and abs(float(text)) >= MIN_CARRIER_HZ:
+        return f"{float(text) / 1e9:.12g}GHz", float(text)
+    return None
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(_NUMBER, text, re.IGNORECASE) is not None
+
+
+def _unknown(name: str) -> str:
+    if _is_number(name):
+        unit = "GHz" if abs(float(name)) <= MAX_CARRIER_HZ / 1e9 else "MHz"
+        return f"band '{name}' has no unit: write '{name}{unit}', or its carrier in Hz, as 3.5e9"
+    known = list(BAND_PRESETS)
+    return (
+        f"unknown band '{name}'{nearest(name, known)} (presets: {', '.join(known)}; any other is a "
+        "carrier such as 39GHz, or a mapping with 'name' and 'carrier_hz')"
+    )

@@ -29,7 +29,7 @@ from raymark.release.record import (
     Release,
     sums_text,
 )
-from raymark.storage import PlaceLike, file_sha256, new_folder, write_text
+from raymark.storage import PlaceLike, file_sha256, new_folder, within, write_text
 from raymark.storage.atomic import writable
 
 Progress = Callable[[str], None]
@@ -168,15 +168,20 @@ def _require_sound(dataset: Dataset) -> None:
 
 def _copy_dataset(dataset: Dataset, folder: Path, left_out: tuple[FileKind, ...]) -> Dataset:
     manifest = dataset.manifest
-    update: dict[str, object] = {"left_out": tuple(sorted({*manifest.left_out, *left_out}))}
+    # A release has documents of its own, whose hashes are in its record.
+    update: dict[str, object] = {
+        "left_out": tuple(sorted({*manifest.left_out, *left_out})),
+        "documents": {},
+    }
     if "buildings" in left_out:
         update["buildings"] = {}
     kept = manifest.model_copy(update=update)
     with writable(folder):
         for name in data_files(kept):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            with (dataset.folder / name).local_copy() as file:
-                shutil.copyfile(file, folder / name)
+            target = within(folder, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with dataset.folder.below(name).local_copy() as file:
+                shutil.copyfile(file, target)
     write_manifest(folder, kept)
     return open_dataset(folder)
 
@@ -194,7 +199,7 @@ def _materialize(
             seed=dataset.manifest.campaign.seed,
             num_links=len(dataset.select(scene=scene, band=band)),
         )
-        materialize(dataset, dataset.folder / item.file, scene=scene, band=band)
+        materialize(dataset, dataset.folder.below(item.file), scene=scene, band=band)
         made.append(item)
     return tuple(made)
 

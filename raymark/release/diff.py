@@ -8,8 +8,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from raymark.dataset.manifest import Manifest, read_manifest
+from raymark.dataset.tables import read_csv, read_table
 from raymark.release.part import SPLITS_FOLDER, SUMMARY_NAME
 from raymark.release.record import Release, read_release
+from raymark.storage import within
 
 _KEYS = ["track", "shots", "scene", "band", "label", "model"]
 _SCORES = ["mse_m2", "median_m", "p90_m"]
@@ -102,8 +104,8 @@ def _split_differences(old: Path, new: Path, was: Release, now: Release) -> Iter
             text = "removed" if name in was.files else "added"
             yield Difference(kind="split", place=name, text=text)
         elif was.files[name] != now.files[name]:
-            merged = pd.read_parquet(old / name).merge(
-                pd.read_parquet(new / name), on=["site", "ue_index"], how="outer", indicator=True
+            merged = read_table(within(old, name)).merge(
+                read_table(within(new, name)), on=["site", "ue_index"], how="outer", indicator=True
             )
             in_both = merged["_merge"] == "both"
             moved = int((in_both & (merged["part_x"] != merged["part_y"])).sum())
@@ -114,7 +116,7 @@ def _split_differences(old: Path, new: Path, was: Release, now: Release) -> Iter
 def _score_differences(old: Path, new: Path, was: Release, now: Release) -> Iterator[Difference]:
     has = [SUMMARY_NAME in release.files for release in (was, now)]
     if has == [True, True]:
-        tables = [pd.read_csv(folder / SUMMARY_NAME)[_KEYS + _SCORES] for folder in (old, new)]
+        tables = [read_csv(within(folder, SUMMARY_NAME))[_KEYS + _SCORES] for folder in (old, new)]
         merged = tables[0].merge(
             tables[1], on=_KEYS, how="outer", suffixes=("_old", "_new"), indicator=True
         )

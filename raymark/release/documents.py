@@ -12,9 +12,10 @@ import yaml
 
 from raymark.dataset import Dataset
 from raymark.dataset.campaign import Campaign
+from raymark.dataset.link_statistics import summarize_links
 from raymark.dataset.manifest import INDEX_NAME
 from raymark.dataset.schema import FIELDS
-from raymark.plots.inspection import summarize_links
+from raymark.errors import counted
 from raymark.release import statements
 from raymark.release.citation import CITATION_NAME, ZENODO_NAME, bibtex, citation_text, zenodo_text
 from raymark.release.croissant import CROISSANT_NAME, croissant_text
@@ -45,7 +46,12 @@ def documents(
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        cell=_cell, metres=_metres, number=_number, text=_text, licence=_licence
+        cell=_cell,
+        counted=counted,
+        metres=_metres,
+        number=_number,
+        text=_text,
+        licence=_licence,
     )
     values = _values(release, dataset, files)
     return {

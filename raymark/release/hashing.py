@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from raymark.release.record import ReleasedFile
-from raymark.storage import file_sha256
+from raymark.storage import file_sha256, within
 
 
 def hash_files(
@@ -21,7 +21,7 @@ def hash_files(
     """
 
     def read(name: str) -> ReleasedFile:
-        path = folder / name
+        path = within(folder, name)
         found = ReleasedFile(size_bytes=path.stat().st_size, sha256=file_sha256(path))
         progress(name)
         return found

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from raymark.config import Strict, read_sealed, read_yaml, validate
+from raymark.config import Name, Strict, read_sealed, read_text, read_yaml, validate
 from raymark.dataset.schema import FileKind
-from raymark.errors import ConfigError, DatasetError
+from raymark.errors import DatasetError
 from raymark.radio import FingerprintKind
+from raymark.storage import within
 
 RELEASE_NAME = "release.json"
 SUMS_NAME = "SHA256SUMS"
@@ -89,8 +90,8 @@ class ReleasedFile(Strict):
 class Materialized(Strict):
     """One file of fingerprints as arrays, `fingerprints/<scene>_<band>.h5`."""
 
-    scene: str
-    band: str
+    scene: Name
+    band: Name
     kind: FingerprintKind
     seed: int
     num_links: int
@@ -152,17 +153,13 @@ def read_release(folder: Path) -> Release:
         ConfigError: If the file cannot be read or was edited into something invalid.
         SchemaError: If it was edited, whatever in it: its seal does not fit.
     """
-    path = folder / RELEASE_NAME
+    path = within(folder, RELEASE_NAME)
     if not path.is_file():
         raise DatasetError(
             f"{folder} holds no release ({RELEASE_NAME} is missing); `raymark release build` makes "
             "one from a dataset"
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    return read_sealed(Release, text, where=str(path))
+    return read_sealed(Release, read_text(path), where=str(path))
 
 
 def read_about(path: Path) -> About:

@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-import h5py
 import numpy as np
 
 from raymark.dataset import Dataset, open_dataset
-from raymark.dataset.manifest import INDEX_NAME
 from raymark.dataset.materialization import fingerprint_batches
+from raymark.dataset.shard import open_shard
 from raymark.dataset.verification import verify_dataset
-from raymark.errors import RaymarkError
+from raymark.errors import DatasetError, RaymarkError
 from raymark.release.croissant import check_records, validate_croissant
 from raymark.release.hashing import hash_files
 from raymark.release.part import BenchmarkFaults
@@ -23,7 +22,7 @@ from raymark.release.record import (
     read_release,
     sums_text,
 )
-from raymark.storage import file_sha256
+from raymark.storage import as_place, file_sha256, within
 
 Level = Literal["names", "hashes", "full"]
 Progress = Callable[[str], None]
@@ -71,15 +70,20 @@ def verify_release(
 
 def _name_faults(folder: Path, release: Release) -> Iterator[str]:
     expected = {*release.files, RELEASE_NAME, SUMS_NAME}
-    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    for name in sorted(expected - set(found)):
+    found = set(as_place(folder).files_below())
+    for name in sorted(expected - found):
         yield f"{folder / name}: the file is missing"
-    for name in sorted(set(found) - expected):
+    for name in sorted(found - expected):
         yield f"{folder / name}: the file does not belong to the release"
-    for name, file in release.files.items():
-        if name in found and found[name].stat().st_size != file.size_bytes:
-            size = found[name].stat().st_size
-            yield f"{folder / name}: the file has {size} bytes, the release {file.size_bytes}"
+    for name in sorted(found & expected):
+        try:
+            size = within(folder, name).stat().st_size
+        except DatasetError as error:
+            yield str(error)
+            continue
+        if name in release.files and size != release.files[name].size_bytes:
+            expected_size = release.files[name].size_bytes
+            yield f"{folder / name}: the file has {size} bytes, the release {expected_size}"
 
 
 def _hash_faults(folder: Path, release: Release, progress: Progress) -> Iterator[str]:
@@ -88,7 +92,7 @@ def _hash_faults(folder: Path, release: Release, progress: Progress) -> Iterator
         if found[name].sha256 != file.sha256:
             yield f"{folder / name}: the file differs from the release (SHA-256)"
     sums = sums_text(release, file_sha256(folder / RELEASE_NAME))
-    if (folder / SUMS_NAME).read_bytes() != sums.encode():
+    if within(folder, SUMS_NAME).read_bytes() != sums.encode():
         yield f"{folder / SUMS_NAME}: the file differs from what {RELEASE_NAME} says"
 
 
@@ -96,8 +100,7 @@ def _deep_faults(
     folder: Path, release: Release, benchmark: BenchmarkFaults | None, progress: Progress
 ) -> Iterator[str]:
     checks: dict[str, Callable[[], Iterable[str]]] = {
-        "schema and physics": lambda: verify_dataset(folder),
-        "index": lambda: _index_faults(open_dataset(folder)),
+        "schema, physics and index": lambda: verify_dataset(folder),
         "fingerprints": lambda: _fingerprint_faults(open_dataset(folder), release.materialized),
         "splits and scores": lambda: _benchmark_faults(folder, release, benchmark),
         "croissant": lambda: [*validate_croissant(folder), *check_records(folder)],
@@ -110,31 +113,13 @@ def _deep_faults(
             yield f"{name}: {error}"
 
 
-def _index_faults(dataset: Dataset) -> Iterator[str]:
-    """Compare the rows of the index with the shards that they name."""
-    path, index = dataset.folder / INDEX_NAME, dataset.index
-    if len(index) != sum(site.num_ues for site in dataset.manifest.sites):
-        yield f"{path}: {len(index)} rows, the manifest has other numbers of UEs"
-    for record in dataset.manifest.shards:
-        arrays, rows = dataset.load_shard(record), index[index["shard"] == record.file("paths")]
-        expected = {
-            "ue_index": arrays["ue/ue_index"],
-            "los": arrays["link/los"],
-            "num_paths": np.diff(arrays["link/path_offset"]),
-            **dict(zip(("x_m", "y_m", "z_m"), arrays["ue/position_m"].T, strict=True)),
-        }
-        for column, values in expected.items():
-            if not np.array_equal(rows[column], values):
-                yield f"{path}: column {column} differs from {record.file('paths')}"
-
-
 def _fingerprint_faults(dataset: Dataset, files: tuple[Materialized, ...]) -> Iterator[str]:
     """Make the first batch of every file anew, and compare."""
     for item in files:
-        path = dataset.folder / item.file
+        path = dataset.folder.below(item.file)
         selection = dataset.select(scene=item.scene, band=item.band)
         rows, arrays = next(fingerprint_batches(selection, item.kind, "bartlett", item.seed))
-        with path.local_copy() as copy, h5py.File(copy) as file:
+        with open_shard(path, "fingerprints") as file:
             if len(file["csi"]) != item.num_links:
                 yield f"{path}: {len(file['csi'])} links, the release says {item.num_links}"
             for name, values in arrays.items():

@@ -4,6 +4,7 @@ from raymark.storage.atomic import file_sha256, write_text, writing
 from raymark.storage.folders import new_folder
 from raymark.storage.place import Place, PlaceLike
 from raymark.storage.places import as_place
+from raymark.storage.within import within
 
 __all__ = [
     "Place",
@@ -11,6 +12,7 @@ __all__ = [
     "as_place",
     "file_sha256",
     "new_folder",
+    "within",
     "write_text",
     "writing",
 ]

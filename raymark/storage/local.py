@@ -1,6 +1,7 @@
 """Places on this machine."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from raymark.errors import DatasetError
 from raymark.storage.atomic import append_line, remove_partials, writable, writing
 from raymark.storage.lock import hold_folder
 from raymark.storage.place import Place
+from raymark.storage.within import within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,10 @@ class LocalPlace(Place):
         """Return the place of this name below."""
         return LocalPlace(local_path=self.local_path / name)
 
+    def below(self, name: str) -> "LocalPlace":
+        """Return the file below; links must not lead out."""
+        return LocalPlace(local_path=within(self.local_path, name))
+
     def resolve(self) -> "LocalPlace":
         """Return the place under its whole path."""
         return LocalPlace(local_path=self.local_path.resolve())
@@ -56,6 +62,13 @@ class LocalPlace(Place):
         if self.local_path.is_dir():
             for path in sorted(self.local_path.iterdir()):
                 yield LocalPlace(local_path=path)
+
+    def files_below(self) -> Iterator[str]:
+        """Yield the names of all files below; links are not followed."""
+        for folder, folders, files in os.walk(self.local_path):
+            links = [name for name in folders if Path(folder, name).is_symlink()]
+            for name in (*links, *files):
+                yield Path(folder, name).relative_to(self.local_path).as_posix()
 
     def total_size_bytes(self, names: Sequence[str]) -> int:
         """Return the size [B] of those of some files below that exist."""
@@ -121,4 +134,4 @@ class LocalPlace(Place):
 
     @property
     def _notes(self) -> Path:
-        return self.local_path.with_name(f"{self.name}.jsonl")
+        return within(self.local_path.parent, f"{self.name}.jsonl")

@@ -10,6 +10,7 @@ from raymark.storage.cache import ObjectCache
 from raymark.storage.lock import hold_by_object, remove_lock
 from raymark.storage.place import Place
 from raymark.storage.stored_object import StoredObject
+from raymark.storage.within import require_below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,11 @@ class ObjectPlace(Place):
         """Return the place of this name below."""
         return ObjectPlace(stored=self.stored.below(name))
 
+    def below(self, name: str) -> "ObjectPlace":
+        """Return the object below; there are no links in object storage."""
+        require_below(name, self)
+        return self / name
+
     def resolve(self) -> "ObjectPlace":
         """Return the place itself."""
         return self
@@ -56,6 +62,10 @@ class ObjectPlace(Place):
         """Yield what lies directly below, by name."""
         for name in self.stored.names_below():
             yield self / name
+
+    def files_below(self) -> Iterator[str]:
+        """Yield the names of all objects below."""
+        yield from self.stored.sizes_below()
 
     def total_size_bytes(self, names: Sequence[str]) -> int:
         """Return the size [B] of those of some objects below that exist, asked for at once."""

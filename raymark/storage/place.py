@@ -37,6 +37,14 @@ class Place(ABC):
         """Return the place of this name below."""
 
     @abstractmethod
+    def below(self, name: str) -> "Place":
+        """Return the file below that a name means which stands in a file of somebody else's.
+
+        Raises:
+            DatasetError: If it is not within this folder, or there is something that is no file.
+        """
+
+    @abstractmethod
     def resolve(self) -> "Place":
         """Return the same place under a name that holds in any working folder."""
 
@@ -51,6 +59,10 @@ class Place(ABC):
     @abstractmethod
     def iterdir(self) -> "Iterator[Place]":
         """Yield what lies directly below, by name; nothing if there is no such folder."""
+
+    @abstractmethod
+    def files_below(self) -> Iterator[str]:
+        """Yield the names of all that lies below and is no folder, links to folders included."""
 
     @abstractmethod
     def total_size_bytes(self, names: Sequence[str]) -> int:

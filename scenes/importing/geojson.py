@@ -5,6 +5,7 @@ without any tag (Microsoft's, Google's, a cadastre's) are buildings if nothing i
 tagged as one.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -26,12 +27,14 @@ OSM_ATTRIBUTION = "(c) OpenStreetMap contributors"
 
 _OVERTURE_NAMES = {
     "num_floors": "building:levels",
+    "num_floors_underground": "building:levels:underground",
     "min_floor": "building:min_level",
     "facade_material": "building:material",
     "roof_material": "roof:material",
     "roof_shape": "roof:shape",
     "roof_height": "roof:height",
 }
+_OVERTURE_PAIRS = ({"building_id", "version"}, {"theme", "type"})
 # Outlines that carry one of these keys are no footprints, even in a file without a `building`.
 _OTHER_KEYS = frozenset(
     {"boundary", "highway", "landuse", "leisure", "natural", "railway", "waterway"}
@@ -104,19 +107,21 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
 def select_buildings(
     rows: Iterable[Row],
 ) -> tuple[tuple[MapFeature, ...], tuple[ImportFinding, ...]]:
-    """Choose the rows that are buildings; those that cannot be used become findings."""
+    """Choose the rows that are buildings; all others become findings."""
     rows = list(rows)
     any_tagged = any("building" in row.tags or "building:part" in row.tags for row in rows)
+    taken = {row.id for row in rows}
     features: dict[str, MapFeature] = {}
     findings = []
     for index, row in enumerate(rows):
-        if not (is_building(row.tags) if any_tagged else _OTHER_KEYS.isdisjoint(row.tags)):
-            continue
-        fault = "lies underground" if is_underground(row.tags) else _fault(row)
+        fault = _other_than_building(row.tags, any_tagged=any_tagged) or _fault(row)
         if fault:
             findings.append(ImportFinding(action="dropped", reason=fault, building=row.id))
             continue
-        name = row.id if row.id not in features else f"{row.id}#{index}"
+        name = row.id
+        if name in features:
+            name = next(n for i in itertools.count(index) if (n := f"{row.id}#{i}") not in taken)
+            taken.add(name)
         features[name] = MapFeature(
             id=name,
             geometry=shapely.force_2d(row.geometry),
@@ -134,16 +139,16 @@ def tags_of(properties: Mapping[str, Any]) -> dict[str, str]:
         if text:
             tags.setdefault(_OVERTURE_NAMES.get(key, key), text)
     # Overture says by its schema, not by an attribute, that a row is a building or a part.
-    if is_overture(properties):
-        kind = "building:part" if "building_id" in tags else "building"
-        tags.setdefault(kind, tags.get("class", "yes"))
+    if is_overture(properties) and tags.get("theme", "buildings") == "buildings":
+        is_part = "building_id" in tags or tags.get("type") == "building_part"
+        tags.setdefault("building:part" if is_part else "building", tags.get("class", "yes"))
     return tags
 
 
 def is_overture(names: Iterable[str]) -> bool:
     """Whether attributes are those of Overture's buildings or building parts."""
     names = set(names)
-    return "has_parts" in names or {"building_id", "version"} <= names
+    return "has_parts" in names or any(pair <= names for pair in _OVERTURE_PAIRS)
 
 
 def is_building(tags: Mapping[str, str]) -> bool:
@@ -158,6 +163,16 @@ def is_underground(tags: Mapping[str, str]) -> bool:
 
 def _is_set(tags: Mapping[str, str], key: str) -> bool:
     return tags.get(key, "no") != "no"
+
+
+def _other_than_building(tags: Mapping[str, str], *, any_tagged: bool) -> str:
+    """Return why a row is none of the buildings of its file, or nothing."""
+    if any_tagged and not is_building(tags):
+        is_denied = "building" in tags or "building:part" in tags
+        return "tagged as no building" if is_denied else "not tagged as a building"
+    if not any_tagged and not _OTHER_KEYS.isdisjoint(tags):
+        return "tagged as something else than a building"
+    return "lies underground" if is_underground(tags) else ""
 
 
 def _items(document: dict[str, Any], path: Path) -> list[dict[str, Any]]:

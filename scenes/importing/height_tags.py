@@ -22,6 +22,7 @@ _FEET_INCHES = re.compile(rf"{_NUMBER}\s*'\s*(?:{_NUMBER}\s*\")?")
 _QUOTES = str.maketrans({"\u2019": "'", "\u2032": "'", "\u201d": '"', "\u2033": '"'})
 _HEIGHT_TAGS = ("height", "building:height", "est_height")
 _LEVEL_TAGS = ("building:levels", "num_floors")
+_BELOW_TAG = "building:levels:underground"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Extent:
 
     Attributes:
         bottom_m: Where it begins above ground [m].
-        top_m: Where it ends above ground [m]; None if that is not known.
+        top_m: Where it ends above ground [m]; None if that is not known, 0 if nothing is above.
         source: Where `top_m` comes from.
         faults: Values that were ignored, and why.
     """
@@ -64,12 +65,20 @@ def parse_number(text: str) -> float | None:
     return _to_float(text) if re.fullmatch(_NUMBER, text) else None
 
 
-def read_extent(tags: Mapping[str, str]) -> Extent:
+def read_extent(tags: Mapping[str, str], *, heights: bool = True) -> Extent:
     """Read the height of a feature: of the first tag that can be true.
 
-    Heights come before levels; levels in the roof count as levels.
+    Heights come before levels. A roof stands on the levels, as high as `roof:height` or its own
+    levels say (OpenStreetMap's wiki, Key:roof:levels). Zero is a height: nothing stands there if
+    no other tag says more, as if there were levels under the ground alone.
+
+    Args:
+        tags: Its attributes.
+        heights: Whether heights are read, or levels alone.
     """
     faults: list[str] = []
+    if not heights:
+        tags = {tag: value for tag, value in tags.items() if tag not in _HEIGHT_TAGS}
     top_m, source = _read_top(tags, faults)
     bottom_m = _read_bottom(tags, top_m, faults)
     return Extent(bottom_m=bottom_m, top_m=top_m, source=source, faults=tuple(faults))
@@ -81,28 +90,52 @@ def is_plausible(height_m: float) -> bool:
 
 
 def _read_top(tags: Mapping[str, str], faults: list[str]) -> tuple[float | None, HeightSource]:
+    zeros: dict[str, HeightSource] = {}
+    for tag, top_m, source, no_value in _tops_m(tags, faults):
+        if top_m is not None and is_plausible(top_m):
+            faults += [f"{zero} ignored: 0 beside {tag}" for zero in zeros]
+            return top_m, source
+        if top_m == 0:
+            zeros[tag] = source
+        else:
+            faults.append(f"{tag} ignored: {no_value if top_m is None else IMPLAUSIBLE}")
+    if not zeros and (parse_number(tags.get(_BELOW_TAG, "")) or 0) > 0:
+        return 0.0, "levels"
+    return (0.0, next(iter(zeros.values()))) if zeros else (None, "assumed")
+
+
+def _tops_m(
+    tags: Mapping[str, str], faults: list[str]
+) -> Iterator[tuple[str, float | None, HeightSource, str]]:
+    """Yield what each tag says of the top [m], and what is wrong with it if that is nothing."""
     for tag in _HEIGHT_TAGS:
         if tag in tags:
-            top_m = parse_length_m(tags[tag])
-            if top_m is not None and is_plausible(top_m):
-                return top_m, "tag"
-            faults.append(f"{tag} ignored: {'no length' if top_m is None else IMPLAUSIBLE}")
+            yield tag, parse_length_m(tags[tag]), "tag", "no length"
     for tag in _LEVEL_TAGS:
         if tag in tags:
             num_levels = parse_number(tags[tag])
-            top_m = None if num_levels is None else _levels_m(num_levels, tags, faults)
-            if top_m is not None and is_plausible(top_m):
-                return top_m, "levels"
-            faults.append(f"{tag} ignored: {'no number' if top_m is None else IMPLAUSIBLE}")
-    return None, "assumed"
+            yield tag, _levels_m(num_levels, tags, faults), "levels", "no number"
 
 
-def _levels_m(num_levels: float, tags: Mapping[str, str], faults: list[str]) -> float:
-    num_in_roof = parse_number(tags.get("roof:levels", "0"))
-    if num_in_roof is None or num_in_roof < 0:
-        faults.append("roof:levels ignored: no number of levels")
-        num_in_roof = 0.0
-    return LEVEL_HEIGHT_M * (num_levels + num_in_roof)
+def _levels_m(num_levels: float | None, tags: Mapping[str, str], faults: list[str]) -> float | None:
+    """Return the height of levels and roof [m]; levels below zero lie under the ground."""
+    if num_levels is None:
+        return None
+    return LEVEL_HEIGHT_M * max(num_levels, 0.0) + _roof_m(tags, faults)
+
+
+def _roof_m(tags: Mapping[str, str], faults: list[str]) -> float:
+    """Return the height of the roof on the levels [m]: of the first tag that can be true."""
+    if "roof:height" in tags:
+        height_m = parse_length_m(tags["roof:height"])
+        if height_m is not None and 0 <= height_m <= MAX_HEIGHT_M:
+            return height_m
+        faults.append(f"roof:height ignored: {'no length' if height_m is None else IMPLAUSIBLE}")
+    num_levels = parse_number(tags.get("roof:levels", "0"))
+    if num_levels is not None and num_levels >= 0:
+        return LEVEL_HEIGHT_M * num_levels
+    faults.append("roof:levels ignored: no number of levels")
+    return 0.0
 
 
 def _read_bottom(tags: Mapping[str, str], top_m: float | None, faults: list[str]) -> float:

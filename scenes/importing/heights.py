@@ -1,8 +1,7 @@
 """From features of a map to buildings: what stands where, how high, and how that is known.
 
 Tags are OpenStreetMap's, read as its "Simple 3D Buildings" says: heights count from the ground, and
-parts take the place of the outline that holds them. What parts leave of their outline, which that
-scheme does not draw, keeps the outline's own height, so that incomplete parts open no holes.
+parts take the place of the outline that holds them. Roofs without walls are slabs.
 """
 
 from collections import Counter, defaultdict
@@ -12,14 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import shapely
 from jaxtyping import Bool
-from shapely import MultiPolygon
 
 from raymark.errors import SceneError
 from raymark.radio.frames import wrap_deg
 from raymark.scenes.importing.buildings import (
-    Action,
     Building,
-    Footprint,
     HeightSource,
     ImportFinding,
     MapFeature,
@@ -36,11 +32,15 @@ from raymark.scenes.importing.height_tags import (
 )
 from raymark.scenes.importing.local_frame import WGS84, BBox, LocalFrame, select_in_box
 from raymark.scenes.importing.material_rules import MaterialRules
-from raymark.scenes.importing.repair import GRID_M, fault_of, is_speck, make_valid
+from raymark.scenes.importing.outlines import Item, carve, find_outlines, finding_of
+from raymark.scenes.importing.repair import make_valid
 from raymark.seeding import child_generator
 
 LEAST_KNOWN = 10
 """A kind of building of which so many heights are known sets the heights of its others."""
+
+SLAB_M = 0.3
+"""Thickness of a roof without walls."""
 
 _MAX_DRAW = 2.0
 """Draws end at so many deviations: no assumed building is a tower among its kind."""
@@ -63,17 +63,9 @@ class Typical:
 
 DEFAULT_HEIGHT = Typical(median_m=9.0, log_spread=1 / 3)
 """Where the map knows too few heights of a kind: three levels, that is 9 m +- 3 m."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Item:
-    """A feature on its way to a building; `outline` is the one that holds it, if it is a part."""
-
-    feature: MapFeature
-    extent: Extent
-    unusable: str
-    footprint: Footprint
-    outline: "_Item | None" = None
+DEFAULT_OPEN_HEIGHT = Typical(median_m=4.0, log_spread=1 / 4)
+"""The same for roofs without walls, from carports to filling stations: 4 m +- 1 m."""
+_OPEN_KINDS = frozenset({"roof", "carport", "canopy"})
 
 
 def to_buildings(
@@ -108,11 +100,11 @@ def to_buildings(
     near = source if bbox is None else _select_near(source, bbox)
     items = _place(near, frame)
     kept = [item for item, is_in in zip(items, _touch(items, frame, bbox), strict=True) if is_in]
-    findings = [_finding("dropped", item.unusable, item) for item in kept if item.unusable]
+    findings = [finding_of("dropped", item.unusable, item) for item in kept if item.unusable]
     standing = [item for item in kept if not item.unusable]
     if not standing:
         raise SceneError(_nothing_left(items, findings, source, frame, bbox))
-    findings += _carve(standing)
+    findings += carve(standing)
     builder = _Builder(rules, typical_heights(source.features), seed)
     buildings = [builder.build(item) for item in standing if not item.footprint.is_empty]
     placed = [_place_faces(building, frame, source) for building in buildings]
@@ -128,7 +120,7 @@ def typical_heights(features: Sequence[MapFeature]) -> dict[str, Typical]:
     known = defaultdict(list)
     for feature in features:
         top_m = _extent(feature).top_m
-        if top_m is not None:
+        if top_m:
             known[_kind(feature)].append(top_m)
     typical = {}
     for kind, tops_m in known.items():
@@ -159,19 +151,24 @@ class _Builder:
         self._seed = seed
         self.findings: list[ImportFinding] = []
 
-    def build(self, item: _Item) -> Building:
+    def build(self, item: Item) -> Building:
         """Return the building of a feature; faces, if any, are as its source has them."""
-        extent = item.extent
+        extent = item.rest or item.extent
         for fault in extent.faults:
-            self.findings.append(_finding("assumed", fault, item))
+            self.findings.append(finding_of("assumed", fault, item))
         top_m, height_source = extent.top_m, extent.source
         if top_m is None:
             top_m, height_source = self._assume(item)
+        bottom_m = extent.bottom_m
+        if _is_open(item.feature) and bottom_m == 0 and top_m > SLAB_M:
+            bottom_m = round(top_m - SLAB_M, 2)
+            reason = f"roof without walls, made a slab of {SLAB_M:g} m"
+            self.findings.append(finding_of("assumed", reason, item))
         wall, roof = self._materials(item)
         return Building(
             id=item.feature.id,
             footprint=item.footprint,
-            bottom_m=extent.bottom_m,
+            bottom_m=bottom_m,
             top_m=top_m,
             height_source=height_source,
             wall_material=wall,
@@ -180,27 +177,31 @@ class _Builder:
             surfaces=item.feature.surfaces if extent.source == "surveyed" else (),
         )
 
-    def _assume(self, item: _Item) -> tuple[float, HeightSource]:
+    def _assume(self, item: Item) -> tuple[float, HeightSource]:
         """Return the height of a part's outline if that is known and fits, else a draw."""
         bottom_m = item.extent.bottom_m
         whole = item.outline.extent if item.outline else None
         if whole and whole.top_m is not None and whole.top_m > bottom_m:
-            self.findings.append(_finding("assumed", "part is as high as its outline", item))
+            self.findings.append(finding_of("assumed", "part is as high as its outline", item))
             return whole.top_m, whole.source
         kind = _kind(item.feature)
-        known = "those of its kind in the map" if kind in self._typical else "9 m +- 3 m"
-        reason = f"height not known, drawn around {known}"
-        self.findings.append(_finding("assumed", reason, item))
-        typical = self._typical.get(kind, DEFAULT_HEIGHT)
-        top_m = draw_height_m(typical, self._seed, item.feature.id)
+        default, around = DEFAULT_HEIGHT, "9 m +- 3 m"
+        if _is_open(item.feature):
+            default, around = DEFAULT_OPEN_HEIGHT, "4 m +- 1 m"
+        known = "those of its kind in the map" if kind in self._typical else around
+        whose = "height" if item.limit_m is None else "height of what parts leave of an outline"
+        reason = f"{whose} not known, drawn around {known}"
+        self.findings.append(finding_of("assumed", reason, item))
+        top_m = draw_height_m(self._typical.get(kind, default), self._seed, item.feature.id)
+        top_m = top_m if item.limit_m is None else min(top_m, item.limit_m)
         return (top_m if top_m > bottom_m else bottom_m + LEVEL_HEIGHT_M), "assumed"
 
-    def _materials(self, item: _Item) -> tuple[str, str]:
+    def _materials(self, item: Item) -> tuple[str, str]:
         # What is said of the whole holds for its parts, unless they say otherwise.
         whole = item.outline.feature.tags if item.outline else {}
         tags = {**whole, **item.feature.tags}
         for value in self._rules.unknown_materials(tags):
-            self.findings.append(_finding("assumed", f"no material rule for {value}", item))
+            self.findings.append(finding_of("assumed", f"no material rule for {value}", item))
         return self._rules.materials_of(tags)
 
 
@@ -212,7 +213,7 @@ def _select_near(source: SourceMap, bbox: BBox) -> SourceMap:
     return select_in_box(source, (west, south - _NEAR_DEG, east, north + _NEAR_DEG))
 
 
-def _place(source: SourceMap, frame: LocalFrame) -> list[_Item]:
+def _place(source: SourceMap, frame: LocalFrame) -> list[Item]:
     """Bring all features into the frame, and find the outlines of parts."""
     raw = np.array([feature.geometry for feature in source.features], dtype=object)
     footprints = frame.project(raw, source.crs)
@@ -220,32 +221,16 @@ def _place(source: SourceMap, frame: LocalFrame) -> list[_Item]:
     for feature, footprint in zip(source.features, footprints, strict=True):
         extent = _extent(feature)
         unusable = _unusable(feature, extent)
-        items.append(_Item(feature=feature, extent=extent, unusable=unusable, footprint=footprint))
+        items.append(Item(feature=feature, extent=extent, unusable=unusable, footprint=footprint))
     usable = [item for item in items if not item.unusable]
     parts = [item for item in usable if item.feature.is_part]
     outlines = [item for item in usable if not item.feature.is_part]
     if parts and outlines:
-        _find_outlines(parts, outlines)
+        find_outlines(parts, outlines)
     return items
 
 
-def _find_outlines(parts: list[_Item], outlines: list[_Item]) -> None:
-    """Give each part the outline that contains most of it, if one contains more than half."""
-    part_area, whole_area = _valid(parts), _valid(outlines)
-    pairs = shapely.STRtree(whole_area).query(part_area, predicate="intersects")
-    shared_m2 = shapely.area(shapely.intersection(part_area[pairs[0]], whole_area[pairs[1]]))
-    is_most = shared_m2 > shapely.area(part_area)[pairs[0]] / 2
-    # The largest share comes last, and stays.
-    for pair in np.argsort(shared_m2, kind="stable"):
-        if is_most[pair]:
-            parts[pairs[0, pair]].outline = outlines[pairs[1, pair]]
-
-
-def _valid(items: list[_Item]) -> np.ndarray:
-    return make_valid(np.array([item.footprint for item in items], dtype=object))
-
-
-def _touch(items: list[_Item], frame: LocalFrame, bbox: BBox | None) -> Bool[np.ndarray, " item"]:
+def _touch(items: list[Item], frame: LocalFrame, bbox: BBox | None) -> Bool[np.ndarray, " item"]:
     """Return which features touch a box, or are parts of one that does."""
     if bbox is None:
         return np.ones(len(items), dtype=bool)
@@ -259,33 +244,6 @@ def _touch(items: list[_Item], frame: LocalFrame, bbox: BBox | None) -> Bool[np.
     # What encloses nothing is kept here, to be dropped, and reported, by the repair.
     seen = np.where(shapely.is_empty(valid), shapely.envelope(whole), valid)
     return shapely.intersects(seen, box)
-
-
-def _carve(items: list[_Item]) -> list[ImportFinding]:
-    """Take parts out of their outlines' footprints; an outline that is used up becomes empty."""
-    parts_of: dict[_Item, list[_Item]] = defaultdict(list)
-    for item in items:
-        if item.outline is not None:
-            parts_of[item.outline].append(item)
-    findings = []
-    for outline, parts in parts_of.items():
-        if fault := fault_of(outline.footprint):
-            findings.append(_finding("repaired", fault, outline))
-        outline.footprint = _difference(outline, parts)
-        is_gone = outline.footprint.is_empty
-        reason = "outline replaced by its parts" if is_gone else "outline is what its parts leave"
-        findings.append(_finding("merged", reason, outline))
-        if outline.feature.surfaces:
-            reason = "extruded instead of its 3D faces: parts lie within it"
-            findings.append(_finding("repaired", reason, outline))
-            outline.feature = replace(outline.feature, surfaces=())
-    return findings
-
-
-def _difference(outline: _Item, parts: list[_Item]) -> MultiPolygon:
-    taken = shapely.union_all(_valid(parts), grid_size=GRID_M)
-    pieces = shapely.get_parts(shapely.difference(_valid([outline])[0], taken, grid_size=GRID_M))
-    return MultiPolygon(pieces[~is_speck(pieces)].tolist())
 
 
 def _place_faces(building: Building, frame: LocalFrame, source: SourceMap) -> Building:
@@ -323,21 +281,22 @@ def _unusable(feature: MapFeature, extent: Extent) -> str:
         return "lies underground"
     if layer is not None and layer < 0 and extent.top_m is None:
         return "layer below the ground and no height"
-    if kind in {"roof", "carport"} and extent.bottom_m == 0:
-        return "roof without walls and without min_height"
+    if extent.top_m == 0:
+        return "nothing of it stands above the ground"
     return ""
+
+
+def _is_open(feature: MapFeature) -> bool:
+    """Whether a feature is a roof that stands on no walls."""
+    return _kind(feature) in _OPEN_KINDS or feature.tags.get("wall") == "no"
 
 
 def _kind(feature: MapFeature) -> str:
     return feature.tags.get("building:part" if feature.is_part else "building", "yes")
 
 
-def _finding(action: Action, reason: str, item: _Item) -> ImportFinding:
-    return ImportFinding(action=action, reason=reason, building=item.feature.id)
-
-
 def _nothing_left(
-    items: list[_Item],
+    items: list[Item],
     dropped: list[ImportFinding],
     source: SourceMap,
     frame: LocalFrame,

@@ -54,6 +54,7 @@ def test_reading_and_learning_load_no_ray_tracer_when_imported() -> None:
     assert "torch" in loaded
 
 
+@pytest.mark.slow
 def test_generating_loads_the_ray_tracer_when_imported() -> None:
     """The test above can fail: it sees the ray tracer where there is one."""
     assert modules_after("import raymark.generator.generate") >= TRACER
@@ -66,6 +67,7 @@ def test_command_line_loads_neither_torch_nor_the_ray_tracer_when_imported() -> 
     assert "typer" in loaded
 
 
+@pytest.mark.slow
 def test_nothing_loads_dask_when_no_cluster_is_opened() -> None:
     """Neither the commands nor a description of a cluster, read and checked."""
     code = """

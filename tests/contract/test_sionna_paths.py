@@ -527,6 +527,7 @@ def test_folder_is_kept_when_it_exists(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious"]
 
 
+@pytest.mark.slow
 def test_module_loads_no_sionna_when_it_is_imported() -> None:
     code = (
         "import sys, raymark.interop.sionna_paths; "

@@ -1,7 +1,8 @@
-"""Schedulers and workers of Dask as processes of their own, on the loopback interface."""
+"""What `raymark quickstart` makes, and schedulers and workers of Dask as processes of their own."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -9,11 +10,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command_line import raymark
 
 from raymark.work.cluster import Scheduler
 
 StartDask = Callable[..., subprocess.Popen[str]]
 StartScheduler = Callable[..., tuple[Scheduler, subprocess.Popen[str]]]
+
+
+@pytest.fixture(scope="session")
+def quickstart_folder(
+    make_once: Callable[[str, Callable[[Path], None]], Path], pytestconfig: pytest.Config
+) -> Path:
+    """Return what `raymark quickstart` makes, copied from where the option says it lies."""
+
+    def fill(folder: Path) -> None:
+        made: Path | None = pytestconfig.getoption("--quickstart")
+        if made is not None:
+            shutil.copytree(made, folder, dirs_exist_ok=True)
+        done = raymark("quickstart", "--out", folder)
+        assert done.returncode == 0, done.stderr
+
+    return make_once("quickstart", fill)
 
 
 @pytest.fixture

@@ -127,9 +127,9 @@ def test_expensive_models_run_only_when_they_are_asked_for(
     both = bench(*asked, "--models", "all")
 
     assert listed.out.count("on request") == 2  # its row, and what that means
-    assert "1 cells run, 0 kept" in default.out
-    assert "1 expensive models are left out: name them, or add --models all" in default.err
-    assert "1 cells run, 0 kept" in named.out
+    assert "1 cell run, 0 kept" in default.out
+    assert "left out: 1 expensive model; name them, or add --models all" in default.err
+    assert "1 cell run, 0 kept" in named.out
     assert "left out" not in named.err
     assert "0 cells run, 2 kept" in both.out
     assert "left out" not in both.err
@@ -266,7 +266,7 @@ def test_submission_is_checked_and_stands_on_the_board_when_it_is_good(
     board = bench("board", benchmark_run.root, *options)
 
     assert (checked.code, board.code) == (FINISHED, FINISHED), checked.err + board.err
-    assert "'theirs' predicts 1 of 4 tasks of tests@1 (1 files); every point once" in checked.out
+    assert "'theirs' predicts 1 of 4 tasks of tests@1 (1 file); every point once" in checked.out
     assert refused.code == BAD_INPUT
     assert "is missing (1 links)" in refused.err
     assert "Model of theirs" in (tmp_path / "board" / "board.md").read_text(encoding="utf-8")

@@ -36,7 +36,7 @@ from raymark.work.cluster import LocalCluster, Scheduler, open_cluster
 from raymark.work.dask_workers import DaskWorkers
 
 FINISHED, FAILED, BAD_INPUT = 0, 1, 2
-NUM_KILLS = 50
+NUM_KILLS = 20
 StartDask = Callable[..., subprocess.Popen[str]]
 StartScheduler = Callable[..., tuple[Scheduler, subprocess.Popen[str]]]
 
@@ -103,10 +103,10 @@ def kill_one(client: Client, rng: random.Random) -> None:
 
 
 @pytest.mark.slow
-def test_content_is_the_same_when_workers_are_killed_fifty_times(
+def test_content_is_the_same_when_workers_are_killed_twenty_times(
     small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    """Kill a random worker after every shard until fifty have died; then let the rest live."""
+    """Kill a random worker after every shard until twenty have died; then let the rest live."""
     rng, kills = random.Random(0), 0  # noqa: S311 - no secret
     # One UE a shard: enough shards that every kill finds work in progress.
     with workers(3) as client:
@@ -220,7 +220,7 @@ def test_rest_is_made_when_a_shard_fails_three_times(
 
     first = raymark(*arguments, "--dry-run")
     assert first.returncode == FINISHED, first.stderr
-    assert "50 links would be traced" in first.stdout
+    assert "would trace 50 links" in first.stdout
     assert not made.exists()
     # Begun by one process, so that the folder is there, and something stands in a shard's way.
     with workers(1) as client:

@@ -14,25 +14,30 @@ PERF = Path(__file__).parents[2] / "perf"
 MODULES = {"sionna_paths", "stub_cluster"}
 """What the scripts import."""
 
-BY_HAND = {"sizing", "tracing"}
-"""Whose smallest form takes minutes: they trace Munich, and a peer with a million rays."""
-
 ARGUMENTS = {
-    "generation": ["--sizes", "10", "20", "30"],
+    "generation": ["--scene", "street_canyon", "--sizes", "10", "20", "30"],
     "interval_coverage": ["--num-trials", "20"],
     "loading": ["{data}", "--scene", "street_canyon", "--quick"],
     "path_estimation": ["--num-links", "16"],
     "release_verify": ["--megabytes", "2", "--repeats", "1"],
-    "scaling": ["--shard-size", "20", "--num-shards", "1"],
+    "scaling": [
+        *["--scene", "street_canyon", "--shard-size", "20"],
+        *["--num-shards", "1", "--most-workers", "3"],
+    ],
     "scene_import": ["--num", "50"],
     "scheduler_rate": ["--quick", "--parts", "ways"],
     "scoring": ["--num-cells", "4", "--num-points", "50"],
+    "sizing": ["--scene", "street_canyon", "--quick"],
     "synthesis": ["--num-ues", "20"],
+    "tracing": [
+        *["--scene", "street_canyon", "--quick"],
+        *["--num-ues", "2", "--peer-rays", "10000"],
+    ],
 }
 
 
 def test_every_script_is_run_when_it_is_listed() -> None:
-    assert {path.stem for path in PERF.glob("*.py")} == MODULES | BY_HAND | set(ARGUMENTS)
+    assert {path.stem for path in PERF.glob("*.py")} == MODULES | set(ARGUMENTS)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A release of `mini`, as its publisher makes it and as its readers use it."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -21,9 +22,9 @@ def succeed(*arguments: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mini(quickstart_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mini") / "mini"
-    succeed("generate", "mini", "--out", folder)
+    shutil.copytree(quickstart_folder / "dataset", folder)
     return folder
 
 

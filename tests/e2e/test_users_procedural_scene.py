@@ -154,7 +154,7 @@ def test_generate_takes_a_campaign_when_the_code_is_trusted(yard: Path, tmp_path
     assert refused.returncode == 2
     assert f"--trust-code {yard}" in refused.stderr
     assert planned.returncode == 0, planned.stderr
-    assert "5 links would be traced" in planned.stdout
+    assert "would trace 5 links" in planned.stdout
 
 
 def test_scene_is_another_when_its_code_was_edited(yard: Path, tmp_path: Path) -> None:

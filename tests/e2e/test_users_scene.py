@@ -63,6 +63,7 @@ print(LoadedScene(Path(sys.argv[1]), FrontEnd()).box_m[0][2])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_missing", [False, True])
 def test_meshes_are_the_scenes_own_when_others_lie_in_the_working_folder(
     is_missing: bool, folder: Path, write_scene: Callable[..., Path]

@@ -142,6 +142,7 @@ AMPLITUDE_REL = 1e-4
 """The field calculator runs on a copy of the same geometry; only those ulps differ."""
 
 
+@pytest.mark.slow
 def test_bands_equal_single_traces_when_traced_together(
     make_dataset: Callable[..., Dataset], small_campaign: dict[str, Any]
 ) -> None:

@@ -187,7 +187,7 @@ def test_check_path_physics_raises_when_offsets_do_not_divide_the_rows(
     arrays = valid_arrays()
     arrays["link/path_offset"] = np.array(offset, dtype="i8")
 
-    with pytest.raises(PhysicsError, match="path_offset does not divide"):
+    with pytest.raises(SchemaError, match="path_offset does not divide"):
         check_path_physics(arrays, carriers_hz=CARRIERS_HZ, where="file")
 
 

@@ -28,7 +28,7 @@ from raymark.errors import SplitError
 SCENE = "somewhere"
 AREA_M = 120.0
 
-few = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 any_window = st.integers(1, 6)
 any_tracks = st.builds(RandomTracks, test_share=st.floats(0.1, 0.4), seed=st.integers(0, 99))
 any_crossing = st.builds(

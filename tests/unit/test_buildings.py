@@ -200,6 +200,7 @@ def test_dataset_refuses_a_scene_that_it_does_not_have(small_dataset: Dataset) -
         small_dataset.buildings("street")
 
 
+@pytest.mark.slow
 def test_dataset_of_an_older_version_is_read_and_drawn_when_it_has_no_buildings(
     small_dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -158,11 +158,11 @@ def test_campaign_raises_when_a_band_is_absurd(band: dict[str, Any], message: st
 
 def test_campaign_offers_the_nearest_when_a_band_is_unknown() -> None:
     message = (
-        r"unknown band '26Ghz'; did you mean '2\.6GHz'\? \(presets: 2\.6GHz, 6GHz, 28GHz, .*"
+        r"unknown band '26Gz'; did you mean '2\.6GHz'\? \(presets: 2\.6GHz, 6GHz, 28GHz, .*"
         r"at campaign\.yaml: bands\[1\]"
     )
     with pytest.raises(ConfigError, match=message):
-        parse(changed("bands", ["6GHz", "26Ghz"]))
+        parse(changed("bands", ["6GHz", "26Gz"]))
 
 
 @pytest.mark.parametrize(
@@ -175,6 +175,47 @@ def test_campaign_takes_a_carrier_when_it_is_a_name(
     band = parse(changed("bands", [name])).bands[0]
 
     assert band == Band(name=name, carrier_hz=carrier_hz, noise_figure_db=noise_figure_db)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("28 GHz", "28GHz"),
+        (" 28ghz ", "28GHz"),
+        ("3500 mhz", "3500MHz"),
+        ("3.5e9", "3.5GHz"),
+        (3.5e9, "3.5GHz"),
+        (28_000_000_000, "28GHz"),
+        ("0.14THz", "0.14THz"),
+        ({"name": "28 GHz", "num_subcarriers": 128}, "28GHz"),
+    ],
+)
+def test_band_is_read_when_it_is_written_as_people_do(written: Any, name: str) -> None:
+    band = parse(changed("bands", [written])).bands[0]
+
+    plain = parse(changed("bands", [name])).bands[0]
+    assert (band.name, band.carrier_hz, band.noise_figure_db) == (
+        name,
+        plain.carrier_hz,
+        plain.noise_figure_db,
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        (28, r"band '28' has no unit: write '28GHz', or its carrier in Hz, as 3\.5e9"),
+        ("3500", r"band '3500' has no unit: write '3500MHz'"),
+        ("-3.5GHz", r"the carrier of band '-3\.5GHz' is negative"),
+        (-3.5e9, r"the carrier of band '-3\.5GHz' is negative"),
+        ("0GHz", r"the carrier of band '0GHz' must be from 0\.1 to 300 GHz"),
+        ({"name": "x", "carrier_ghz": 3.5}, r"unknown key at .*carrier_ghz; did you mean 'carrier"),
+        (True, r"at campaign\.yaml: bands\[0\]"),
+    ],
+)
+def test_band_gets_a_sentence_when_it_cannot_be_read(written: Any, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        parse(changed("bands", [written]))
 
 
 def test_band_starts_from_its_name_when_a_mapping_gives_no_carrier() -> None:

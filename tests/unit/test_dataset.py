@@ -242,7 +242,7 @@ def test_path_batch_raises_when_it_spans_two_sites(two_site_dataset: Dataset) ->
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"band": "28Ghz"}, r"has no band '28Ghz'; did you mean '28GHz'\? \(it has: 2\.6GHz, 6GHz"),
+        ({"band": "28Gz"}, r"has no band '28Gz'; did you mean '28GHz'\? \(it has: 2\.6GHz, 6GHz"),
         ({"scene": "street_cannon"}, r"has no scene 'street_cannon'; did you mean 'street_canyon'"),
         ({"site": "bs1"}, r"has no site 'bs1'; did you mean 'bs0'\? \(it has: bs0\)"),
     ],
@@ -252,6 +252,15 @@ def test_select_offers_the_nearest_when_a_name_is_unknown(
 ) -> None:
     with pytest.raises(DatasetError, match=message):
         small_dataset.select(**({"scene": "street_canyon", "band": "6GHz"} | choice))
+
+
+@pytest.mark.parametrize("written", ["28 GHz", "28ghz", "28e9"])
+def test_band_is_found_when_it_is_written_as_people_do(
+    written: str, small_dataset: Dataset
+) -> None:
+    selection = small_dataset.select(scene="street_canyon", band=written)
+
+    assert (selection.band.name, selection.band_index) == ("28GHz", 2)
 
 
 def test_open_dataset_raises_when_folder_holds_none(tmp_path: Path) -> None:

@@ -183,6 +183,7 @@ def test_one_sentence_says_how_to_get_tensorflow_when_it_is_missing(
         load_part(exported, "train", ["features"])
 
 
+@pytest.mark.slow
 def test_loader_needs_no_tensorflow_when_it_is_only_imported() -> None:
     code = "import sys, raymark.benchmark.tf_data; print('tensorflow' in sys.modules)"
 

@@ -122,7 +122,25 @@ def test_length_is_that_of_python_when_it_is_a_plain_number(value: float) -> Non
         ({"building:levels": "2", "roof:levels": "x"}, (0, 6), "levels", 1),
         ({"height": "tall", "building:levels": "2"}, (0, 6), "levels", 1),
         ({"height": "-1", "est_height": "8"}, (0, 8), "tag", 1),
-        ({"height": "1200", "building:levels": "0"}, (0, None), "assumed", 2),
+        ({"building:levels": "2", "roof:height": "5 m"}, (0, 11), "levels", 0),
+        ({"building:levels": "2", "roof:height": "0", "roof:levels": "1"}, (0, 6), "levels", 0),
+        ({"building:levels": "2", "roof:height": "-1", "roof:levels": "1"}, (0, 9), "levels", 1),
+        ({"height": "12", "roof:height": "5"}, (0, 12), "tag", 0),
+        (
+            {"building:levels": "4", "building:min_level": "4", "roof:height": "3"},
+            (12, 15),
+            "levels",
+            0,
+        ),
+        ({"height": "0"}, (0, 0), "tag", 0),
+        ({"building:levels": "0", "building:levels:underground": "2"}, (0, 0), "levels", 0),
+        ({"num_floors": "-1"}, (0, 0), "levels", 0),
+        ({"building:levels:underground": "2"}, (0, 0), "levels", 0),
+        ({"building:levels:underground": "0"}, (0, None), "assumed", 0),
+        ({"building:levels:underground": "1", "building:levels": "2"}, (0, 6), "levels", 0),
+        ({"building:levels": "0", "roof:levels": "1"}, (0, 3), "levels", 0),
+        ({"height": "0", "building:levels": "2"}, (0, 6), "levels", 1),
+        ({"height": "1200", "building:levels": "0"}, (0, 0), "levels", 1),
         ({"height": "12", "min_height": "4"}, (4, 12), "tag", 0),
         ({"building:levels": "5", "building:min_level": "2"}, (6, 15), "levels", 0),
         ({"height": "12", "min_height": "12"}, (0, 12), "tag", 1),
@@ -246,7 +264,47 @@ def test_outline_keeps_its_height_where_parts_leave_it() -> None:
     assert buildings["whole"].top_m == 30.0
     overlap_m2 = [left.intersection(buildings[name].footprint).area for name in ("p1", "p2")]
     assert max(overlap_m2) < 20 * 0.01
-    assert reasons(findings, "whole") == ["outline is what its parts leave"]
+    assert reasons(findings, "whole") == ["outline is what its parts leave, at its own height"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "top_m", "which"),
+    [
+        ({"building:levels": "4"}, 12.0, "as high as its levels"),
+        # The levels are those of the tower, too: they say nothing of the rest.
+        ({"building:levels": "32"}, 8.0, "whose height is not known"),
+        ({}, 8.0, "whose height is not known"),
+    ],
+)
+def test_rest_of_an_outline_is_lower_when_a_part_is_as_high_as_the_outline(
+    levels: dict[str, str], top_m: float, which: str
+) -> None:
+    known = [
+        feature(
+            box(90, 20.0 * i, 99, 20 * i + 9), {"building": "church", "height": "8"}, name=f"{i}"
+        )
+        for i in range(10)
+    ]
+    buildings, findings = convert(
+        feature(box(0, 0, 40, 20), {"building": "church", "height": "96", **levels}, name="whole"),
+        part(box(0, 0, 10, 20), {"height": "96.2"}, name="tower"),
+        *known,
+    )
+    assert buildings["tower"].top_m == 96.2
+    assert buildings["whole"].footprint.area == pytest.approx(600, abs=0.1)
+    assert buildings["whole"].top_m == top_m
+    assert reasons(findings, "whole")[0] == f"outline is what its parts leave, {which}"
+
+
+def test_rest_of_an_outline_is_no_higher_than_its_parts_when_its_height_is_drawn() -> None:
+    buildings, findings = convert(
+        feature(box(0, 0, 40, 20), {"height": "2"}, name="whole"),
+        part(box(0, 0, 10, 20), {"height": "2"}),
+    )
+    assert (buildings["whole"].top_m, buildings["whole"].height_source) == (2.0, "assumed")
+    assert reasons(findings, "whole")[1] == (
+        "height of what parts leave of an outline not known, drawn around 9 m +- 3 m"
+    )
 
 
 def test_part_takes_height_and_materials_of_its_outline_when_it_has_none() -> None:
@@ -292,8 +350,9 @@ def test_outline_is_cut_and_noted_when_it_crosses_itself() -> None:
         ({"building": "no"}, "tagged as no building"),
         ({"location": "underground", "height": "5"}, "lies underground"),
         ({"layer": "-1"}, "layer below the ground"),
-        ({"building": "roof", "height": "5"}, "roof without walls"),
-        ({"building": "carport"}, "roof without walls"),
+        ({"height": "0"}, "nothing of it stands above the ground"),
+        ({"building:levels": "0"}, "nothing of it stands above the ground"),
+        ({"building:levels:underground": "2"}, "nothing of it stands above the ground"),
     ],
 )
 def test_feature_is_dropped_and_noted_when_it_is_no_solid_above_ground(
@@ -317,6 +376,54 @@ def test_feature_is_dropped_and_noted_when_it_is_no_solid_above_ground(
 def test_feature_stays_when_it_is_a_solid_above_ground(tags: dict[str, str]) -> None:
     buildings, _ = convert(feature(HOUSE, tags))
     assert set(buildings) == {"a"}
+
+
+def test_part_under_the_ground_takes_nothing_from_its_outline_when_it_lies_within() -> None:
+    buildings, findings = convert(
+        feature(HOUSE, {"height": "9"}, name="whole"),
+        part(box(0, 0, 5, 10), {"building:levels": "0", "building:levels:underground": "2"}),
+    )
+    assert set(buildings) == {"whole"}
+    assert buildings["whole"].footprint.area == pytest.approx(100, abs=AREA_M2)
+    assert reasons(findings, "p") == ["nothing of it stands above the ground"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "span_m"),
+    [
+        ({"building": "roof", "height": "8"}, (7.7, 8.0)),
+        ({"building": "carport", "building:levels": "1"}, (2.7, 3.0)),
+        ({"building": "yes", "wall": "no", "height": "4"}, (3.7, 4.0)),
+        ({"building": "roof", "height": "8", "min_height": "6"}, (6.0, 8.0)),
+    ],
+)
+def test_roof_is_a_slab_when_it_has_no_walls(
+    tags: dict[str, str], span_m: tuple[float, float]
+) -> None:
+    buildings, _ = convert(feature(HOUSE, tags))
+    assert (buildings["a"].bottom_m, buildings["a"].top_m) == span_m
+
+
+def test_roof_is_a_slab_when_it_is_a_part() -> None:
+    buildings, findings = convert(
+        feature(box(0, 0, 20, 10), {"building": "train_station", "height": "12"}, name="whole"),
+        part(box(0, 0, 10, 10), {"height": "12"}, name="hall"),
+        part(box(10, 0, 20, 10), {"building:part": "roof", "height": "8"}, name="platform"),
+    )
+    assert set(buildings) == {"hall", "platform"}
+    assert (buildings["platform"].bottom_m, buildings["platform"].top_m) == (7.7, 8.0)
+    assert reasons(findings, "platform") == ["roof without walls, made a slab of 0.3 m"]
+
+
+def test_roof_without_walls_is_low_when_its_height_is_not_known() -> None:
+    roofs = [feature(HOUSE, {"building": "carport"}, name=f"way/{i}") for i in range(100)]
+    buildings, findings = convert(*roofs)
+    tops_m = np.array([building.top_m for building in buildings.values()])
+    # Five standard errors of the mean of 4 m +- 1 m.
+    assert tops_m.mean() == pytest.approx(4.0 * math.exp(1 / 32), abs=0.5)
+    thickness_m = [building.top_m - building.bottom_m for building in buildings.values()]
+    assert thickness_m == pytest.approx([0.3] * 100, abs=0.006)
+    assert "drawn around 4 m +- 1 m" in reasons(findings, "way/0")[0]
 
 
 def test_box_keeps_whole_what_it_touches_and_parts_of_it() -> None:

@@ -88,6 +88,9 @@ def test_geojson_gives_tagged_buildings_and_parts_when_it_holds_other_things_too
     assert (part.id, part.is_part, part.geometry.geom_type) == ("feature/1", True, "MultiPolygon")
     assert part.tags == {"building:part": "yes", "min_height": "3", "building:levels": "4"}
     assert lost(source) == {
+        "feature/2": "not tagged as a building",
+        "feature/3": "tagged as no building",
+        "bare": "not tagged as a building",
         "7": "is no outline but a Point",
         "feature/5": "has no geometry",
         "feature/6": "its geometry cannot be read",
@@ -112,6 +115,7 @@ def test_geojson_gives_all_outlines_when_none_is_tagged_as_a_building(tmp_path: 
     source = read_map(path)
     # Equal ids get the number of their row.
     assert list(by_id(source)) == ["3", "3#1"]
+    assert list(lost(source).values()) == ["tagged as something else than a building"]
     assert source.features[0].tags["height"] == "7.25"
 
 
@@ -133,6 +137,37 @@ def test_geojson_translates_names_when_they_are_those_of_overture(tmp_path: Path
     assert part.is_part
     assert (part.tags["building:min_level"], part.tags["roof:material"]) == ("2", "metal")
     assert lost(source) == {"feature/2": "lies underground"}
+
+
+def test_geojson_gives_every_row_or_its_reason_when_overtures_type_alone_says_what_it_is(
+    tmp_path: Path,
+) -> None:
+    theme = {"theme": "buildings"}
+    path = write(
+        tmp_path / "mixed.geojson",
+        collection(
+            feature(outline(0), building="yes", height=5),
+            feature(outline(1), type="building", height=9, **theme),
+            feature(outline(2), type="building_part", height=9, **theme),
+            feature(outline(3), type="place", theme="places"),
+            feature(outline(4), height=9),
+        ),
+    )
+    source = read_map(path)
+    assert {name: item.is_part for name, item in by_id(source).items()} == {
+        "feature/0": False,
+        "feature/1": False,
+        "feature/2": True,
+    }
+    assert lost(source) == dict.fromkeys(["feature/3", "feature/4"], "not tagged as a building")
+
+
+def test_geojson_keeps_all_rows_when_a_name_looks_like_that_of_a_repeated_one(
+    tmp_path: Path,
+) -> None:
+    rows = [feature(outline(i), id=name) for i, name in enumerate(["a", "a#2", "a", "a"])]
+    source = read_map(write(tmp_path / "a.geojson", collection(*rows)))
+    assert list(by_id(source)) == ["a", "a#2", "a#3", "a#4"]
 
 
 def test_geojson_gives_footprints_when_their_attribute_building_id_is_not_overtures(
@@ -274,7 +309,7 @@ def test_osm_gives_buildings_with_courtyards_and_says_what_is_lost(
 ) -> None:
     source = read_map(make(tmp_path))
     features = by_id(source)
-    assert list(features) == ["way/22", "way/25", "relation/40"]
+    assert list(features) == ["way/22", "way/25", "relation/40", "relation/41", "relation/43"]
     courtyard = features["relation/40"]
     # The outer ring is tagged too; if it counted, merging it would fill the courtyard.
     assert courtyard.geometry.area == pytest.approx(15 * STEP**2, rel=1e-4)
@@ -285,11 +320,11 @@ def test_osm_gives_buildings_with_courtyards_and_says_what_is_lost(
     assert not features["way/25"].geometry.is_valid
     assert lost(source) == {
         "way/20": "is tagged like the relation it outlines",
-        "way/23": "its outline is not closed",
+        "way/23": "is tagged like the relation it outlines",
         "way/24": "some of its nodes are not in the file",
         "way/26": "its outline has fewer than three corners",
-        "relation/41": "its rings are broken or not all in the file",
-        "relation/43": "is a building relation without an outline that is tagged as a building",
+        "way/27": "tagged as no building",
+        "relation/41": "a part of its outline closes no ring and is left out",
         "relation/44": "is a relation of type 'site', which has no outline",
     }
     assert (source.licence, source.attribution) == ("ODbL-1.0", "(c) OpenStreetMap contributors")
@@ -301,7 +336,7 @@ def test_osm_is_read_when_an_editor_gave_new_objects_negative_ids(tmp_path: Path
         text = text.replace(f'id="{number}"', f'id="-{number}"')
         text = text.replace(f'ref="{number}"', f'ref="-{number}"')
     features = by_id(read_map(write(tmp_path / "edited.osm", text)))
-    assert set(features) == {"way/-22", "way/25", "relation/40"}
+    assert set(features) == {"way/-22", "way/25", "relation/40", "relation/41", "relation/43"}
     assert features["way/-22"].geometry.area == pytest.approx(STEP**2, rel=1e-4)
     deleted = text.replace('<way id="25"', '<way id="25" action="delete"')
     with pytest.raises(SceneError, match="deleted in an editor and not uploaded"):

@@ -23,6 +23,7 @@ def files_in(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_build_release_gives_the_same_bytes_when_built_twice(
     benchmark_release: Path,
     benchmark_dataset: Dataset,
@@ -128,6 +129,7 @@ def test_build_release_leaves_detail_out_when_asked_to(
     assert found.left_out == ("detail",)
 
 
+@pytest.mark.slow
 def test_build_release_leaves_buildings_out_when_asked_to(
     benchmark_dataset: Dataset, release_settings: BuildSettings, tmp_path: Path
 ) -> None:

@@ -63,7 +63,7 @@ def test_card_of_a_subset_has_other_numbers_when_ues_are_cut(
 
     text = (tmp_path / "release" / "README.md").read_text(encoding="utf-8")
 
-    assert "90 links at 1 bands (6GHz)" in text
+    assert "90 links at 1 band (6GHz)" in text
     assert "Cut from benchmark-" in text
     assert "fingerprints/" not in text
     assert "## Baselines" not in text

@@ -302,6 +302,7 @@ def test_channel_is_refused_when_its_numbers_make_no_sense(canyon: Selection) ->
         SionnaChannel(canyon, generator=rng(), ues=[1, 50])
 
 
+@pytest.mark.slow
 def test_module_loads_no_sionna_when_it_is_imported() -> None:
     code = (
         "import sys, raymark.interop.sionna_phy; "

@@ -92,6 +92,7 @@ def test_proposals_are_ranked_by_rule_and_score_when_traced(plan: SitingPlan) ->
         assert proposal.meets_rule == (share >= SETTINGS.min_nlos_share)
 
 
+@pytest.mark.slow
 def test_proposals_are_the_same_when_the_seed_is(street: Path, plan: SitingPlan) -> None:
     again = propose_sites(get_scene(str(street)), SETTINGS, seed=1)
 

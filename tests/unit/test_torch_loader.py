@@ -109,6 +109,7 @@ def test_batches_are_the_same_when_workers_make_them(two_site_dataset: Dataset) 
             assert_same(one, other)
 
 
+@pytest.mark.slow
 def test_batches_are_the_same_when_workers_are_spawned(two_site_dataset: Dataset) -> None:
     data = torch_dataset(two_site_dataset.folder, **SITES)
     spawned = DataLoader(

@@ -9,8 +9,8 @@ import pytest
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.journal import dataset_status
 from raymark.dataset.manifest import MANIFEST_NAME, data_files, read_manifest, write_manifest
-from raymark.dataset.verification import verify_dataset
-from raymark.errors import DatasetError, SchemaError
+from raymark.dataset.verification import unknown_files, verify_dataset
+from raymark.errors import ConfigError, DatasetError, SchemaError
 from raymark.storage import file_sha256
 
 PATHS = "paths/street_canyon/bs0/part-0001.h5"
@@ -53,9 +53,10 @@ def test_verify_finds_no_fault_when_dataset_is_whole(small_dataset: Dataset) -> 
     faults = verify_dataset(small_dataset.folder, progress=files.append)
 
     assert faults == []
-    assert files == list(data_files(small_dataset.manifest))
-    assert len(files) == 2 * 5 + 2
+    assert files == [*data_files(small_dataset.manifest), "CARD.md", "ATTRIBUTION"]
+    assert len(files) == 2 * 5 + 2 + 2
     assert {PATHS, DETAIL, BUILDINGS, "index.parquet"} <= set(files)
+    assert unknown_files(small_dataset.folder) == []
 
 
 @pytest.mark.parametrize("name", [PATHS, DETAIL, BUILDINGS, "index.parquet"])
@@ -117,15 +118,16 @@ def test_verify_finds_the_label_when_a_forger_turns_it(copy: Path) -> None:
     assert "is labelled -1, but its paths say" in fault
 
 
-def test_verify_finds_the_array_when_a_forger_moves_a_ue(copy: Path) -> None:
-    """Physically possible, and the file's hash is right: the hash of the array tells."""
+def test_verify_finds_the_array_when_a_forger_strengthens_a_path(copy: Path) -> None:
+    """Coherent, and the file's hash is right: the hash of the array tells."""
     with h5py.File(copy / PATHS, "r+") as file:
-        file["path/azimuth_bs_rad"][0] += 0.01
+        file["path/amplitude"][:, 0] *= 1.01
     admit(copy, PATHS)
 
     assert verify_dataset(copy) == [
-        f"{copy}: array paths/path/azimuth_bs_rad of street_canyon/bs0 differs from the manifest"
-    ]
+        f"{copy / 'index.parquet'}: column gain_db_{band} differs from the shards"
+        for band in ("2.6GHz", "6GHz", "28GHz")
+    ] + [f"{copy}: array paths/path/amplitude of street_canyon/bs0 differs from the manifest"]
 
 
 def test_verify_finds_the_numbers_when_shards_are_swapped(copy: Path) -> None:
@@ -156,7 +158,8 @@ def test_verify_finds_the_shard_when_the_manifest_forgets_one(copy: Path) -> Non
     manifest = read_manifest(copy)
     write_manifest(copy, manifest.model_copy(update={"shards": manifest.shards[:-1]}))
 
-    assert any("differs from the manifest" in fault for fault in verify_dataset(copy))
+    with pytest.raises(ConfigError, match=r"shards of street_canyon/bs0 hold 40 UEs, .* has 50"):
+        verify_dataset(copy)
 
 
 @pytest.mark.parametrize(

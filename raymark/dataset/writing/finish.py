@@ -1,11 +1,11 @@
 """The end of a run: index, card, attribution, hashes over all shards, final manifest."""
 
+import hashlib
 import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import numpy as np
 import pandas as pd
 
 from raymark.dataset.journal import remove_journal
@@ -18,8 +18,8 @@ from raymark.dataset.manifest import (
     write_manifest,
 )
 from raymark.dataset.shard import read_shard
+from raymark.dataset.tables import index_rows
 from raymark.dataset.writing.card import CARD_NAME, card_text
-from raymark.radio.levels import to_db
 from raymark.storage import Place, PlaceLike, as_place, file_sha256
 from raymark.work.peak_memory import peak_memory_bytes
 
@@ -61,8 +61,11 @@ def finish_dataset(
             },
         }
     )
-    for name, text in texts_of(finished).items():
-        (folder / name).write_text(text)
+    texts = texts_of(finished)
+    hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    for name, text in texts.items():
+        folder.below(name).write_text(text)
+    finished = finished.model_copy(update={"documents": hashes})
     write_manifest(folder, finished)
     remove_journal(folder)
     folder.remove_leftovers()
@@ -71,7 +74,7 @@ def finish_dataset(
 
 def texts_of(manifest: Manifest) -> dict[str, str]:
     """Return what the files say that are for people, by their names."""
-    return {"ATTRIBUTION": _attribution(manifest), CARD_NAME: card_text(manifest)}
+    return {CARD_NAME: card_text(manifest), "ATTRIBUTION": _attribution(manifest)}
 
 
 def write_index(
@@ -89,36 +92,12 @@ def write_index(
         Its SHA-256.
     """
     names = [band.name for band in manifest.campaign.bands]
-    table = pd.concat([_index_rows(folder, record, names) for record in records])
+    table = pd.concat(
+        [index_rows(read_shard(folder.below(r.file("paths")), "paths"), r, names) for r in records]
+    )
     with target.writing() as partial:
         table.to_parquet(partial, index=False)
         return file_sha256(partial)
-
-
-def _index_rows(folder: Place, record: ShardRecord, bands: list[str]) -> pd.DataFrame:
-    arrays = read_shard(folder / record.file("paths"), "paths")
-    position, offset = arrays["ue/position_m"], arrays["link/path_offset"]
-    link = np.repeat(np.arange(record.num_ues), np.diff(offset))
-    columns: dict[str, object] = {
-        "scene": record.scene,
-        "site": record.site,
-        "ue_index": arrays["ue/ue_index"],
-        "x_m": position[:, 0],
-        "y_m": position[:, 1],
-        "z_m": position[:, 2],
-        "los": arrays["link/los"],
-        "num_paths": np.diff(offset).astype("i4"),
-        "track_id": arrays["ue/track_id"],
-        "track_step": arrays["ue/track_step"],
-        "shard": record.file("paths"),
-        "row": np.arange(record.num_ues, dtype="i4"),
-    }
-    for i, band in enumerate(bands):
-        power = np.abs(arrays["path/amplitude"][i].astype("c16")) ** 2
-        # Of no paths at all, numpy would make integers.
-        gain = np.bincount(link, power, record.num_ues).astype("f8")
-        columns[f"gain_db_{band}"] = to_db(gain).astype("f4")
-    return pd.DataFrame(columns)
 
 
 def _attribution(manifest: Manifest) -> str:

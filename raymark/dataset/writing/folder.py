@@ -27,7 +27,9 @@ def finished_shards(folder: PlaceLike) -> dict[tuple[str, str, int], ShardRecord
     """Return the noted shards whose files are present with the noted hashes."""
     folder, done = as_place(folder), {}
     for record in read_journal(folder):
-        files = [(folder / record.file(kind), record.sha256(kind)) for kind in ("paths", "detail")]
+        files = [
+            (folder.below(record.file(kind)), record.sha256(kind)) for kind in ("paths", "detail")
+        ]
         if all(path.is_file() and path.sha256() == sha for path, sha in files):
             done[record.scene, record.site, record.part] = record
     return done
@@ -93,10 +95,12 @@ def write_shard_pair(
         "bands": [band.name for band in manifest.campaign.bands],
         "carrier_hz": carriers,
     }
-    hashes = {"paths_sha256": write_shard(folder / record.file("paths"), "paths", main, common)}
+    hashes = {
+        "paths_sha256": write_shard(folder.below(record.file("paths")), "paths", main, common)
+    }
     if detail is not None:
         attributes = {**common, **names}
-        path = folder / record.file("detail")
+        path = folder.below(record.file("detail"))
         hashes["detail_sha256"] = write_shard(path, "detail", detail, attributes)
     return record.model_copy(update=hashes)
 
@@ -158,6 +162,6 @@ def _require_same_software(folder: Place, manifest: Manifest, now: dict[str, str
 def _clear(folder: Place, manifest: Manifest) -> None:
     """Delete the files of a dataset, and nothing that it did not write."""
     for name in dataset_files(folder, manifest):
-        (folder / name).unlink()
+        folder.below(name).unlink()
     (folder / LOGS_NAME).remove_tree()
     remove_journal(folder)

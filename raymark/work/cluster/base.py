@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from raymark.config import Strict
+from raymark.errors import counted
 from raymark.work.cluster.checks import WorkerReport
 from raymark.work.cluster.settings import import_dask
 
@@ -91,7 +92,7 @@ class StartedCluster(ClusterDescription):
     @property
     def label(self) -> str:
         """Kind and number."""
-        return f"{self.kind} ({self.num_workers} workers)"
+        return f"{self.kind} ({counted(self.num_workers, 'worker')})"
 
     @property
     def num_expected(self) -> int:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from raymark.errors import ConfigError
+from raymark.errors import ConfigError, counted
 from raymark.work.cluster.base import ClusterDescription
 from raymark.work.cluster.settings import dask_configured
 
@@ -61,8 +61,8 @@ def wait_for_workers(
         waited_s = time.monotonic() - began_s
         if waited_s >= timeout_s:
             raise ConfigError(
-                f"{description.label}: {found} of {needed} workers came in {timeout_s:g} s; "
-                f"{description.advice}"
+                f"{description.label}: {found} of {counted(needed, 'worker')} came in "
+                f"{timeout_s:g} s; {description.advice}"
             )
         if waited_s - told_s >= _REPORT_EVERY_S:
             told_s = waited_s

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from raymark.errors import counted
 from raymark.work.cluster.base import ClusterDescription
 from raymark.work.cluster.checks import require_workers
 from raymark.work.cluster.starting import open_cluster, wait_for_workers
@@ -30,7 +31,7 @@ def cluster_workers(
         found = wait_for_workers(client, description, report=report)
         for warning in require_workers(client):
             report(warning)
-        report(f"{found} workers; dashboard: {client.dashboard_link}")
+        report(f"{counted(found, 'worker')}; dashboard: {client.dashboard_link}")
         from raymark.work.dask_workers import DaskWorkers  # noqa: PLC0415 - it imports Dask
 
         yield DaskWorkers(client, time_limit_s=time_limit_s, num_expected=description.num_expected)

@@ -1,0 +1,100 @@
+"""Tables and figures as methods of a dataset and of its links, for a session or a notebook.
+
+What computes and draws them knows the reader and stands above it. It is imported by its name when
+it is asked for, as pandas does it, so that reading needs no matplotlib and no arrow runs up.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from raymark.presenting import Presented
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_STATISTICS, _FIGURES = "raymark.dataset.link_statistics", "raymark.plots.selections"
+
+
+class DatasetViews(Presented):
+    """Tables of a dataset."""
+
+    __slots__ = ()
+
+    def summary(self) -> "pd.DataFrame":
+        """Return one row per scene and band: shares of the labels, and medians over links.
+
+        Columns: scene, band, links, los_share, nlos_share, outage_share, median_gain_los_db,
+        median_gain_nlos_db, median_num_paths and median_delay_spread_ns, the last two over covered
+        links. A median over no link is `pandas.NA`.
+        """
+        table: pd.DataFrame = _call(_STATISTICS, "summarize_links", self)
+        return table
+
+
+class LinkViews(Presented):
+    """Tables and figures of the links of one scene at one band.
+
+    Every `plot_x` draws on the given axes or on a new figure, and returns the axes.
+    """
+
+    __slots__ = ()
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row per link: place, label, number of paths, gain and spreads.
+
+        The columns are those of `raymark.dataset.link_statistics.link_table`.
+        """
+        table: pd.DataFrame = _call(_STATISTICS, "link_table", self)
+        return table
+
+    def plot_los_map(self, *, ax: "Axes | None" = None) -> "Axes":
+        """Draw the UEs by their label on a map, with sites and buildings."""
+        return _draw("plot_los_map", self, ax=ax)
+
+    def plot_coverage_map(self, *, ax: "Axes | None" = None) -> "Axes":
+        """Draw the UEs coloured by their gain [dB] on a map, with sites and buildings."""
+        return _draw("plot_coverage_map", self, ax=ax)
+
+    def plot_gain_vs_distance(self, *, ax: "Axes | None" = None) -> "Axes":
+        """Draw the gain of every covered link [dB] over its distance [m]."""
+        return _draw("plot_gain_vs_distance", self, ax=ax)
+
+    def plot_delay_spread_cdf(self, *, ax: "Axes | None" = None) -> "Axes":
+        """Draw the CDF of the r.m.s. delay spread [ns]."""
+        return _draw("plot_delay_spread_cdf", self, ax=ax)
+
+    def plot_azimuth_spread_cdf(self, *, ax: "Axes | None" = None) -> "Axes":
+        """Draw the CDF of the azimuth spread at the BS [deg]."""
+        return _draw("plot_azimuth_spread_cdf", self, ax=ax)
+
+    def plot_csi_magnitude(self, link: int, *, seed: int = 0, ax: "Axes | None" = None) -> "Axes":
+        """Draw the noisy CSI of one link over antennas and tones [dB].
+
+        Args:
+            link: Its number among these links.
+            seed: Root of the noise.
+            ax: Where to draw; a new figure if not given.
+        """
+        return _draw("plot_csi_magnitude", self, link, seed=seed, ax=ax)
+
+    def plot_angle_delay_profile(
+        self, link: int, *, seed: int = 0, ax: "Axes | None" = None
+    ) -> "Axes":
+        """Draw the power of one link over azimuth and path length, with its true paths.
+
+        Args:
+            link: Its number among these links.
+            seed: Root of the noise on the CSI.
+            ax: Where to draw; a new figure if not given.
+        """
+        return _draw("plot_angle_delay_profile", self, link, seed=seed, ax=ax)
+
+
+def _draw(name: str, *args: Any, **options: Any) -> "Axes":
+    axes: Axes = _call(_FIGURES, name, *args, **options)
+    return axes
+
+
+def _call(module: str, name: str, *args: Any, **options: Any) -> Any:
+    return getattr(importlib.import_module(module), name)(*args, **options)
