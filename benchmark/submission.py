@@ -23,23 +23,24 @@ from raymark.errors import ConfigError, SchemaError, ScoringError
 from raymark.storage import file_sha256
 
 INFO_NAME = "submission.yaml"
+CARD_NAME = "card.md"
 
 
 class SubmissionInfo(Strict):
     """The whole of a submission's `submission.yaml`."""
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
-    title: str = Field(min_length=1)
-    summary: str = Field(min_length=1)
-    is_trajectory: bool
-    suite: str
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="Letters, digits and _")
+    title: str = Field(min_length=1, description="As the board shows it")
+    summary: str = Field(min_length=1, description="One sentence for the board")
+    is_trajectory: bool = Field(description="Whether it uses the other links of a window")
+    suite: str = Field(description="Name of the suite")
     suite_hash: str = Field(description="As `raymark bench tasks --suite` prints it")
     content_hash: str = Field(description="Content hash of the dataset it was trained on")
     tuning: str = Field(min_length=1, description="What was chosen, on what, in how many tries")
     pretraining_data: str = Field(min_length=1, description="'none', or what it was trained on")
-    num_parameters: int | None = Field(default=None, ge=0, lt=2**63)
-    hardware: str = ""
-    software: dict[str, str] = Field(default_factory=dict)
+    num_parameters: int | None = Field(default=None, ge=0, lt=2**63, description="Fitted numbers")
+    hardware: str = Field(default="", description="On which it was trained")
+    software: dict[str, str] = Field(default_factory=dict, description="Versions, by name")
 
 
 def submitted_suite(folder: Path) -> str:
@@ -57,8 +58,9 @@ def read_submission(
     """Read a submission and check it against a suite, offline.
 
     The folder holds `submission.yaml`, `card.md` and `predictions/<task>/seed-<s>.parquet` or
-    `.csv` with the columns site, ue_index, x_m, y_m (world frame [m]) and, if the model states its
-    uncertainty, var_x_m2, var_y_m2 and cov_xy_m2. It may hold some of the tasks only.
+    `.csv`, where <task> is the task's id with `__` for `/` and without version (`Task.slug`). Their
+    columns are site, ue_index, x_m, y_m (world frame [m]) and, if the model states its uncertainty,
+    var_x_m2, var_y_m2 and cov_xy_m2. It may hold some of the tasks only.
 
     Args:
         folder: The submission.
@@ -75,7 +77,11 @@ def read_submission(
     tasks = {task.slug: task for task in suite.tasks()}
     files = sorted(p for p in (folder / "predictions").glob("*/*") if p.is_file())
     if not files:
-        raise ConfigError(f"{folder / 'predictions'} holds no predictions/<task>/seed-<s> file")
+        raise ConfigError(
+            f"{folder / 'predictions'} holds no file <task>/seed-<s>.parquet or .csv; the folder "
+            "of a task is named by its id with __ for / and without @version, such as "
+            f"{next(iter(tasks))}"
+        )
     stems = [path.with_suffix("") for path in files]
     for path, stem in zip(files, stems, strict=True):
         if stems.count(stem) > 1:
@@ -87,7 +93,7 @@ def read_submission(
         kind="model",
         is_trajectory=info.is_trajectory,
         summary=info.summary,
-        card=read_text(folder / "card.md") + f"\nPretraining data: {info.pretraining_data}.\n",
+        card=read_text(folder / CARD_NAME) + f"\nPretraining data: {info.pretraining_data}.\n",
         tuning=info.tuning,
         verified=False,
     )
@@ -95,10 +101,15 @@ def read_submission(
 
 
 def _read_info(folder: Path) -> SubmissionInfo:
-    for name in (INFO_NAME, "card.md", "predictions"):
+    for name in (INFO_NAME, CARD_NAME, "predictions"):
         if not (folder / name).exists():
             raise ConfigError(f"{folder} is no submission: {name} is missing")
-    return validate(SubmissionInfo, read_yaml(folder / INFO_NAME), where=str(folder / INFO_NAME))
+    path = folder / INFO_NAME
+    data = read_yaml(path)
+    empty = [key for key, value in data.items() if value is None]
+    if empty:
+        raise ConfigError(f"{path}: nothing stands behind {', '.join(empty)}; fill it in")
+    return validate(SubmissionInfo, data, where=str(path))
 
 
 def _check_hashes(info: SubmissionInfo, suite: Suite, folder: Path) -> None:
@@ -133,6 +144,11 @@ def _read_cell(
         )
     table = read_predictions(path)
     truth = truth_of(task)
+    if table[["x_m", "y_m"]].isna().all(axis=None):
+        raise ScoringError(
+            f"{path}: no position is filled in; add them, or remove the file, since a submission "
+            "may hold some of the tasks only"
+        )
     table = table.iloc[align(table, truth, where=str(path))].reset_index(drop=True)
     try:
         point_errors(

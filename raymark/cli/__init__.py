@@ -23,6 +23,7 @@ from raymark.cli.options import Overwrite
 from raymark.cli.presets import app as presets_app
 from raymark.cli.release import app as release_app
 from raymark.cli.scenes import app as scenes_app
+from raymark.cli.submissions import app as submissions_app
 from raymark.errors import RaymarkError
 from raymark.extras import explain_missing
 
@@ -107,6 +108,7 @@ app.add_typer(datasets_app)
 app.add_typer(presets_app, name="presets")
 app.add_typer(scenes_app, name="scenes")
 app.add_typer(models_app)
+bench_app.add_typer(submissions_app)
 app.add_typer(bench_app, name="bench")
 app.add_typer(release_app, name="release")
 app.add_typer(cluster_app, name="cluster")

@@ -294,34 +294,6 @@ def check(
     )
 
 
-@app.command()
-def export(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="Id of a task")],
-    data: DataOption,
-    file: Annotated[Path, typer.Option("--out", help="HDF5 file to write")],
-    suite: OwnSuiteOption = "",
-    seed: Annotated[int, typer.Option(help="Seed of the task")] = 0,
-    csi: Annotated[bool, typer.Option("--csi", help="Add the noisy CSI")] = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Write what a model receives for a task, for use in any framework."""
-    from raymark.benchmark import find_task, load_suite  # noqa: PLC0415
-    from raymark.benchmark.export import export_task  # noqa: PLC0415
-    from raymark.dataset import open_dataset  # noqa: PLC0415
-
-    loaded = load_suite(suite or task.split("/", maxsplit=1)[0])
-    export_task(
-        loaded,
-        find_task(task, loaded),
-        open_dataset(data),
-        file,
-        seed=seed,
-        with_csi=csi,
-        overwrite=overwrite,
-    )
-    out.print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
-
-
 def bound(suite: Any, dataset: Any) -> Any:
     """Return the suite bound to the dataset that is there, and say so if it is another."""
     from raymark.benchmark.task_data import bound_to  # noqa: PLC0415

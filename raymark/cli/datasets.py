@@ -8,6 +8,7 @@ import typer
 from raymark.cli.cluster import described_workers, examine_cluster, print_findings
 from raymark.cli.console import (
     duration,
+    err,
     print_error,
     progress_bar,
     resumable_bars,
@@ -145,18 +146,31 @@ def generate(
     bands: Annotated[
         str | None, typer.Option(help="Bands to add, such as 39GHz,n78; needs --extend")
     ] = None,
+    repair: Annotated[
+        Place | None,
+        typer.Option(
+            parser=as_place, metavar="DIR", help="Dataset whose lost or damaged files to make again"
+        ),
+    ] = None,
     cluster: Cluster = None,
     time_limit_min: TimeLimit = 60.0,
     _trusted: TrustCode = None,
 ) -> None:
-    """Make a dataset, or add bands to one; the same command goes on where it was interrupted."""
+    """Make a dataset, add bands to one, or repair it; the same command goes on when interrupted."""
+    if repair is not None:
+        if any(x is not None for x in (campaign, out, extend, bands, cluster)) or dry_run:
+            raise ConfigError("--repair DIR stands alone: the dataset knows its campaign")
+        _repair(repair)
+        return
     if extend is not None:
         if campaign is not None or bands is None or cluster is not None:
             raise ConfigError("--extend DIR needs --bands, and no campaign or --cluster")
         _extend(extend, bands, out, dry_run=dry_run)
         return
     if campaign is None or out is None or bands is not None:
-        raise ConfigError("give a CAMPAIGN and --out DIR, or --extend DIR and --bands")
+        raise ConfigError(
+            "give a CAMPAIGN and --out DIR, --extend DIR and --bands, or --repair DIR"
+        )
     from raymark.generator.generate import make_dataset, planned_dataset  # noqa: PLC0415
     from raymark.generator.plan import load_campaign  # noqa: PLC0415
 
@@ -205,6 +219,17 @@ def _extend(folder: Place, bands: str, out: Place | None, *, dry_run: bool) -> N
     print_summary(out or folder)
 
 
+def _repair(folder: Place) -> None:
+    from raymark.generator.repair import repair_dataset  # noqa: PLC0415
+
+    with resumable_tracing(folder) as progress:
+        made = repair_dataset(folder, progress=progress)
+    for name in made:
+        console_out.print(f"made again: {name}", soft_wrap=True)
+    if not made:
+        console_out.print(f"{folder}: every file is there, as the manifest says", soft_wrap=True)
+
+
 @app.command()
 def status(folder: DatasetArgument) -> None:
     """Show how far a dataset is."""
@@ -237,6 +262,7 @@ def verify(folder: DatasetArgument) -> None:
     for fault in faults:
         print_error(fault)
     if faults:
+        err.print(f"`raymark generate --repair {folder}` makes lost and damaged files again")
         raise typer.Exit(2)
     console_out.print(
         f"{folder}: {counted(total, 'file')} checked, hashes, schema and physics are right"

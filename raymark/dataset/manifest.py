@@ -182,10 +182,12 @@ def kept_kinds(manifest: Manifest) -> tuple[FileKind, ...]:
     return tuple(kind for kind in kinds if kind not in manifest.left_out)
 
 
-def data_files(manifest: Manifest) -> list[str]:
-    """Return the files of data, relative to the dataset: shards, buildings and index."""
-    shards = [r.file(kind) for r in manifest.shards for kind in kept_kinds(manifest)]
-    return [*shards, *(buildings_file(scene) for scene in manifest.buildings), INDEX_NAME]
+def data_files(manifest: Manifest) -> dict[str, str | None]:
+    """Return the SHA-256 of the files of data by their names: shards, buildings and index."""
+    kinds = kept_kinds(manifest)
+    shards = {r.file(kind): r.sha256(kind) for r in manifest.shards for kind in kinds}
+    buildings = {buildings_file(scene): sha256 for scene, sha256 in manifest.buildings.items()}
+    return {**shards, **buildings, INDEX_NAME: manifest.index_sha256}
 
 
 def hash_arrays(shards: Iterable[PlaceLike], kind: FileKind) -> dict[str, str]:

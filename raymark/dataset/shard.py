@@ -15,6 +15,11 @@ from raymark.storage import PlaceLike, as_place, file_sha256
 
 _CHUNK_BYTES = 1 << 20
 
+_REMEDY = (
+    "`raymark verify DIR` lists all such files of the dataset, `raymark generate --repair DIR` "
+    "makes them again"
+)
+
 
 def write_shard(
     path: PlaceLike,
@@ -101,9 +106,9 @@ def checked_copy(path: PlaceLike, sha256: str | None) -> Iterator[Path]:
             copy = held.enter_context(as_place(path).local_copy())
             found = file_sha256(copy)
         except FileNotFoundError as error:
-            raise SchemaError(f"{path}: the file is missing") from error
+            raise SchemaError(f"{path}: the file is missing; {_REMEDY}") from error
         if found != sha256:
-            raise SchemaError(f"{path}: the file differs from the manifest; run `raymark verify`")
+            raise SchemaError(f"{path}: the file differs from the manifest; {_REMEDY}")
         yield copy
 
 

@@ -154,6 +154,82 @@ def test_task_is_shown_and_exported_when_it_is_named(
     assert "task.h5 exists; choose another name or add --overwrite" in refused.err
 
 
+def test_suite_is_exported_and_goes_on_when_no_task_is_named(
+    shipped: Suite, benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    folder = tmp_path / "exported"
+    asked = ["export", "--suite", "tests", "--tracks", "unseen-nlos", "--out", folder]
+    asked += ["--data", benchmark_dataset.folder]
+    files = {folder / t.slug / "seed-0.h5" for t in shipped.tasks_of(["unseen-nlos"])}
+
+    first = bench(*asked)
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.h5")}
+    lost = sorted(files)[0]
+    lost.unlink()
+    again = bench(*asked)
+    with_csi = bench(*asked, "--csi")
+    nothing = bench("export", "--data", benchmark_dataset.folder, "--out", folder)
+
+    assert (first.code, again.code) == (FINISHED, FINISHED), first.err + again.err
+    assert set(times) == files
+    assert f"exported holds {len(files)} files <task>/seed-<s>.h5" in first.out
+    assert {path for path in files if path.stat().st_mtime_ns != times[path]} == {lost}
+    with h5py.File(lost) as file:
+        assert file.attrs["slug"] == lost.parent.name
+    assert with_csi.code == nothing.code == BAD_INPUT
+    assert "holds something else; choose another folder or add --overwrite" in with_csi.err
+    assert "give the id of one TASK, or --suite NAME for all of its tasks" in nothing.err
+
+
+def test_new_submission_is_accepted_when_words_and_positions_are_filled_in(
+    shipped: Suite, benchmark_dataset: Dataset, benchmark_run: RunFolder, tmp_path: Path
+) -> None:
+    data, folder = ["--data", benchmark_dataset.folder], tmp_path / "theirs"
+    made = bench("new-submission", "theirs", "--suite", "tests", *data, "--out", tmp_path)
+    text = (folder / "submission.yaml").read_text(encoding="utf-8")
+
+    without_words = bench("check", folder, *data)
+    for key in ("title", "summary", "tuning", "pretraining_data"):
+        text = text.replace(f"\n{key}:\n", f"\n{key}: something\n")
+    text = text.replace("\nis_trajectory:\n", "\nis_trajectory: false\n")
+    (folder / "submission.yaml").write_text(text, encoding="utf-8")
+    without_positions = bench("check", folder, *data)
+    for task in shipped.tasks():
+        predicted = benchmark_run.cell(task, "wknn", 0) / "predictions.parquet"
+        path = folder / "predictions" / task.slug / "seed-0.csv"
+        links = pd.read_csv(path)[["site", "ue_index"]]
+        links.merge(pd.read_parquet(predicted)).to_csv(path, index=False)
+    checked = bench("check", folder, *data)
+
+    assert made.code == FINISHED, made.err
+    assert (without_words.code, without_positions.code) == (BAD_INPUT, BAD_INPUT)
+    assert "nothing stands behind title, summary, is_trajectory, tuning, pretr" in without_words.err
+    assert "seed-0.csv: no position is filled in; add them, or" in without_positions.err
+    assert (checked.code, checked.err) == (FINISHED, "")
+    assert (
+        f"'theirs' predicts {len(shipped.tasks())} of {len(shipped.tasks())} tasks" in checked.out
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("wknn", "'wknn' is a model that ships with raymark; choose another name"),
+        ("error_bound", "'error_bound' is a row that every board has; choose another name"),
+        ("../theirs", "a submission's name has letters, digits and _, and begins with a letter"),
+    ],
+)
+def test_new_submission_is_refused_when_its_name_is_another_ones(
+    shipped: Suite, benchmark_dataset: Dataset, tmp_path: Path, name: str, sentence: str
+) -> None:
+    asked = ["--suite", shipped.name, "--data", benchmark_dataset.folder, "--out", tmp_path]
+
+    refused = bench("new-submission", name, *asked)
+
+    assert refused.code == BAD_INPUT
+    assert sentence in refused.err
+
+
 def test_submission_is_checked_and_stands_on_the_board_when_it_is_good(
     shipped: Suite,
     benchmark_run: RunFolder,
@@ -212,8 +288,9 @@ def test_exit_code_is_1_and_the_model_is_named_when_it_tries_to_read_test_positi
     assert result.code == FAILED
     assert "2 cells run" in result.out
     assert (
-        "error: tests__interpolation__yard__6GHz/cli_peeks/seed-0: AttributeError: "
-        "'Measurements' object has no attribute 'position_m'"
+        "error: cli_peeks: AttributeError: 'Measurements' object has no attribute 'position_m' at "
+        f"{tmp_path / 'cli_peeks' / 'model.py'}:10 in predict "
+        "(in tests__interpolation__yard__6GHz/cli_peeks/seed-0)"
     ) in result.err
     finished = {cell.result.model for cell in RunFolder(tmp_path / "runs").cells()}
     assert "train_centroid" in finished

@@ -1,100 +1,78 @@
 """The tutorial runs as it is printed, and prints what it shows."""
 
-import os
-import re
-import shlex
-import shutil
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = DOCS / "new_scene.md"
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-WIDTH = "100"
-"""Columns of the terminal that the page was printed in."""
 
 
-def blocks(text: str, kind: str) -> list[str]:
-    return [body for language, body in FENCE.findall(text) if language == kind]
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("new_scene_page", DOCS / "new_scene_page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def write_files(text: str, folder: Path) -> None:
-    for body in [*blocks(text, "yaml"), *blocks(text, "python")]:
-        path = folder / body.splitlines()[0].removeprefix("# ")
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(body, encoding="utf-8")
-
-
-def run(command: str, folder: Path) -> str:
-    words = shlex.split(command)
-    programs = {
-        "python": [sys.executable],
-        "raymark": [sys.executable, "-c", "from raymark.cli import main; main()"],
-    }
-    done = subprocess.run(
-        [*programs[words[0]], *words[1:]],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": WIDTH, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def masked(text: str) -> list[str]:
-    """Return the lines of a text without what another processor may print otherwise.
-
-    These are numbers, hashes, whether a site is a roof or a mast, and widths of columns.
-    """
-    text = re.sub(r"\b[0-9a-f]{64}\b|[-+]?\d[\d.,]*(e[-+]?\d+)?%?", "#", text)
-    text = re.sub(r"\b(roof|mast)\b", "place", text)
-    lines = (" ".join(line.split()) for line in text.splitlines())
-    return [line for line in lines if line]
-
-
-def missing_lines(shown: str, printed: str) -> list[str]:
-    """Return the lines that are shown but were not printed in this order."""
-    left = iter(masked(printed))
-    return [line for line in masked(shown) if line != "..." and line not in left]
+@pytest.fixture(scope="module")
+def text() -> str:
+    return (DOCS / "new_scene.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_tutorial_prints_what_it_shows_when_its_commands_run(tmp_path: Path) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    (tmp_path / "docs").mkdir()
-    shutil.copy(DOCS / "make_block.py", tmp_path / "docs")
-    write_files(text, tmp_path)
-    commands = "\n".join(blocks(text, "sh")).splitlines()
-    printed = "\n".join(run(command, tmp_path) for command in commands if command)
-    assert missing_lines("\n".join(blocks(text, "text")), printed) == []
+def test_tutorial_prints_what_it_shows_when_its_commands_run(
+    script: ModuleType, text: str, tmp_path: Path
+) -> None:
+    printed = script.printed_page(text, tmp_path)
+
+    assert script.differences(text, printed) == [], "run `python docs/new_scene_page.py`"
     for name in ("sites.png", "plan.png", "quarter.html"):
         assert (tmp_path / name).stat().st_size > 10_000
 
 
-def test_tutorial_reaches_a_number_when_fewer_than_ten_commands_ran() -> None:
-    commands = "\n".join(blocks(PAGE.read_text(encoding="utf-8"), "sh")).split("\n")
-    names = [command for command in commands if command]
-    assert names.index("raymark bench score runs") + 1 < 10
+def test_tutorial_reaches_a_number_when_fewer_than_ten_commands_ran(
+    script: ModuleType, text: str
+) -> None:
+    assert script.commands(text).index("raymark bench score runs") + 1 < 10
 
 
 @pytest.mark.parametrize(
-    ("shown", "missing"),
+    ("shown", "printed", "num_different"),
     [
-        ("a 1\nb 2", []),
-        ("a 9\n...\nc 7", []),
-        ("b 2\na 1", ["a #"]),
-        ("a 1\nd 4", ["d #"]),
+        ("a 1\n\nb 2", "a   1\nb 2", 0),
+        ("a 10.0 and 1,000", "a 12.4 and 1,200", 0),
+        ("a 10.0", "a 13.5", 1),
+        ("a 10.0", "b 10.0", 1),
+        ("a 100\nb 2%", "a 160\nb 5%", 2),
+        ("misses 0.00% of it", "misses 0.01% of it", 0),
+        (" 1 bs0 roof -25.5, 3.0 120", " 1 bs0 mast 112.5, 7.0 30", 0),
+        (f"content hash {'a1' * 32}", f"content hash {'b2' * 32}", 0),
     ],
 )
-def test_missing_lines_names_them_when_they_were_not_printed(
-    shown: str, missing: list[str]
+def test_differences_are_the_lines_with_other_words_or_numbers_far_apart(
+    script: ModuleType, shown: str, printed: str, num_different: int
 ) -> None:
-    assert missing_lines(shown, "a 1\nb 2\nc 3") == missing
+    assert len(script.differences(shown, printed)) == num_different
+
+
+def test_page_holds_what_its_commands_print_when_it_is_written(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    show = "python -c 'for i in range(5): print(i, end=chr(10))'"
+    page = f"# A page\n\n```sh\n{show}\n{show}\n```\n```text\n9\n...\n9\n```\n```text\n```\nEnd.\n"
+
+    printed = script.printed_page(page, tmp_path)
+
+    assert printed == page.replace("9\n...\n9\n", "0\n...\n4\n").replace(
+        "text\n```\nEnd", "text\n0\n1\n2\n3\n4\n```\nEnd"
+    )
 
 
 def test_map_is_the_same_when_made_twice(tmp_path: Path) -> None:

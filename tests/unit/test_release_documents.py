@@ -72,6 +72,18 @@ def test_card_of_a_subset_has_other_numbers_when_ues_are_cut(
     ]
 
 
+def test_card_names_no_package_that_an_index_would_have_to_hold(benchmark_release: Path) -> None:
+    """Whoever registers the name there would have readers run their code."""
+    texts = [
+        p.read_text(encoding="utf-8")
+        for p in benchmark_release.glob("*.*")
+        if p.is_file() and p.suffix in {".md", ".json", ".cff"}
+    ]
+
+    assert any("pip install ." in text for text in texts)
+    assert not any("pip install raymark" in text for text in texts)
+
+
 def test_card_shows_the_board_when_there_is_one(benchmark_release: Path) -> None:
     text = (benchmark_release / "README.md").read_text(encoding="utf-8")
     section = text.split("## Baselines")[1].split("\n## ")[0]

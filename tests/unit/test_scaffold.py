@@ -56,7 +56,7 @@ TAKEN = {
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_new_model_is_refused_when_its_name_is_taken(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"'{name}' is {TAKEN[name]}; give the folder another"):
+    with pytest.raises(ConfigError, match=rf"'{name}' is {TAKEN[name]}; choose another name"):
         new_model(name, tmp_path, built_in=model_names())
 
     assert not list(tmp_path.iterdir())

@@ -251,7 +251,7 @@ def test_submission_is_refused_when_it_holds_no_file(
     shutil.rmtree(submission / "predictions")
     (submission / "predictions").mkdir()
 
-    with pytest.raises(ConfigError, match=r"holds no predictions/<task>/seed-<s> file"):
+    with pytest.raises(ConfigError, match=r"holds no file <task>/seed-<s>.* __ for / and"):
         read_submission(submission, yard_suite, benchmark_run.truth)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -42,7 +43,7 @@ def finish_dataset(
     """
     folder = as_place(folder)
     arrays = site_hashes(folder, manifest, records)
-    index_sha256 = _write_index(folder, manifest, records)
+    index_sha256 = write_index(folder, manifest, records, folder / INDEX_NAME)
     finished = manifest.model_copy(
         update={
             "state": "complete",
@@ -60,9 +61,9 @@ def finish_dataset(
             },
         }
     )
-    documents = {CARD_NAME: card_text(finished), "ATTRIBUTION": _attribution(finished)}
-    hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in documents.items()}
-    for name, text in documents.items():
+    texts = texts_of(finished)
+    hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    for name, text in texts.items():
         folder.below(name).write_text(text)
     finished = finished.model_copy(update={"documents": hashes})
     write_manifest(folder, finished)
@@ -71,12 +72,30 @@ def finish_dataset(
     return finished
 
 
-def _write_index(folder: Place, manifest: Manifest, records: list[ShardRecord]) -> str:
+def texts_of(manifest: Manifest) -> dict[str, str]:
+    """Return what the files say that are for people, by their names."""
+    return {CARD_NAME: card_text(manifest), "ATTRIBUTION": _attribution(manifest)}
+
+
+def write_index(
+    folder: Place, manifest: Manifest, records: Sequence[ShardRecord], target: Place
+) -> str:
+    """Write the index of a dataset.
+
+    Args:
+        folder: The dataset.
+        manifest: Whose bands it has.
+        records: All shards.
+        target: The file.
+
+    Returns:
+        Its SHA-256.
+    """
     names = [band.name for band in manifest.campaign.bands]
     table = pd.concat(
         [index_rows(read_shard(folder.below(r.file("paths")), "paths"), r, names) for r in records]
     )
-    with (folder / INDEX_NAME).writing() as partial:
+    with target.writing() as partial:
         table.to_parquet(partial, index=False)
         return file_sha256(partial)
 

@@ -1,0 +1,96 @@
+"""Commands for models that are trained elsewhere: what they get, and what they answer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raymark.cli.bench import SuiteOption, TracksOption
+from raymark.cli.console import out, resumable_bars
+from raymark.cli.options import DataOption, Overwrite, listed
+from raymark.errors import ConfigError
+
+app = typer.Typer()
+
+
+@app.command("new-submission")
+def new_submission(
+    name: Annotated[str, typer.Argument(help="Name of the submission and its folder")],
+    data: DataOption,
+    suite: SuiteOption,
+    folder: Annotated[Path, typer.Option("--out", help="Where the folder goes")] = Path(),
+    tracks: TracksOption = "",
+) -> None:
+    """Make the folder of a submission: keys, file names and links are filled in."""
+    from raymark.benchmark import load_suite  # noqa: PLC0415
+    from raymark.benchmark.submission_scaffold import new_submission as make  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.models import model_names  # noqa: PLC0415
+
+    made = make(
+        name,
+        folder,
+        suite=load_suite(suite),
+        dataset=open_dataset(data),
+        tracks=listed(tracks),
+        built_in=model_names(),
+    )
+    out.print(
+        f"wrote {made}: fill in submission.yaml, card.md, and x_m and y_m (world frame [m]) in "
+        f"predictions/; remove the tasks that you do not answer, then\n"
+        f"  raymark bench check {made} --data {data} --suite {suite}",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def export(
+    data: DataOption,
+    target: Annotated[
+        Path, typer.Option("--out", metavar="PATH", help="HDF5 file; a folder for a whole suite")
+    ],
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="Id of a task; all of --suite if left out")
+    ] = None,
+    suite: Annotated[
+        str, typer.Option(help="Name of a suite, or a YAML file; its TASK, or all of its tasks")
+    ] = "",
+    tracks: TracksOption = "",
+    seed: Annotated[
+        int | None, typer.Option(help="Seed: of TASK 0 if not given, of a suite all of them")
+    ] = None,
+    csi: Annotated[bool, typer.Option("--csi", help="Add the noisy CSI")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write what a model receives for a task, or for all of a suite, for use in any framework."""
+    from raymark.benchmark import find_task, load_suite  # noqa: PLC0415
+    from raymark.benchmark.export import export_suite, export_task  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+
+    if task is not None and not tracks:
+        loaded = load_suite(suite or task.split("/", maxsplit=1)[0])
+        export_task(
+            loaded,
+            find_task(task, loaded),
+            open_dataset(data),
+            target,
+            seed=seed or 0,
+            with_csi=csi,
+            overwrite=overwrite,
+        )
+        out.print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB)")
+        return
+    if task is not None or not suite:
+        raise ConfigError("give the id of one TASK, or --suite NAME for all of its tasks")
+    with resumable_bars(target) as progress:
+        num_files = export_suite(
+            load_suite(suite),
+            open_dataset(data),
+            target,
+            tracks=listed(tracks),
+            seeds=() if seed is None else (seed,),
+            with_csi=csi,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    out.print(f"{target} holds {num_files} files <task>/seed-<s>.h5", soft_wrap=True)
