@@ -1,5 +1,6 @@
 """Figures and a table that show what a dataset holds, each figure with its data beside it."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
