@@ -32,9 +32,9 @@ class RandomTracks(Strict):
     """Whole tracks are drawn for validation and test; nothing lies between them and training."""
 
     kind: Literal["random-tracks"] = "random-tracks"
-    validation_share: float = Field(default=0.1, gt=0, lt=0.5)
-    test_share: float = Field(default=0.2, gt=0, lt=0.5)
-    seed: int = Field(default=0, ge=0)
+    validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="Share of the tracks")
+    test_share: float = Field(default=0.2, gt=0, lt=0.5, description="Share of the tracks")
+    seed: int = Field(default=0, ge=0, description="Of the draw of tracks")
 
 
 class CrossingTracks(Strict):
@@ -45,11 +45,13 @@ class CrossingTracks(Strict):
     """
 
     kind: Literal["crossing-tracks"] = "crossing-tracks"
-    validation_share: float = Field(default=0.1, gt=0, lt=0.5)
-    test_share: float = Field(default=0.2, gt=0, lt=0.5)
+    validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="Share of the tracks")
+    test_share: float = Field(default=0.2, gt=0, lt=0.5, description="Share of the tracks")
     buffer_m: float = Field(default=2.0, gt=0, description="Least distance train to test [m]")
-    reach_m: float = Field(default=15.0, gt=0)
-    seed: int = Field(default=0, ge=0)
+    reach_m: float = Field(
+        default=15.0, gt=0, description="How near training a track for test must pass [m]"
+    )
+    seed: int = Field(default=0, ge=0, description="Of the draw of tracks")
 
 
 class NlosBlocks(Strict):
@@ -63,9 +65,9 @@ class NlosBlocks(Strict):
     kind: Literal["nlos-blocks"] = "nlos-blocks"
     block_m: float = Field(default=20.0, gt=0, description="Side of a block [m]")
     buffer_m: float = Field(default=5.0, gt=0, description="Least distance train to test [m]")
-    num_folds: int = Field(default=5, ge=3, le=20)
-    fold: int = Field(default=0, ge=0)
-    seed: int = Field(default=0, ge=0)
+    num_folds: int = Field(default=5, ge=3, le=20, description="Groups of blocks")
+    fold: int = Field(default=0, ge=0, description="Group that is tested; a suite's `folds` say it")
+    seed: int = Field(default=0, ge=0, description="Of the deal of blocks to groups")
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "NlosBlocks":
@@ -98,8 +100,8 @@ class Links(Strict):
 class TrackSettings(Strict):
     """One track of a suite; it becomes a task for every scene, band, fold and number of shots."""
 
-    track: Track
-    split: SplitSettings
+    track: Track = Field(description="What is asked; docs/benchmark.md tells each")
+    split: SplitSettings = Field(description="How links are parted; its `kind` decides the keys")
     folds: tuple[Count, ...] = Field(default=(), description="Folds of `nlos-blocks` to run")
     shots: tuple[Count, ...] = Field(default=(), description="Labelled links of the new scene")
     conditions: Conditions | None = None
@@ -170,18 +172,20 @@ class Task(Strict):
 class Suite(Strict):
     """A list of tasks on one dataset, written as tracks over scenes and bands."""
 
-    schema_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    version: int = Field(ge=1)
-    description: str = ""
-    superseded_by: str | None = None
+    schema_version: Literal[1] = Field(default=1, description="Version of this form")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Begins the id of every task"
+    )
+    version: int = Field(ge=1, description="Ends the id of every task; a published one stays")
+    description: str = Field(default="", description="One sentence for the board")
+    superseded_by: str | None = Field(default=None, description="A later suite, NAME@VERSION")
     preset: str = Field(description="Campaign that makes the dataset")
     content_hash: str = Field(description="Content hash of that dataset")
-    scenes: tuple[Name, ...] = Field(min_length=1)
-    bands: tuple[Name, ...] = Field(min_length=1)
+    scenes: tuple[Name, ...] = Field(min_length=1, description="Scenes of the dataset")
+    bands: tuple[Name, ...] = Field(min_length=1, description="Bands of the dataset")
     seeds: tuple[Count, ...] = Field(min_length=1, description="Of noise and of models")
     window_size: int = Field(default=5, ge=1, description="Consecutive measurements in a window")
-    tracks: tuple[TrackSettings, ...] = Field(min_length=1)
+    tracks: tuple[TrackSettings, ...] = Field(min_length=1, description="What is asked")
     split_hashes: dict[str, str] = Field(
         default_factory=dict, description="By `track/scene` or `track/fold-f/scene`"
     )

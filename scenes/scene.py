@@ -26,20 +26,20 @@ from raymark.scenes.trust import trust_folder
 class SceneSettings(Strict):
     """The whole of a `scene.yaml`."""
 
-    title: str
+    title: str = Field(description="One line for lists and figures")
     geometry: Annotated[str, AfterValidator(known_geometry)] = Field(
         description="sionna: ships with sionna-rt; files: scene.xml beside; procedural: a module"
     )
-    source: str
-    licence: str
-    attribution: str
+    source: str = Field(description="Where the geometry comes from")
+    licence: str = Field(description="Licence of the geometry, an SPDX name")
+    attribution: str = Field(description="Whom its users must name")
     materials: tuple[str, ...] = Field(description="ITU-R P.2040 names of all that occur")
     extent_m: Extent = Field(description="x_min, y_min, x_max, y_max of the ground [m]")
     los_share: dict[str, float] = Field(
         default_factory=dict,
         description="Measured LOS share of outdoor points in each site's sector, 10-200 m",
     )
-    sites: tuple[Site, ...] = ()
+    sites: tuple[Site, ...] = Field(default=(), description="Its base stations")
 
 
 class Scene:

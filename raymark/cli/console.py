@@ -31,8 +31,8 @@ _NO_LIMIT = 100_000
 class _Printer(Console):
     """A console whose lines are whole where nobody's window limits them: in a pipe or a file."""
 
-    @property
-    def size(self) -> ConsoleDimensions:  # type: ignore[override] # nobody sets it
+    @property  # type: ignore[misc] # nobody sets it
+    def size(self) -> ConsoleDimensions:
         """Columns and lines of the window."""
         size = super().size
         return size if self.is_terminal else ConsoleDimensions(_NO_LIMIT, size.height)

@@ -80,8 +80,8 @@ _LEVEL_COLORS = {"ok": "green", "note": "yellow", "FAIL": "red"}
 
 
 def percent(share: float) -> str:
-    """Write a share."""
-    return f"{share:.0%}"
+    """Write a share: three digits in percent."""
+    return f"{100 * share:.3g}%"
 
 
 def _side_of(values: Sequence[Any]) -> Any:

@@ -73,14 +73,16 @@ class TracerSettings(Strict):
     """Which propagation is traced, how densely, and what is kept."""
 
     max_depth: int = Field(default=4, ge=0, le=8, description="Most interactions on a path")
-    specular_reflection: bool = True
+    specular_reflection: bool = Field(default=True, description="Reflection at walls and ground")
     diffraction: bool = Field(default=False, description="First-order diffraction at edges")
     refraction: bool = Field(default=False, description="Transmission through walls")
     diffuse_reflection: bool = Field(default=False, description="Diffuse scattering")
     weld_edges: bool = Field(
         default=False, description="Let edges that separate meshes have in common diffract"
     )
-    discovery: Annotated[Discovery, BeforeValidator(_expand_discovery)] = Discovery()
+    discovery: Annotated[Discovery, BeforeValidator(_expand_discovery)] = Field(
+        default=Discovery(), description="A mapping, or one of quick, standard and thorough"
+    )
     max_num_paths: int = Field(default=25, ge=1, le=1000, description="Paths kept per link")
     max_path_length_m: float = Field(
         default=380.0, gt=0, description="Longer paths are dropped and counted as truncated [m]"
@@ -107,18 +109,29 @@ class TracerSettings(Strict):
 class Campaign(Strict):
     """Scenes x sites x bands x UE sampling x tracer x front-end, and the root seed."""
 
-    schema_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    description: str = ""
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    scenes: tuple[SceneChoice, ...] = Field(min_length=1)
-    bands: tuple[Annotated[Band, BeforeValidator(expand_band)], ...] = Field(min_length=1)
+    schema_version: Literal[1] = Field(default=1, description="Version of this form")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Begins the name of the dataset"
+    )
+    description: str = Field(default="", description="One sentence for its card")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Root of every random draw: UEs, noise, calibration"
+    )
+    scenes: tuple[SceneChoice, ...] = Field(
+        min_length=1, description="Names of scenes, or mappings"
+    )
+    bands: tuple[Annotated[Band, BeforeValidator(expand_band)], ...] = Field(
+        min_length=1,
+        description="Names such as n78, carriers such as 39GHz, or mappings; the first one ranks "
+        "the paths",
+    )
     front_end: FrontEnd = FrontEnd()
-    sampling: Sampling
+    sampling: Sampling = Field(description="How the UEs come to be; its `kind` decides the keys")
     shared_ues: bool = Field(
         default=False,
         exclude_if=lambda value: not value,
-        description="Every site of a scene sees the UEs drawn around each of them",
+        description="Every site of a scene sees the UEs drawn around each of them: of S sites "
+        "each sees S x num_ues UEs, S x S x num_ues links in all",
     )
     tracer: TracerSettings = TracerSettings()
 

@@ -126,10 +126,10 @@ class TrackSampling(SectorSampling):
 
     has_tracks: ClassVar[bool] = True
     kind: Literal["tracks"] = "tracks"
-    num_ues: int = Field(ge=1, le=10_000_000, description="UEs per site")
-    steps_per_track: int = Field(default=25, ge=2, le=100_000)
-    min_step_m: float = Field(default=0.5, gt=0)
-    max_step_m: float = Field(default=1.5, gt=0)
+    num_ues: int = Field(ge=1, le=10_000_000, description="UEs drawn around each site")
+    steps_per_track: int = Field(default=25, ge=2, le=100_000, description="UEs of one walk")
+    min_step_m: float = Field(default=0.5, gt=0, description="Shortest step [m]")
+    max_step_m: float = Field(default=1.5, gt=0, description="Longest step [m]")
     turn_std_deg: float = Field(
         default=10.0, ge=0, le=90, description="Deviation of the heading from step to step [deg]"
     )
@@ -156,7 +156,7 @@ class UniformSampling(SectorSampling):
     """Independent points, uniform over the outdoor area of the sector."""
 
     kind: Literal["uniform"] = "uniform"
-    num_ues: int = Field(ge=1, le=10_000_000, description="UEs per site")
+    num_ues: int = Field(ge=1, le=10_000_000, description="UEs drawn around each site")
 
 
 class PositionsSampling(BaseSampling):

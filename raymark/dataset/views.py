@@ -35,7 +35,7 @@ class DatasetViews(Presented):
 class LinkViews(Presented):
     """Tables and figures of the links of one scene at one band.
 
-    Every `plot_x` draws on the given axes or on a new figure, and returns the axes.
+    All figures are drawn on the given axes, or on a new figure, and return their axes.
     """
 
     __slots__ = ()

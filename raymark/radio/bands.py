@@ -20,13 +20,15 @@ ElementPattern = Literal["tr38901", "iso", "dipole"]
 class Panel(Strict):
     """A uniform planar array in the local y-z plane, boresight +x, centred on the site."""
 
-    num_rows: int = Field(default=8, ge=1, le=128)
-    num_cols: int = Field(default=8, ge=1, le=128)
+    num_rows: int = Field(default=8, ge=1, le=128, description="Elements above each other")
+    num_cols: int = Field(default=8, ge=1, le=128, description="Elements beside each other")
     spacing_wavelengths: float = Field(
         default=0.5, gt=0, le=10, description="Element spacing in both directions [wavelengths]"
     )
-    element_pattern: ElementPattern = "tr38901"
-    polarization: Polarization = "V"
+    element_pattern: ElementPattern = Field(
+        default="tr38901", description="Gain over direction; 3GPP TR 38.901, isotropic or dipole"
+    )
+    polarization: Polarization = Field(default="V", description="Vertical or horizontal")
 
     @property
     def num_antennas(self) -> int:
@@ -56,8 +58,8 @@ class UserEquipment(Strict):
     """The single-antenna transmitter that is localized."""
 
     tx_power_dbm: float = Field(default=23.0, ge=-50, le=60, description="Transmit power [dBm]")
-    element_pattern: ElementPattern = "iso"
-    polarization: Polarization = "V"
+    element_pattern: ElementPattern = Field(default="iso", description="Gain over direction")
+    polarization: Polarization = Field(default="V", description="Vertical or horizontal")
 
 
 class Impairments(Strict):
@@ -109,7 +111,11 @@ class Band(Strict):
     )
     num_subcarriers: int = Field(default=64, ge=2, le=4096, description="Tones that are kept")
     noise_figure_db: float = Field(
-        default=5.0, ge=0, le=30, description="Noise figure of the base station's receiver [dB]"
+        default=5.0,
+        ge=0,
+        le=30,
+        description="Noise figure of the base station's receiver; a name alone brings 5 below "
+        "7.125 GHz, 6 below 24.25 GHz and 7 above [dB]",
     )
     front_end: FrontEnd | None = Field(
         default=None,

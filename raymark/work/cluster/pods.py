@@ -50,10 +50,10 @@ class Kubernetes(StartedCluster):
     name: str = Field(
         default="raymark",
         max_length=45,
-        pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$",
+        pattern=r"^([a-z]|[a-z][a-z0-9-]*[a-z0-9])$",
         description="Name of the cluster: lower case letters, digits and dashes",
     )
-    namespace: str | None = Field(default=None, min_length=1)
+    namespace: str | None = Field(default=None, min_length=1, description="That of the pods")
     gpus_per_worker: NumGpus = 0
     options: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of dask-kubernetes' KubeCluster, as they are"

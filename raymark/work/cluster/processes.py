@@ -22,7 +22,7 @@ class LocalCluster(StartedCluster):
     kind: Literal["local"] = "local"
     num_workers: int = Field(ge=1, le=1000, description="Processes of one thread each")
     memory_per_worker_gb: MemoryGb | None = Field(
-        default=None, description="Memory of each worker [GB]; an equal share of it all if missing"
+        default=None, description="Memory of each worker; an equal share of it all if missing [GB]"
     )
     gpus_per_worker: NumGpus = 0
 
