@@ -29,8 +29,8 @@ class BaseSampling(Strict, ABC):
     """Whether UEs follow each other in time."""
     is_same_at_all_sites: ClassVar[bool] = False
     """Whether all sites of a scene see the same UEs, whatever the campaign says."""
-    personal_information: ClassVar[str] = _GIVEN_UES
-    """What the UEs can tell of persons."""
+    personal_information: ClassVar[str]
+    """What the UEs can tell of persons; no way has it by default, since datasheets repeat it."""
 
     @property
     def sector(self) -> "SectorSampling | None":
@@ -163,6 +163,7 @@ class PositionsSampling(BaseSampling):
     """A user's own points from CSV (columns x_m, y_m and optionally z_m) or NPY ([n, 2 or 3])."""
 
     is_same_at_all_sites: ClassVar[bool] = True
+    personal_information: ClassVar[str] = _GIVEN_UES
     kind: Literal["positions"] = "positions"
     files: dict[str, str] = Field(min_length=1, description="File of positions for each scene")
     height_m: float = Field(
@@ -213,6 +214,7 @@ class PositionsSampling(BaseSampling):
 class ImportedSampling(BaseSampling):
     """The UEs, and their paths, were made by another program; nothing can be traced again."""
 
+    personal_information: ClassVar[str] = _GIVEN_UES
     kind: Literal["imported"] = "imported"
     source: str = Field(min_length=1, description="Program, file or scenario, with its version")
 

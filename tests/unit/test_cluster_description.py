@@ -22,6 +22,7 @@ from raymark.work.cluster import (
     open_cluster,
     read_cluster,
 )
+from raymark.work.cluster.jobs import JobQueue
 
 QUEUE: dict[str, Any] = {
     "kind": "slurm",
@@ -153,6 +154,13 @@ ASKED = {
     "lsf": ["#BSUB -q night", '#BSUB -P "radio"', "#BSUB -M 6000\n", "#BSUB -W 02:30\n"],
 }
 """6 GB are 5.6 GiB, which Slurm and PBS round up."""
+GPU_ASKED = {"slurm": "#SBATCH --gres=gpu:1", "pbs": ":ngpus=1:", "lsf": '#BSUB -gpu "num=1"'}
+
+
+def test_every_queue_has_its_script_tested() -> None:
+    queues = {kind for kind, described in KINDS.items() if issubclass(described, JobQueue)}
+
+    assert set(ASKED) == set(GPU_ASKED) == queues
 
 
 @pytest.mark.needs("dask_jobqueue")
@@ -172,10 +180,7 @@ def test_job_script_asks_for_what_is_described(kind: str) -> None:
 
 
 @pytest.mark.needs("dask_jobqueue")
-@pytest.mark.parametrize(
-    ("kind", "asked"),
-    [("slurm", "#SBATCH --gres=gpu:1"), ("pbs", ":ngpus=1:"), ("lsf", '#BSUB -gpu "num=1"')],
-)
+@pytest.mark.parametrize(("kind", "asked"), GPU_ASKED.items())
 def test_job_script_asks_for_a_gpu_when_workers_have_one(kind: str, asked: str) -> None:
     options = {"job_extra_directives": ["--nice"]}
 

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from raymark.dataset.samplings import BaseSampling, ImportedSampling, Sampling
+from raymark.dataset.samplings import (
+    BaseSampling,
+    ImportedSampling,
+    Sampling,
+    SectorSampling,
+)
 from raymark.dataset.writing.ues import SampledUEs
 from raymark.errors import ConfigError, SceneError
 from raymark.generator.outdoors import check_site, place_outdoors
@@ -124,7 +129,9 @@ def wall_distance_m(position_m: np.ndarray) -> np.ndarray:
 SHORT = {"tracks": {"steps_per_track": 2}}
 """Keeps the search for a place to walk short."""
 
-each_kind = pytest.mark.parametrize("kind", ["tracks", "grid", "uniform"])
+each_kind = pytest.mark.parametrize(
+    "kind", [x.model_fields["kind"].default for x in SectorSampling.__subclasses__()]
+)
 
 
 @each_kind
