@@ -117,8 +117,18 @@ class Scene:
 
     @property
     def card(self) -> str:
-        """Text of `card.md`."""
-        return (self.folder / "card.md").read_text(encoding="utf-8")
+        """Text of `card.md`; its title if there is none.
+
+        Raises:
+            SceneError: If it cannot be read.
+        """
+        path = self.folder / "card.md"
+        if not path.exists():
+            return f"# {self.settings.title}\n\n{self.folder} holds no card.md.\n"
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SceneError(f"cannot read {path} as text in UTF-8: {error}") from error
 
 
 def scene_names() -> list[str]:
