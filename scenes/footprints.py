@@ -99,7 +99,7 @@ def scene_frame(scene: Scene, origin: tuple[float, float] | None = None) -> Loca
     record = scene.folder / RECORD
     if origin is None and record.is_file():
         frame = ImportReport.model_validate_json(record.read_bytes()).frame
-        origin = frame.origin_lon_deg, frame.origin_lat_deg
+        origin = None if frame is None else (frame.origin_lon_deg, frame.origin_lat_deg)
     lon_deg, lat_deg = origin or (0.0, 0.0)
     return LocalFrame(origin_lon_deg=lon_deg, origin_lat_deg=lat_deg)
 

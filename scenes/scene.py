@@ -125,8 +125,15 @@ class Scene:
 
     @property
     def card(self) -> str:
-        """Text of `card.md`."""
-        return read_text(self.folder / "card.md")
+        """Text of `card.md`; its title if there is none.
+
+        Raises:
+            ConfigError: If it cannot be read.
+        """
+        path = self.folder / "card.md"
+        if not path.exists():
+            return f"# {self.settings.title}\n\n{self.folder} holds no card.md.\n"
+        return read_text(path)
 
 
 def scene_names() -> list[str]:

@@ -1,7 +1,7 @@
 """The meshes of a scene, as its Mitsuba XML names them, and which of them are its ground."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -49,16 +49,32 @@ def read_meshes(xml_path: Path) -> tuple[SceneMesh, ...]:
         SceneError: If the scene or a mesh cannot be read (`read_scene_xml`, `read_shape`).
     """
     root = read_scene_xml(xml_path).root
-    materials = {bsdf.get("id", ""): _material_of(bsdf) for bsdf in root.iter("bsdf")}
-    where = str(xml_path)
     return tuple(
         SceneMesh(
-            name=shape.get("id", "").removeprefix("mesh-"),
-            material=_material_of_shape(shape, materials),
-            triangles=np.asarray(read_shape(shape, where=where).triangles, dtype=float),
+            name=name_of(shape),
+            material="" if bsdf is None else material_of(bsdf),
+            triangles=np.asarray(read_shape(shape, where=str(xml_path)).triangles, dtype=float),
         )
-        for shape in root.iter("shape")
+        for shape, bsdf in shapes_of(root)
     )
+
+
+def shapes_of(root: ET.Element) -> Iterator[tuple[ET.Element, ET.Element | None]]:
+    """Yield the shapes of a scene's XML, each with its BSDF, if it has one."""
+    by_id = {bsdf.get("id", ""): bsdf for bsdf in root.iter("bsdf")}
+    for shape in root.iter("shape"):
+        named = [by_id.get(ref.get("id", "")) for ref in shape.findall("ref")]
+        yield shape, next((x for x in [*shape.findall("bsdf"), *named] if x is not None), None)
+
+
+def name_of(shape: ET.Element) -> str:
+    """Return the name of a shape, without the "mesh-" of Mitsuba's exporters."""
+    return shape.get("id", "").removeprefix("mesh-")
+
+
+def material_of(bsdf: ET.Element) -> str:
+    """Return the material as Sionna RT reads it: the string "type", or the id after "mat-itu_"."""
+    return text_of(bsdf, "type") or _BEFORE_NAME.sub("", bsdf.get("id", ""))
 
 
 def are_ground(meshes: Sequence[SceneMesh]) -> list[bool]:
@@ -102,14 +118,3 @@ class GroundSurface:
         heights = (flat * self._plane[triangle]).sum(axis=1)
         heights = np.concatenate([heights, self._corner_m[within, 2]])
         return float(heights.min()), float(heights.max())
-
-
-def _material_of_shape(shape: ET.Element, materials: dict[str, str]) -> str:
-    own = [_material_of(bsdf) for bsdf in shape.findall("bsdf")]
-    refs = [ref.get("id", "") for ref in shape.findall("ref")]
-    return next(iter([*own, *(materials.get(ref, ref) for ref in refs)]), "")
-
-
-def _material_of(bsdf: ET.Element) -> str:
-    """Return the material as Sionna RT reads it: the string "type", or the id after "mat-itu_"."""
-    return text_of(bsdf, "type") or _BEFORE_NAME.sub("", bsdf.get("id", ""))

@@ -141,6 +141,7 @@ class _Reader:
             if kind not in _TYPES[element.tag]:
                 raise self._fault(
                     f"{what} is of type '{kind}', expected one of {', '.join(_TYPES[element.tag])}"
+                    + ("; convert it to a mesh" if element.tag == "shape" else "")
                 )
         elif element.tag not in _VALUES or kind is not None:
             raise self._fault(f"{what} is no part of a scene of meshes and materials; remove it")

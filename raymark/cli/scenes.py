@@ -93,7 +93,10 @@ def scenes_preview(
 @app.command("import")
 def scenes_import(
     file: Annotated[
-        Path | None, typer.Argument(help="GeoJSON, OSM XML or PBF, CityJSON or GeoParquet")
+        Path | None,
+        typer.Argument(
+            help="GeoJSON, OSM XML or PBF, CityJSON or GeoParquet; or scene.xml of Sionna RT"
+        ),
     ] = None,
     *,
     name: Annotated[str, typer.Option(help="Name of the scene and of its folder")],
@@ -118,7 +121,7 @@ def scenes_import(
     seed: Annotated[int, typer.Option(help="Seed of heights that are not known")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a scene folder of the buildings on a map, and report what was done to them."""
+    """Make a scene folder of a map's buildings or a scene of Sionna RT; report what was done."""
     from raymark.config import validate  # noqa: PLC0415
     from raymark.scenes.importing import ImportOptions, find_map, import_scene  # noqa: PLC0415
 

@@ -27,6 +27,7 @@ from raymark.release.croissant_terms import (
     CONTEXT,
     INDEX_KEY,
     RAI_URL,
+    REQUIRED_TERMS,
     REVIEWED_TERMS,
     SPLIT_COLUMNS,
     SPLIT_KEY,
@@ -62,7 +63,7 @@ def croissant_text(release: Release, dataset: Dataset, files: Mapping[str, Relea
         "datePublished": release.date,
         "isLiveDataset": False,
         "license": licence_url(release.licence) or release.licence,
-        "url": about.url or (f"https://doi.org/{about.doi}" if about.doi else None),
+        "url": _url(release),
         "creator": [_creator(author) for author in about.authors],
         "citeAs": bibtex(release),
         "keywords": ["localization", "CSI", "ray tracing", "wireless", *dataset.scenes],
@@ -71,15 +72,14 @@ def croissant_text(release: Release, dataset: Dataset, files: Mapping[str, Relea
         "distribution": [_file_object(name, files[name]) for name in names],
         "recordSet": list(_record_sets(dataset, names)),
     }
-    kept = {key: item for key, item in value.items() if item is not None}
-    return json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
 def validate_croissant(folder: Path) -> list[str]:
     """Return one sentence for every fault of a release's description.
 
-    Faults are the errors and the warnings of mlcroissant, and what reviewers ask for and it does
-    not know.
+    Faults are the errors and the warnings of mlcroissant, and what the specification requires or
+    reviewers ask for and it does not know.
 
     Raises:
         ConfigError: If mlcroissant is not installed.
@@ -95,7 +95,8 @@ def validate_croissant(folder: Path) -> list[str]:
     logged = [line.strip(" -") for line in log.getvalue().splitlines()]
     said += [x for x in logged if x and x not in said and not x.startswith("Found the following")]
     value = json.loads(path.read_text(encoding="utf-8"))
-    said += [f"{term} is missing" for term in REVIEWED_TERMS if value.get(term) in (None, "", [])]
+    terms = (*REQUIRED_TERMS, *REVIEWED_TERMS)
+    said += [f"{term} is missing" for term in terms if value.get(term) in (None, "", [])]
     return [f"{path}: {_one_line(text)}" for text in said]
 
 
@@ -187,6 +188,13 @@ def _quiet() -> Iterator[io.StringIO]:
 
 def _one_line(text: object) -> str:
     return " ".join(str(text).split())
+
+
+def _url(release: Release) -> str:
+    """Return the page of the dataset; one that has none yet is named by its content."""
+    about = release.about
+    page = about.url or (f"https://doi.org/{about.doi}" if about.doi else "")
+    return page or f"urn:sha256:{release.content_hash}"
 
 
 def _creator(author: Author) -> dict[str, Any]:

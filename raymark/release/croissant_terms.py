@@ -4,6 +4,19 @@ from typing import Any
 
 VERSION_URL = "http://mlcommons.org/croissant/1.1"
 RAI_URL = "http://mlcommons.org/croissant/RAI/1.0"
+REQUIRED_TERMS = (
+    "@context",
+    "@type",
+    "conformsTo",
+    "creator",
+    "datePublished",
+    "description",
+    "distribution",
+    "license",
+    "name",
+    "url",
+)
+"""What Croissant 1.1 requires of every dataset; mlcroissant asks for less."""
 REVIEWED_TERMS = (
     "rai:dataLimitations",
     "rai:dataBiases",

@@ -27,7 +27,8 @@ def card_text(report: ImportReport) -> str:
         trim_blocks=True,
     )
     x0, y0, x1, y1 = report.extent_m
-    return environment.get_template("card.md.j2").render(
+    template = "card.md.j2" if report.frame is not None else "scene_card.md.j2"
+    return environment.get_template(template).render(
         report=report,
         options=report.options,
         width_m=x1 - x0,

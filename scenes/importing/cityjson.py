@@ -29,6 +29,7 @@ from raymark.scenes.importing.local_frame import crs_of_file, height_unit_m, hor
 
 _METRES_PER_DEGREE = 111_320.0
 _NOTHING = "has no geometry"
+_NO_FIT = "semantics that do not fit its faces, which are told by their shape"
 _STOREY_M = 2.5
 _LEVEL_M = 0.2
 """How far a corner of the ground may lie above the lowest point of the building."""
@@ -69,6 +70,7 @@ class _Model:
 
     lod: int
     faces: tuple[Surface, ...]
+    has_semantics_that_fit: bool
 
     @property
     def low_m(self) -> float:
@@ -97,7 +99,7 @@ def read_cityjson(path: Path, documents: list[dict[str, Any]], crs: CRS | None) 
     head = documents[0]
     stated = crs or _stated_crs(head, path)
     features: list[MapFeature] = []
-    findings: list[ImportFinding] = []
+    findings: list[ImportFinding] = _without_transform(head, documents, path)
     for document in documents:
         objects = document.get("CityObjects")
         if not isinstance(objects, dict) or not all(isinstance(o, dict) for o in objects.values()):
@@ -118,6 +120,29 @@ def read_cityjson(path: Path, documents: list[dict[str, Any]], crs: CRS | None) 
         attribution=_attribution(head),
         findings=tuple(findings),
     )
+
+
+def _without_transform(
+    head: Mapping[str, Any], documents: list[dict[str, Any]], path: Path
+) -> list[ImportFinding]:
+    """Refuse whole numbers that nothing scales; other numbers can only be the coordinates.
+
+    A `transform` may be missing in CityJSON 1.0 alone; 1.1 and later require it.
+
+    Raises:
+        SceneError: If all vertices are whole numbers.
+    """
+    version = str(head.get("version", ""))
+    if head.get("transform") or version.startswith("1.0"):
+        return []
+    vertices = [v for document in documents for v in document.get("vertices") or []]
+    if all(isinstance(x, int) for v in vertices if isinstance(v, list) for x in v):
+        raise SceneError(
+            f"{path}: its 'transform' is missing, which CityJSON {version} requires: without it, "
+            "its vertices, whole numbers, have neither unit nor place; export it again"
+        )
+    reason = f"no 'transform', which CityJSON {version} requires: vertices taken as coordinates"
+    return [ImportFinding(action="assumed", reason=reason, building="map")]
 
 
 def _stated_crs(head: Mapping[str, Any], path: Path) -> CRS:
@@ -202,6 +227,11 @@ def _read_group(
             # A building of parts need not have a geometry of its own.
             if len(names) == 1 or name != names[0] or objects[name].get("geometry"):
                 findings.append(ImportFinding(action="dropped", reason=str(error), building=name))
+    findings += [
+        ImportFinding(action="repaired", reason=_NO_FIT, building=name)
+        for name, model in models.items()
+        if not model.has_semantics_that_fit
+    ]
     finest = max((model.lod for model in models.values()), default=0)
     if names[0] in models and models[names[0]].lod < finest:
         del models[names[0]]
@@ -265,43 +295,66 @@ def _best_model(item: Mapping[str, Any], geometry: _Geometry) -> _Model:
         if not usable:
             raise _UnusableError(f"is modelled at LoD {levels[0]:g} only" if levels else _NOTHING)
         best = max(usable, key=lambda i: levels[i])
-        faces = _faces(choices[best], geometry)
+        faces, fits = _faces(choices[best], geometry)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise _UnusableError("its geometry cannot be read") from error
     if not faces:
         raise _UnusableError(_NOTHING)
-    return _Model(lod=int(levels[best]), faces=faces)
+    return _Model(lod=int(levels[best]), faces=faces, has_semantics_that_fit=fits)
 
 
-def _faces(choice: Mapping[str, Any], geometry: _Geometry) -> tuple[Surface, ...]:
-    semantics = choice.get("semantics") or {}
-    types = [surface["type"] for surface in semantics.get("surfaces", [])]
-    boundaries = _outer_faces(choice["type"], choice["boundaries"], semantics.get("values"))
-    faces = [
-        (_rings(rings, geometry.vertices), types[kind] if kind is not None else "")
-        for rings, kind in boundaries
-    ]
-    faces = [(rings, kind) for rings, kind in faces if rings]
+def _faces(choice: Mapping[str, Any], geometry: _Geometry) -> tuple[tuple[Surface, ...], bool]:
+    """Return the faces of a geometry, and whether its semantics fit them.
+
+    Semantics that do not, say nothing of any face; then their shape does.
+    """
+    boundaries = _outer_faces(choice["type"], choice["boundaries"])
+    kinds = _kinds_of(choice, len(boundaries))
+    found = [(_rings(rings, geometry.vertices), i) for i, rings in enumerate(boundaries)]
+    faces = [(rings, "" if kinds is None else kinds[i]) for rings, i in found if rings]
     low_m = min((float(rings[0][:, 2].min()) for rings, _ in faces), default=0.0)
-    return tuple(
+    surfaces = tuple(
         Surface(
             kind=_KINDS.get(kind) or _kind_by_shape(rings[0] * geometry.units_m, low_m), rings=rings
         )
         for rings, kind in faces
     )
+    return surfaces, kinds is not None
 
 
-def _outer_faces(kind: str, boundaries: Any, values: Any) -> Iterator[tuple[Any, int | None]]:
-    """Yield the rings and the index of the semantics of every face but those of inner shells."""
+def _outer_faces(kind: str, boundaries: Any) -> list[Any]:
+    """Return the rings of every face but those of inner shells."""
     if kind in {"MultiSurface", "CompositeSurface"}:
-        yield from zip(boundaries, values or [None] * len(boundaries), strict=True)
-    elif kind == "Solid":
-        yield from _outer_faces("MultiSurface", boundaries[0], values and values[0])
-    elif kind in {"MultiSolid", "CompositeSolid"}:
-        for solid, of_solid in zip(boundaries, values or [None] * len(boundaries), strict=True):
-            yield from _outer_faces("Solid", solid, of_solid)
-    else:
-        raise _UnusableError(f"its geometry is a {kind}, which has no faces of its own")
+        return list(boundaries)
+    if kind == "Solid":
+        return list(boundaries[0])
+    if kind in {"MultiSolid", "CompositeSolid"}:
+        return [face for solid in boundaries for face in solid[0]]
+    raise _UnusableError(f"its geometry is a {kind}, which has no faces of its own")
+
+
+def _kinds_of(choice: Mapping[str, Any], num_faces: int) -> list[str] | None:
+    """Return the semantic type of every face, empty where it has none; None if they do not fit."""
+    semantics = choice.get("semantics") or {}
+    try:
+        types = {i: str(surface["type"]) for i, surface in enumerate(semantics["surfaces"])}
+        values = _outer_values(choice["type"], choice["boundaries"], semantics["values"])
+        kinds = ["" if value is None else types[value] for value in values]
+    except (AttributeError, KeyError, TypeError, IndexError, ValueError):
+        return None if semantics else [""] * num_faces
+    return kinds if len(kinds) == num_faces else None
+
+
+def _outer_values(kind: str, boundaries: Any, values: Any) -> list[int | None]:
+    """Return the index of the semantics of every face; one null may stand for many."""
+    if values is None:
+        return [None] * len(_outer_faces(kind, boundaries))
+    if kind in {"MultiSurface", "CompositeSurface"}:
+        return list(values)
+    if kind == "Solid":
+        return _outer_values("MultiSurface", boundaries[0], values[0])
+    pairs = zip(boundaries, values, strict=True)
+    return [value for solid, own in pairs for value in _outer_values("Solid", solid, own)]
 
 
 def _rings(

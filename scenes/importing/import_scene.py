@@ -1,7 +1,8 @@
 """An import from end to end: read, place, repair, build, write, report."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from raymark.scenes.importing.ground import Extent, Ground, flat_ground
 from raymark.scenes.importing.heights import to_buildings
 from raymark.scenes.importing.local_frame import WGS84, BBox, LocalFrame, make_frame
 from raymark.scenes.importing.material_rules import MaterialRules, read_rules
-from raymark.scenes.importing.readers import read_map
+from raymark.scenes.importing.readers import read_map, root_tag
 from raymark.scenes.importing.repair import repair
 from raymark.scenes.importing.report import (
     FrameRecord,
@@ -33,8 +34,10 @@ from raymark.scenes.importing.scene_folder import (
     sites_of,
     target_folder,
 )
+from raymark.scenes.importing.sionna_scene import read_sionna_scene
 from raymark.scenes.importing.solids import Meshes, Solids, build_solids
 from raymark.scenes.importing.terrain import lay_terrain, read_terrain
+from raymark.scenes.materials import check_material
 from raymark.scenes.scene import SceneSettings
 from raymark.scenes.scene_files import write_geometry
 from raymark.storage import file_sha256, new_folder
@@ -54,6 +57,17 @@ class _Model:
     ground: Ground
     meshes: Meshes
     findings: tuple[ImportFinding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """What a folder is to hold, whatever it was made from; texts by the names of their files."""
+
+    report: ImportReport
+    meshes: Meshes
+    thickness_m: float | Mapping[str, float]
+    findings: tuple[ImportFinding, ...]
+    texts: Mapping[str, str]
 
 
 def find_map(file: Path | None, options: ImportOptions, *, fetch: bool, cache: Path) -> Path:
@@ -81,10 +95,10 @@ def find_map(file: Path | None, options: ImportOptions, *, fetch: bool, cache: P
 def import_scene(
     source: Path, *, name: str, out: Path, options: ImportOptions, overwrite: bool = False
 ) -> ImportReport:
-    """Make the scene folder `out/name` of a map of buildings.
+    """Make the scene folder `out/name` of a map of buildings, or of a scene of Sionna RT.
 
     Args:
-        source: Map file, see `read_map`.
+        source: Map file, see `read_map`, or Mitsuba XML, see `read_sionna_scene`.
         name: Name of the scene.
         out: Folder that the scene's folder goes into.
         options: What decides the content beside the map.
@@ -97,38 +111,98 @@ def import_scene(
     """
     folder = target_folder(out, name, overwrite=overwrite)
     rules = read_rules(options.rules)
-    carriers_hz = [band.carrier_hz for band in parse_bands(options.bands)] if options.bands else []
-    map_ = read_map(source, crs=options.crs)
-    frame = make_frame(map_, options.bbox)
-    model = _build(map_, frame, rules, options)
-    materials = sorted({material for _, material in model.meshes.values()})
-    rules.check_at_bands(carriers_hz, used=materials)
+    make = _scene_content if root_tag(source) == "scene" else _map_content
+    content = make(source, name, rules, options)
     lost = tuple(
         ImportFinding(action="dropped", reason="site of the scene that was replaced", building=site)
         for site in sites_of(folder)
     )
-    findings = model.findings + lost
-    inputs = [path for path in (source, options.rules, options.terrain) if path is not None]
+    former = files_of_import(folder) if folder.exists() else None
+    with new_folder(folder, replaces=former) as partial, writable(folder):
+        return _write(partial, replace(content, findings=content.findings + lost))
+
+
+def _carriers_hz(options: ImportOptions) -> list[float]:
+    return [band.carrier_hz for band in parse_bands(options.bands)] if options.bands else []
+
+
+def _map_content(source: Path, name: str, rules: MaterialRules, options: ImportOptions) -> _Content:
+    carriers_hz = _carriers_hz(options)
+    map_ = read_map(source, crs=options.crs)
+    frame = make_frame(map_, options.bbox)
+    model = _build(map_, frame, rules, options)
+    materials = _materials(model.meshes)
+    rules.check_at_bands(carriers_hz, used=materials)
     report = ImportReport(
         name=name,
         source=map_.source,
         licence=map_.licence,
         attribution=map_.attribution,
-        input_sha256={path.name: file_sha256(path) for path in inputs},
+        input_sha256=_hashes([source, options.rules, options.terrain]),
         options=options.without_folders(),
         frame=_record(frame),
         extent_m=model.ground.extent_m,
         ground_offset_m=model.ground.offset_m,
         num_features=len(map_.features),
         height_sources=_count_sources(model.buildings),
-        materials=tuple(materials),
-        num_triangles=sum(len(mesh.faces) for mesh, _ in model.meshes.values()),
-        findings=group_findings(findings),
-        files=(),
+        materials=materials,
+        num_triangles=_num_triangles(model.meshes),
     )
-    former = files_of_import(folder) if folder.exists() else None
-    with new_folder(folder, replaces=former) as partial, writable(folder):
-        return _write(partial, report, model, findings, frame)
+    return _Content(
+        report=report,
+        meshes=model.meshes,
+        thickness_m=WALL_THICKNESS_M,
+        findings=model.findings,
+        texts={"buildings.geojson": buildings_geojson(model.buildings, frame)},
+    )
+
+
+def _scene_content(
+    source: Path, name: str, rules: MaterialRules, options: ImportOptions
+) -> _Content:
+    carriers_hz = _carriers_hz(options)
+    scene = read_sionna_scene(source, rules, options)
+    materials = _materials(scene.meshes)
+    for material, carrier_hz in itertools.product(materials, carriers_hz):
+        check_material(material, carrier_hz, where=str(source))
+    folder = source.parent.resolve()
+    report = ImportReport(
+        name=name,
+        source=f"{source.name} (scene of Sionna RT)",
+        licence="unknown",
+        attribution="unknown",
+        input_sha256={
+            **_hashes([source, options.rules]),
+            **{file.relative_to(folder).as_posix(): file_sha256(file) for file in scene.files},
+        },
+        options=options.without_folders(),
+        frame=None,
+        extent_m=scene.extent_m,
+        ground_offset_m=0.0,
+        num_features=len(scene.meshes),
+        height_sources={"surveyed": len(scene.meshes) - scene.num_grounds},
+        materials=materials,
+        num_triangles=_num_triangles(scene.meshes),
+    )
+    return _Content(
+        report=report,
+        meshes=scene.meshes,
+        thickness_m=scene.thickness_m,
+        findings=scene.findings,
+        texts={},
+    )
+
+
+def _hashes(inputs: Sequence[Path | None]) -> dict[str, str]:
+    return {path.name: file_sha256(path) for path in inputs if path is not None}
+
+
+def _materials(meshes: Meshes) -> tuple[str, ...]:
+    return tuple(sorted({material for _, material in meshes.values()}))
+
+
+def _num_triangles(meshes: Meshes) -> int:
+    return sum(len(mesh.faces) for mesh, _ in meshes.values())
 
 
 def _build(
@@ -202,20 +276,16 @@ def _count_sources(buildings: Sequence[Building]) -> dict[HeightSource, int]:
     return {source: found.count(source) for source in _HEIGHT_SOURCES if source in found}
 
 
-def _write(
-    folder: Path,
-    report: ImportReport,
-    model: _Model,
-    findings: Sequence[ImportFinding],
-    frame: LocalFrame,
-) -> ImportReport:
-    """Write the whole folder; return the report with the names of its files."""
-    write_geometry(folder, model.meshes, thickness_m=WALL_THICKNESS_M)
+def _write(folder: Path, content: _Content) -> ImportReport:
+    """Write the whole folder; return the report with its findings and the names of its files."""
+    write_geometry(folder, content.meshes, thickness_m=content.thickness_m)
+    counts = group_findings(content.findings)
+    report = content.report.model_copy(update={"findings": counts})
     texts: Mapping[str, str] = {
         "scene.yaml": _scene_yaml(report),
         "card.md": card_text(report),
-        "buildings.geojson": buildings_geojson(model.buildings, frame),
-        "findings.csv": findings_csv(findings),
+        "findings.csv": findings_csv(content.findings),
+        **content.texts,
     }
     for file_name, text in texts.items():
         (folder / file_name).write_text(text, encoding="utf-8")

@@ -79,6 +79,10 @@ class MaterialRules(Strict):
         roofs = next((rule.roofs for rule in matches if rule.roofs), self.default.roofs)
         return walls, roofs
 
+    def walls_of(self, tags: Mapping[str, str]) -> str | None:
+        """Return the material of the walls of the first rule that matches; None if none does."""
+        return next((rule.walls for rule in self.rules if self._matches(rule, tags)), None)
+
     def unknown_materials(self, tags: Mapping[str, str]) -> tuple[str, ...]:
         """Return as `tag=value` the materials that are given but that no rule knows.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 from jaxtyping import Bool
@@ -23,6 +24,9 @@ from raymark.scenes.importing.osm import read_osm
 
 Reader = Callable[[Path, CRS | None], SourceMap]
 
+_XML_SUFFIXES = (".xml", ".gml", ".citygml")
+_CITYGML_ROOTS = ("CityModel", "FeatureCollection")
+"""GML of cities has its buildings in either."""
 _DEGREES = np.array([180.0, 90.0])
 
 
@@ -46,6 +50,24 @@ def read_map(path: Path, *, crs: str | None = None) -> SourceMap:
         raise SceneError(f"{path} holds no building that could be read{_losses(source)}")
     check_coordinates(source, where=str(path))
     return source
+
+
+def root_tag(path: Path) -> str:
+    """Return the name of the first element of an XML file, without its namespace.
+
+    Empty for what is not named as XML is, or does not exist.
+
+    Raises:
+        SceneError: If it is no XML.
+    """
+    if path.suffix.lower() not in _XML_SUFFIXES or not path.is_file():
+        return ""
+    try:
+        with path.open("rb") as stream:
+            _, root = next(ET.iterparse(stream, events=("start",)))  # noqa: S314 - one element
+    except (OSError, ET.ParseError, ValueError, LookupError, StopIteration) as error:
+        raise SceneError(f"{path} is no valid XML, or is cut off: {error}") from error
+    return str(root.tag).rpartition("}")[2]
 
 
 def check_coordinates(source: SourceMap, *, where: str) -> None:
@@ -82,6 +104,8 @@ def check_coordinates(source: SourceMap, *, where: str) -> None:
 
 
 def _reader_of(path: Path) -> Reader:
+    if root := root_tag(path):
+        return _reader_of_xml(root, path)
     name = path.name.lower()
     for suffixes, reader in _READERS.items():
         if name.endswith(suffixes):
@@ -91,6 +115,20 @@ def _reader_of(path: Path) -> Reader:
     raise SceneError(
         f"{path}: maps {kind} are not read; give one of {known}, or convert it "
         "to GeoJSON (QGIS and ogr2ogr can)"
+    )
+
+
+def _reader_of_xml(root: str, path: Path) -> Reader:
+    if root == "osm":
+        return read_osm
+    if root in _CITYGML_ROOTS:
+        raise SceneError(
+            f"{path} is CityGML, which is not read; convert it to CityJSON, which keeps its walls "
+            "and roofs (citygml-tools: citygml-tools to-cityjson FILE)"
+        )
+    raise SceneError(
+        f"{path} is XML that begins with <{root}>; expected <osm> (a map of OpenStreetMap) or "
+        "<scene> (a scene of Sionna RT)"
     )
 
 

@@ -74,15 +74,15 @@ class ImportReport(Strict):
     attribution: str
     input_sha256: dict[str, str] = Field(description="Of each file that was read, by its name")
     options: ImportOptions
-    frame: FrameRecord
+    frame: FrameRecord | None = Field(description="None if the source does not say where it lies")
     extent_m: Extent
     ground_offset_m: float = Field(description="Height of z = 0 in the terrain's raster [m]")
     num_features: int = Field(description="Buildings and parts that were read")
     height_sources: dict[HeightSource, int] = Field(description="Buildings kept, by their source")
     materials: tuple[str, ...]
     num_triangles: int
-    findings: tuple[FindingCount, ...]
-    files: tuple[str, ...] = Field(description="All that the import wrote")
+    findings: tuple[FindingCount, ...] = ()
+    files: tuple[str, ...] = Field(default=(), description="All that the import wrote")
 
     @property
     def num_buildings(self) -> int:

@@ -413,6 +413,78 @@ def test_cityjson_gives_faces_when_it_is_lod_2(tmp_path: Path, semantics: Json) 
     assert all(face.rings[0].shape == (4, 3) for face in found.surfaces)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"values": [[0, 1, 2, 2, 2]]},
+        {"values": [[0, 1, 2, 2, 2, 2, 2]]},
+        {"values": [0, 1, 2, 2, 2, 2]},
+        {"values": [[0, 1, 2, 2, 2, 7]]},
+        {"values": [[0, 1, 2, 2, 2, -1]]},
+        {"values": []},
+        {"surfaces": [{}, {}, {}]},
+        {"surfaces": 3},
+    ],
+)
+def test_cityjson_keeps_a_building_when_its_semantics_do_not_fit(
+    wrong: Json, tmp_path: Path
+) -> None:
+    building = {"type": "Building", "geometry": [solid("2.2", semantics=BOX_SEMANTICS | wrong)]}
+    path = write(tmp_path / "a.json", city({"b": building}, box_vertices(0, 0, 8000, 0, 5000)))
+
+    source = read_map(path)
+
+    assert [face.kind for face in source.features[0].surfaces] == ["ground", "roof", *["wall"] * 4]
+    (finding,) = source.findings
+    assert (finding.action, finding.building) == ("repaired", "b")
+    assert finding.reason == "semantics that do not fit its faces, which are told by their shape"
+
+
+@pytest.mark.parametrize("values", [None, [None], [[0, 1, None, None, None, None]]])
+def test_cityjson_says_nothing_when_faces_have_no_semantics(values: Any, tmp_path: Path) -> None:
+    semantics = BOX_SEMANTICS | {"values": values}
+    building = {"type": "Building", "geometry": [solid("2.2", semantics=semantics)]}
+    path = write(tmp_path / "a.json", city({"b": building}, box_vertices(0, 0, 8000, 0, 5000)))
+
+    source = read_map(path)
+
+    assert [face.kind for face in source.features[0].surfaces] == ["ground", "roof", *["wall"] * 4]
+    assert source.findings == ()
+
+
+@pytest.mark.parametrize("transform", [{}, {"transform": None}])
+@pytest.mark.parametrize("version", ["1.1", "2.0", "2.0.1"])
+def test_cityjson_is_refused_when_nothing_scales_its_whole_numbers(
+    version: str, transform: Json, tmp_path: Path
+) -> None:
+    document = city({"b": {"type": "Building", "geometry": [solid("1")]}}, [], version=version)
+    del document["transform"]
+    document |= {"vertices": box_vertices(85_000, 446_000, 20, 0, 9), **transform}
+
+    with pytest.raises(SceneError, match=rf"its 'transform' is missing, which CityJSON {version}"):
+        read_map(write(tmp_path / "a.city.json", document))
+
+
+@pytest.mark.parametrize(
+    ("version", "step", "num_findings"), [("2.0", 0.5, 1), ("1.0", 0.5, 0), ("1.0", 1, 0)]
+)
+def test_cityjson_is_read_when_its_vertices_are_coordinates(
+    version: str, step: float, num_findings: int, tmp_path: Path
+) -> None:
+    vertices: Any = [
+        [x * step, y * step, z * step] for x, y, z in box_vertices(85_001, 446_001, 21, 0, 9)
+    ]
+    document = city({"b": {"type": "Building", "geometry": [solid("1")]}}, vertices)
+    document["version"] = version
+    del document["transform"]
+
+    source = read_map(write(tmp_path / "a.city.json", document))
+
+    assert source.features[0].geometry.area == pytest.approx((21 * step) ** 2)
+    assert len(source.findings) == num_findings
+    assert all("no 'transform', which" in finding.reason for finding in source.findings)
+
+
 def test_cityjson_tells_roofs_when_nothing_but_their_slope_says_so_in_degrees(
     tmp_path: Path,
 ) -> None:

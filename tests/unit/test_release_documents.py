@@ -201,15 +201,41 @@ def test_check_records_names_the_files_when_no_records_describe_them(
     assert len(faults) == 1 + len(list((benchmark_release / "splits").glob("*.parquet")))
 
 
-def test_validate_croissant_names_what_reviewers_ask_for_when_it_is_missing(
-    benchmark_release: Path, tmp_path: Path
+@pytest.mark.parametrize("term", ["rai:dataBiases", "url"])
+def test_validate_croissant_names_what_is_required_or_asked_for_when_it_is_missing(
+    term: str, benchmark_release: Path, tmp_path: Path
 ) -> None:
     value = json.loads((benchmark_release / "croissant.json").read_text(encoding="utf-8"))
-    del value["rai:dataBiases"]
+    del value[term]
     (tmp_path / "croissant.json").write_text(json.dumps(value), encoding="utf-8")
 
-    expected = f"{tmp_path / 'croissant.json'}: rai:dataBiases is missing"
+    expected = f"{tmp_path / 'croissant.json'}: {term} is missing"
     assert validate_croissant(tmp_path) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("about", "url"),
+    [
+        (
+            {"url": "https://example.org/data", "doi": "10.5281/zenodo.1"},
+            "https://example.org/data",
+        ),
+        ({"doi": "10.5281/zenodo.1"}, "https://doi.org/10.5281/zenodo.1"),
+        ({}, "urn:sha256:"),
+    ],
+    ids=["page", "doi", "neither"],
+)
+def test_croissant_has_all_that_its_specification_requires_when_written(
+    about: dict[str, str], url: str, benchmark_release: Path
+) -> None:
+    found = json.loads(all_documents(benchmark_release, **about)["croissant.json"])
+
+    # The table "Required" of the specification of 1.1, with what it makes of `distribution`.
+    required = {"@context", "@type", "conformsTo", "description", "license", "name", "url"}
+    required |= {"creator", "datePublished", "distribution"}
+    assert all(found.get(term) for term in required)
+    hashed = read_release(benchmark_release).content_hash
+    assert found["url"] == (url + hashed if url.startswith("urn:") else url)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A scene's XML: all that it names is hashed, and nothing else than a scene comes near the tracer."""
+"""A scene's XML: all that it names is hashed, and nothing but a scene comes near the tracer."""
 
 import shutil
 from collections.abc import Callable
@@ -217,7 +217,7 @@ def test_rectangle_is_a_mesh_that_looks_up_but_is_not_traced(write: Callable[...
 
     assert trimesh.triangles.area(mesh.triangles).sum() == pytest.approx(4.0)
     assert (trimesh.triangles.normals(mesh.triangles)[0][:, 2] == 1).all()
-    with pytest.raises(SceneError, match="but only meshes are traced .* scenes import"):
+    with pytest.raises(SceneError, match=r"but only meshes are traced .* scenes import"):
         LoadedScene(path, FrontEnd())
 
 

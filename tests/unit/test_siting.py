@@ -146,7 +146,7 @@ def test_proposals_say_so_when_no_roof_is_low_enough_for_the_range(
 ) -> None:
     settings = SitingSettings(range_m=range_m, num_ues=60)
 
-    with pytest.raises(SceneError, match="no roof edge and no street has .* try another range"):
+    with pytest.raises(SceneError, match=r"no roof edge and no street has .* try another range"):
         propose_sites(get_scene(str(street)), settings)
 
 
