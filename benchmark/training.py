@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +116,21 @@ def override_config(model: ModelFolder, settings: dict[str, Any]) -> ModelFolder
         for name in parents:
             place = place.get(name) if isinstance(place, dict) else None
         if not isinstance(place, dict) or last not in place:
-            known = list(model.info.config)
+            known = list(_settings_in(model.info.config))
             raise ConfigError(
                 f"model '{model.name}' has no setting '{key}'{nearest(key, known)} "
                 f"(it has: {', '.join(known) or 'none'})"
             )
         place[last] = value
     return model.with_config(config)
+
+
+def _settings_in(config: dict[str, Any], above: str = "") -> Iterator[str]:
+    """Yield the names of all settings, level by level, as `override_config` takes them."""
+    for key, value in config.items():
+        yield above + key
+        if isinstance(value, dict):
+            yield from _settings_in(value, f"{above}{key}.")
 
 
 def _claim(folder: Path, model: ModelFolder, task: Task, seed: int) -> None:

@@ -129,7 +129,7 @@ def _finite_array(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
         raise ScoringError(f"{name} must hold real numbers, got {_described(array)}")
     if array.shape != shape:
         raise ScoringError(f"{name} must have shape {shape}, got {array.shape}")
-    bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
     if bad.size:
         raise ScoringError(f"{name} of test link {bad[0]} is not finite ({bad.size} links)")
     return array.astype(np.float64) if array.dtype.kind != "f" else array

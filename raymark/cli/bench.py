@@ -313,7 +313,10 @@ def print_failures(report: Any, folder: Path) -> None:
         where = f"in {first}" if num == 1 else f"in {num} cells, the first is {first}"
         print_error(f"{kind.model}: {kind.reason} ({where})")
     if report.failures:
-        err.print(f"{folder / 'cells'}/*/failure.txt hold the tracebacks", soft_wrap=True)
+        err.print(
+            f"failure.txt in the folder of a cell below {folder / 'cells'} has the whole traceback",
+            soft_wrap=True,
+        )
 
 
 def print_board(published: Any, folder: Path) -> None:

@@ -298,6 +298,33 @@ def test_exit_code_is_1_and_the_model_is_named_when_it_tries_to_read_test_positi
 
 
 @pytest.mark.slow
+def test_run_is_refused_before_any_work_when_models_cannot_be_imported(
+    suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    codes = {
+        "cli_cut_off": "import numpy\nclass Model(\n",
+        "cli_imports": "import no_such_package\n",
+        "cli_empty": "Model = None\n",
+    }
+    for name, code in codes.items():
+        bench("new-model", name, "--out", tmp_path)
+        (tmp_path / name / "model.py").write_text(code, encoding="utf-8")
+    models = ",".join(str(tmp_path / name) for name in codes)
+    asked = ["--suite", suite_file, "--data", benchmark_dataset.folder, "--models", models]
+
+    refused = bench("run", *asked, "--out", tmp_path / "runs")
+
+    assert refused.code == BAD_INPUT
+    assert f"never closed (model.py, line 2) at {tmp_path}/cli_cut_off/model.py:2;" in refused.err
+    assert (
+        f"named 'no_such_package' at {tmp_path}/cli_imports/model.py:1 in <module>;" in refused.err
+    )
+    assert "cli_empty/model.py must hold a class 'Model' that is a raymark" in refused.err
+    assert refused.err.endswith("; nothing was run")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
 def test_run_on_another_dataset_is_told_apart_when_it_is_asked_for(
     suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -212,6 +212,24 @@ def test_training_goes_on_when_it_was_interrupted(
     assert len(open_checkpoint(out).info.training.history["train_loss"]) == 4
 
 
+def test_training_tells_file_and_line_and_keeps_the_traceback_when_a_model_raises(
+    train: Train, model: Path, tmp_path: Path
+) -> None:
+    folder, out = model.rename(model.with_name("tiny_broken")), tmp_path / "out"
+    lines = TINY_NETWORK.splitlines()
+    line = 1 + next(i for i, text in enumerate(lines) if "optimizer = " in text)
+
+    result = train(folder, out, "--set", "rate=fast")
+
+    assert result.code == BAD_INPUT
+    assert (
+        f" at {folder}/model.py:{line} in fit; the whole traceback is in {out}/failure.txt"
+    ) in result.err
+    noted = (out / "failure.txt").read_text(encoding="utf-8")
+    assert noted.startswith("Traceback (most recent call last):")
+    assert "torch/optim" in noted  # the line below, which is none of the model's
+
+
 def test_shipped_model_says_so_in_one_sentence_when_it_keeps_no_checkpoint(
     train: Train, tmp_path: Path
 ) -> None:

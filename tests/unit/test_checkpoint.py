@@ -258,8 +258,15 @@ def test_settings_are_changed_in_place_when_they_are_nested(model: ModelFolder) 
 def test_setting_is_refused_when_the_model_has_none_of_that_name(
     model: ModelFolder, key: str
 ) -> None:
-    with pytest.raises(ConfigError, match=rf"has no setting '{key}'.*\(it has: deep, fails"):
+    with pytest.raises(ConfigError, match=rf"no setting '{key}'.*\(it has: deep, deep.er, fails"):
         override_config(model, {key: 1})
+
+
+def test_setting_of_the_same_level_is_offered_when_a_nested_one_is_misspelt(
+    model: ModelFolder,
+) -> None:
+    with pytest.raises(ConfigError, match=r"no setting 'deep.err'; did you mean 'deep.er'\?"):
+        override_config(model, {"deep.err": 1})
 
 
 def test_checkpoint_is_plain_json_when_read_by_others(

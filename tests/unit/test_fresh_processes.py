@@ -13,7 +13,7 @@ import pytest
 
 from raymark.errors import ConfigError, ProcessDiedError, WorkError
 from raymark.work.executor import Finished, Shared, TaskKind, ThisMachine, ThisProcess
-from raymark.work.fresh import FreshProcesses, run_fresh
+from raymark.work.fresh import FreshProcesses, printing_to, run_fresh
 
 EXIT_S = 20.0
 """By far enough for a process to notice that its parent is gone."""
@@ -192,3 +192,39 @@ def _is_running(pid: int) -> bool:
     if not Path("/proc").is_dir():
         pytest.skip("needs Linux's /proc")
     return status.is_file() and status.read_text().split(")")[1].split()[0] != "Z"
+
+
+def test_what_a_call_prints_goes_to_a_file_or_to_our_errors_after_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "cell" / "output.log"
+    with printing_to(log):
+        run_fresh(print, "into the log")
+        first = log.read_text(encoding="utf-8")
+        run_fresh(len, "nothing is printed")
+    run_fresh(print, "aloud")
+
+    assert first == "into the log\n"
+    assert not log.exists()
+    assert capsys.readouterr() == ("", "aloud\n")
+
+
+def test_middle_of_what_a_call_prints_is_counted_when_it_is_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raymark.work.fresh._LONGEST_PART_BYTES", 10)
+
+    with printing_to(tmp_path / "log"):
+        run_fresh(print, "a" * 10 + "b" * 25 + "c" * 9)
+
+    text = (tmp_path / "log").read_text(encoding="utf-8")
+    assert text == f"{'a' * 10}\n[25 bytes are left out]\n{'c' * 9}\n"
+
+
+def test_last_words_of_a_process_are_kept_when_it_dies(tmp_path: Path) -> None:
+    words = "print('last words') or __import__('os').kill(__import__('os').getpid(), 9)"
+
+    with printing_to(tmp_path / "log"), pytest.raises(ProcessDiedError, match="SIGKILL"):
+        run_fresh(eval, words)
+
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "last words\n"

@@ -476,6 +476,16 @@ def test_tensors_and_lists_are_taken_as_positions(position_m: Any) -> None:
     np.testing.assert_array_equal(prediction.position_m, np.ones((4, 2)))
 
 
+@pytest.mark.parametrize("num_links", [0, 1])
+def test_prediction_of_few_links_is_taken_as_it_is(num_links: int) -> None:
+    covariance_m2 = np.tile(np.eye(2), (num_links, 1, 1))
+    given = Prediction(position_m=np.zeros((num_links, 2)), covariance_m2=covariance_m2)
+
+    found = checked_prediction(given, num_links)
+
+    assert (found.position_m.shape, found.covariance_m2 is not None) == ((num_links, 2), True)
+
+
 def test_tensor_is_told_apart_when_one_of_its_values_is_not_finite() -> None:
     position_m = torch.zeros((4, 2), requires_grad=True).clone()
     position_m[1, 0] = torch.nan
