@@ -1,12 +1,13 @@
 """What the command line prints with: results to stdout, progress and messages to stderr."""
 
 import signal
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
 
 from raymark.storage import PlaceLike
@@ -25,9 +27,30 @@ from raymark.storage import PlaceLike
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
+
+class _Printer(Console):
+    """A console that texts of files cannot steer: what would move its cursor shows as a sign."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render as rich does, but for the characters of texts that are no characters."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(_harmless(segment.text), segment.style)
+
+
+def _harmless(text: str) -> str:
+    """Return a text in which control characters and turns of direction are replaced."""
+    return "".join(c if c == "\n" or _is_shown(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _is_shown(character: str) -> bool:
+    return unicodedata.category(character) not in {"Cc", "Cf", "Cs"}
+
+
 # Paths and names may hold brackets, which must not be taken for markup.
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True, highlight=False, markup=False)
+out = _Printer(highlight=False, markup=False)
+err = _Printer(stderr=True, highlight=False, markup=False)
 
 
 class _RateColumn(ProgressColumn):
