@@ -1,7 +1,7 @@
 """From the folder of a run to the values of a board."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -50,11 +50,12 @@ class PublishedBoard:
     files: tuple[Path, ...]
 
 
-def publish_board(
+def publish_board(  # noqa: PLR0913 - the choices of the command line
     runs: Path,
     folder: Path,
     *,
     submissions: Sequence[Path] = (),
+    built_in: Collection[str] = (),
     dataset: Dataset | None = None,
     overwrite: bool = False,
     progress: Progress = lambda _stage, _done, _total: None,
@@ -65,6 +66,7 @@ def publish_board(
         runs: Folder of the run.
         folder: Gets the board.
         submissions: Folders of predictions of models that were run elsewhere; they are checked.
+        built_in: Names of the models that ship, which no submission may have.
         dataset: That of the run; its buildings are drawn below the error maps.
         overwrite: Replace a board that lies in `folder`.
         progress: Told how far each stage is.
@@ -77,7 +79,7 @@ def publish_board(
     require_new_folder(folder, overwrite=overwrite)
     source = RunFolder(runs)
     suite = source.info().suite
-    read = [read_submission(path, suite, source.truth) for path in submissions]
+    read = [read_submission(path, suite, source.truth, built_in=built_in) for path in submissions]
     board = build_board(source, read, dataset=dataset, progress=progress)
     files = write_board(board, folder, overwrite=overwrite)
     return PublishedBoard(board=board, files=tuple(files))

@@ -1,6 +1,6 @@
 """Predictions of a model that was written anywhere: read, checked, and scored like all others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 from pydantic import Field
 
 from raymark.benchmark.metrics import point_errors
+from raymark.benchmark.references import REFERENCES
 from raymark.benchmark.scoring import KEYS, align
 from raymark.benchmark.store import (
     COVARIANCE_COLUMNS,
@@ -53,7 +54,11 @@ def submitted_suite(folder: Path) -> str:
 
 
 def read_submission(
-    folder: Path, suite: Suite, truth_of: Callable[[Task], pd.DataFrame]
+    folder: Path,
+    suite: Suite,
+    truth_of: Callable[[Task], pd.DataFrame],
+    *,
+    built_in: Collection[str] = (),
 ) -> tuple[ModelRecord, list[Cell]]:
     """Read a submission and check it against a suite, offline.
 
@@ -66,13 +71,20 @@ def read_submission(
         folder: The submission.
         suite: The suite that it names.
         truth_of: Returns the test links of a task.
+        built_in: Names of the models that ship, which no other may have.
 
     Raises:
-        ConfigError: If a file is missing, a key is wrong, or a task or seed is unknown.
+        ConfigError: If a file is missing, a key is wrong, the name is taken, or a task or seed is
+            unknown.
         ScoringError: If it is for another dataset or suite, or a point is missing, repeated,
             unknown or not finite.
     """
     info = _read_info(folder)
+    if info.name in {*built_in, *REFERENCES}:
+        raise ConfigError(
+            f"{folder / INFO_NAME}: '{info.name}' is a row that boards have already; give the "
+            "submission another name"
+        )
     _check_hashes(info, suite, folder)
     tasks = {task.slug: task for task in suite.tasks()}
     files = sorted(p for p in (folder / "predictions").glob("*/*") if p.is_file())

@@ -1,5 +1,6 @@
 """The `raymark` command: parse, call one library function, print."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -38,10 +39,17 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; a wrong input or a missing extra ends with one sentence and code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every terminal knows every letter
     try:
         app()
     except RaymarkError as error:
         print_error(str(error))
+        sys.exit(2)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print_error(f"{place}{error.strerror or error}")
         sys.exit(2)
     except ModuleNotFoundError as error:
         sentence = explain_missing(error)

@@ -234,12 +234,14 @@ def board(
     """Write the board: HTML page, Markdown, CSV and JSON, all from stored predictions."""
     from raymark.benchmark.publication import publish_board  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.models import model_names  # noqa: PLC0415
 
     with stage_bars() as progress:
         published = publish_board(
             runs,
             folder,
             submissions=submission or [],
+            built_in=model_names(),
             dataset=None if data is None else open_dataset(data),
             overwrite=overwrite,
             progress=progress,
@@ -279,12 +281,16 @@ def check(
         truth_of,
     )
     from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.models import model_names  # noqa: PLC0415
 
     loaded, dataset = load_suite(suite or submitted_suite(submission)), open_dataset(data)
     require_dataset(loaded, dataset)
     splits = Splits(dataset, loaded.window_size)
     record, cells = read_submission(
-        submission, loaded, lambda task: truth_of(task, dataset, splits)
+        submission,
+        loaded,
+        lambda task: truth_of(task, dataset, splits),
+        built_in=model_names(),
     )
     num_tasks = len({found.task.id for found in cells})
     all_tasks, files = counted(len(loaded.tasks()), "task"), counted(len(cells), "file")

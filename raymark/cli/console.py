@@ -1,12 +1,13 @@
 """What the command line prints with: results to stdout, progress and messages to stderr."""
 
 import signal
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import typer
-from rich.console import Console, ConsoleDimensions
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
 
 from raymark.storage import PlaceLike
@@ -29,13 +31,29 @@ _NO_LIMIT = 100_000
 
 
 class _Printer(Console):
-    """A console whose lines are whole where nobody's window limits them: in a pipe or a file."""
+    """A console whose lines are whole in a pipe or a file, and that texts of files cannot steer."""
 
     @property  # type: ignore[misc] # nobody sets it
     def size(self) -> ConsoleDimensions:
-        """Columns and lines of the window."""
+        """Columns and lines of the window; a pipe has no end of columns."""
         size = super().size
         return size if self.is_terminal else ConsoleDimensions(_NO_LIMIT, size.height)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render as rich does; what would move the cursor shows as a sign."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(_harmless(segment.text), segment.style)
+
+
+def _harmless(text: str) -> str:
+    """Return a text in which control characters and turns of direction are replaced."""
+    return "".join(c if c == "\n" or _is_shown(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _is_shown(character: str) -> bool:
+    return unicodedata.category(character) not in {"Cc", "Cf", "Cs"}
 
 
 # Paths and names may hold brackets, which must not be taken for markup.

@@ -254,9 +254,14 @@ def unlock(folder: DatasetArgument) -> None:
 def verify(folder: DatasetArgument) -> None:
     """Check hashes, schema and physics of every file; exit code 2 if anything is wrong."""
     from raymark.dataset.manifest import data_files, read_manifest  # noqa: PLC0415
-    from raymark.dataset.verification import verify_dataset  # noqa: PLC0415
+    from raymark.dataset.verification import (  # noqa: PLC0415
+        unknown_files,
+        unproven_parts,
+        verify_dataset,
+    )
 
-    total = len(data_files(read_manifest(folder)))
+    manifest = read_manifest(folder)
+    total = len(data_files(manifest)) + len(manifest.documents)
     with progress_bar("verify", total, "files") as advance:
         faults = verify_dataset(folder, progress=lambda _file: advance(1))
     for fault in faults:
@@ -267,6 +272,10 @@ def verify(folder: DatasetArgument) -> None:
     console_out.print(
         f"{folder}: {counted(total, 'file')} checked, hashes, schema and physics are right"
     )
+    for sentence in unproven_parts(manifest):
+        console_out.print(f"not proven  {sentence}", soft_wrap=True)
+    for name in unknown_files(folder):
+        console_out.print(f"not checked  {name}: no part of the dataset", soft_wrap=True)
 
 
 @app.command()
