@@ -41,7 +41,7 @@ def check_attributes(
     for name, expected in texts.items():
         if str(found.get(name)) != expected:
             raise SchemaError(f"{where}: {name} is {found.get(name)!r}, expected '{expected}'")
-    names, carriers_hz = read_names(file, "bands", where), found.get("carrier_hz")
+    names, carriers_hz = read_names(file, "bands", where), found.get("carrier_hz", ())
     if names != tuple(band.name for band in bands) or not np.array_equal(
         np.atleast_1d(carriers_hz), [band.carrier_hz for band in bands]
     ):
