@@ -98,7 +98,9 @@ def sources() -> Iterator[tuple[str, Path]]:
     for package, folder in PACKAGES.items():
         inner = [other for other in PACKAGES.values() if folder in other.parents]
         for path in sorted(folder.rglob("*.py")):
-            if not any(other in path.parents for other in inner):
+            if path.name == "__main__.py":  # the command, too
+                yield "raymark.cli", path
+            elif not any(other in path.parents for other in inner):
                 yield package, path
 
 

@@ -379,7 +379,7 @@ def test_read_campaign_raises_when_file_is_no_yaml_mapping(
 def test_read_campaign_raises_when_file_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\xfa")
 
-    with pytest.raises(ConfigError, match=r"c\.yaml is no valid YAML"):
+    with pytest.raises(ConfigError, match=r"c\.yaml is no text in UTF-8"):
         read_campaign(tmp_path / "c.yaml")
 
 
