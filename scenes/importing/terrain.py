@@ -149,13 +149,13 @@ def _nearest(pixel: Float[np.ndarray, "row column"], size: int) -> np.ndarray:
 
 def _choose_crs(path: Path, given: str | None, found: object) -> CRS:
     if given is not None:
-        return parse_crs(given)
+        return parse_crs(given, option="--terrain-crs")
     if found is None:
         raise SceneError(
             f"terrain {path} does not say its reference system; give --terrain-crs, such as "
             "EPSG:25832, or put a .prj file beside it"
         )
-    return crs_of_file(found, where=f"terrain {path}")
+    return crs_of_file(found, where=f"terrain {path}", option="--terrain-crs")
 
 
 def _read_ascii_grid(path: Path) -> tuple[np.ndarray, np.ndarray, str | None]:
