@@ -21,6 +21,8 @@ from shapely.geometry.base import BaseGeometry
 from raymark.errors import SceneError
 from raymark.scenes.importing.buildings import ImportFinding, MapFeature, SourceMap
 from raymark.scenes.importing.local_frame import WGS84, crs_of_file
+from raymark.scenes.importing.map_file import plain_name, read_bytes
+from raymark.scenes.importing.other_tags import unpacked
 
 OSM_LICENCE = "ODbL-1.0"
 OSM_ATTRIBUTION = "(c) OpenStreetMap contributors"
@@ -39,6 +41,8 @@ _OVERTURE_PAIRS = ({"building_id", "version"}, {"theme", "type"})
 _OTHER_KEYS = frozenset(
     {"boundary", "highway", "landuse", "leisure", "natural", "railway", "waterway"}
 )
+LINE_SUFFIXES = (".jsonl", ".geojsonl", ".ndjson")
+"""Endings of files with one object per line."""
 _TOP_LEVEL = ("FeatureCollection", "Feature", "Polygon", "MultiPolygon")
 
 
@@ -92,8 +96,9 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
         SceneError: If it is no JSON or something other than objects.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        texts = text.splitlines() if path.suffix.lower().endswith("jsonl") else [text]
+        text = read_bytes(path).decode("utf-8-sig")
+        # Lines end at \n alone: the other ends of lines that Unicode knows may stand in a name.
+        texts = text.split("\n") if plain_name(path).endswith(LINE_SUFFIXES) else [text]
         documents = [json.loads(part) for part in texts if part.strip()]
     except UnicodeDecodeError as error:
         raise SceneError(f"{path} is no JSON: it is not text in UTF-8") from error
@@ -134,7 +139,7 @@ def select_buildings(
 def tags_of(properties: Mapping[str, Any]) -> dict[str, str]:
     """Return attributes as OpenStreetMap would write them; nested and missing ones are left out."""
     tags: dict[str, str] = {}
-    for key, value in properties.items():
+    for key, value in unpacked(properties).items():
         text = _tag_text(value)
         if text:
             tags.setdefault(_OVERTURE_NAMES.get(key, key), text)

@@ -22,6 +22,7 @@ from raymark.scenes.importing.geojson import (
     tags_of,
 )
 from raymark.scenes.importing.local_frame import WGS84, crs_of_file
+from raymark.scenes.importing.map_file import is_packed, read_bytes
 
 
 def read_geoparquet(path: Path, crs: CRS | None) -> SourceMap:
@@ -32,7 +33,7 @@ def read_geoparquet(path: Path, crs: CRS | None) -> SourceMap:
             than WKB.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(pa.BufferReader(read_bytes(path)) if is_packed(path) else path) as file:
             geo = _geo_metadata(file, path)
             column = _geometry_column(geo, file, path)
             features, findings = select_buildings(_rows(file, column))

@@ -180,8 +180,12 @@ def parse_bbox(text: str) -> BBox:
     return west, south, east, north
 
 
-def parse_crs(text: str) -> CRS:
-    """Read what a user gives as `--crs`, such as "EPSG:25832", or "EPSG:2263+6360" with heights.
+def parse_crs(text: str, *, option: str = "--crs") -> CRS:
+    """Read a reference system that a user gives.
+
+    Args:
+        text: What was given, such as "EPSG:25832", or "EPSG:2263+6360" with heights.
+        option: How.
 
     Raises:
         ConfigError: If it is unknown or no horizontal reference system.
@@ -191,14 +195,19 @@ def parse_crs(text: str) -> CRS:
         horizontal_crs(crs)  # raises if it has no map coordinates
     except (CRSError, SceneError) as error:
         raise ConfigError(
-            f"--crs '{text}' is not a known reference system of map coordinates; give its EPSG "
+            f"{option} '{text}' is not a known reference system of map coordinates; give its EPSG "
             "code, such as EPSG:4326 (degrees) or EPSG:25832 (UTM zone 32N)"
         ) from error
     return crs
 
 
-def crs_of_file(value: object, *, where: str) -> CRS:
+def crs_of_file(value: object, *, where: str, option: str = "--crs") -> CRS:
     """Read a reference system as a file states it: name, URN, URL or PROJJSON.
+
+    Args:
+        value: What it states.
+        where: The file.
+        option: With which its user can say something else.
 
     Raises:
         SceneError: If it is unknown or no horizontal reference system.
@@ -206,12 +215,12 @@ def crs_of_file(value: object, *, where: str) -> CRS:
     try:
         return horizontal_crs(CRS.from_user_input(value))
     except (CRSError, SceneError) as error:
-        text = str(value)
+        text = " ".join(str(value).split())
         shown = text if len(text) <= 80 else f"{text[:77]}..."
         fault = "is not stated" if value is None else f"'{shown}' is not known"
         raise SceneError(
-            f"{where}: its reference system {fault}; say with --crs what its coordinates are, "
-            "such as --crs EPSG:25832"
+            f"{where}: its reference system {fault}; say with {option} what its coordinates are, "
+            f"such as {option} EPSG:25832"
         ) from error
 
 

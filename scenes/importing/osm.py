@@ -13,6 +13,7 @@ from raymark.errors import SceneError
 from raymark.scenes.importing.buildings import SourceMap
 from raymark.scenes.importing.geojson import OSM_ATTRIBUTION, OSM_LICENCE, select_buildings
 from raymark.scenes.importing.local_frame import WGS84
+from raymark.scenes.importing.map_file import is_packed, plain_name, read_bytes
 from raymark.scenes.importing.osm_rows import (
     KINDS,
     OsmBuildings,
@@ -50,20 +51,19 @@ def read_osm(path: Path, crs: CRS | None) -> SourceMap:
 def _collect_in_order(path: Path) -> OsmBuildings:
     """Collect from a file; XML is sorted first, as editors and Overpass write it in any order."""
     try:
-        if path.name.lower().endswith(".pbf"):
+        is_pbf = plain_name(path).endswith(".pbf")
+        if is_pbf and not is_packed(path):
             return _collect(path)
         with tempfile.TemporaryDirectory() as folder:
             ordered = Path(folder) / "ordered.osm.pbf"
             merger = osmium.MergeInputReader()
-            if path.name.lower().endswith((".gz", ".bz2")):
-                merger.add_file(str(path))
-            else:
-                merger.add_buffer(_renumbered(path), "osm")
+            content = read_bytes(path) if is_pbf else _renumbered(path)
+            merger.add_buffer(content, "pbf" if is_pbf else "osm")
             with osmium.SimpleWriter(str(ordered)) as writer:
                 merger.apply(writer)
             return _collect(ordered)
     except RuntimeError as error:
-        kind = "PBF" if path.name.lower().endswith(".pbf") else "XML"
+        kind = "PBF" if plain_name(path).endswith(".pbf") else "XML"
         raise SceneError(
             f"{path} is no valid OpenStreetMap {kind} file, or is cut off ({error}); download or "
             "export it again"
@@ -72,7 +72,7 @@ def _collect_in_order(path: Path) -> OsmBuildings:
 
 def _renumbered(path: Path) -> bytes:
     """Return XML with positive ids: osmium keeps no locations for an editor's new nodes."""
-    text = path.read_bytes()
+    text = read_bytes(path)
     if _DELETED.search(text):
         raise SceneError(
             f"{path} holds objects that were deleted in an editor and not uploaded; purge or "

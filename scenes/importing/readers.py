@@ -1,5 +1,6 @@
 """Reading a map of buildings: which reader for which file, and checks of what it gave."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from pyproj import CRS
 from raymark.errors import SceneError
 from raymark.scenes.importing.buildings import SourceMap
 from raymark.scenes.importing.cityjson import is_cityjson, read_cityjson
-from raymark.scenes.importing.geojson import read_documents, read_geojson
+from raymark.scenes.importing.geojson import LINE_SUFFIXES, read_documents, read_geojson
 from raymark.scenes.importing.geoparquet import read_geoparquet
 from raymark.scenes.importing.local_frame import (
     MAX_EXTENT_M,
@@ -20,7 +21,10 @@ from raymark.scenes.importing.local_frame import (
     horizontal_crs,
     parse_crs,
 )
+from raymark.scenes.importing.map_file import plain_name, read_bytes
+from raymark.scenes.importing.name_hints import hint_at_names
 from raymark.scenes.importing.osm import read_osm
+from raymark.scenes.importing.overpass import is_overpass, read_overpass
 
 Reader = Callable[[Path, CRS | None], SourceMap]
 
@@ -28,6 +32,8 @@ _XML_SUFFIXES = (".xml", ".gml", ".citygml")
 _CITYGML_ROOTS = ("CityModel", "FeatureCollection")
 """GML of cities has its buildings in either."""
 _DEGREES = np.array([180.0, 90.0])
+_LONGITUDES = np.array([360.0, 90.0])
+"""Maps across the 180-degree meridian, and those that count from 0 to 360, go on beyond 180."""
 
 
 def read_map(path: Path, *, crs: str | None = None) -> SourceMap:
@@ -49,7 +55,7 @@ def read_map(path: Path, *, crs: str | None = None) -> SourceMap:
     if not source.features:
         raise SceneError(f"{path} holds no building that could be read{_losses(source)}")
     check_coordinates(source, where=str(path))
-    return source
+    return replace(source, findings=(*source.findings, *hint_at_names(source.features)))
 
 
 def root_tag(path: Path) -> str:
@@ -60,12 +66,12 @@ def root_tag(path: Path) -> str:
     Raises:
         SceneError: If it is no XML.
     """
-    if path.suffix.lower() not in _XML_SUFFIXES or not path.is_file():
+    if not plain_name(path).endswith(_XML_SUFFIXES) or not path.is_file():
         return ""
     try:
-        with path.open("rb") as stream:
-            _, root = next(ET.iterparse(stream, events=("start",)))  # noqa: S314 - one element
-    except (OSError, ET.ParseError, ValueError, LookupError, StopIteration) as error:
+        stream = io.BytesIO(read_bytes(path))
+        _, root = next(ET.iterparse(stream, events=("start",)))  # noqa: S314 - one element
+    except (ET.ParseError, ValueError, LookupError, StopIteration) as error:
         raise SceneError(f"{path} is no valid XML, or is cut off: {error}") from error
     return str(root.tag).rpartition("}")[2]
 
@@ -78,14 +84,15 @@ def check_coordinates(source: SourceMap, *, where: str) -> None:
     """
     bounds = np.abs(bounds_of(source))
     like_degrees = (bounds <= _DEGREES).all(axis=(1, 2))
-    if source.crs.is_geographic and not like_degrees.all():
-        got = _position(source, int(np.argmin(like_degrees)))
+    is_degrees = (bounds <= _LONGITUDES).all(axis=(1, 2))
+    if source.crs.is_geographic and not is_degrees.all():
+        got = _position(source, int(np.argmin(is_degrees)))
         if (bounds <= _DEGREES[::-1]).all():
             raise SceneError(
                 f"{where}: {got}, which is no longitude and latitude [deg]; it seems to hold "
                 "latitudes first, so swap them"
             )
-        _check_mixed(~like_degrees, got, where)
+        _check_mixed(~is_degrees, got, where)
         raise SceneError(
             f"{where}: expected degrees (its reference system is '{source.crs.name}'), but {got}; "
             "if these are metres, name their reference system with --crs EPSG:..."
@@ -106,11 +113,11 @@ def check_coordinates(source: SourceMap, *, where: str) -> None:
 def _reader_of(path: Path) -> Reader:
     if root := root_tag(path):
         return _reader_of_xml(root, path)
-    name = path.name.lower()
+    name = plain_name(path)
     for suffixes, reader in _READERS.items():
         if name.endswith(suffixes):
             return reader
-    known = ", ".join(suffix for suffixes in _READERS for suffix in suffixes)
+    known = ", ".join(suffix for suffixes in _READERS for suffix in suffixes) + " (or .gz of it)"
     kind = f"of type '{path.suffix}'" if path.suffix else "without a suffix"
     raise SceneError(
         f"{path}: maps {kind} are not read; give one of {known}, or convert it "
@@ -147,8 +154,10 @@ def _check_readable(path: Path) -> None:
 
 def _read_json(path: Path, crs: CRS | None) -> SourceMap:
     documents = read_documents(path)
-    reader = read_cityjson if is_cityjson(documents[0]) else read_geojson
-    return reader(path, documents, crs)
+    for is_kind, reader in ((is_cityjson, read_cityjson), (is_overpass, read_overpass)):
+        if is_kind(documents[0]):
+            return reader(path, documents, crs)
+    return read_geojson(path, documents, crs)
 
 
 def _losses(source: SourceMap) -> str:
@@ -173,7 +182,7 @@ def _check_mixed(differs: Bool[np.ndarray, " feature"], got: str, where: str) ->
 
 
 _READERS: dict[tuple[str, ...], Reader] = {
-    (".geojson", ".json", ".jsonl", ".geojsonl"): _read_json,
-    (".osm", ".osm.xml", ".osm.gz", ".osm.bz2", ".pbf"): read_osm,
+    (".geojson", ".json", *LINE_SUFFIXES): _read_json,
+    (".osm", ".osm.xml", ".pbf"): read_osm,
     (".parquet", ".geoparquet"): read_geoparquet,
 }

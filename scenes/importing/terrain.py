@@ -187,7 +187,7 @@ def _crs_of_raster(path: Path, found: str | None) -> CRS:
             f"terrain {path} does not say its reference system; give --terrain-crs, such as "
             "EPSG:25832, or put a .prj file beside it"
         )
-    crs_of_file(found, where=f"terrain {path}")  # raises if it is unknown
+    crs_of_file(found, where=f"terrain {path}", option="--terrain-crs")  # raises if it is unknown
     return CRS.from_user_input(found)
 
 
