@@ -100,7 +100,8 @@ def _read_info(folder: Path) -> SubmissionInfo:
             raise ConfigError(f"{folder} is no submission: {name} is missing")
     path = folder / INFO_NAME
     data = read_yaml(path)
-    empty = [key for key, value in data.items() if value is None]
+    needed = [key for key, field in SubmissionInfo.model_fields.items() if field.is_required()]
+    empty = [key for key in needed if key in data and data[key] is None]
     if empty:
         raise ConfigError(f"{path}: nothing stands behind {', '.join(empty)}; fill it in")
     return validate(SubmissionInfo, data, where=str(path))
