@@ -87,13 +87,7 @@ def read_submission(
         )
     _check_hashes(info, suite, folder)
     tasks = {task.slug: task for task in suite.tasks()}
-    files = sorted(p for p in (folder / "predictions").glob("*/*") if p.is_file())
-    if not files:
-        raise ConfigError(
-            f"{folder / 'predictions'} holds no file <task>/seed-<s>.parquet or .csv; the folder "
-            "of a task is named by its id with __ for / and without @version, such as "
-            f"{next(iter(tasks))}"
-        )
+    files = _prediction_files(folder / "predictions", example=next(iter(tasks)))
     stems = [path.with_suffix("") for path in files]
     for path, stem in zip(files, stems, strict=True):
         if stems.count(stem) > 1:
@@ -118,10 +112,28 @@ def _read_info(folder: Path) -> SubmissionInfo:
             raise ConfigError(f"{folder} is no submission: {name} is missing")
     path = folder / INFO_NAME
     data = read_yaml(path)
-    empty = [key for key, value in data.items() if value is None]
+    needed = [key for key, field in SubmissionInfo.model_fields.items() if field.is_required()]
+    empty = [key for key in needed if key in data and data[key] is None]
     if empty:
         raise ConfigError(f"{path}: nothing stands behind {', '.join(empty)}; fill it in")
     return validate(SubmissionInfo, data, where=str(path))
+
+
+def _prediction_files(folder: Path, *, example: str) -> list[Path]:
+    """Return the files of all tasks.
+
+    Raises:
+        ConfigError: If there is none, or one that is not in the folder of a task.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    astray = [path for path in files if path.parent.parent != folder]
+    if astray or not files:
+        what = f"{astray[0]} is out of place" if astray else f"{folder} holds no file"
+        raise ConfigError(
+            f"{what}: predictions stand in <task>/seed-<s>.parquet or .csv, and the folder of a "
+            f"task is named by its id with __ for / and without @version, such as {example}"
+        )
+    return files
 
 
 def _check_hashes(info: SubmissionInfo, suite: Suite, folder: Path) -> None:

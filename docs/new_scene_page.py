@@ -18,9 +18,9 @@ PAGE = Path(__file__).with_name("new_scene.md")
 MAP_SCRIPT = Path(__file__).with_name("make_block.py")
 
 TOLERANCE = 0.25
-"""Largest relative difference of a number. One machine told to use another instruction set rounds
-estimates otherwise, and prints scores of these 80 UEs that are up to 13 % others; another machine
-makes another dataset as well."""
+"""Largest relative difference of a number. Estimates that are rounded otherwise, as by another
+instruction set of the same machine, moved the scores of these 80 UEs by up to 13 % (the P90 of
+extra_trees); another processor makes another dataset as well."""
 
 _SMALLEST = 0.02
 """Largest difference of numbers near zero, such as a share of 0.00%."""

@@ -245,13 +245,25 @@ def test_submission_is_refused_when_a_part_is_missing(
         read_submission(submission, yard_suite, benchmark_run.truth)
 
 
+@pytest.mark.parametrize("place", ["seed-0.csv", "tests/unseen-nlos/yard/seed-0.csv"])
+def test_submission_is_refused_when_a_file_is_in_no_folder_of_a_task(
+    submission: Path, benchmark_run: RunFolder, yard_suite: Suite, place: str
+) -> None:
+    stray = submission / "predictions" / place
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.touch()
+
+    with pytest.raises(ConfigError, match=rf"{place} is out of place: .*, such as tests__interpo"):
+        read_submission(submission, yard_suite, benchmark_run.truth)
+
+
 def test_submission_is_refused_when_it_holds_no_file(
     submission: Path, benchmark_run: RunFolder, yard_suite: Suite
 ) -> None:
     shutil.rmtree(submission / "predictions")
     (submission / "predictions").mkdir()
 
-    with pytest.raises(ConfigError, match=r"holds no file <task>/seed-<s>.* __ for / and"):
+    with pytest.raises(ConfigError, match=r"predictions holds no file: .* __ for / and"):
         read_submission(submission, yard_suite, benchmark_run.truth)
 
 
