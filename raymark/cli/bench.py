@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from raymark.cli.cluster import described_workers
-from raymark.cli.console import err, out, print_error, resumable_bars, stage_bars
+from raymark.cli.console import err, out, print_error, resumable_bars, stage_bars, waiting
 from raymark.cli.options import AsJson, Cluster, DataOption, Overwrite, TimeLimit, listed
 from raymark.cli.tables import Column, print_rows, rows_of
 from raymark.errors import ConfigError, counted
@@ -306,15 +306,16 @@ def export(
     from raymark.dataset import open_dataset  # noqa: PLC0415
 
     loaded = load_suite(suite or task.split("/", maxsplit=1)[0])
-    export_task(
-        loaded,
-        find_task(task, loaded),
-        open_dataset(data),
-        file,
-        seed=seed,
-        with_csi=csi,
-        overwrite=overwrite,
-    )
+    with waiting("measuring and writing"):
+        export_task(
+            loaded,
+            find_task(task, loaded),
+            open_dataset(data),
+            file,
+            seed=seed,
+            with_csi=csi,
+            overwrite=overwrite,
+        )
     out.print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
 
 
