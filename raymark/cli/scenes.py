@@ -139,9 +139,8 @@ def scenes_import(
     }
     options = validate(ImportOptions, values, where="import")
     folder = target_folder(out, name, overwrite=overwrite)
-    with waiting("downloading the map" if fetch else "finding the map"):
+    with waiting("downloading and importing" if fetch else "importing"):
         source = find_map(file, options, fetch=fetch, cache=cache)
-    with waiting("importing"):
         report = import_scene(source, name=name, out=out, options=options, overwrite=overwrite)
     counts = {
         "read, with parts": report.num_features,
