@@ -211,7 +211,7 @@ METRICS: dict[str, Metric] = {
             name="coverage_90",
             title="Coverage 90 %",
             unit="",
-            description="Share of points within the model's own 90 % ellipse; 0.9 is calibrated",
+            description="Share of points within the model's own 90 % ellipse; 90 % is calibrated",
             reduce=MeanOf(value=_is_covered),
             higher_is_better=True,
             target=_COVERAGE,

@@ -9,7 +9,12 @@ from raymark.dataset.campaign import Campaign
 from raymark.dataset.journal import append_journal
 from raymark.dataset.manifest import Completeness, Manifest, ShardRecord, SiteRecord
 from raymark.dataset.writing.finish import finish_dataset
-from raymark.dataset.writing.folder import LOGS_NAME, finished_shards, prepare_folder
+from raymark.dataset.writing.folder import (
+    LOGS_NAME,
+    finished_shards,
+    prepare_folder,
+    require_room,
+)
 from raymark.generator.plan import (
     DEFAULT_SHARD_SIZE,
     Plan,
@@ -71,6 +76,7 @@ def generate_dataset(
         PhysicsError: If a path that this process traced breaks a physical law.
         ClusterError: If workers are unfit or lost.
     """
+    require_room(campaign, folder, overwrite=overwrite)
     with planned_dataset(campaign, workers, shard_size=shard_size, progress=progress) as planned:
         return make_dataset(planned, folder, overwrite=overwrite, progress=progress)
 

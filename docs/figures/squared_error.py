@@ -20,7 +20,8 @@ from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.schema import DIFFRACTION, NLOS
-from raymark.plots import house_style, new_figure, save_figure
+from raymark.plots import house_style, new_figure, plot_error_map, save_figure
+from raymark.plots.selections import heights_of, site_marks
 
 SEED = 0
 KEYS = ["site", "ue_index"]
@@ -50,7 +51,7 @@ def main() -> None:
     for column in ("num_estimated", "strongest"):
         print(f"\n{_table(links, column).to_string()}")
     if arguments.map:
-        draw_map(links, *arguments.map.split("/"))
+        draw_map(dataset, links, *arguments.map.split("/"))
 
 
 def errors_of(cell: Cell, run: RunFolder, dataset: Dataset, measured: Path) -> pd.DataFrame:
@@ -105,17 +106,18 @@ def _table(links: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 @house_style()
-def draw_map(links: pd.DataFrame, model: str, scene: str, band: str) -> None:
+def draw_map(dataset: Dataset, links: pd.DataFrame, model: str, scene: str, band: str) -> None:
     """Draw the NLOS test links of one cell, coloured by their error."""
     chosen = links[(links["model"] == model) & (links["scene"] == scene) & (links["band"] == band)]
-    figure, axes = new_figure(1, 1, panel_inches=(6.0, 5.0))
-    error_m = np.sqrt(chosen["squared_m2"])
-    drawn = axes[0].scatter(
-        chosen["x_m"], chosen["y_m"], c=error_m, s=6, vmin=0, vmax=100, cmap="viridis"
+    selection = dataset.select(scene=scene, band=band)
+    figure, (ax,) = new_figure(panel_inches=(6.0, 5.0))
+    plot_error_map(
+        chosen.assign(error_m=np.sqrt(chosen["squared_m2"])),
+        site_marks(selection),
+        height_map=heights_of(selection),
+        ax=ax,
     )
-    figure.colorbar(drawn, ax=axes[0], label="Position error [m]", extend="max")
-    axes[0].set(xlabel="x [m]", ylabel="y [m]", aspect="equal")
-    axes[0].set_title(f"{model}: unseen NLOS, {scene} at {band}")
+    ax.set_title(f"{model}: unseen NLOS, {scene} at {band}")
     save_figure(figure, Path(__file__).parent / "error_map.png")
 
 

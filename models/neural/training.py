@@ -88,6 +88,7 @@ class Trainer:
             self._note(epoch, loss, error_m)
         if not self.best:
             raise ScoringError("training diverged: no epoch has a finite error on validation data")
+        self._tell_end()
         self.network.load_state_dict(self.best)
         self.network.eval()
         return self.trained
@@ -139,6 +140,15 @@ class Trainer:
         if self.on_progress is not None:
             text = f"validation {error_m:.2f} m, best {trained.best_error_m:.2f} m"
             self.on_progress(epoch + 1, self.recipe.epochs, text)
+
+    def _tell_end(self) -> None:
+        """Say in words which epoch is kept, and that no more will come."""
+        done = len(self.trained.history["validation_error_m"])
+        if self.on_progress is not None:
+            reason = "early stop: " if done < self.recipe.epochs else ""
+            best, error_m = self.trained.best_epoch + 1, self.trained.best_error_m
+            text = f"{reason}best epoch {best} of {done}, validation {error_m:.2f} m"
+            self.on_progress(done, done, text)
 
     def _draw(self, purpose: str, epoch: int) -> int:
         return int(child_generator(self.seed, purpose, epoch).integers(2**62))

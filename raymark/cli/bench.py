@@ -212,7 +212,7 @@ def score(
         out.print(f"{counted(len(rows), 'row')}; means over scenes, bands, folds and seeds")
     if csv is not None:
         write_text(csv, rows.to_csv(index=False))
-        err.print(f"wrote {csv}")
+        (err if as_json else out).print(f"wrote {csv}")
 
 
 @app.command()

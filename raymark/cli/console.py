@@ -74,6 +74,19 @@ class _RateColumn(ProgressColumn):
 
 
 @contextmanager
+def waiting(title: str) -> Iterator[None]:
+    """Show that something goes on whose length nobody knows: a bar in a window, else a line."""
+    if not err.is_terminal:
+        err.print(f"{title} ...")
+        yield
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        progress.add_task(title, total=None)
+        yield
+
+
+@contextmanager
 def progress_bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Show a bar with rate and time left on stderr; yields a function that advances it."""
     with _progress(unit) as progress:

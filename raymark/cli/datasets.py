@@ -171,16 +171,17 @@ def generate(
         raise ConfigError(
             "give a CAMPAIGN and --out DIR, --extend DIR and --bands, or --repair DIR"
         )
+    from raymark.dataset.writing.folder import require_room  # noqa: PLC0415
     from raymark.generator.generate import make_dataset, planned_dataset  # noqa: PLC0415
     from raymark.generator.plan import load_campaign  # noqa: PLC0415
 
+    chosen = load_campaign(campaign)
+    require_room(chosen, out, overwrite=overwrite)
     workers = None if cluster is None else described_workers(cluster, time_limit_min=time_limit_min)
     bars = resumable_tracing if workers is None else resumable_bars
     with (
         bars(out) as progress,
-        planned_dataset(
-            load_campaign(campaign), workers, shard_size=shard_size, progress=progress
-        ) as planned,
+        planned_dataset(chosen, workers, shard_size=shard_size, progress=progress) as planned,
     ):
         if dry_run:
             console_out.print(

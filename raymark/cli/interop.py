@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from raymark.cli.console import out
+from raymark.cli.console import out, waiting
 from raymark.cli.options import DatasetArgument
 from raymark.errors import counted
 
@@ -27,14 +27,15 @@ def export(
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.interop import export_deepmimo  # noqa: PLC0415
 
-    made = export_deepmimo(
-        open_dataset(dataset),
-        folder,
-        scene=scene,
-        band=band,
-        site=site,
-        keep_element_patterns=keep_element_patterns,
-    )
+    with waiting("writing the scenario"):
+        made = export_deepmimo(
+            open_dataset(dataset),
+            folder,
+            scene=scene,
+            band=band,
+            site=site,
+            keep_element_patterns=keep_element_patterns,
+        )
     out.print(
         f"wrote {made.folder}: {counted(made.num_sites, 'transmitter')}, "
         f"{counted(made.num_ues, 'receiver')}, {counted(made.num_paths, 'path')}"
@@ -55,5 +56,6 @@ def import_scenario(
     from raymark.interop import DeepmimoImport, import_deepmimo  # noqa: PLC0415
 
     values = read_yaml(options) if options else {}
-    import_deepmimo(scenario, folder, validate(DeepmimoImport, values, where=str(options)))
+    with waiting("importing the scenario"):
+        import_deepmimo(scenario, folder, validate(DeepmimoImport, values, where=str(options)))
     print_summary(folder)

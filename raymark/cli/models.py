@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from raymark.cli.bench import OwnSuiteOption, bound
-from raymark.cli.console import duration, out, resumable, text_bars
+from raymark.cli.console import duration, out, resumable, text_bars, waiting
 from raymark.cli.options import DataOption, Overwrite
 from raymark.cli.tables import Column, print_rows, rows_of
 from raymark.errors import ConfigError, counted
@@ -74,7 +74,8 @@ def predict(
 
     require_file(file, overwrite=overwrite)
     opened, dataset = open_checkpoint(checkpoint), open_dataset(data)
-    located = locate_dataset(opened, dataset, scene=scene, band=band, seed=seed)
+    with waiting("measuring and locating"):
+        located = locate_dataset(opened, dataset, scene=scene, band=band, seed=seed)
     write_positions(file, located.positions, overwrite=overwrite)
     columns = [
         Column(heading="links", key="part"),

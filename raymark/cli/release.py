@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from raymark.cli.console import err, out, print_error, progress_bar
+from raymark.cli.console import err, out, print_error, progress_bar, waiting
 from raymark.cli.options import AsJson, DatasetArgument, Overwrite, listed
 from raymark.cli.tables import Column, print_rows
 from raymark.errors import DatasetError, counted
@@ -159,7 +159,8 @@ def subset(
         bands=tuple(listed(bands)),
         num_ues=ues,
     )
-    cut_dataset(open_dataset(dataset), folder, kept)
+    with waiting("cutting"):
+        cut_dataset(open_dataset(dataset), folder, kept)
     print_summary(folder)
 
 

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from raymark.cli.console import err as console_err
 from raymark.cli.console import out as console_out
-from raymark.cli.console import progress_bar
+from raymark.cli.console import progress_bar, waiting
 from raymark.cli.options import AsJson, Overwrite, Seed, TrustCode
 from raymark.cli.tables import Column, Row, percent, print_levels, print_rows
 from raymark.errors import counted
@@ -86,7 +85,8 @@ def scenes_preview(
     from raymark.generator.preview import preview_scene  # noqa: PLC0415
     from raymark.scenes import get_scene  # noqa: PLC0415
 
-    preview_scene(get_scene(name), out, num_ues=num_ues, seed=seed)
+    with waiting("tracing UEs for the plan"):
+        preview_scene(get_scene(name), out, num_ues=num_ues, seed=seed)
     console_out.print(f"wrote {out}")
 
 
@@ -123,7 +123,12 @@ def scenes_import(
 ) -> None:
     """Make a scene folder of a map's buildings or a scene of Sionna RT; report what was done."""
     from raymark.config import validate  # noqa: PLC0415
-    from raymark.scenes.importing import ImportOptions, find_map, import_scene  # noqa: PLC0415
+    from raymark.scenes.importing import (  # noqa: PLC0415
+        ImportOptions,
+        find_map,
+        import_scene,
+        target_folder,
+    )
 
     values = {
         "bbox": bbox,
@@ -136,7 +141,8 @@ def scenes_import(
         "terrain_spacing_m": terrain_spacing,
     }
     options = validate(ImportOptions, values, where="import")
-    with console_err.status("importing"):
+    folder = target_folder(out, name, overwrite=overwrite)
+    with waiting("downloading and importing" if fetch else "importing"):
         source = find_map(file, options, fetch=fetch, cache=cache)
         report = import_scene(source, name=name, out=out, options=options, overwrite=overwrite)
     counts = {
@@ -151,7 +157,6 @@ def scenes_import(
     if report.findings:
         columns = [Column(heading=key, key=key) for key in ("action", "count", "reason")]
         print_rows([found.model_dump() for found in report.findings], columns)
-    folder = out / name
     console_out.print(
         f"wrote {folder} ({counted(report.num_triangles, 'triangle')}; "
         f"{', '.join(report.materials)})\n"
@@ -180,9 +185,10 @@ def scenes_export(
     from raymark.scenes.footprints import export_footprints, parse_origin  # noqa: PLC0415
 
     place = None if origin is None else parse_origin(origin)
-    num = export_footprints(
-        get_scene(name), out, origin=place, tolerance_m=tolerance, overwrite=overwrite
-    )
+    with waiting("finding footprints"):
+        num = export_footprints(
+            get_scene(name), out, origin=place, tolerance_m=tolerance, overwrite=overwrite
+        )
     console_out.print(
         f"wrote {out} ({counted(num, 'building or part', 'buildings and parts')})", soft_wrap=True
     )
@@ -219,7 +225,7 @@ def scenes_view(
 
     scene, dataset = get_scene(name), None if data is None else open_dataset(data)
     choice = ViewChoice(site=site, band=band, num_links=num_links, seed=seed)
-    with console_err.status("gathering triangles and paths"):
+    with waiting("gathering triangles and paths"):
         view_scene(scene, out, choice, dataset=dataset, overwrite=overwrite)
     console_out.print(f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
 
@@ -324,7 +330,9 @@ def scenes_check(
     from raymark.radio import parse_bands  # noqa: PLC0415
     from raymark.scenes import get_scene  # noqa: PLC0415
 
-    findings = check_scene(get_scene(name), parse_bands(bands) if bands is not None else None)
+    wanted = parse_bands(bands) if bands is not None else None
+    with waiting("checking geometry, materials and sites"):
+        findings = check_scene(get_scene(name), wanted)
     print_levels([dataclasses.asdict(finding) for finding in findings], as_json=as_json)
     if any(finding.level == "FAIL" for finding in findings):
         raise typer.Exit(1)

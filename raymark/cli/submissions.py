@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from raymark.cli.bench import SuiteOption, TracksOption
-from raymark.cli.console import out, resumable_bars
+from raymark.cli.console import out, resumable_bars, waiting
 from raymark.cli.options import DataOption, Overwrite, listed
 from raymark.errors import ConfigError
 
@@ -69,15 +69,16 @@ def export(
 
     if task is not None and not tracks:
         loaded = load_suite(suite or task.split("/", maxsplit=1)[0])
-        export_task(
-            loaded,
-            find_task(task, loaded),
-            open_dataset(data),
-            target,
-            seed=seed or 0,
-            with_csi=csi,
-            overwrite=overwrite,
-        )
+        with waiting("measuring and writing"):
+            export_task(
+                loaded,
+                find_task(task, loaded),
+                open_dataset(data),
+                target,
+                seed=seed or 0,
+                with_csi=csi,
+                overwrite=overwrite,
+            )
         out.print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB)")
         return
     if task is not None or not suite:

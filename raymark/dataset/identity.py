@@ -17,10 +17,20 @@ def campaign_hash(campaign: Campaign, scene_hashes: dict[str, str]) -> str:
     return config_hash({"campaign": _identity(campaign), "scenes": scene_hashes})
 
 
+def is_surely_another(campaign: Campaign, other: Campaign) -> bool:
+    """Tell whether two campaigns differ in what can be seen without their files and scenes."""
+    return _settings(campaign) != _settings(other)
+
+
 def _identity(campaign: Campaign) -> dict[str, Any]:
     """Return what decides the content: files by their hash, scenes by their name."""
+    return _settings(campaign) | {"sampling": campaign.sampling.identity()}
+
+
+def _settings(campaign: Campaign) -> dict[str, Any]:
+    """Return the same but for files, which are not read."""
     data: dict[str, Any] = campaign.model_dump(mode="json", exclude={"name", "description"})
     for choice in data["scenes"]:
         choice["name"] = Path(choice["name"]).name
-    data["sampling"] = campaign.sampling.identity()
+    data["sampling"].pop("files", None)
     return data

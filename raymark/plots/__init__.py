@@ -19,20 +19,31 @@ from raymark.plots.links import (
 )
 from raymark.plots.maps import (
     SiteMark,
+    gain_limits_db,
     plot_coverage_map,
+    plot_error_map,
     plot_los_map,
     plot_scene_plan,
     plot_split_map,
 )
-from raymark.plots.style import LABEL_STYLES, house_style, new_figure, save_figure
+from raymark.plots.style import (
+    LABEL_STYLES,
+    colorbar_beside,
+    house_style,
+    new_figure,
+    save_figure,
+    share_ranges,
+)
 
 __all__ = [
     "LABEL_STYLES",
     "AngleDelayProfile",
     "SiteMark",
     "angle_delay_profile",
+    "colorbar_beside",
     "draw_learning_curves",
     "free_space_gain_db",
+    "gain_limits_db",
     "house_style",
     "new_figure",
     "plot_angle_delay_profile",
@@ -40,10 +51,12 @@ __all__ = [
     "plot_coverage_map",
     "plot_csi_magnitude",
     "plot_delay_spread_cdf",
+    "plot_error_map",
     "plot_gain_vs_distance",
     "plot_learning_curves",
     "plot_los_map",
     "plot_scene_plan",
     "plot_split_map",
     "save_figure",
+    "share_ranges",
 ]

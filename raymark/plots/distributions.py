@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.plots.style import LABEL_STYLES, axes_or_new, house_style, legend_below
 from raymark.radio.elements import ELEMENT_GAIN_DB
-from raymark.radio.levels import free_space_amplitude
+from raymark.radio.levels import FLOOR_DB, free_space_amplitude
 
 
 def free_space_gain_db(
@@ -30,17 +30,19 @@ def plot_gain_vs_distance(
     """Draw the gain of every covered link over its distance, with the free-space lines.
 
     A LOS link near the panel's boresight lies about on the upper line, off boresight below it;
-    reflections add a few dB. An NLOS link lies below.
+    reflections add a few dB. An NLOS link lies below. Links whose paths carry no power at this band
+    have no gain to draw, and are counted.
 
     Args:
-        links: Columns distance_m, gain_db and los.
+        links: Columns distance_m, gain_db (`FLOOR_DB` stands for no power) and los.
         carrier_hz: Carrier of the band [Hz].
         element_gain_db: Peak gain of the panel's element [dB], for the upper line.
         ax: Where to draw; a new figure if not given.
     """
     ax = axes_or_new(ax)
+    has_power = links["gain_db"] > FLOOR_DB
     for label in (NLOS, LOS):
-        rows, style = links[links["los"] == label], LABEL_STYLES[label]
+        rows, style = links[(links["los"] == label) & has_power], LABEL_STYLES[label]
         ax.scatter(
             rows["distance_m"],
             rows["gain_db"],
@@ -51,6 +53,9 @@ def plot_gain_vs_distance(
             marker=style.marker,
             label=f"{style.name} ({len(rows)})",
         )
+    num_dark = int(((links["los"] != OUTAGE) & ~has_power).sum())
+    if num_dark:
+        ax.plot([], [], " ", label=f"without power ({num_dark})")
     _draw_free_space(ax, links["distance_m"].to_numpy(), carrier_hz, element_gain_db)
     ax.set(xscale="log", xlabel="Distance [m]", ylabel="Channel gain [dB]")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
@@ -103,7 +108,7 @@ def _plot_spread(links: pd.DataFrame, column: str, label: str, ax: Axes | None) 
             if len(values):
                 name = f"{band} {LABEL_STYLES[los].name} ({len(values)})"
                 ax.ecdf(values, color=f"C{i}", linestyle=linestyle, label=name)
-    ax.set(xlabel=label, ylabel="Share of links below [1]", ylim=(0, 1))
+    ax.set(xlabel=label, ylabel="Share of links below", ylim=(0, 1))
     ax.set_xlim(left=0)
     legend_below(ax, max(1, covered["band"].nunique()))
     return ax

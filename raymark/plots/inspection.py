@@ -15,8 +15,8 @@ from raymark import plots
 from raymark.dataset import Dataset, Selection
 from raymark.dataset.buildings import HeightMap
 from raymark.dataset.link_statistics import link_gain, link_table, visible_paths
-from raymark.dataset.schema import NLOS, OUTAGE
-from raymark.plots import AngleDelayProfile, SiteMark
+from raymark.dataset.schema import LOS, NLOS, OUTAGE
+from raymark.plots import LABEL_STYLES, AngleDelayProfile, SiteMark
 from raymark.plots.selections import element_gain_db, heights_of, noisy_csi, site_marks
 from raymark.radio.levels import to_db
 from raymark.storage.atomic import require_new_folder, writable
@@ -25,6 +25,9 @@ Progress = Callable[[Path], None]
 """Called with the path of each figure that was written."""
 
 _SEVERAL_PATHS, _STRONG_PATH_DB, _TRIED_LINKS = 3, 20.0, 100
+_EXAMPLES = (NLOS, LOS)
+"""Labels of which a typical link is drawn."""
+
 _LINK_KEYS = ["site", "ue_index", "x_m", "y_m", "z_m", "los"]
 
 
@@ -38,8 +41,8 @@ class _Drawing:
 
 
 def num_figures(dataset: Dataset) -> int:
-    """Return how many figures `inspect_dataset` writes (less one per band of a dead scene)."""
-    return len(dataset.scenes) * (3 + 2 * len(dataset.bands))
+    """Return how many figures `inspect_dataset` writes, where a scene has LOS and NLOS links."""
+    return len(dataset.scenes) * (3 + (1 + len(_EXAMPLES)) * len(dataset.bands))
 
 
 def inspect_dataset(
@@ -52,8 +55,8 @@ def inspect_dataset(
 ) -> list[Path]:
     """Write the figures of every scene as PNG, with their data as CSV or NPZ beside them.
 
-    Per scene: `los_map`, `gain_vs_distance`, `spreads`, and per band `coverage` and `link` (a
-    typical NLOS link, the same one at every band, with fresh noise).
+    Per scene: `los_map`, `gain_vs_distance`, `spreads`, and per band `coverage`, `link_nlos` and
+    `link_los` (a typical link of each label, the same one at every band, with fresh noise).
 
     Args:
         dataset: What to look at.
@@ -86,10 +89,11 @@ def _draw_scene(dataset: Dataset, scene: str, seed: int) -> Iterator[_Drawing]:
         yield _draw_coverage(scene, links, marks, height_map)
     yield _draw_gains(scene, selections, tables)
     yield _draw_spreads(scene, pd.concat(tables, ignore_index=True))
-    typical = _typical_link(selections[0], tables[0])
-    if typical is not None:
-        for selection in selections:
-            yield _draw_link(scene, selection, typical, seed)
+    for label in _EXAMPLES:
+        typical = _typical_link(selections[0], tables[0], label)
+        if typical is not None:
+            for selection in selections:
+                yield _draw_link(scene, selection, typical, seed)
 
 
 @plots.house_style()
@@ -100,6 +104,7 @@ def _draw_los_map(
     for ax, mark, rows in panels:
         plots.plot_los_map(rows, [mark], height_map=height_map, ax=ax)
         ax.set_title(f"{scene}, {mark.name}: line of sight")
+    plots.share_ranges([ax for ax, _, _ in panels])
     return _Drawing(name=f"los_map_{scene}", figure=figure, data=links[_LINK_KEYS])
 
 
@@ -109,9 +114,11 @@ def _draw_coverage(
 ) -> _Drawing:
     band = links["band"].iloc[0]
     figure, panels = _site_panels(links, marks)
+    limits_db = plots.gain_limits_db(links.loc[links["los"] != OUTAGE, "gain_db"].to_numpy())
     for ax, mark, rows in panels:
-        plots.plot_coverage_map(rows, [mark], height_map=height_map, ax=ax)
+        plots.plot_coverage_map(rows, [mark], height_map=height_map, limits_db=limits_db, ax=ax)
         ax.set_title(f"{scene}, {mark.name}: gain at {band}")
+    plots.share_ranges([ax for ax, _, _ in panels])
     data = links[[*_LINK_KEYS, "gain_db"]]
     return _Drawing(name=f"coverage_{scene}_{band}", figure=figure, data=data)
 
@@ -141,6 +148,7 @@ def _draw_gains(
             links, carrier_hz, element_gain_db=element_gain_db(selection), ax=ax
         )
         ax.set_title(f"{scene} at {selection.band.name}")
+    plots.share_ranges(axes)
     data = pd.concat([links[["band", *_LINK_KEYS, "distance_m", "gain_db"]] for links in tables])
     return _Drawing(name=f"gain_vs_distance_{scene}", figure=figure, data=data)
 
@@ -154,15 +162,12 @@ def _draw_spreads(scene: str, links: pd.DataFrame) -> _Drawing:
     return _Drawing(name=f"spreads_{scene}", figure=figure, data=links[columns])
 
 
-def _typical_link(selection: Selection, links: pd.DataFrame) -> int | None:
-    """Return the row of a NLOS link with several paths and about the median gain of all NLOS links.
+def _typical_link(selection: Selection, links: pd.DataFrame, label: int) -> int | None:
+    """Return the row of a link with several paths and about the median gain of all of its label.
 
-    Those nearest the median are tried in turn; without any NLOS link a covered one takes its
-    place, and None stands for no covered link at all.
+    Those nearest the median are tried in turn; None stands for no link of that label.
     """
-    covered = links[links["los"] != OUTAGE]
-    rows = covered[covered["los"] == NLOS]
-    rows = covered if rows.empty else rows
+    rows = links[links["los"] == label]
     distance_db = (rows["gain_db"] - rows["gain_db"].median()).abs().to_numpy()
     nearest = [int(row) for row in rows.index.to_numpy()[np.argsort(distance_db, kind="stable")]]
     several = (row for row in nearest[:_TRIED_LINKS] if _has_several_paths(selection, row))
@@ -184,14 +189,15 @@ def _draw_link(scene: str, selection: Selection, link: int, seed: int) -> _Drawi
     figure, axes = plots.new_figure(1, 2, panel_inches=(5.2, 4.2))
     gain = link_gain(selection.path_table(link, link + 1))
     snr_db = to_db(gain / front_end.noise_variance(band))[0]
-    label = plots.LABEL_STYLES[int(selection.los[link])].name
+    label = LABEL_STYLES[int(selection.los[link])].name
     plots.plot_csi_magnitude(csi, band, ax=axes[0])
     axes[0].set_title(f"{scene} at {band.name}: CSI, {label}, SNR {snr_db:.0f} dB")
     plots.plot_angle_delay_profile(profile, paths=paths, ax=axes[1])
     site = selection.sites[int(selection.site_index[link])].site
     axes[1].set_title(f"{site}, UE {selection.ue_index[link]}")
     data = _link_arrays(csi, profile, paths)
-    return _Drawing(name=f"link_{scene}_{band.name}", figure=figure, data=data)
+    name = f"link_{label.lower()}_{scene}_{band.name}"
+    return _Drawing(name=name, figure=figure, data=data)
 
 
 def _link_arrays(

@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Complex, Float
 from matplotlib.axes import Axes
 
-from raymark.plots.style import axes_or_new, house_style, root_figure
+from raymark.plots.style import axes_or_new, colorbar_beside, house_style
 from raymark.radio import Band, Panel
 from raymark.radio.fingerprints import azimuth_bins
 from raymark.radio.frames import unit_vector
@@ -84,8 +84,8 @@ def plot_csi_magnitude(
         vmax=top,
         rasterized=True,
     )
-    root_figure(ax).colorbar(image, ax=ax, label="CSI magnitude |H| [dB]")
-    ax.set(xlabel="Tone relative to the carrier [MHz]", ylabel="Antenna number [1]")
+    colorbar_beside(ax, image, "CSI magnitude |H| [dB]")
+    ax.set(xlabel="Tone relative to the carrier [MHz]", ylabel="Antenna number")
     ax.grid(visible=False)
     return ax
 
@@ -114,7 +114,7 @@ def plot_angle_delay_profile(
         vmax=top,
         rasterized=True,
     )
-    root_figure(ax).colorbar(image, ax=ax, label="Power [dB]")
+    colorbar_beside(ax, image, "Power [dB]")
     if paths is not None and len(paths):
         _draw_paths(ax, paths)
     ax.set(xlabel="Azimuth from boresight [deg]", ylabel="Delay times c [m]", xlim=(-90, 90))

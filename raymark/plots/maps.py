@@ -20,10 +20,12 @@ from raymark.plots.style import (
     LABEL_STYLES,
     SITE_COLOR,
     axes_or_new,
+    colorbar_beside,
     house_style,
     legend_below,
-    root_figure,
 )
+
+_BUILDING_COLOR = "#b8b8b8"
 
 BUILDING_HEIGHT_M = 2.0
 """Surfaces lower than this above ground are drawn as ground: kerbs, rounding on slopes."""
@@ -68,13 +70,14 @@ def plot_coverage_map(
     """
     ax = _new_map(sites, height_map, ax)
     covered = links[links["los"] != OUTAGE]
-    low, high = limits_db or _limits(covered["gain_db"].to_numpy())
+    low, high = limits_db or gain_limits_db(covered["gain_db"].to_numpy())
     points = ax.scatter(
         covered["x_m"], covered["y_m"], c=covered["gain_db"], vmin=low, vmax=high, **_dots(links)
     )
     _draw_label(ax, links, OUTAGE)
-    root_figure(ax).colorbar(points, ax=ax, label="Channel gain [dB]", shrink=0.8, extend="min")
-    _finish_map(ax, links)
+    is_cut = bool((covered["gain_db"] < low).any())
+    colorbar_beside(ax, points, "Channel gain [dB]", extend="min" if is_cut else "neither")
+    _finish_map(ax)
     return ax
 
 
@@ -97,7 +100,35 @@ def plot_los_map(
     ax = _new_map(sites, height_map, ax)
     for label in LABEL_STYLES:
         _draw_label(ax, links, label)
-    _finish_map(ax, links)
+    _finish_map(ax)
+    return ax
+
+
+@house_style()
+def plot_error_map(
+    links: pd.DataFrame,
+    sites: Sequence[SiteMark],
+    *,
+    height_map: HeightMap | None = None,
+    most_m: float = 100.0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the UEs coloured by the error of their located positions.
+
+    Args:
+        links: Columns x_m, y_m and error_m.
+        sites: Base stations.
+        height_map: Buildings to draw below.
+        most_m: Upper end of the colour scale [m].
+        ax: Where to draw; a new figure if not given.
+    """
+    ax = _new_map(sites, height_map, ax)
+    points = ax.scatter(
+        links["x_m"], links["y_m"], c=links["error_m"], vmin=0.0, vmax=most_m, **_dots(links)
+    )
+    is_cut = bool((links["error_m"] > most_m).any())
+    colorbar_beside(ax, points, "Position error [m]", extend="max" if is_cut else "neither")
+    _finish_map(ax)
     return ax
 
 
@@ -120,8 +151,7 @@ def plot_split_map(
         rows = links[links["part"] == part]
         look = _dots(links) | {"c": color, "marker": marker, "label": f"{part} ({len(rows)})"}
         ax.scatter(rows["x_m"], rows["y_m"], **look)
-    _finish_map(ax, None)
-    legend_below(ax, 2)
+    _finish_map(ax)
     return ax
 
 
@@ -152,17 +182,17 @@ def plot_scene_plan(
     """
     ax = axes_or_new(ax)
     image = _draw_heights(ax, height_map, cmap="cividis_r", norm=_height_scale(height_map))
-    root_figure(ax).colorbar(
-        image, ax=ax, label="Height above ground [m]", shrink=0.8, extend="max"
-    )
+    tallest_m, top_m = height_map.height_m.max(initial=0.0), image.norm.vmax
+    label, is_cut = "Height above ground [m]", bool(tallest_m > top_m)
+    label += f"; the tallest: {tallest_m:.0f}" if is_cut else ""
+    colorbar_beside(ax, image, label, extend="max" if is_cut else "neither")
     for site in sites:
         _draw_site(ax, site)
     if links is not None:
         for label in LABEL_STYLES:
             _draw_label(ax, links, label, edge="white")
-    ax.set_xlim(height_map.x_m[0], height_map.x_m[-1])
-    ax.set_ylim(height_map.y_m[0], height_map.y_m[-1])
-    _finish_map(ax, links)
+    _show_whole(ax, height_map, sites)
+    _finish_map(ax)
     return ax
 
 
@@ -173,9 +203,25 @@ def _new_map(sites: Sequence[SiteMark], height_map: HeightMap | None, ax: Axes |
         top_m = _height_scale(height_map).vmax or 1.0
         clipped = dataclasses.replace(height_map, height_m=np.minimum(height_map.height_m, top_m))
         _draw_heights(ax, clipped, cmap="Greys", norm=Normalize(-0.5 * top_m, 3 * top_m))
+        ax.plot([], [], "s", color=_BUILDING_COLOR, label="building")
     for site in sites:
         _draw_site(ax, site)
     return ax
+
+
+def _show_whole(ax: Axes, height_map: HeightMap, sites: Sequence[SiteMark]) -> None:
+    """Show the whole map, and the whole sector of every site."""
+    corners = [(height_map.x_m[0], height_map.y_m[0]), (height_map.x_m[-1], height_map.y_m[-1])]
+    corners += [tuple(corner) for site in sites for corner in _outline(site)]
+    x, y = np.array(corners).T
+    ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
+
+
+def _outline(site: SiteMark) -> Float[np.ndarray, "point 2"]:
+    """Return the site and points along the arc of its sector [m]."""
+    turn = np.linspace(-1, 1, 65) * site.half_width_rad + site.azimuth_rad
+    arc = np.column_stack([np.cos(turn), np.sin(turn)]) * site.range_m
+    return np.asarray(site.position_m) + np.vstack([[0.0, 0.0], arc])
 
 
 def _height_scale(height_map: HeightMap) -> Normalize:
@@ -191,7 +237,13 @@ def _draw_heights(ax: Axes, height_map: HeightMap, *, cmap: str, norm: Normalize
     )
 
 
+def _once(ax: Axes, label: str) -> str:
+    """Return a label for the legend, or one that it leaves out if it is there already."""
+    return f"_{label}" if label in ax.get_legend_handles_labels()[1] else label
+
+
 def _draw_site(ax: Axes, site: SiteMark) -> None:
+    """Draw a site with its name, and the sector that it serves."""
     half, azimuth = np.degrees(site.half_width_rad), np.degrees(site.azimuth_rad)
     wedge = Wedge(
         site.position_m,
@@ -202,17 +254,19 @@ def _draw_site(ax: Axes, site: SiteMark) -> None:
         edgecolor=SITE_COLOR,
         linewidth=1.2,
         zorder=2,
+        label=_once(ax, "sector"),
     )
     ax.add_patch(wedge)
     x, y = site.position_m
     ax.plot(x, y, "*", color=SITE_COLOR, markeredgecolor="black", markersize=13, zorder=5)
+    ax.plot([], [], "*", color=SITE_COLOR, markeredgecolor="black", label=_once(ax, "BS"))
     name = ax.annotate(
         site.name, (x, y), (6, 6), textcoords="offset points", fontweight="bold", zorder=6
     )
     name.set_path_effects([withStroke(linewidth=3, foreground="white")])
 
 
-def _limits(gain_db: Float[np.ndarray, "link"]) -> tuple[float, float]:
+def gain_limits_db(gain_db: Float[np.ndarray, "link"]) -> tuple[float, float]:
     """Return a scale that a few very weak links do not stretch."""
     if gain_db.size == 0:
         return 0.0, 1.0
@@ -242,11 +296,10 @@ def _draw_label(ax: Axes, links: pd.DataFrame, label: int, edge: str = "none") -
     )
 
 
-def _finish_map(ax: Axes, links: pd.DataFrame | None) -> None:
+def _finish_map(ax: Axes) -> None:
     ax.set(xlabel="East x [m]", ylabel="North y [m]", aspect="equal")
     ax.grid(visible=False)
-    if links is not None:
-        legend_below(ax, 3)
+    legend_below(ax, 3)
     _add_scale_bar(ax)
 
 

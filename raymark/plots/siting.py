@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
 from raymark.dataset.buildings import HeightMap
 from raymark.plots.maps import SiteMark, plot_scene_plan
-from raymark.plots.style import SITE_COLOR, house_style
+from raymark.plots.style import SITE_COLOR, house_style, legend_below
 
 _OWN_COLOR = "#009E73"
 
@@ -34,17 +35,25 @@ def plot_site_proposals(
         ax: Where to draw; a new figure if not given.
     """
     ax = plot_scene_plan(height_map, proposals[:num_best], links=links, ax=ax)
-    for mark in proposals[num_best:]:
-        _draw_mark(ax, mark, marker="*", color=SITE_COLOR)
-    for mark in own_sites:
-        _draw_mark(ax, mark, marker="s", color=_OWN_COLOR)
+    _draw_marks(ax, proposals[num_best:], marker="*", color=SITE_COLOR, label="other proposals")
+    _draw_marks(ax, own_sites, marker="s", color=_OWN_COLOR, label="sites that it has")
+    legend_below(ax, 3)
     return ax
 
 
-def _draw_mark(ax: Axes, mark: SiteMark, *, marker: str, color: str) -> None:
-    x, y = mark.position_m
-    ax.plot(x, y, marker, color=color, markeredgecolor="black", markersize=7, zorder=4)
+def _draw_marks(
+    ax: Axes, marks: Sequence[SiteMark], *, marker: str, color: str, label: str
+) -> None:
+    x, y = np.array([mark.position_m for mark in marks]).reshape(-1, 2).T
+    look = {"color": color, "markeredgecolor": "black", "markersize": 7}
+    if len(marks):
+        ax.plot(x, y, marker, zorder=4, label=label, **look)
+    for mark in marks:
+        _name_mark(ax, mark)
+
+
+def _name_mark(ax: Axes, mark: SiteMark) -> None:
     name = ax.annotate(
-        mark.name, (x, y), (4, 4), textcoords="offset points", fontsize="small", zorder=6
+        mark.name, mark.position_m, (4, 4), textcoords="offset points", fontsize="small", zorder=6
     )
     name.set_path_effects([withStroke(linewidth=2, foreground="white")])

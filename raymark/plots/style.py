@@ -1,9 +1,10 @@
 """The house style: one style file, one set of colours, figures that never touch pyplot."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib import style
 from matplotlib.axes import Axes
@@ -76,6 +77,28 @@ def legend_below(ax: Axes, num_cols: int) -> None:
         scale = root_figure(ax).dpi_scale_trans
         below = ax.transAxes + ScaledTranslation(0, -_LABELS_INCHES, scale)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=num_cols)
+
+
+def colorbar_beside(ax: Axes, drawn: Any, label: str, *, extend: str = "neither") -> None:
+    """Put a colour bar beside the axes, as tall as they are whatever their aspect.
+
+    Args:
+        ax: The axes.
+        drawn: What was drawn with the colours.
+        label: Quantity and unit.
+        extend: Which ends of the scale are pointed: `min`, `max`, `both` or `neither`.
+    """
+    beside = ax.inset_axes((1.03, 0.0, 0.04, 1.0))
+    root_figure(ax).colorbar(drawn, cax=beside, label=label, extend=extend)
+
+
+def share_ranges(axes: Sequence[Axes]) -> None:
+    """Give panels that are compared the same ranges, which hold what each of them shows."""
+    for name in ("x", "y"):
+        limits = [getattr(ax, f"get_{name}lim")() for ax in axes]
+        low, high = min(low for low, _ in limits), max(high for _, high in limits)
+        for ax in axes:
+            ax.set(**{f"{name}lim": (low, high)})
 
 
 def root_figure(ax: Axes) -> Figure:

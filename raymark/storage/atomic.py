@@ -119,13 +119,15 @@ def synchronise(path: Path) -> None:
 
 
 def require_new_folder(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that holds files, unless they may be replaced.
+    """Refuse a folder that holds files, unless they may be replaced, and make it if it is missing.
 
     Raises:
-        DatasetError: If the folder is not empty and `overwrite` is not set.
+        DatasetError: If the folder is not empty and `overwrite` is not set, or cannot be written.
     """
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise DatasetError(f"{folder} is not empty; choose another folder or add --overwrite")
+    with writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager

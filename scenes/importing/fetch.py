@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import json
+import re
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -13,9 +14,11 @@ from raymark.config import Strict, config_hash
 from raymark.errors import SceneError
 from raymark.extras import import_extra
 from raymark.scenes.importing.geojson import OSM_ATTRIBUTION, OSM_LICENCE
-from raymark.scenes.importing.local_frame import BBox
+from raymark.scenes.importing.local_frame import BBox, require_box
 
 _TAGS: dict[str, bool | str | list[str]] = {"building": True, "building:part": True}
+_INNER_NAMES = re.compile(r"ConnectionPool|object at 0x|\w+Error\(")
+"""Words of HTTP libraries about themselves, which help nobody who has no network."""
 
 
 class Download(Strict):
@@ -32,8 +35,10 @@ def fetch_map(bbox: BBox, cache: Path) -> Path:
 
     Raises:
         ConfigError: If osmnx is needed and not installed.
-        SceneError: If the download fails or is empty, or the cached file was changed.
+        SceneError: If the box is too large, the download fails or is empty, or the cached file was
+            changed.
     """
+    require_box(bbox)
     key = config_hash({"bbox": bbox, "tags": sorted(_TAGS), "service": "overpass"})[:16]
     path, record = cache / f"osm_{key}.geojson", cache / f"osm_{key}.download.json"
     # The record is written last: without it the download was cut off, and is made again.
@@ -109,9 +114,18 @@ def _features_in(box: BBox, osmnx: Any) -> dict[str, dict[str, Any]]:
     # osmnx raises ValueError for what a server answers and requests' OSError for no answer.
     except (OSError, ValueError) as error:
         raise SceneError(
-            f"cannot download the map from OpenStreetMap ({shorten(str(error), 200)}); "
+            f"cannot download the map from OpenStreetMap ({_reason(error)}); "
             "check the network or import a local file instead"
         ) from error
     items = json.loads(table.to_json(na="drop"))["features"]
     names = [f"{kind}/{number}" for kind, number in table.index]
     return {name: {**item, "id": name} for name, item in sorted(zip(names, items, strict=True))}
+
+
+def _reason(error: Exception) -> str:
+    """Say why there is no map; what a library tells of its own inside is left out."""
+    text = shorten(str(error), 200)
+    if not _INNER_NAMES.search(text):
+        return text
+    is_late = "timeout" in f"{type(error).__name__} {text}".lower()
+    return "the server did not answer in time" if is_late else "the server cannot be reached"

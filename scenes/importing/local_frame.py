@@ -110,21 +110,32 @@ def make_frame(source: SourceMap, bbox: BBox | None = None) -> LocalFrame:
     Raises:
         SceneError: If the box or the map is wider than `MAX_EXTENT_M`.
     """
-    if bbox is None:
-        what, remedy = "the map", "choose a part of it with --bbox west,south,east,north"
-        lonlat = _to_lonlat(bounds_of(source), source.crs)
-        west, south, east, north = _enclosing_box(lonlat)
-    else:
-        what, remedy = "the box", "choose a smaller one with --bbox"
-        west, south, east, north = bbox
-    width_m, depth_m = _size_m((west, south, east, north))
+    if bbox is not None:
+        require_box(bbox)
+        return _frame_at(bbox)
+    box = _enclosing_box(_to_lonlat(bounds_of(source), source.crs))
+    _require_size("the map", box, "choose a part of it with --bbox west,south,east,north")
+    return _frame_at(box)
+
+
+def require_box(bbox: BBox) -> None:
+    """Refuse a box that no scene can fill, before anything is downloaded.
+
+    Raises:
+        SceneError: If it is wider than `MAX_EXTENT_M`.
+    """
+    _require_size("the box", bbox, "choose a smaller one with --bbox")
+
+
+def _require_size(what: str, box: BBox, remedy: str) -> None:
+    west, south, east, north = box
+    width_m, depth_m = _size_m(box)
     if max(width_m, depth_m) > MAX_EXTENT_M:
         raise SceneError(
             f"{what} spans {width_m / 1000:.4g} x {depth_m / 1000:.4g} km, from {west:.5g}, "
             f"{south:.5g} to {east:.5g}, {north:.5g} deg, but a scene can span "
             f"{MAX_EXTENT_M / 1000:g} km at most; {remedy}"
         )
-    return _frame_at((west, south, east, north))
 
 
 def select_in_box(source: SourceMap, bbox: BBox) -> SourceMap:

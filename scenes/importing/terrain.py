@@ -98,7 +98,7 @@ def read_terrain(path: Path, *, crs: str | None = None) -> Terrain:
     if is_hole.any():
         row, column = distance_transform_edt(is_hole, return_distances=False, return_indices=True)
         height = height[row, column]
-    given_crs = parse_crs(crs) if crs is not None else None
+    given_crs = parse_crs(crs, option="--terrain-crs") if crs is not None else None
     chosen_crs = given_crs or _crs_of_raster(path, found)
     unit_m = _height_unit_m(path, given_crs, unit, found)
     return Terrain(

@@ -13,9 +13,12 @@ import yaml
 from command_line import COMMAND, raymark
 
 from raymark.benchmark import load_suite
+from raymark.cli.console import waiting
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.manifest import write_manifest
+from raymark.errors import DatasetError
 from raymark.models import default_model_names, get_model
+from raymark.plots.inspection import inspect_dataset
 
 FINISHED, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
@@ -210,6 +213,43 @@ def test_another_campaigns_folder_is_left_alone_when_it_is_named(
     assert result.returncode == BAD_INPUT
     assert "holds another campaign ('small-canyon'" in " ".join(result.stderr.split())
     assert raymark("verify", small_dataset.folder).returncode == FINISHED
+
+
+def test_used_folder_is_refused_before_scenes_are_loaded(
+    small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
+) -> None:
+    missing = {"scenes": ["a_scene_that_nobody_has"]}
+    campaign = write_campaign(tmp_path / "campaign.yaml", small_campaign, **missing)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "notes.txt").write_text("mine")
+
+    own = raymark("generate", campaign, "--out", tmp_path / "own")
+    other = raymark("generate", campaign, "--out", small_dataset.folder)
+
+    assert "own is not empty and holds no dataset" in " ".join(own.stderr.split())
+    assert "holds another campaign ('small-canyon'" in " ".join(other.stderr.split())
+    assert own.returncode == other.returncode == BAD_INPUT
+    assert (tmp_path / "own" / "notes.txt").read_text() == "mine"
+
+
+def test_inspect_draws_nothing_when_its_folder_cannot_be_written(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    drawn: list[Path] = []
+
+    with pytest.raises(DatasetError, match=r"cannot write .*file"):
+        inspect_dataset(small_dataset, tmp_path / "file", progress=drawn.append)
+
+    assert drawn == []
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_waiting_is_told_in_a_line_when_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    with waiting("finding footprints"):
+        pass
+
+    assert capsys.readouterr() == ("", "finding footprints ...\n")
 
 
 def test_verify_counts_the_files_that_are_there_when_some_were_left_out(

@@ -944,6 +944,17 @@ def test_fetch_asks_twice_when_the_box_crosses_the_180_degree_meridian(
     [
         (ConnectionError("no route to host"), r"cannot download .*\(no route to host\).*network"),
         (ValueError("504 Gateway Timeout"), r"cannot download .*504 Gateway"),
+        (
+            ConnectionError(
+                "HTTPSConnectionPool(host='overpass-api.de', port=443): Max retries exceeded with "
+                "url: /api (Caused by NameResolutionError('Failed to resolve'))"
+            ),
+            r"OpenStreetMap \(the server cannot be reached\); check the network",
+        ),
+        (
+            TimeoutError("HTTPSConnectionPool(host='overpass-api.de'): Read timed out."),
+            r"OpenStreetMap \(the server did not answer in time\)",
+        ),
         (NothingFoundError("none"), r"has no building in the box 11\.57,48\.14,11\.58,48\.15"),
     ],
 )
@@ -957,6 +968,14 @@ def test_fetch_is_refused_when_the_network_fails_or_the_box_is_empty(
     with pytest.raises(SceneError, match=message):
         fetch_map(BOX, tmp_path / "cache")
     assert not list(tmp_path.rglob("*.geojson"))
+
+
+def test_fetch_refuses_a_box_before_the_download_when_no_scene_could_fill_it(
+    tmp_path: Path, overpass: types.SimpleNamespace
+) -> None:
+    with pytest.raises(SceneError, match=r"the box spans .* km .* 20 km at most; choose a smaller"):
+        fetch_map((11.0, 48.0, 12.0, 48.5), tmp_path)
+    assert overpass.boxes == []
 
 
 def test_fetch_names_the_extra_when_osmnx_is_missing(

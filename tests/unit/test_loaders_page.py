@@ -70,3 +70,11 @@ def test_page_names_every_field_with_its_type_when_read(small_dataset: Dataset) 
 
     assert {name: (sizes[shape], np.dtype(kind)) for name, shape, kind in rows} == shapes
     assert tuple(name for name, *_ in rows) == FIELDS
+
+
+@pytest.mark.usefixtures("in_folder")
+def test_session_is_run_as_the_page_has_it(small_dataset: Dataset) -> None:
+    found = run_block("chosen.plot_coverage_map")
+
+    assert len(found["chosen"]) == len(small_dataset.select(**CANYON))
+    assert found["chosen"].band.name == "6GHz"

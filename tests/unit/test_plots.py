@@ -1,3 +1,4 @@
+import dataclasses
 import gc
 import math
 import weakref
@@ -11,10 +12,12 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.figure import Figure
 from matplotlib.patches import Wedge
 
 from raymark import plots
 from raymark.dataset.buildings import HeightMap
+from raymark.dataset.schema import NLOS
 from raymark.errors import ConfigError, DatasetError
 from raymark.radio import Band, Panel
 from raymark.radio.synthesis import element_positions, subcarrier_frequencies
@@ -75,7 +78,8 @@ def test_coverage_map_shows_the_gain_of_each_covered_ue_when_some_are_in_outage(
     drawn = next(c for c in scatters(ax).values() if c.get_array() is not None)
     assert np.asarray(drawn.get_array()).tolist() == [-80.0, -81.0, -82.0, -110.0, -115.0]
     assert offsets(scatters(ax)["outage"]) == [[50.0, 100.0]]
-    assert ax.figure.axes[1].get_ylabel() == "Channel gain [dB]"
+    (bar,) = ax.child_axes
+    assert bar.get_ylabel() == "Channel gain [dB]"
 
 
 def test_los_map_counts_every_label_when_all_occur() -> None:
@@ -87,7 +91,8 @@ def test_los_map_counts_every_label_when_all_occur() -> None:
     }
     legend = ax.get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["outage (1)", "NLOS (2)", "LOS (3)"]
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named == ["sector", "BS", "outage (1)", "NLOS (2)", "LOS (3)"]
     assert ax.get_aspect() == 1.0
 
 
@@ -109,7 +114,6 @@ def test_scene_plan_puts_a_building_in_its_place_when_one_cell_is_high() -> None
     assert drawn[1, 2] == 25.0
     corners = np.asarray(mesh.get_coordinates())
     assert corners[1, 2].tolist() == [40.0, 20.0]
-    assert (ax.get_xlim(), ax.get_ylim()) == ((0.0, 80.0), (0.0, 60.0))
 
 
 def test_gain_line_is_free_space_when_the_carrier_is_given() -> None:
@@ -216,3 +220,88 @@ def test_learning_curves_start_at_epoch_1_and_stand_apart_by_unit_when_drawn() -
     # A zero has no place on a logarithmic axis.
     assert (losses.get_yscale(), errors.get_yscale()) == ("linear", "log")
     assert errors.get_lines()[0].get_label() == "validation error"
+
+
+def test_color_bar_is_as_tall_as_its_axes_when_a_map_is_flat() -> None:
+    wide = HeightMap(
+        height_m=np.full((2, 40), 9.0), x_m=np.linspace(0, 800, 41), y_m=np.linspace(0, 40, 3)
+    )
+    ax = plots.plot_scene_plan(wide, [])
+    root = ax.figure
+    assert isinstance(root, Figure)
+    root.draw_without_rendering()
+    (bar,) = ax.child_axes
+    # The pointed end of a scale, which this one has not, stands outside.
+    assert bar.get_window_extent().height == pytest.approx(ax.get_window_extent().height, rel=0.01)
+
+
+def test_scene_plan_shows_the_whole_sector_when_it_reaches_beyond_the_map() -> None:
+    ax = plots.plot_scene_plan(height_map(), [SITE])
+    (wedge,) = (patch for patch in ax.patches if isinstance(patch, Wedge))
+    corners = np.asarray(wedge.get_patch_transform().transform(wedge.get_path().vertices))
+    (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
+    assert x0 <= corners[:, 0].min() <= corners[:, 0].max() <= x1
+    assert y0 <= corners[:, 1].min() <= corners[:, 1].max() <= y1
+    assert x0 <= 0
+    assert y1 >= 60
+
+
+def test_scene_plan_tells_the_tallest_when_a_tower_is_beyond_the_scale() -> None:
+    height_m = np.full((20, 20), 20.0)
+    plain = HeightMap(height_m=height_m, x_m=np.arange(21.0), y_m=np.arange(21.0))
+    tower = dataclasses.replace(plain, height_m=height_m.copy())
+    tower.height_m[3, 3] = 150.0
+
+    labels = [plots.plot_scene_plan(x, []).child_axes[0].get_ylabel() for x in (plain, tower)]
+
+    assert labels == ["Height above ground [m]", "Height above ground [m]; the tallest: 150"]
+
+
+def test_gain_plot_is_not_squeezed_when_a_link_carries_no_power() -> None:
+    table = at_6_ghz()
+    table.loc[table["los"] == NLOS, "gain_db"] = [-110.0, -200.0]
+    ax = plots.plot_gain_vs_distance(table, 6e9)
+    assert ax.get_ylim()[0] > -130
+    legend = ax.get_legend()
+    assert legend is not None
+    assert "without power (1)" in [text.get_text() for text in legend.get_texts()]
+
+
+def test_map_names_building_and_sector_once_when_there_are_two_sites() -> None:
+    other = dataclasses.replace(SITE, name="bs1", position_m=(50.0, 4.0))
+    ax = plots.plot_los_map(at_6_ghz(), [SITE, other], height_map=height_map())
+    legend = ax.get_legend()
+    assert legend is not None
+    named = [text.get_text() for text in legend.get_texts()]
+    assert sorted(named[:3]) == ["BS", "building", "sector"]
+    assert len(named) == len(set(named)) == 6
+
+
+def test_panels_have_one_range_when_they_are_compared() -> None:
+    _, axes = plots.new_figure(1, 2)
+    axes[0].set(xlim=(0, 5), ylim=(-80, -60))
+    axes[1].set(xlim=(1, 9), ylim=(-150, -90))
+    plots.share_ranges(axes)
+    assert {(ax.get_xlim(), ax.get_ylim()) for ax in axes} == {((0.0, 9.0), (-150.0, -60.0))}
+
+
+def test_error_map_has_sites_buildings_and_errors_when_drawn() -> None:
+    table = at_6_ghz().assign(error_m=[0.5, 2.0, 3.0, 4.0, 50.0, 250.0])
+    ax = plots.plot_error_map(table, [SITE], height_map=height_map())
+    drawn = next(c for c in scatters(ax).values() if c.get_array() is not None)
+    assert np.asarray(drawn.get_array()).tolist() == table["error_m"].tolist()
+    assert any(isinstance(patch, Wedge) for patch in ax.patches)
+    assert any(isinstance(c, QuadMesh) for c in ax.collections)
+    assert ax.child_axes[0].get_ylabel() == "Position error [m]"
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.plot_csi_magnitude(csi_of(0.0, 3.0), BAND),
+        lambda: plots.plot_delay_spread_cdf(links()),
+    ],
+)
+def test_axes_name_no_unit_when_there_is_none(draw: Callable[[], Axes]) -> None:
+    ax = draw()
+    assert "[1]" not in ax.get_xlabel() + ax.get_ylabel()

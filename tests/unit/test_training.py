@@ -177,7 +177,8 @@ def test_history_has_one_number_an_epoch() -> None:
         "validation_error_m": EPOCHS,
     }
     assert all(np.isfinite(curve).all() for curve in trained.history.values())
-    assert [(done, total) for done, total, _ in told] == [(i + 1, EPOCHS) for i in range(EPOCHS)]
+    epochs = [(i + 1, EPOCHS) for i in range(EPOCHS)]
+    assert [(done, total) for done, total, _ in told] == [*epochs, (EPOCHS, EPOCHS)]
     assert trained.best_error_m == min(trained.history["validation_error_m"])
     assert 0 < trained.loading_s < trained.total_s
 
@@ -198,12 +199,19 @@ def test_best_weights_are_kept_when_later_ones_are_worse() -> None:
 
 @pytest.mark.parametrize(("patience", "expected"), [(1, 2), (2, 5), (3, 6), (30, 8)])
 def test_training_stops_after_so_many_epochs_without_progress(patience: int, expected: int) -> None:
+    told: list[tuple[int, int, str]] = []
     validation, seen = scripted([5.0, 6.0, 4.0, 5.0, 4.0, 5.0, 3.0, 9.0])
-    trainer = trainer_of(recipe=recipe(epochs=8, patience=patience))
+    trainer = trainer_of(
+        recipe=recipe(epochs=8, patience=patience), on_progress=lambda *args: told.append(args)
+    )
 
     trained = trainer.run(SOURCE, TARGET, validation)
 
     assert len(seen) == len(trained.history["train_loss"]) == expected
+    done, total, text = told[-1]
+    assert done == total == expected
+    best = f"best epoch {trained.best_epoch + 1} of {expected}, validation"
+    assert text.startswith(best if expected == 8 else f"early stop: {best}")
 
 
 class StoppedError(Exception):

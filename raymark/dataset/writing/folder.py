@@ -2,7 +2,7 @@
 
 from raymark.dataset.buildings import buildings_file
 from raymark.dataset.campaign import Campaign
-from raymark.dataset.identity import campaign_hash
+from raymark.dataset.identity import campaign_hash, is_surely_another
 from raymark.dataset.journal import read_journal, remove_journal
 from raymark.dataset.manifest import (
     INDEX_NAME,
@@ -21,6 +21,7 @@ from raymark.errors import DatasetError
 from raymark.storage import Place, PlaceLike, as_place
 
 LOGS_NAME = "logs"
+_NO_DATASET = "{folder} is not empty and holds no dataset; choose another folder"
 
 
 def finished_shards(folder: PlaceLike) -> dict[tuple[str, str, int], ShardRecord]:
@@ -33,6 +34,25 @@ def finished_shards(folder: PlaceLike) -> dict[tuple[str, str, int], ShardRecord
         if all(path.is_file() and path.sha256() == sha for path, sha in files):
             done[record.scene, record.site, record.part] = record
     return done
+
+
+def require_room(campaign: Campaign, folder: PlaceLike, *, overwrite: bool) -> None:
+    """Refuse a folder that cannot take a dataset, before its scenes are loaded.
+
+    Raises:
+        DatasetError: If the folder holds a campaign with other settings (and `overwrite` is not
+            set), or anything else.
+    """
+    folder = as_place(folder)
+    if (folder / MANIFEST_NAME).is_file():
+        held = read_manifest(folder).campaign
+        if not overwrite and is_surely_another(campaign, held):
+            raise DatasetError(
+                f"{folder} holds another campaign ('{held.name}'; this is '{campaign.name}'); "
+                "choose another folder or add --overwrite"
+            )
+    elif not folder.is_free():
+        raise DatasetError(_NO_DATASET.format(folder=folder))
 
 
 def prepare_folder(planned: Manifest, folder: PlaceLike, *, overwrite: bool) -> Manifest:
@@ -58,7 +78,7 @@ def prepare_folder(planned: Manifest, folder: PlaceLike, *, overwrite: bool) -> 
             )
         _clear(folder, manifest)
     elif not folder.is_free():
-        raise DatasetError(f"{folder} is not empty and holds no dataset; choose another folder")
+        raise DatasetError(_NO_DATASET.format(folder=folder))
     write_manifest(folder, planned)
     return planned
 
