@@ -20,7 +20,7 @@ from raymark.benchmark.task import Task
 from raymark.benchmark.worker import checked_prediction
 from raymark.config import Strict, config_hash, read_json, validate
 from raymark.dataset import Dataset
-from raymark.errors import CheckpointError, ConfigError
+from raymark.errors import CheckpointError, ConfigError, sentence_of
 from raymark.radio import Band, FrontEnd
 from raymark.storage import write_text
 
@@ -198,9 +198,15 @@ def open_checkpoint(folder: str | Path, *, model: ModelFolder | None = None) -> 
             f"{model.folder} and in what it imports; train it again, or go back to the code of "
             f"{_commit(info)}"
         )
-    with told_by_line(model.folder):
-        localizer = model.with_config(info.config).create(info.seed)
-        localizer.load(folder)
+    localizer = model.with_config(info.config).create(info.seed)
+    try:
+        with told_by_line(model.folder):
+            localizer.load(folder)
+    except Exception as error:  # of the model's own code, on files of anybody's
+        raise CheckpointError(
+            f"{folder}: what '{info.model}' has kept there cannot be read "
+            f"({sentence_of(error)}); train it again"
+        ) from error
     return Checkpoint(folder=folder, info=info, localizer=localizer)
 
 
