@@ -1,6 +1,8 @@
 """Prove that a dataset is what its manifest says: hashes, schema, physics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+import numpy as np
 
 from raymark.config import seal_of
 from raymark.dataset.buildings import buildings_file, read_buildings
@@ -14,6 +16,7 @@ from raymark.dataset.manifest import (
     read_manifest,
     site_hashes,
 )
+from raymark.dataset.reader import Dataset
 from raymark.dataset.schema import FileKind, check_arrays, check_path_physics
 from raymark.dataset.shard import read_shard
 from raymark.errors import DatasetError, RaymarkError, SchemaError
@@ -54,6 +57,50 @@ def verify_dataset(
     if not faults:
         faults += _content_faults(folder, manifest)
     return faults
+
+
+def require_content(dataset: Dataset) -> None:
+    """Check that arrays and index are those of the content hash, and not only called so.
+
+    Raises:
+        SchemaError: If they are not, or a file is missing or unreadable.
+    """
+    manifest = dataset.manifest
+    found = content_hash(site_hashes(dataset.folder, manifest, list(manifest.shards)))
+    if found != manifest.content_hash:
+        raise SchemaError(
+            f"{dataset.folder / MANIFEST_NAME}: content_hash is {str(manifest.content_hash)[:12]}, "
+            f"the arrays give {found[:12]}: manifest or data were edited; get the dataset again"
+        )
+    for fault in index_faults(dataset):
+        raise SchemaError(f"{fault}; get the dataset again")
+
+
+def index_faults(dataset: Dataset) -> Iterator[str]:
+    """Compare the rows of the index with the shards that they name.
+
+    Yields:
+        A sentence for every column that differs.
+
+    Raises:
+        SchemaError: If a file is missing or differs from the manifest.
+    """
+    path, index = dataset.folder / INDEX_NAME, dataset.index
+    if len(index) != sum(site.num_ues for site in dataset.manifest.sites):
+        yield f"{path}: {len(index)} rows, the manifest has other numbers of UEs"
+    for record in dataset.manifest.shards:
+        arrays, rows = dataset.load_shard(record), index[index["shard"] == record.file("paths")]
+        expected = {
+            "scene": np.full(record.num_ues, record.scene),
+            "site": np.full(record.num_ues, record.site),
+            **{name: arrays[f"ue/{name}"] for name in ("ue_index", "track_id", "track_step")},
+            "los": arrays["link/los"],
+            "num_paths": np.diff(arrays["link/path_offset"]),
+            **dict(zip(("x_m", "y_m", "z_m"), arrays["ue/position_m"].T, strict=True)),
+        }
+        for column, values in expected.items():
+            if not np.array_equal(rows[column], values):
+                yield f"{path}: column {column} differs from {record.file('paths')}"
 
 
 def _fault_of(folder: Place, manifest: Manifest, record: ShardRecord, kind: FileKind) -> list[str]:

@@ -4,14 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-import h5py
-import numpy as np
-
 from raymark.config import seal_of
-from raymark.dataset import Dataset, open_dataset
-from raymark.dataset.manifest import INDEX_NAME
-from raymark.dataset.materialization import fingerprint_batches
-from raymark.dataset.verification import verify_dataset
+from raymark.dataset import open_dataset
+from raymark.dataset.verification import index_faults, verify_dataset
 from raymark.errors import RaymarkError
 from raymark.release.croissant import check_records, validate_croissant
 from raymark.release.hashing import hash_files
@@ -19,19 +14,15 @@ from raymark.release.part import BenchmarkFaults
 from raymark.release.record import (
     RELEASE_NAME,
     SUMS_NAME,
-    Materialized,
     Release,
     read_release,
     sums_text,
 )
+from raymark.release.remade_fingerprints import fingerprint_faults
 from raymark.storage import file_sha256
 
 Level = Literal["names", "hashes", "full"]
 Progress = Callable[[str], None]
-
-_ROUNDING = 1e-4
-"""Largest difference of fingerprints made anew, over the largest entry: other processors may
-round sums otherwise; noise is drawn alike."""
 
 
 def verify_release(
@@ -99,8 +90,8 @@ def _deep_faults(
 ) -> Iterator[str]:
     checks: dict[str, Callable[[], Iterable[str]]] = {
         "schema and physics": lambda: verify_dataset(folder),
-        "index": lambda: _index_faults(open_dataset(folder)),
-        "fingerprints": lambda: _fingerprint_faults(open_dataset(folder), release.materialized),
+        "index": lambda: index_faults(open_dataset(folder)),
+        "fingerprints": lambda: fingerprint_faults(open_dataset(folder), release.materialized),
         "splits and scores": lambda: _benchmark_faults(folder, release, benchmark),
         "croissant": lambda: [*validate_croissant(folder), *check_records(folder)],
     }
@@ -110,46 +101,6 @@ def _deep_faults(
             yield from check()
         except RaymarkError as error:
             yield f"{name}: {error}"
-
-
-def _index_faults(dataset: Dataset) -> Iterator[str]:
-    """Compare the rows of the index with the shards that they name."""
-    path, index = dataset.folder / INDEX_NAME, dataset.index
-    if len(index) != sum(site.num_ues for site in dataset.manifest.sites):
-        yield f"{path}: {len(index)} rows, the manifest has other numbers of UEs"
-    for record in dataset.manifest.shards:
-        arrays, rows = dataset.load_shard(record), index[index["shard"] == record.file("paths")]
-        expected = {
-            "ue_index": arrays["ue/ue_index"],
-            "los": arrays["link/los"],
-            "num_paths": np.diff(arrays["link/path_offset"]),
-            **dict(zip(("x_m", "y_m", "z_m"), arrays["ue/position_m"].T, strict=True)),
-        }
-        for column, values in expected.items():
-            if not np.array_equal(rows[column], values):
-                yield f"{path}: column {column} differs from {record.file('paths')}"
-
-
-def _fingerprint_faults(dataset: Dataset, files: tuple[Materialized, ...]) -> Iterator[str]:
-    """Make the first batch of every file anew, and compare."""
-    for item in files:
-        path = dataset.folder / item.file
-        selection = dataset.select(scene=item.scene, band=item.band)
-        rows, arrays = next(fingerprint_batches(selection, item.kind, "bartlett", item.seed))
-        with path.local_copy() as copy, h5py.File(copy) as file:
-            if len(file["csi"]) != item.num_links:
-                yield f"{path}: {len(file['csi'])} links, the release says {item.num_links}"
-            for name, values in arrays.items():
-                if not _agree(file[name][rows], values):
-                    yield f"{path}: {name} of the first links differs from what the paths give"
-
-
-def _agree(stored: np.ndarray, made: np.ndarray) -> bool:
-    if stored.shape != made.shape:
-        return False
-    if made.dtype.kind not in "fc":
-        return np.array_equal(stored, made)
-    return bool(np.abs(stored - made).max() <= _ROUNDING * np.abs(made).max())
 
 
 def _benchmark_faults(
