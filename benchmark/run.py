@@ -48,11 +48,13 @@ class RunReport:
         num_run: Cells that were run now.
         num_kept: Cells that an earlier run had finished.
         failures: Place and reason of every failed cell.
+        sandboxes: In which the models were that ran now and did not fail.
     """
 
     num_run: int
     num_kept: int
     failures: tuple[tuple[str, str], ...]
+    sandboxes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,11 +164,12 @@ class Runner:
             self.folder.write_model(_record_of(model))
         self._measure(tasks, pending, executor, progress)
         self._references(tasks, progress)
-        self._run_cells(pending, executor, progress)
+        sandboxes = self._run_cells(pending, executor, progress)
         return RunReport(
             num_run=len(pending),
             num_kept=len(cells) - len(pending),
             failures=tuple(self.folder.failures()),
+            sandboxes=tuple(sorted(sandboxes)),
         )
 
     def _drop_stale(self, hashes: Mapping[str, str]) -> None:
@@ -212,10 +215,12 @@ class Runner:
             seed, cell_hash = task.seeds[0], _reference_hash(task)
             names = references.names(task)
             finished = (self.folder.is_finished(task, name, seed, cell_hash) for name in names)
-            if self.folder.has_truth(task) and all(finished):
-                continue
             truth = truth_of(task, self.dataset, self.splits)
-            self.folder.write_truth(task, truth)
+            if self.folder.has_truth(task) and self.folder.truth(task).equals(truth):
+                if all(finished):
+                    continue
+            else:
+                self.folder.write_truth(task, truth)
             data = load_task(
                 task, seed, self.dataset, self.splits, self.folder.measurements, with_csi=False
             )
@@ -230,7 +235,12 @@ class Runner:
                 )
         progress("references", len(tasks), len(tasks))
 
-    def _run_cells(self, cells: Sequence[_Cell], executor: Executor, progress: Progress) -> None:
+    def _run_cells(
+        self, cells: Sequence[_Cell], executor: Executor, progress: Progress
+    ) -> set[str]:
+        """Fit and keep; return the sandboxes in which the models were."""
+        sandboxes = set[str]()
+
         def arguments(cell: _Cell) -> tuple[Any, ...]:
             return cell.model, cell.seed, cell.task, self._place, cell.needs_csi
 
@@ -241,9 +251,11 @@ class Runner:
             cell = fit.job
             if fit.error is None:
                 self._keep(cell, fit.result)
+                sandboxes.add(fit.result.record["sandbox"])
             else:
                 self.folder.write_failure(cell.task, cell.model.name, cell.seed, fit.error)
             progress("models", i, len(cells))
+        return sandboxes
 
     def _keep(self, cell: _Cell, outcome: Outcome) -> None:
         """Write predictions in world coordinates."""
