@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import Field
 
 from raymark.benchmark.metrics import point_errors
-from raymark.benchmark.scoring import KEYS, align
+from raymark.benchmark.scoring import align
 from raymark.benchmark.store import (
     COVARIANCE_COLUMNS,
     Cell,
@@ -17,6 +17,7 @@ from raymark.benchmark.store import (
     covariance_of,
 )
 from raymark.benchmark.task import Suite, Task
+from raymark.benchmark.truths import KEYS
 from raymark.config import Strict, config_hash, nearest, read_yaml, validate
 from raymark.errors import ConfigError, ScoringError
 from raymark.storage import file_sha256
