@@ -1,5 +1,6 @@
 """What the jobs of a run are, wherever they are done; dataset and run lie where all reach them."""
 
+import tempfile
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,12 +8,14 @@ from pathlib import Path
 
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import Survey, measure
+from raymark.benchmark.model_code import code_places
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import Splits, load_task
-from raymark.benchmark.worker import Outcome, fit_and_predict, make_and_forget
+from raymark.benchmark.worker import Outcome, fit_apart, make_and_forget
 from raymark.dataset import open_dataset
 from raymark.storage import Place
-from raymark.work.fresh import printing_to, run_fresh
+from raymark.work.fresh import printing_to, run_confined, run_fresh
+from raymark.work.sandbox import reach_of, sandbox_name
 
 _ONE_LOADS = threading.Lock()
 """Cells of one process are loaded one after the other."""
@@ -43,7 +46,7 @@ def measure_survey(survey: Survey, place: DataPlace, with_csi: bool) -> None:
 def fit_cell(
     model: ModelFolder, seed: int, task: Task, place: DataPlace, with_csi: bool, output: Path
 ) -> Outcome:
-    """Load the data of a cell here, and fit in a fresh process, which never opens the dataset.
+    """Load the data of a cell here, and fit in a fresh process that is confined to them.
 
     Args:
         model: What to fit.
@@ -55,12 +58,19 @@ def fit_cell(
 
     Raises:
         WorkError: If the model raises, or its process dies.
+        ScoringError: If what comes back is no prediction.
     """
     with _ONE_LOADS:
         splits = _splits(place)
         data = load_task(task, seed, splits.dataset, splits, place.measurements, with_csi=with_csi)
-    with printing_to(output):
-        outcome: Outcome = run_fresh(fit_and_predict, model, seed, data)
+    of_the_run = (place.measurements.parent, place.dataset.local_path)
+    hidden = [path for path in of_the_run if path is not None]
+    reach = reach_of(code_places(model), searched=[model.folder.parent], hidden=hidden)
+    with tempfile.TemporaryDirectory(prefix="raymark-") as room, printing_to(output):
+        apart = data.with_csi_in(Path(room))
+        content = run_confined(fit_apart, model, seed, apart, room=Path(room), reach=reach)
+    outcome = Outcome.from_bytes(content, len(data.test))
+    outcome.record["sandbox"] = sandbox_name()
     return outcome
 
 

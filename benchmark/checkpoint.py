@@ -22,9 +22,13 @@ from raymark.config import Strict, config_hash, read_json, validate
 from raymark.dataset import Dataset
 from raymark.errors import CheckpointError, ConfigError, sentence_of
 from raymark.radio import Band, FrontEnd
-from raymark.storage import write_text
+from raymark.storage import file_sha256, write_text
 
 CHECKPOINT_NAME = "checkpoint.json"
+MEASUREMENTS_NAME = "measurements"
+
+_SHIPPED = "raymark.models"
+"""The package of the models that ship with raymark."""
 
 
 class TrainingSummary(Strict):
@@ -46,11 +50,13 @@ class TrainingSummary(Strict):
 class CheckpointInfo(Strict):
     """`checkpoint.json`: all that must agree before the files beside it mean anything."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     model: str
     title: str
     module: str = Field(description="Name under which Python imports its `model.py`")
-    model_folder: str = Field(description="Where a model lay that does not ship with raymark")
+    model_folder: str = Field(
+        description="Where a model lay that does not ship with raymark: to be told, never opened"
+    )
     model_hash: str
     config: dict[str, Any]
     inputs: tuple[Input, ...]
@@ -65,6 +71,7 @@ class CheckpointInfo(Strict):
     measuring_version: int
     software: dict[str, str]
     training: TrainingSummary
+    files: dict[str, str] = Field(description="SHA-256 of every other file, by its name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +87,10 @@ class Checkpoint:
     folder: Path
     info: CheckpointInfo
     localizer: Localizer
+
+    def holds(self, path: Path) -> bool:
+        """Tell whether a file came with the checkpoint, as it was when it was written."""
+        return path.is_relative_to(self.folder) and _name(path, self.folder) in self.info.files
 
     def locate(self, measurements: Measurements) -> Prediction:
         """Return the position of every link, in the frame of its site.
@@ -145,6 +156,11 @@ def write_checkpoint(
         CheckpointError: If the model cannot be kept.
     """
     names = dict.fromkeys([links.band for links in task.train] + [task.band])
+    path = folder / CHECKPOINT_NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with told_by_line(model.folder):
+        localizer.save(folder)
     info = CheckpointInfo(
         model=model.name,
         title=model.info.title,
@@ -164,25 +180,23 @@ def write_checkpoint(
         measuring_version=MEASURING_VERSION,
         software=software_versions(),
         training=training,
+        files=_hashes_in(folder),
     )
-    path = folder / CHECKPOINT_NAME
-    folder.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    with told_by_line(model.folder):
-        localizer.save(folder)
     write_text(path, json.dumps(info.model_dump(mode="json"), indent=1) + "\n")
     return Checkpoint(folder=folder, info=info, localizer=localizer)
 
 
 def open_checkpoint(folder: str | Path, *, model: ModelFolder | None = None) -> Checkpoint:
-    """Open a fitted model.
+    """Open a fitted model; a checkpoint does not choose what code runs.
 
     Args:
         folder: Where `write_checkpoint` has put it.
-        model: Its model folder, if it is a user's own and has moved.
+        model: Its model folder, which whoever opens it trusts; needed if it does not ship with
+            raymark.
 
     Raises:
-        CheckpointError: If there is none, or it was made by other code or estimates.
+        CheckpointError: If there is none, its files were changed, it was made by other code or
+            estimates, or its model is a user's own and was not given.
     """
     folder = Path(folder)
     info = read_checkpoint_info(folder)
@@ -191,13 +205,14 @@ def open_checkpoint(folder: str | Path, *, model: ModelFolder | None = None) -> 
             f"{folder} was trained on measurements of MEASURING_VERSION {info.measuring_version}, "
             f"this raymark makes those of {MEASURING_VERSION}; train '{info.model}' again"
         )
-    model = model or _model_of(info, folder)
-    if model_hash(model) != info.model_hash:
+    model = model or _shipped_model(info, folder)
+    if model.name != info.model or model_hash(model) != info.model_hash:
         raise CheckpointError(
             f"{folder} was trained by other code or settings of '{info.model}' than those in "
             f"{model.folder} and in what it imports; train it again, or go back to the code of "
             f"{_commit(info)}"
         )
+    _require_whole(folder, info)
     localizer = model.with_config(info.config).create(info.seed)
     try:
         with told_by_line(model.folder):
@@ -228,19 +243,43 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def _model_of(info: CheckpointInfo, folder: Path) -> ModelFolder:
-    """Find the folder of the model: in the package that it was imported from, or where it lay."""
-    package = info.module.removesuffix(f"{info.model}.model").rstrip(".")
+def _shipped_model(info: CheckpointInfo, folder: Path) -> ModelFolder:
+    """Find a model that ships with raymark; of no other is the code run that a file names."""
+    if info.module != f"{_SHIPPED}.{info.model}.model" or not info.model.isidentifier():
+        raise CheckpointError(
+            f"{folder} is of the model '{info.model}', which does not ship with raymark (it lay in "
+            f"{info.model_folder}); read its code, and name its folder: --trust-code DIR (in "
+            "Python: open_checkpoint(..., model=get_model(DIR)))"
+        )
     try:
-        if info.model_folder:
-            return read_model_folder(Path(info.model_folder), package=package)
-        spec = importlib.util.find_spec(package)
+        spec = importlib.util.find_spec(_SHIPPED)
         places = list(spec.submodule_search_locations or ()) if spec else []
-        return read_model_folder(Path(places[0]) / info.model, package=package)
+        return read_model_folder(Path(places[0]) / info.model, package=_SHIPPED)
     except (ConfigError, ImportError, IndexError) as error:
         raise CheckpointError(
-            f"the model '{info.model}' of {folder} is not where it was: {error}"
+            f"this raymark has no model '{info.model}', of which {folder} is: {error}"
         ) from error
+
+
+def _require_whole(folder: Path, info: CheckpointInfo) -> None:
+    """Check the files of a checkpoint; measurements may be gone, they are made again."""
+    found = _hashes_in(folder)
+    for name, sha256 in info.files.items():
+        if name not in found and not name.startswith(f"{MEASUREMENTS_NAME}/"):
+            raise CheckpointError(f"{folder / name}: the file is missing; train the model again")
+        if found.get(name, sha256) != sha256:
+            raise CheckpointError(
+                f"{folder / name}: the file was changed after the training; train the model again"
+            )
+
+
+def _hashes_in(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {_name(p, folder): file_sha256(p) for p in files if p != folder / CHECKPOINT_NAME}
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
 
 
 def _described(band: Band) -> str:

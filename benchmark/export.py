@@ -20,6 +20,7 @@ from raymark.benchmark.task_data import (
 )
 from raymark.dataset import Dataset
 from raymark.dataset.hdf5 import new_hdf5
+from raymark.dataset.verification import require_content
 from raymark.errors import ConfigError, DatasetError
 from raymark.storage import writing
 
@@ -50,9 +51,11 @@ def export_task(  # noqa: PLR0913 - the choices of the command line
 
     Raises:
         ConfigError: If the dataset is another one, or the task has no such seed.
+        SchemaError: If the arrays of the dataset are not those of its content hash.
         DatasetError: If the file exists (unless `overwrite`) or cannot be written.
     """
     require_dataset(suite, dataset)
+    require_content(dataset)
     if seed not in task.seeds:
         raise ConfigError(f"task {task.id} has the seeds {task.seeds}, got {seed}")
     if path.exists() and not overwrite:

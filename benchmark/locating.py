@@ -1,5 +1,6 @@
 """Locate the links of a dataset with a checkpoint."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from raymark.benchmark.checkpoint import Checkpoint
+from raymark.benchmark.checkpoint import MEASUREMENTS_NAME, Checkpoint
 from raymark.benchmark.measuring import Survey, load_survey, measure
 from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.splits import (
@@ -24,7 +25,6 @@ from raymark.benchmark.splits import (
 from raymark.benchmark.store import write_table
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import Splits, world_frame_positions
-from raymark.benchmark.training import MEASUREMENTS_NAME
 from raymark.dataset import Dataset, Selection
 from raymark.errors import CheckpointError, ConfigError, DatasetError
 from raymark.storage import write_text
@@ -58,6 +58,9 @@ def locate_dataset(
 ) -> Located:
     """Measure and locate all links of one scene at one band, window by window.
 
+    Measurements of the checkpoint are used where it was trained on the same ones; others are made,
+    and not kept.
+
     On the dataset of the checkpoint's task, windows are those of its split, so that test links are
     located as in a run.
 
@@ -79,12 +82,12 @@ def locate_dataset(
     scene = selection.sites[0].scene
     with_csi = "csi" in info.inputs
     survey = Survey(scene=scene, band=selection.band.name, seed=info.seed if seed is None else seed)
-    kept = checkpoint.folder / MEASUREMENTS_NAME
-    measure(survey, dataset, kept, with_csi=with_csi)
     split = _split(task, dataset, scene)
-    links = load_survey(survey, dataset, kept, split, with_csi=with_csi)
-    order = np.lexsort((links.window_step, links.window))
-    prediction, ms_per_point = checkpoint.locate_timed(links.take(order))
+    with tempfile.TemporaryDirectory() as folder:
+        kept = _measurements_of(checkpoint, survey, dataset, Path(folder), with_csi=with_csi)
+        links = load_survey(survey, dataset, kept, split, with_csi=with_csi)
+        order = np.lexsort((links.window_step, links.window))
+        prediction, ms_per_point = checkpoint.locate_timed(links.take(order))
     site_frame_m = np.empty((len(links), 2))
     site_frame_m[order] = prediction.position_m
     position_m = world_frame_positions(site_frame_m, selection.site_index, selection.sites)
@@ -120,6 +123,19 @@ def require_file(path: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"positions are written as .parquet or .csv, got {path}")
     if path.exists() and (path.is_dir() or not overwrite):
         raise DatasetError(f"{path} exists; choose another name or add --overwrite")
+
+
+def _measurements_of(
+    checkpoint: Checkpoint, survey: Survey, dataset: Dataset, folder: Path, *, with_csi: bool
+) -> Path:
+    """Return where a survey is measured: in the checkpoint, or else in `folder`, from now on."""
+    kept = checkpoint.folder / MEASUREMENTS_NAME
+    path = survey.file(dataset, kept)
+    files = [path, path.with_suffix(".csi.npy")] if with_csi else [path]
+    if all(file.is_file() and checkpoint.holds(file) for file in files):
+        return kept
+    measure(survey, dataset, folder, with_csi=with_csi)
+    return folder
 
 
 def _require_panel(checkpoint: Checkpoint, selection: Selection) -> None:

@@ -15,6 +15,9 @@ from raymark.radio import Band, Panel
 PerLink = Float[np.ndarray, "link"]
 PerPath = Float[np.ndarray, "link path"]
 
+_CSI_ROWS = 256
+"""Links whose CSI is copied at once."""
+
 Input = Literal["paths", "aoa_profile", "scalars", "csi"]
 """Parts of the measurements that a model may say it uses."""
 
@@ -130,6 +133,41 @@ class Measurements:
         for i, array in enumerate(maps):
             csi[file_index == i] = array[row[file_index == i]]
         return csi
+
+    def with_csi_in(self, path: Path) -> "Measurements":
+        """Copy the CSI of these links, if they have any, into a file that holds no other.
+
+        Where a link stands in the file of its survey would tell of its neighbours.
+
+        Args:
+            path: `.npy` file to write; it is named from the working directory of whoever reads it.
+        """
+        if self.csi_files is None:
+            return self
+        links = np.arange(len(self))
+        shape = (len(self), *self.csi(links[:1]).shape[1:])
+        array = np.lib.format.open_memmap(path, mode="w+", dtype="c8", shape=shape)
+        for start in range(0, len(self), _CSI_ROWS):
+            rows = links[start : start + _CSI_ROWS]
+            array[rows] = self.csi(rows)
+        array.flush()
+        files = (Path(path.name),)
+        csi_files = CsiFiles(files=files, file_index=np.zeros_like(links), row=links)
+        return dataclasses.replace(self, csi_files=csi_files)
+
+    def with_csi_held(self) -> "Measurements":
+        """Hold the files of CSI open, and remove them: whoever reads it sees no file."""
+        if self.csi_files is None:
+            return self
+        arrays = []
+        for file in self.csi_files.files:
+            if isinstance(file, Path):
+                arrays.append(CsiArray(values=np.load(file, mmap_mode="r")))
+                file.unlink()
+            else:
+                arrays.append(file)
+        csi_files = dataclasses.replace(self.csi_files, files=tuple(arrays))
+        return dataclasses.replace(self, csi_files=csi_files)
 
     @property
     def height_m(self) -> PerLink:

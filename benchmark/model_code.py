@@ -34,15 +34,32 @@ _WHOLE = "*"
 
 def model_hash(model: ModelFolder) -> str:
     """Return a hash over what decides a model's predictions: settings, own and imported code."""
-    parent, _, _ = model.module.removesuffix(".model").rpartition(".")
-    sources = SourceTree({parent: model.folder.parent})
-    own = {path: _module_of(path, model) for path in sorted(model.folder.rglob("*.py"))}
+    own = _own_modules(model)
     parts = {f"./{path.relative_to(model.folder).as_posix()}": read_code(path) for path in own}
     for path in model.folder.rglob("*.yaml"):
         parts[f"./{path.relative_to(model.folder).as_posix()}"] = _read(path)
-    imported = sources.closure(own.values())
+    imported = _imported(model, own.values())
     parts |= {name: read_code(path) for name, path in imported.items() if path not in own}
     return _hash_of(parts)
+
+
+def code_places(model: ModelFolder) -> tuple[Path, ...]:
+    """Return the files and folders in which the code of a model lies, raymark's own included."""
+    imported = _imported(model, _own_modules(model).values())
+    return (
+        model.folder,
+        *imported.values(),
+        *(_folder_of(name) for name in ("raymark", *FOLLOWED)),
+    )
+
+
+def _own_modules(model: ModelFolder) -> dict[Path, str]:
+    return {path: _module_of(path, model) for path in sorted(model.folder.rglob("*.py"))}
+
+
+def _imported(model: ModelFolder, modules: Iterable[str]) -> dict[str, Path]:
+    parent, _, _ = model.module.removesuffix(".model").rpartition(".")
+    return SourceTree({parent: model.folder.parent}).closure(modules)
 
 
 def code_hash(module: str) -> str:

@@ -24,7 +24,8 @@ from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
 from raymark.benchmark.submission import read_submission
 from raymark.benchmark.summary import cdfs_of, compare, maps_of, summarize
-from raymark.benchmark.task import TRACKS, Suite
+from raymark.benchmark.task import TRACKS, RandomTracks, Suite, TrackSettings
+from raymark.benchmark.truths import Truths
 from raymark.dataset import Dataset
 from raymark.dataset.buildings import HeightMap
 from raymark.errors import ScoringError
@@ -34,6 +35,9 @@ from raymark.storage.atomic import require_new_folder
 Progress = Callable[[str, int, int], None]
 
 _TITLES = {name: name.replace("-", " ").capitalize().replace("nlos", "NLOS") for name in TRACKS}
+_TESTED = {"cross-band": "bands", "cross-scene": "scenes", "impaired": "hardware"}
+"""What some tracks test while their places are those of training."""
+
 _BUILDING_GREY = 0.55
 
 
@@ -67,7 +71,8 @@ def publish_board(  # noqa: PLR0913 - the choices of the command line
         folder: Gets the board.
         submissions: Folders of predictions of models that were run elsewhere; they are checked.
         built_in: Names of the models that ship, which no submission may have.
-        dataset: That of the run; its buildings are drawn below the error maps.
+        dataset: That of the run; the truth is compared with it, and its buildings are drawn below
+            the error maps.
         overwrite: Replace a board that lies in `folder`.
         progress: Told how far each stage is.
 
@@ -79,7 +84,8 @@ def publish_board(  # noqa: PLR0913 - the choices of the command line
     require_new_folder(folder, overwrite=overwrite)
     source = RunFolder(runs)
     suite = source.info().suite
-    read = [read_submission(path, suite, source.truth, built_in=built_in) for path in submissions]
+    truths = Truths(source, dataset)
+    read = [read_submission(path, suite, truths.of, built_in=built_in) for path in submissions]
     board = build_board(source, read, dataset=dataset, progress=progress)
     files = write_board(board, folder, overwrite=overwrite)
     return PublishedBoard(board=board, files=tuple(files))
@@ -97,7 +103,8 @@ def build_board(
     Args:
         folder: The run.
         submissions: Models that were run elsewhere, with their checked predictions.
-        dataset: The dataset of the run; the buildings that it holds are drawn below the error maps.
+        dataset: The dataset of the run; the truth is compared with it, and the buildings that it
+            holds are drawn below the error maps.
         progress: Told how far each stage is.
 
     Raises:
@@ -110,7 +117,8 @@ def build_board(
             raise ScoringError(f"two models are called '{record.name}'; rename the submission")
         records[record.name] = record
     progress("score", 0, 1)
-    cells = score_run(folder, [cell for _, own in submissions for cell in own])
+    truths = Truths(folder, dataset)
+    cells = score_run(folder, [cell for _, own in submissions for cell in own], truths=truths)
     progress("score", 1, 1)
     groups = group_cells(cells)
     done = 0
@@ -123,7 +131,7 @@ def build_board(
     summary = summarize(groups, progress=advance)
     audit = folder.root / "audit" / TABLE_NAME
     return Board(
-        suite=_suite_info(folder),
+        suite=_suite_info(folder, cells, truth_is_checked=truths.are_checked),
         tracks=_track_infos(suite, {group.key[0] for group in groups}),
         models=tuple(
             _model_row(records[name], [c for c in cells if c.result.model == name], suite)
@@ -160,8 +168,12 @@ def layout_of(height_map: HeightMap) -> Layout:
     return Layout(extent_m=extent_m, png=file.getvalue())
 
 
-def _suite_info(folder: RunFolder) -> SuiteInfo:
-    info = folder.info()
+def _suite_info(
+    folder: RunFolder, cells: Sequence[ScoredCell], *, truth_is_checked: bool
+) -> SuiteInfo:
+    info, records = folder.info(), folder.models()
+    of_models = [c.result for c in cells if c.result.model in records]
+    sandboxes = {r.sandbox for r in of_models if records[r.model].kind == "model"}
     return SuiteInfo(
         name=info.suite.name,
         version=info.suite.version,
@@ -171,6 +183,8 @@ def _suite_info(folder: RunFolder) -> SuiteInfo:
         content_hash=info.content_hash,
         seeds=info.suite.seeds,
         num_scenes=len(info.suite.scenes),
+        truth_is_checked=truth_is_checked,
+        sandboxes=tuple(sorted(sandboxes)),
     )
 
 
@@ -179,13 +193,25 @@ def _track_infos(suite: Suite, present: set[str]) -> tuple[TrackInfo, ...]:
         TrackInfo(
             name=settings.track,
             title=_TITLES[settings.track],
-            description=TRACKS[settings.track],
+            description=_description(settings),
             is_ranked=settings.track != "interpolation",
             shots=settings.shots,
         )
         for settings in suite.tracks
         if settings.track in present
     )
+
+
+def _description(settings: TrackSettings) -> str:
+    """Return what a track asks, and whether it says anything of new places."""
+    text, tested = TRACKS[settings.track], _TESTED.get(settings.track)
+    if tested is None:
+        return text
+    if isinstance(settings.split, RandomTracks):
+        lie = "stand among training ones, often centimetres away (distances in the audit)"
+    else:
+        lie = f"stand {settings.split.buffer_m:g} m or more from any training one"
+    return f"{text}. It tests {tested}, not places: its links {lie}"
 
 
 def _model_row(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> ModelRow:

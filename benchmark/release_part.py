@@ -16,6 +16,7 @@ from raymark.benchmark.splits import PART_NAMES
 from raymark.benchmark.store import RunFolder, write_table
 from raymark.benchmark.task import Suite, load_suite, split_key, suite_names
 from raymark.benchmark.task_data import Splits, require_dataset
+from raymark.benchmark.truths import Truths
 from raymark.config import read_json, validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.tables import read_csv, read_table
@@ -156,11 +157,13 @@ def benchmark_faults(folder: Path) -> Iterator[str]:
         if not read_table(within(folder, name)).equals(table):
             yield f"{folder / name}: the split differs from the one that its suite makes"
     if (folder / RUN_FOLDER).is_dir():
-        yield from _score_faults(folder)
+        yield from _score_faults(folder, dataset)
 
 
-def _score_faults(folder: Path) -> Iterator[str]:
-    path, made = folder / BOARD_ROWS_NAME, score_rows(score_run(RunFolder(folder / RUN_FOLDER)))
+def _score_faults(folder: Path, dataset: Dataset) -> Iterator[str]:
+    run = RunFolder(folder / RUN_FOLDER)
+    made = score_rows(score_run(run, truths=Truths(run, dataset)))
+    path = folder / BOARD_ROWS_NAME
     stored = read_csv(within(folder, BOARD_ROWS_NAME))
     for column in made.columns:
         if len(stored) != len(made) or not _same_column(stored[column], made[column]):

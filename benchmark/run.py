@@ -49,12 +49,14 @@ class RunReport:
         num_kept: Cells that an earlier run had finished.
         failures: Place below `cells` and reason of every cell that failed now.
         num_old_failures: Cells that failed earlier, and that nobody asked for now.
+        sandboxes: In which the models were that ran now and did not fail.
     """
 
     num_run: int
     num_kept: int
     failures: tuple[tuple[str, str], ...]
     num_old_failures: int = 0
+    sandboxes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +166,7 @@ class Runner:
             self.folder.write_model(_record_of(model))
         self._measure(tasks, pending, executor, progress)
         self._references(tasks, progress)
-        self._run_cells(pending, executor, progress)
+        sandboxes = self._run_cells(pending, executor, progress)
         noted = self.folder.failures()
         asked = {self.folder.place(cell.task, cell.model.name, cell.seed) for cell in cells}
         return RunReport(
@@ -172,6 +174,7 @@ class Runner:
             num_kept=len(cells) - len(pending),
             failures=tuple((place, text) for place, text in noted.items() if place in asked),
             num_old_failures=len(set(noted) - asked),
+            sandboxes=tuple(sorted(sandboxes)),
         )
 
     def _drop_stale(self, hashes: Mapping[str, str]) -> None:
@@ -217,10 +220,12 @@ class Runner:
             seed, cell_hash = task.seeds[0], _reference_hash(task)
             names = references.names(task)
             finished = (self.folder.is_finished(task, name, seed, cell_hash) for name in names)
-            if self.folder.has_truth(task) and all(finished):
-                continue
             truth = truth_of(task, self.dataset, self.splits)
-            self.folder.write_truth(task, truth)
+            if self.folder.has_truth(task) and self.folder.truth(task).equals(truth):
+                if all(finished):
+                    continue
+            else:
+                self.folder.write_truth(task, truth)
             data = load_task(
                 task, seed, self.dataset, self.splits, self.folder.measurements, with_csi=False
             )
@@ -235,7 +240,12 @@ class Runner:
                 )
         progress("references", len(tasks), len(tasks))
 
-    def _run_cells(self, cells: Sequence[_Cell], executor: Executor, progress: Progress) -> None:
+    def _run_cells(
+        self, cells: Sequence[_Cell], executor: Executor, progress: Progress
+    ) -> set[str]:
+        """Fit and keep; return the sandboxes in which the models were."""
+        sandboxes = set[str]()
+
         def arguments(cell: _Cell) -> tuple[Any, ...]:
             output = self.folder.output(cell.task, cell.model.name, cell.seed).resolve()
             return cell.model, cell.seed, cell.task, self._place, cell.needs_csi, output
@@ -247,10 +257,12 @@ class Runner:
             cell = fit.job
             if fit.error is None:
                 self._keep(cell, fit.result)
+                sandboxes.add(fit.result.record["sandbox"])
             else:
                 details = fit.attempts[-1].details
                 self.folder.write_failure(cell.task, cell.model.name, cell.seed, fit.error, details)
             progress("models", i, len(cells))
+        return sandboxes
 
     def _keep(self, cell: _Cell, outcome: Outcome) -> None:
         """Write predictions in world coordinates."""

@@ -10,9 +10,8 @@ from jaxtyping import Bool, Float, Int
 from raymark.benchmark.metrics import METRICS, PointErrors, label_masks, point_errors, score
 from raymark.benchmark.store import Cell, CellResult, RunFolder, covariance_of
 from raymark.benchmark.task import Task
+from raymark.benchmark.truths import KEYS, Truths
 from raymark.errors import ScoringError
-
-KEYS = ["site", "ue_index"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,18 +38,21 @@ class ScoredCell:
         return self.truth["los"].to_numpy()[self.present]
 
 
-def score_run(folder: RunFolder, submitted: Iterable[Cell] = ()) -> list[ScoredCell]:
+def score_run(
+    folder: RunFolder, submitted: Iterable[Cell] = (), *, truths: Truths | None = None
+) -> list[ScoredCell]:
     """Score every finished cell of a run, and cells that were submitted.
+
+    Args:
+        folder: The run.
+        submitted: The cells of models that were run elsewhere.
+        truths: What to score with; the truth of the run, unchecked, if not given.
 
     Raises:
         ScoringError: If predictions were changed, do not fit the truth, or there are none.
     """
-    truths: dict[str, pd.DataFrame] = {}
-    scored = []
-    for cell in [*folder.cells(), *submitted]:
-        if cell.task.slug not in truths:
-            truths[cell.task.slug] = folder.truth(cell.task)
-        scored.append(score_cell(cell, truths[cell.task.slug]))
+    truths = truths or Truths(folder)
+    scored = [score_cell(cell, truths.of(cell.task)) for cell in (*folder.cells(), *submitted)]
     if not scored:
         raise ScoringError(f"{folder.root} holds no finished cell; see `raymark bench run`")
     return scored

@@ -39,7 +39,15 @@ class Split:
     @property
     def hash(self) -> str:
         """SHA-256 (hex) over all rows."""
-        digest = hashlib.sha256(f"{self.scene}\n".encode())
+        return self._digest("")
+
+    @property
+    def draw(self) -> str:
+        """Another hash over all rows, which is published nowhere: a name for random draws."""
+        return self._digest("draw\n")
+
+    def _digest(self, prefix: str) -> str:
+        digest = hashlib.sha256(f"{prefix}{self.scene}\n".encode())
         for site in self.table["site"]:
             digest.update(f"{site}\n".encode())
         for column in ("ue_index", "part", "block", "window", "window_step"):

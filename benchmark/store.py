@@ -67,6 +67,9 @@ class CellResult(Strict):
     peak_memory_mb: float | None = None
     hardware: str = ""
     software: dict[str, str] = Field(default_factory=dict)
+    sandbox: str = Field(
+        default="none", description="What kept the model from everything but its inputs"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +96,18 @@ class RunFolder:
         """Read what was run.
 
         Raises:
-            ConfigError: If the folder holds no run.
+            ConfigError: If the folder holds no run, or one whose suite is for another dataset.
         """
         path = self.root / RUN_NAME
         if not path.is_file():
             raise ConfigError(f"{self.root} holds no benchmark run ({RUN_NAME} is missing)")
-        return validate(RunInfo, read_json(path), where=str(path))
+        info = validate(RunInfo, read_json(path), where=str(path))
+        if info.content_hash != info.suite.content_hash:
+            raise ConfigError(
+                f"{path}: content_hash is {info.content_hash[:12]}, its suite is for "
+                f"{info.suite.content_hash[:12]}: the file was edited; run the suite again"
+            )
+        return info
 
     def start(self, info: RunInfo) -> None:
         """Make the folder, or go on in it.
@@ -152,11 +161,18 @@ class RunFolder:
         _write_json(self.root / "models" / f"{record.name}.json", record.model_dump(mode="json"))
 
     def models(self) -> dict[str, ModelRecord]:
-        """Read all models of the run."""
-        return {
-            path.stem: validate(ModelRecord, read_json(path), where=str(path))
-            for path in sorted((self.root / "models").glob("*.json"))
-        }
+        """Read all models of the run.
+
+        Raises:
+            ConfigError: If a file is of another model than its name.
+        """
+        records = {}
+        for path in sorted((self.root / "models").glob("*.json")):
+            record = validate(ModelRecord, read_json(path), where=str(path))
+            if record.name != path.stem:
+                raise ConfigError(f"{path}: it is of model '{record.name}'; run the suite again")
+            records[path.stem] = record
+        return records
 
     def place(self, task: Task, model: str, seed: int) -> str:
         """Return the name, below `cells`, of the folder of one task, model and seed."""
@@ -244,11 +260,13 @@ class RunFolder:
         """Read every finished cell, in the order of the suite's tasks.
 
         Raises:
-            ScoringError: If a predictions file differs from what its result says.
+            ScoringError: If a predictions file differs from what its result says, or a result is
+                of another cell than its place.
         """
         for task in self.info().suite.tasks():
             for path in sorted((self.root / "cells" / task.slug).glob("*/*/result.json")):
                 result = validate(CellResult, read_json(path), where=str(path))
+                _require_place(result, task, path)
                 predictions = path.with_name("predictions.parquet")
                 if (
                     not predictions.is_file()
@@ -258,6 +276,17 @@ class RunFolder:
                         f"{predictions}: the file is missing or was changed after the run"
                     )
                 yield Cell(task=task, result=result, predictions=pd.read_parquet(predictions))
+
+
+def _require_place(result: CellResult, task: Task, path: Path) -> None:
+    """Refuse a result that was moved: its numbers would count for what others did."""
+    model, seed = path.parts[-3:-1]
+    found, place = (result.task, result.model, f"seed-{result.seed}"), (task.id, model, seed)
+    if found != place or result.seed not in task.seeds:
+        raise ScoringError(
+            f"{path}: it is of {', '.join(found)}, and lies in the place of {', '.join(place)}; "
+            "remove its folder and run the suite again"
+        )
 
 
 def prediction_table(

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.references import REFERENCES
-from raymark.benchmark.scoring import KEYS, align
+from raymark.benchmark.scoring import align
 from raymark.benchmark.store import (
     COVARIANCE_COLUMNS,
     Cell,
@@ -18,6 +18,7 @@ from raymark.benchmark.store import (
     covariance_of,
 )
 from raymark.benchmark.task import Suite, Task
+from raymark.benchmark.truths import KEYS
 from raymark.config import Strict, config_hash, nearest, read_text, read_yaml, validate
 from raymark.dataset.tables import read_csv, read_table
 from raymark.errors import ConfigError, SchemaError, ScoringError

@@ -10,6 +10,7 @@ from raymark.benchmark.run import Progress, RunChoice, Runner, RunReport
 from raymark.benchmark.task import Suite
 from raymark.benchmark.task_data import require_dataset
 from raymark.dataset import Dataset
+from raymark.dataset.verification import require_content
 from raymark.errors import ConfigError
 from raymark.work.executor import TaskKind, Workers, this_machine
 
@@ -40,12 +41,14 @@ def run_suite(
         ConfigError: If the dataset is another one, the suite has no such track (the nearest is
             offered) or seed, two models have the same name, or the folder holds something else.
             A model of the user's that cannot be imported is one of these, too.
+        SchemaError: If the arrays of the dataset are not those of its content hash.
         SplitError: If a split leaks or differs from the published one.
     """
     suite.tasks_of(choice.tracks)
     suite.seeds_of(choice.seeds)
     require_dataset(suite, dataset)
     _try_models(choice.models)
+    require_content(dataset)
     runner = Runner(suite, dataset, folder)
     if not (folder / "audit" / TABLE_NAME).is_file():
         audit_suite(suite, dataset, folder / "audit", progress=progress)

@@ -1,5 +1,7 @@
 """Put a task together: what its model receives, and apart from it, what only the scorer knows."""
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +37,24 @@ class TaskData:
     train: Labelled
     validation: Labelled
     test: Measurements
+
+    def with_csi_in(self, folder: Path) -> "TaskData":
+        """Copy the CSI of each part into files of a folder, where `with_csi_held` finds it."""
+        return self._changed(lambda links, name: links.with_csi_in(folder / f"{name}.npy"))
+
+    def with_csi_held(self) -> "TaskData":
+        """Hold the CSI that was copied into the working directory, which is empty afterwards."""
+        return self._changed(lambda links, _name: links.with_csi_held())
+
+    def _changed(self, change: Callable[[Measurements, str], Measurements]) -> "TaskData":
+        def labelled(part: Labelled, name: str) -> Labelled:
+            return dataclasses.replace(part, measurements=change(part.measurements, name))
+
+        return TaskData(
+            train=labelled(self.train, "train"),
+            validation=labelled(self.validation, "validation"),
+            test=change(self.test, "test"),
+        )
 
 
 @dataclass(slots=True)
@@ -116,7 +136,12 @@ def load_training(
     validation = [loader.labelled(links, VALIDATION) for links in task.train]
     if task.shots:
         train.append(loader.shots(task.shots))
-    return concatenate_labelled(train), concatenate_labelled(validation)
+    parts = (concatenate_labelled(links) for links in (train, validation))
+    counted = [
+        dataclasses.replace(part, measurements=_with_own_windows(part.measurements))
+        for part in parts
+    ]
+    return counted[0], counted[1]
 
 
 def load_task(
@@ -138,17 +163,21 @@ def load_task(
     return TaskData(
         train=train,
         validation=validation,
-        test=test.take(ordered_test_rows(task, split)),
+        test=_with_own_windows(test.take(ordered_test_rows(task, split))),
     )
 
 
 def ordered_test_rows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
-    """Return the rows of the test links: windows in random order, each in order of time."""
+    """Return the rows of the test links: windows in random order, each in order of time.
+
+    The draw hangs on the whole split, not on published numbers alone: nobody who lacks the dataset
+    can undo it.
+    """
     rows = split.rows(TEST)
     window = split.table["window"].to_numpy()[rows]
     step = split.table["window_step"].to_numpy()[rows]
     number = np.unique(window, return_inverse=True)[1]
-    rng = child_generator(task.split.seed, "test order", task.scene)
+    rng = child_generator(task.split.seed, "test order", task.scene, split.draw)
     place = rng.permutation(number.max() + 1)[number]
     return rows[np.lexsort((step, place))]
 
@@ -167,12 +196,21 @@ def truth_of(task: Task, dataset: Dataset, splits: Splits) -> pd.DataFrame:
             "site": links["site"].to_numpy(),
             "ue_index": links["ue_index"].to_numpy(),
             "block": table["block"].to_numpy(),
-            "window": table["window"].to_numpy(),
+            "window": pd.factorize(table["window"])[0],
             "los": links["los"].to_numpy(),
             "x_m": links["x_m"].to_numpy(dtype="f8"),
             "y_m": links["y_m"].to_numpy(dtype="f8"),
         }
     )
+
+
+def _with_own_windows(links: Measurements) -> Measurements:
+    """Count the windows of a part by themselves, in the order in which they come.
+
+    The numbers of a split go along the tracks through all parts: a test window's would lie between
+    those of its neighbours that train.
+    """
+    return dataclasses.replace(links, window=pd.factorize(links.window)[0])
 
 
 @dataclass(frozen=True, slots=True)

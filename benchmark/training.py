@@ -12,6 +12,7 @@ import torch
 
 from raymark.benchmark.checkpoint import (
     CHECKPOINT_NAME,
+    MEASUREMENTS_NAME,
     Checkpoint,
     TrainingSummary,
     write_checkpoint,
@@ -33,7 +34,6 @@ from raymark.plots import draw_learning_curves, save_figure
 from raymark.storage import write_text
 
 REQUEST_NAME = "training.json"
-MEASUREMENTS_NAME = "measurements"
 CURVES_NAME = "learning_curves"
 
 TrainingProgress = Callable[[str, int, int, str], None]
@@ -150,7 +150,7 @@ def _claim(folder: Path, model: ModelFolder, task: Task, seed: int) -> None:
             "another folder"
         )
     if path.is_file():
-        found = validate(TrainingRequest, read_json(path), where=str(path))
+        found = _read_request(path)
         names = [
             n for n in TrainingRequest.model_fields if getattr(found, n) != getattr(request, n)
         ]
@@ -163,6 +163,15 @@ def _claim(folder: Path, model: ModelFolder, task: Task, seed: int) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} is in the way: it holds no training; choose another name")
     write_text(path, json.dumps(request.model_dump(mode="json"), indent=1) + "\n")
+
+
+def _read_request(path: Path) -> TrainingRequest:
+    try:
+        return validate(TrainingRequest, read_json(path), where=str(path))
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{path} cannot be read: {error}; choose another folder for the training"
+        ) from error
 
 
 def _measure(

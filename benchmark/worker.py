@@ -1,5 +1,6 @@
 """What happens in a model's process: fit, predict, measure. No test position ever enters it."""
 
+import io
 import json
 import operator
 import platform
@@ -14,7 +15,8 @@ from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction
 from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.model_errors import told_by_line
 from raymark.benchmark.task_data import TaskData
-from raymark.errors import ScoringError
+from raymark.config import Strict, validate
+from raymark.errors import ScoringError, sentence_of
 from raymark.work.peak_memory import peak_memory_bytes, reset_peak_memory
 
 
@@ -29,6 +31,63 @@ class Outcome:
 
     prediction: Prediction
     record: dict[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """Return it as bytes that run no code when they are read."""
+        arrays = {"position_m": self.prediction.position_m}
+        if self.prediction.covariance_m2 is not None:
+            arrays["covariance_m2"] = self.prediction.covariance_m2
+        file = io.BytesIO()
+        record = np.frombuffer(json.dumps(self.record).encode(), dtype="u1")
+        np.savez(file, allow_pickle=False, record=record, **arrays)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, num_links: int) -> "Outcome":
+        """Read what came out of a model's process, which may hold anything, and check all of it.
+
+        Args:
+            content: As `to_bytes` returns it.
+            num_links: Number of test links.
+
+        Raises:
+            ScoringError: If it is no outcome, or holds a prediction that cannot be scored.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            fields = json.loads(arrays.pop("record").tobytes())
+            record = validate(FitRecord, dict(fields), where="the record").model_dump()
+            prediction = checked_prediction(Prediction(**arrays), num_links)
+        except ScoringError:
+            raise
+        except Exception as error:
+            raise ScoringError(
+                f"what came from the model's process is no prediction: {sentence_of(error)}"
+            ) from error
+        return cls(prediction=prediction, record=record)
+
+
+class FitRecord(Strict):
+    """What a model's process tells of the fit, fields of `CellResult`."""
+
+    fit_s: float
+    predict_ms_per_point: float
+    peak_memory_mb: float
+    num_parameters: int | None
+    choices: dict[str, Any]
+    history: dict[str, list[float]]
+    diagnostics: dict[str, Any]
+    hardware: str
+
+
+def fit_apart(model: ModelFolder, seed: int, data: TaskData) -> bytes:
+    """Do what `fit_and_predict` does in a confined process; the CSI lies in its working directory.
+
+    Raises:
+        ScoringError: As `fit_and_predict`.
+    """
+    return fit_and_predict(model, seed, data.with_csi_held()).to_bytes()
 
 
 def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:

@@ -6,7 +6,7 @@ from typing import Any
 from raymark.errors import ConfigError
 
 _EXTRAS = {
-    "cluster": ("bokeh", "dask", "distributed"),
+    "cluster": ("bokeh", "cryptography", "dask", "distributed"),
     "generate": ("drjit", "mitsuba", "osmium", "pyproj", "shapely", "sionna", "trimesh"),
     "huggingface": ("datasets",),
     "jobqueue": ("dask_jobqueue",),

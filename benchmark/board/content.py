@@ -67,7 +67,11 @@ AUDIT_COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteInfo:
-    """The suite and the dataset that the board was computed from."""
+    """The suite and the dataset that the board was computed from.
+
+    `truth_is_checked` tells whether the truth was compared with the dataset; `sandboxes` are those
+    in which the models of the run were, `none` among them if some were in none.
+    """
 
     name: str
     version: int
@@ -77,6 +81,18 @@ class SuiteInfo:
     content_hash: str
     seeds: tuple[int, ...]
     num_scenes: int
+    truth_is_checked: bool = False
+    sandboxes: tuple[str, ...] = ()
+
+    @property
+    def trust(self) -> str:
+        """What the numbers stand on, as a sentence or two."""
+        truth = (
+            "Truth compared with the dataset."
+            if self.truth_is_checked
+            else "Truth unchecked: the dataset was not at hand (--data)."
+        )
+        return f"{truth} Sandbox of the models: {', '.join(self.sandboxes) or 'none'}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,7 @@ def markdown_board(board: Board) -> str:
     facts = (
         f"Suite `{suite.name}@{suite.version}` (`{suite.hash[:12]}`), dataset "
         f"`{suite.dataset_id}` (`{suite.content_hash[:12]}`), seeds {seeds}. "
-        f"Independent scenes: {suite.num_scenes}."
+        f"Independent scenes: {suite.num_scenes}. {suite.trust}"
     )
     blocks = [
         f"# Leaderboard of the suite {suite.name}",

@@ -1,6 +1,7 @@
 """The one training loop of the models on torch: deterministic on a CPU, resumable."""
 
 import dataclasses
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from raymark.errors import ConfigError, ScoringError
+from raymark.errors import ConfigError, ScoringError, sentence_of
 from raymark.models.neural.inputs import Augmentation, Batch, BatchSource, order_windows
 from raymark.models.neural.objective import trajectory_loss
 from raymark.models.neural.recipe import Recipe, Trained
@@ -164,11 +165,17 @@ class Trainer:
         """Go on from a kept state.
 
         Raises:
-            ConfigError: If it is the state of something else.
+            ConfigError: If it is the state of something else, or cannot be read.
         """
         if self.resume_file is None or not self.resume_file.is_file():
             return
-        state = torch.load(self.resume_file, map_location=self.device, weights_only=True)
+        try:
+            state = torch.load(self.resume_file, map_location=self.device, weights_only=True)
+        except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+            raise ConfigError(
+                f"{self.resume_file} cannot be read: {sentence_of(error)}; delete it, and the "
+                "training begins anew"
+            ) from error
         if state["key"] != self.key:
             raise ConfigError(
                 f"{self.resume_file} is the unfinished training of another model, task, seed or "

@@ -19,6 +19,14 @@ OwnSuiteOption = Annotated[
     str, typer.Option("--suite", help="A YAML file, for a suite that does not ship with raymark")
 ]
 RunsArgument = Annotated[Path, typer.Argument(metavar="RUNS", help="Folder of a run")]
+RunDataOption = Annotated[
+    Place | None,
+    typer.Option(
+        parser=as_place,
+        metavar="DIR",
+        help="Dataset of the run: the truth is compared with it, its buildings are drawn",
+    ),
+]
 TracksOption = Annotated[str, typer.Option(help="Only these tracks, separated by commas")]
 
 
@@ -177,6 +185,7 @@ def run(
     with resumable_bars(folder) as progress:
         report = run_suite(loaded, dataset, folder, choice, workers=workers, progress=progress)
     out.print(f"{counted(report.num_run, 'cell')} run, {report.num_kept} kept, in {folder}")
+    out.print(f"sandbox of the models: {', '.join(report.sandboxes) or 'none'}")
     print_failures(report, folder)
     if report.num_old_failures:
         old = counted(report.num_old_failures, "cell")
@@ -190,14 +199,19 @@ def run(
 def score(
     runs: RunsArgument,
     csv: Annotated[Path | None, typer.Option(help="Write all rows to a CSV file")] = None,
+    data: RunDataOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Recompute every metric from the stored predictions."""
     from raymark.benchmark.scoring import score_rows, score_run  # noqa: PLC0415
     from raymark.benchmark.store import RunFolder  # noqa: PLC0415
+    from raymark.benchmark.truths import Truths  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.storage import write_text  # noqa: PLC0415
 
-    rows = score_rows(score_run(RunFolder(runs)))
+    folder = RunFolder(runs)
+    truths = Truths(folder, None if data is None else open_dataset(data))
+    rows = score_rows(score_run(folder, truths=truths))
     keys = ["track", "label", "model"]
     names = ["median_m", "p90_m", "mse_m2"]
     mean = rows.groupby(keys, sort=False)[names].mean().reset_index()
@@ -210,6 +224,11 @@ def score(
     print_rows(rows_of(mean), columns, as_json=as_json)
     if not as_json:
         out.print(f"{counted(len(rows), 'row')}; means over scenes, bands, folds and seeds")
+        out.print(
+            "truth compared with the dataset"
+            if truths.are_checked
+            else "truth unchecked: give the dataset of the run with --data"
+        )
     if csv is not None:
         write_text(csv, rows.to_csv(index=False))
         (err if as_json else out).print(f"wrote {csv}")
@@ -219,12 +238,7 @@ def score(
 def board(
     runs: RunsArgument,
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the board")],
-    data: Annotated[
-        Place | None,
-        typer.Option(
-            parser=as_place, metavar="DIR", help="Dataset, for the buildings below the maps"
-        ),
-    ] = None,
+    data: RunDataOption = None,
     submission: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", help="Folder of a submission; may be given several times"),
@@ -330,6 +344,7 @@ def print_board(published: Any, folder: Path) -> None:
     from raymark.benchmark.board import terminal_table  # noqa: PLC0415
 
     out.print(terminal_table(published.board, width=out.width))
+    out.print(published.board.suite.trust, soft_wrap=True)
     out.print(f"wrote {', '.join(path.name for path in published.files)} to {folder}")
 
 

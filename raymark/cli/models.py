@@ -48,7 +48,10 @@ def train(
     with resumable(folder), text_bars() as progress:
         made = train_model(chosen, found, dataset, folder, seed=seed, progress=progress)
     _print_training(made.info)
-    out.print(f"next: raymark predict {folder} --data {data} --out FILE.parquet", soft_wrap=True)
+    trust = "" if chosen.is_shipped else f" --trust-code {chosen.folder}"
+    out.print(
+        f"next: raymark predict {folder} --data {data}{trust} --out FILE.parquet", soft_wrap=True
+    )
 
 
 @app.command()
@@ -61,10 +64,19 @@ def predict(
     scene: Annotated[str | None, typer.Option(help="Scene; the task's if not given")] = None,
     band: Annotated[str | None, typer.Option(help="Band; the task's if not given")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise; the training's")] = None,
+    trust_code: Annotated[
+        Path | None,
+        typer.Option(
+            "--trust-code",
+            metavar="DIR",
+            help="Run the code of this model folder (read it first), for a model of your own",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Locate all links of one scene at one band with a trained model."""
     from raymark.benchmark.checkpoint import open_checkpoint  # noqa: PLC0415
+    from raymark.benchmark.localizer import read_model_folder  # noqa: PLC0415
     from raymark.benchmark.locating import (  # noqa: PLC0415
         locate_dataset,
         require_file,
@@ -73,7 +85,8 @@ def predict(
     from raymark.dataset import open_dataset  # noqa: PLC0415
 
     require_file(file, overwrite=overwrite)
-    opened, dataset = open_checkpoint(checkpoint), open_dataset(data)
+    model = None if trust_code is None else read_model_folder(trust_code)
+    opened, dataset = open_checkpoint(checkpoint, model=model), open_dataset(data)
     with waiting("measuring and locating"):
         located = locate_dataset(opened, dataset, scene=scene, band=band, seed=seed)
     write_positions(file, located.positions, overwrite=overwrite)

@@ -19,10 +19,11 @@ from raymark.dataset.manifest import (
     read_manifest,
     site_hashes,
 )
+from raymark.dataset.reader import Dataset
 from raymark.dataset.schema import Arrays, FileKind, check_path_physics
 from raymark.dataset.shard import open_shard, read_arrays
 from raymark.dataset.tables import index_rows, read_table
-from raymark.errors import DatasetError, RaymarkError
+from raymark.errors import DatasetError, RaymarkError, SchemaError
 from raymark.storage import Place, PlaceLike, as_place
 
 _GAIN_ROUNDING_DB = 1e-3
@@ -92,6 +93,25 @@ def unproven_parts(manifest: Manifest) -> list[str]:
         said.append("CARD.md and ATTRIBUTION: the manifest has no hashes of them.")
     said.append("Who made it: the seal is a hash without a secret, which anybody can make anew.")
     return said
+
+
+def require_content(dataset: Dataset) -> None:
+    """Check that arrays and index are those of the content hash, and not only called so.
+
+    Raises:
+        SchemaError: If they are not, or a file is missing or unreadable.
+    """
+    folder, manifest = dataset.folder, dataset.manifest
+    found = content_hash(site_hashes(folder, manifest, list(manifest.shards)))
+    if found != manifest.content_hash:
+        raise SchemaError(
+            f"{folder / MANIFEST_NAME}: content_hash is {str(manifest.content_hash)[:12]}, "
+            f"the arrays give {found[:12]}: manifest or data were edited; get the dataset again"
+        )
+    bands = [band.name for band in manifest.campaign.bands]
+    parts = [index_rows(dataset.load_shard(shard), shard, bands) for shard in manifest.shards]
+    for fault in _table_faults(folder, manifest, parts):
+        raise SchemaError(f"{fault}; get the dataset again")
 
 
 def _stray_faults(folder: Place) -> Iterator[str]:

@@ -12,7 +12,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -124,14 +124,41 @@ def check_records(folder: Path) -> list[str]:
 
 
 def _open(path: Path) -> tuple[Any, str]:
-    """Return a description as mlcroissant reads it; else nothing, and why."""
+    """Return a description as mlcroissant reads it; else nothing, and why.
+
+    One that names a file elsewhere is not opened: mlcroissant would fetch it.
+    """
     mlcroissant = import_extra("mlcroissant")
     # Of what is no description at all, it asserts and asks for attributes that are not there.
-    damage = (ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError)
+    damage = (
+        *(ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError),
+        RecursionError,
+    )
     try:
+        for key, place in _places_elsewhere(json.loads(path.read_text(encoding="utf-8"))):
+            return None, f"{key} is {place!r}, which is no file of the release: nothing is fetched"
         return mlcroissant.Dataset(jsonld=path), ""
     except (mlcroissant.ValidationError, *damage) as error:
         return None, _one_line(error)
+
+
+def _places_elsewhere(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield what a description would have fetched: contexts and contents that do not lie here."""
+    pairs = list(value.items()) if isinstance(value, dict) else []
+    for key, named in pairs:
+        if key in {"@context", "@import"} and not isinstance(named, dict):
+            yield key, str(named)
+        elif key == "@context" and "contentUrl" in str(named):
+            yield key, "another name of contentUrl"
+        elif key.endswith("contentUrl") and not (isinstance(named, str) and _is_within(named)):
+            yield key, str(named)
+    for part in value if isinstance(value, list) else [named for _, named in pairs]:
+        yield from _places_elsewhere(part)
+
+
+def _is_within(place: str) -> bool:
+    path = PurePosixPath(place)
+    return ":" not in place and not path.is_absolute() and ".." not in path.parts
 
 
 def _file_of(record_set: Any) -> str:

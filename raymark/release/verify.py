@@ -4,11 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from raymark.dataset import Dataset, open_dataset
-from raymark.dataset.materialization import fingerprint_batches
-from raymark.dataset.shard import open_shard
+from raymark.dataset import open_dataset
 from raymark.dataset.verification import verify_dataset
 from raymark.errors import DatasetError, RaymarkError
 from raymark.release.croissant import check_records, validate_croissant
@@ -17,19 +13,15 @@ from raymark.release.part import BenchmarkFaults
 from raymark.release.record import (
     RELEASE_NAME,
     SUMS_NAME,
-    Materialized,
     Release,
     read_release,
     sums_text,
 )
+from raymark.release.remade_fingerprints import fingerprint_faults
 from raymark.storage import as_place, file_sha256, within
 
 Level = Literal["names", "hashes", "full"]
 Progress = Callable[[str], None]
-
-_ROUNDING = 1e-4
-"""Largest difference of fingerprints made anew, over the largest entry: other processors may
-round sums otherwise; noise is drawn alike."""
 
 
 def verify_release(
@@ -101,7 +93,7 @@ def _deep_faults(
 ) -> Iterator[str]:
     checks: dict[str, Callable[[], Iterable[str]]] = {
         "schema, physics and index": lambda: verify_dataset(folder),
-        "fingerprints": lambda: _fingerprint_faults(open_dataset(folder), release.materialized),
+        "fingerprints": lambda: fingerprint_faults(open_dataset(folder), release.materialized),
         "splits and scores": lambda: _benchmark_faults(folder, release, benchmark),
         "croissant": lambda: [*validate_croissant(folder), *check_records(folder)],
     }
@@ -111,28 +103,6 @@ def _deep_faults(
             yield from check()
         except RaymarkError as error:
             yield f"{name}: {error}"
-
-
-def _fingerprint_faults(dataset: Dataset, files: tuple[Materialized, ...]) -> Iterator[str]:
-    """Make the first batch of every file anew, and compare."""
-    for item in files:
-        path = dataset.folder.below(item.file)
-        selection = dataset.select(scene=item.scene, band=item.band)
-        rows, arrays = next(fingerprint_batches(selection, item.kind, "bartlett", item.seed))
-        with open_shard(path, "fingerprints") as file:
-            if len(file["csi"]) != item.num_links:
-                yield f"{path}: {len(file['csi'])} links, the release says {item.num_links}"
-            for name, values in arrays.items():
-                if not _agree(file[name][rows], values):
-                    yield f"{path}: {name} of the first links differs from what the paths give"
-
-
-def _agree(stored: np.ndarray, made: np.ndarray) -> bool:
-    if stored.shape != made.shape:
-        return False
-    if made.dtype.kind not in "fc":
-        return np.array_equal(stored, made)
-    return bool(np.abs(stored - made).max() <= _ROUNDING * np.abs(made).max())
 
 
 def _benchmark_faults(

@@ -5,6 +5,10 @@ answers each call (on Linux; elsewhere it answers one and ends): loading takes s
 milliseconds. Unlike a pool of Python's own, it may be started by the workers of Dask, needs
 nobody's `__main__`, and shows a call neither the arguments nor the standard streams of this
 process.
+
+A confined call is for code that is not ours: it begins in a folder of its own, has few variables of
+the environment, is confined to its `Reach` where the system can, and answers with bytes alone, of
+which nothing is run here.
 """
 
 import atexit
@@ -22,7 +26,8 @@ from typing import IO, Any
 
 from raymark.errors import ConfigError, ProcessDiedError, WorkError
 from raymark.storage import write_text
-from raymark.work.fresh_server import read_frame, write_frame
+from raymark.work.calls import Call, parts_of, read_frame, write_frame
+from raymark.work.sandbox import Reach
 from raymark.work.threads import ONE_THREAD
 
 _CAN_FORK = sys.platform == "linux"
@@ -33,6 +38,13 @@ _END_S = 30.0
 
 _LONGEST_PART_BYTES = 10_000_000
 """Of what a call prints, so much is kept of the beginning and of the end [B]."""
+
+_HARMLESS = (
+    *("PATH", "LANG", "LC_", "TZ", "LD_LIBRARY_PATH", "DYLD_", "PYTHON", "VIRTUAL_ENV", "CONDA_"),
+    *("CUDA_", "NVIDIA_", "HIP_", "ROCR_", "OMP_", "MKL_", "OPENBLAS_", "ATEN_"),
+    *("TORCH_", "PYTORCH_", "TF_CPP_", "TF_ENABLE_", "TF_FORCE_", "TF_GPU_", "XLA_", "JAX_"),
+)
+"""How the names of variables begin that a confined call has."""
 
 _of_thread = threading.local()
 
@@ -49,15 +61,41 @@ def run_fresh(function: Callable[..., Any], *arguments: Any) -> Any:
         ProcessDiedError: If its process dies.
         ConfigError: If the function belongs to a script, which no other process can import.
     """
+    answer = _answer_to(Call(function=function, arguments=arguments))
+    return pickle.loads(answer)  # noqa: S301 - of our own code
+
+
+def run_confined(
+    function: Callable[..., bytes], *arguments: Any, room: Path, reach: Reach
+) -> bytes:
+    """Call a function as `run_fresh` does, confined; it returns bytes, which come as they are.
+
+    Args:
+        function: What to call; a name of a module.
+        arguments: Its arguments; they are copied.
+        room: Folder in which it begins, and the only one in which it may write.
+        reach: What else it may use.
+
+    Raises:
+        WorkError: If it raises; the sentence is that of its error, whose traceback is noted.
+        ProcessDiedError: If its process dies.
+        ConfigError: If the function belongs to a script, which no other process can import.
+    """
+    return _answer_to(Call(function=function, arguments=arguments, room=room, reach=reach))
+
+
+def _answer_to(call: Call) -> bytes:
+    function = call.function
     if function.__module__ == "__main__":
         raise ConfigError(
             f"function '{function.__name__}' belongs to the script that runs, which another "
             "process cannot import; put it into a module"
         )
     processes: FreshProcesses = getattr(_of_thread, "processes", _OF_ALL_THREADS)
-    result, error, details = processes.server(function.__module__).ask((function, arguments))
+    server = processes.server(function.__module__, is_confined=call.room is not None)
+    answer, error, details = server.ask(call)
     if error is None:
-        return result
+        return answer
     problem = WorkError(error)
     problem.add_note(details)
     raise problem
@@ -89,8 +127,12 @@ class FreshProcesses:
         """Let the calls of this thread be answered by a server of these."""
         _of_thread.processes = self
 
-    def server(self, module: str) -> "_Server":
+    def server(self, module: str, *, is_confined: bool = False) -> "_Server":
         """Return the server of this thread; it has loaded a module.
+
+        Args:
+            module: Of the function to call.
+            is_confined: Whether its calls are.
 
         Raises:
             ProcessDiedError: If all have been ended.
@@ -100,10 +142,11 @@ class FreshProcesses:
                 raise ProcessDiedError("no process starts any more: the run was left")
             thread = threading.get_ident()
             known = self._servers.get(thread)
-            if known is None or known.module != module or not known.is_running:
+            is_for = (module, is_confined)
+            if known is None or known.is_for != is_for or not known.is_running:
                 if known is not None:
                     known.end()
-                known = self._servers[thread] = _Server(module)
+                known = self._servers[thread] = _Server(*is_for)
             return known
 
     def end(self) -> None:
@@ -117,8 +160,8 @@ class FreshProcesses:
 class _Server:
     """A process that answers one call after the other."""
 
-    def __init__(self, module: str) -> None:
-        self.module = module
+    def __init__(self, module: str, is_confined: bool) -> None:
+        self.is_for = (module, is_confined)
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         # In a session of its own, Ctrl-C in a terminal does not reach it.
         self._process = subprocess.Popen(
@@ -126,17 +169,19 @@ class _Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._printed,
-            env=os.environ | ONE_THREAD,
+            env=_plain_environment() if is_confined else os.environ | ONE_THREAD,
+            cwd=os.sep if is_confined else None,
             start_new_session=True,
         )
         self._requests, self._answers = self._pipes()
-        write_frame(self._requests, pickle.dumps((sys.path, module, _CAN_FORK)))
+        path = [str(Path(x).absolute()) for x in sys.path if x] if is_confined else sys.path
+        write_frame(self._requests, pickle.dumps((path, module, _CAN_FORK)))
 
     @property
     def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, call: tuple[Callable[..., Any], tuple[Any, ...]]) -> tuple[Any, str | None, str]:
+    def ask(self, call: Call) -> tuple[bytes, str | None, str]:
         request = pickle.dumps(call, pickle.HIGHEST_PROTOCOL)
         try:
             try:
@@ -155,8 +200,7 @@ class _Server:
             raise
         if not _CAN_FORK:
             self.end()
-        result, sentence, details = pickle.loads(answer)  # noqa: S301 - of our own process
-        return result, sentence, details
+        return parts_of(answer)
 
     def end(self) -> None:
         """Let it end, and all that it has started: it does when its pipe is closed."""
@@ -200,6 +244,13 @@ def _without_middle(file: IO[bytes]) -> str:
     file.seek(size - _LONGEST_PART_BYTES)
     left_out = f"\n[{size - 2 * _LONGEST_PART_BYTES} bytes are left out]\n"
     return first.decode(errors="replace") + left_out + file.read().decode(errors="replace")
+
+
+def _plain_environment() -> dict[str, str]:
+    """Return the variables that code needs to compute; none that names a place or a secret."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(_HARMLESS)}
+    # Its locks would lie where no confined process writes; it warns of that.
+    return kept | ONE_THREAD | {"JOBLIB_MULTIPROCESSING": "0"}
 
 
 def _how(code: int) -> str:

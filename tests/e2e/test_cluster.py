@@ -22,6 +22,7 @@ from raymark.work.cluster import (
     require_workers,
     wait_for_workers,
 )
+from raymark.work.cluster.settings import import_dask
 
 sys.path.append(str(Path(__file__).parent))  # of the workers, too: they inherit it
 
@@ -51,6 +52,20 @@ def test_workers_compute_with_one_thread_when_they_run_here(two_workers: Any) ->
         assert seen["gpus"] == ""
         assert seen["spilling"] == [False, False]
         assert seen["pausing"] is False
+
+
+def test_strangers_are_turned_away_when_workers_run_here(two_workers: Any) -> None:
+    """Whoever reaches a scheduler may have it run anything: the port is open to all users."""
+    address = two_workers.scheduler.address
+    assert address.startswith("tls://127.0.0.1:")
+
+    for claimed in (address, address.replace("tls://", "tcp://")):
+        with pytest.raises(ConfigError, match="is no Dask scheduler that can be used from here"):
+            Scheduler(address=claimed).check()
+    distributed = import_dask()
+    of_another_run = distributed.Security.temporary()
+    with pytest.raises(OSError, match="certificate"):
+        distributed.Client(address, security=of_another_run, timeout=10, set_as_default=False)
 
 
 def test_dashboard_answers_when_a_cluster_is_open(two_workers: Any) -> None:

@@ -445,6 +445,7 @@ def test_generation_replaces_only_its_own_files_when_overwriting(
 ) -> None:
     generate(plan, tmp_path, shard_size=SHARD_SIZE)
     (tmp_path / "paths" / "note.txt").write_text("mine", encoding="utf-8")
+    (tmp_path / "logs" / "note.txt").write_text("mine", encoding="utf-8")
 
     manifest: Manifest = generate(other_plan, tmp_path, shard_size=50, overwrite=True)
 
@@ -453,6 +454,7 @@ def test_generation_replaces_only_its_own_files_when_overwriting(
     assert verify_dataset(tmp_path) == []
     assert [path.name for path in shard(tmp_path, 0).parent.iterdir()] == ["part-0000.h5"]
     assert (tmp_path / "paths" / "note.txt").read_text(encoding="utf-8") == "mine"
+    assert (tmp_path / "logs" / "note.txt").read_text(encoding="utf-8") == "mine"
 
 
 def test_generation_raises_when_the_folder_lies_below_a_file(plan: Plan, tmp_path: Path) -> None:

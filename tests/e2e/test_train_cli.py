@@ -12,12 +12,13 @@ import torch
 import yaml
 from command_line import raymark as command_line
 
-from raymark.benchmark.checkpoint import open_checkpoint
+from raymark.benchmark.checkpoint import open_checkpoint, read_checkpoint_info
 from raymark.benchmark.measuring import measure
 from raymark.benchmark.task import Suite, Task, load_suite
 from raymark.benchmark.task_data import Splits, load_task, surveys_of, truth_of
 from raymark.benchmark.task_data import world_frame_positions as to_world
 from raymark.dataset import Dataset
+from raymark.models import get_model
 
 FINISHED, BAD_INPUT, INTERRUPTED = 0, 2, 130
 TASK = "tests/interpolation/yard/6GHz"
@@ -153,13 +154,15 @@ def test_trained_model_locates_the_test_links_as_in_a_run_when_it_is_used(
     out, data = tmp_path / "trained", benchmark_dataset.folder
 
     trained = train(model, out, "--set", "epochs=3", "--seed", 1)
-    located = raymark("predict", out, "--data", data, "--out", tmp_path / "positions.csv")
+    refused = raymark("predict", out, "--data", data, "--out", tmp_path / "positions.csv")
+    asked = ["predict", out, "--data", data, "--trust-code", model]
+    located = raymark(*asked, "--out", tmp_path / "positions.csv")
 
     assert trained.code == FINISHED, trained.err
     assert f"tiny_network on {TASK}@1, seed 1" in trained.out
     assert "parameters 154" in trained.out
     assert "test" not in trained.out.split("next:")[0].replace("tests/", "")
-    info = open_checkpoint(out).info
+    info = read_checkpoint_info(out)
     assert f"mean {info.training.validation_mean_m:.3g} m" in trained.out
     assert info.config == {"epochs": 3, "rate": 0.01, "stop_at": None}
     curves = pd.read_csv(out / "learning_curves.csv", index_col="epoch")
@@ -167,6 +170,9 @@ def test_trained_model_locates_the_test_links_as_in_a_run_when_it_is_used(
     assert curves["train_loss"].tolist() == pytest.approx(info.training.history["train_loss"])
     assert (out / "learning_curves.png").stat().st_size > 1000
 
+    assert refused.code == BAD_INPUT
+    assert "does not ship with raymark" in refused.err
+    assert f"--trust-code {model}" in trained.out
     assert located.code == FINISHED, located.err
     assert "links number mean [m] median [m] P90 [m] train" in located.out
     assert "ms a link" in located.out
@@ -176,7 +182,7 @@ def test_trained_model_locates_the_test_links_as_in_a_run_when_it_is_used(
     positions = pd.read_csv(tmp_path / "positions.csv")
     assert list(positions.columns) == ["site", "ue_index", "x_m", "y_m"]
     assert len(positions) == 160
-    expected = positions_in_a_run(task, benchmark_dataset, out, tmp_path / "kept")
+    expected = positions_in_a_run(task, benchmark_dataset, out, model)
     found = expected.merge(positions, on=["site", "ue_index"], suffixes=("_run", ""))
     assert len(found) == len(expected) > 0
     # Float32 of coordinates of some 100 m, in batches of another size.
@@ -184,8 +190,9 @@ def test_trained_model_locates_the_test_links_as_in_a_run_when_it_is_used(
         np.testing.assert_allclose(found[name], found[f"{name}_run"], atol=1e-4)
 
 
-def positions_in_a_run(task: Task, dataset: Dataset, out: Path, kept: Path) -> pd.DataFrame:
+def positions_in_a_run(task: Task, dataset: Dataset, out: Path, model: Path) -> pd.DataFrame:
     """Locate the test links of a task, as a run loads them."""
+    kept = out.parent / "kept"
     for survey in surveys_of(task, 1):
         measure(survey, dataset, kept, with_csi=True)
     splits = Splits(dataset, task.window_size)
@@ -193,7 +200,8 @@ def positions_in_a_run(task: Task, dataset: Dataset, out: Path, kept: Path) -> p
     truth = truth_of(task, dataset, splits)
     sites = dataset.select(scene=task.scene, band=task.band).sites
     site_index = np.array([[s.site for s in sites].index(name) for name in truth["site"]])
-    position_m = to_world(open_checkpoint(out).locate(test).position_m, site_index, sites)
+    opened = open_checkpoint(out, model=get_model(str(model)))
+    position_m = to_world(opened.locate(test).position_m, site_index, sites)
     return truth[["site", "ue_index"]].assign(x_m=position_m[:, 0], y_m=position_m[:, 1])
 
 
@@ -209,7 +217,7 @@ def test_training_goes_on_when_it_was_interrupted(
     assert stopped.code == INTERRUPTED
     assert "interrupted; nothing is lost: run the same command to go on in" in stopped.err
     assert again.code == FINISHED, again.err
-    assert len(open_checkpoint(out).info.training.history["train_loss"]) == 4
+    assert len(read_checkpoint_info(out).training.history["train_loss"]) == 4
 
 
 def test_training_tells_file_and_line_and_keeps_the_traceback_when_a_model_raises(
@@ -287,7 +295,7 @@ def test_dataset_is_told_apart_when_it_is_not_the_suites_own(
     assert refused.code == BAD_INPUT
     assert "add --any-data" in refused.err
     assert bound.code == FINISHED, bound.err
-    assert open_checkpoint(tmp_path / "out").info.content_hash != "ff"
+    assert read_checkpoint_info(tmp_path / "out").content_hash != "ff"
 
 
 def test_prediction_is_refused_with_one_sentence_when_input_is_wrong(
@@ -297,11 +305,12 @@ def test_prediction_is_refused_with_one_sentence_when_input_is_wrong(
     small_dataset: Dataset,
     tmp_path: Path,
 ) -> None:
-    out, data = tmp_path / "trained", ["--data", benchmark_dataset.folder]
+    out = tmp_path / "trained"
+    data = ["--data", benchmark_dataset.folder, "--trust-code", model]
     assert train(model, out, "--set", "epochs=1").code == FINISHED
     (tmp_path / "there.csv").touch()
     file = tmp_path / "positions.parquet"
-    canyon = ["--data", small_dataset.folder, "--scene", "street_canyon"]
+    canyon = ["--data", small_dataset.folder, "--scene", "street_canyon", "--trust-code", model]
     results = {
         "holds no checkpoint (checkpoint.json is missing)": (tmp_path, *data, "--out", file),
         "has no scene 'yards'; did you mean 'yard'?": (
@@ -333,6 +342,7 @@ def test_links_of_another_scene_are_located_when_it_is_named(
     out, file = tmp_path / "trained", tmp_path / "positions.parquet"
     train(model, out, "--set", "epochs=1")
     asked = ["predict", out, "--data", benchmark_dataset.folder, "--scene", "street_canyon"]
+    asked += ["--trust-code", model]
 
     first = raymark(*asked, "--out", file)
     before = pd.read_parquet(file)
@@ -353,5 +363,5 @@ def test_network_of_the_tests_learns_when_it_is_trained(
     """A canary: the epochs above do change what is kept."""
     train(model, tmp_path / "out")
 
-    loss = open_checkpoint(tmp_path / "out").info.training.history["train_loss"]
+    loss = read_checkpoint_info(tmp_path / "out").training.history["train_loss"]
     assert torch.tensor(loss).diff().max() < 0

@@ -1,7 +1,9 @@
 """Models that are kept: what agrees, what is refused, and new CSI that is measured as a survey."""
 
 import dataclasses
+import hashlib
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -112,7 +114,7 @@ def test_model_locates_as_before_when_it_was_kept_and_opened(
 ) -> None:
     made = keep(model, data, benchmark_dataset, tmp_path / "kept", shift_m=5.0)
 
-    opened = open_checkpoint(tmp_path / "kept")
+    opened = open_checkpoint(tmp_path / "kept", model=model)
 
     expected_m = data[1].train.position_m.mean(axis=0) + 5.0
     prediction, ms_per_point = opened.locate_timed(data[1].test)
@@ -154,7 +156,7 @@ def test_checkpoint_is_refused_when_measurements_are_made_otherwise_today(
 
     message = "of MEASURING_VERSION 1, this raymark makes those of 99; train 'kept_centroid' again"
     with pytest.raises(CheckpointError, match=message):
-        open_checkpoint(tmp_path / "kept")
+        open_checkpoint(tmp_path / "kept", model=model)
 
 
 def test_checkpoint_is_refused_when_the_models_code_has_changed(
@@ -165,19 +167,82 @@ def test_checkpoint_is_refused_when_the_models_code_has_changed(
         file.write("EDITED = True\n")
 
     with pytest.raises(CheckpointError, match="other code or settings of 'kept_centroid' than tho"):
-        open_checkpoint(tmp_path / "kept")
+        open_checkpoint(tmp_path / "kept", model=model)
 
 
-def test_checkpoint_opens_with_the_models_new_place_when_it_has_moved(
+def test_checkpoint_runs_no_code_when_it_names_some_and_nobody_trusts_it(
     model: ModelFolder, data: Data, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:
-    keep(model, data, benchmark_dataset, tmp_path / "kept")
-    moved = model.folder.rename(tmp_path / "kept_centroid")
+    kept = tmp_path / "kept"
+    keep(model, data, benchmark_dataset, kept)
+    inside = shutil.copytree(model.folder, kept / "kept_centroid")
+    ran = f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
+    (inside / "model.py").write_text(ran + KEPT_CENTROID, encoding="utf-8")
+    path = kept / CHECKPOINT_NAME
+    written = json.loads(path.read_text(encoding="utf-8"))
+    claimed = {
+        "of a user": {"model_folder": str(inside)},
+        "as shipped": {"model_folder": "", "module": "raymark.models.kept_centroid.model"},
+        "installed": {"model_folder": "", "module": "kept_centroid.model"},
+        "elsewhere": {"module": "raymark.models...kept.kept_centroid.model"},
+    }
 
-    with pytest.raises(CheckpointError, match=r"model 'kept_centroid' of .* is not where it w"):
-        open_checkpoint(tmp_path / "kept")
-    opened = open_checkpoint(tmp_path / "kept", model=get_model(str(moved)))
+    for change in claimed.values():
+        path.write_text(json.dumps(written | change), encoding="utf-8")
+        with pytest.raises(CheckpointError, match=r"--trust-code DIR|this raymark has no model"):
+            open_checkpoint(kept)
+    assert not (tmp_path / "ran").exists()
+
+    path.write_text(json.dumps(written), encoding="utf-8")
+    moved = model.folder.rename(tmp_path / "kept_centroid")
+    opened = open_checkpoint(kept, model=get_model(str(moved)))
     assert opened.info.model == "kept_centroid"
+
+
+@pytest.mark.parametrize("name", ["position.npy", "measurements/ab.npz"])
+def test_checkpoint_is_refused_when_a_file_that_it_carries_was_changed(
+    model: ModelFolder, data: Data, benchmark_dataset: Dataset, tmp_path: Path, name: str
+) -> None:
+    kept = tmp_path / "kept"
+    (kept / "measurements").mkdir(parents=True)
+    np.savez(kept / "measurements" / "ab.npz", gain_db=np.zeros(3))
+    made = keep(model, data, benchmark_dataset, kept)
+    assert made.holds(kept / name)
+    assert not made.holds(kept / "measurements" / "other.npz")
+    (kept / name).write_bytes((kept / name).read_bytes()[:-1])
+
+    with pytest.raises(CheckpointError, match=rf"{name}: the file was changed after the training"):
+        open_checkpoint(kept, model=model)
+
+
+def test_checkpoint_needs_its_weights_and_not_its_measurements_when_files_are_gone(
+    model: ModelFolder, data: Data, benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    (kept / "measurements").mkdir(parents=True)
+    (kept / "measurements" / "ab.npz").touch()
+    keep(model, data, benchmark_dataset, kept)
+    shutil.rmtree(kept / "measurements")
+
+    assert open_checkpoint(kept, model=model).info.model == "kept_centroid"
+    (kept / "position.npy").unlink()
+    with pytest.raises(CheckpointError, match=r"position\.npy: the file is missing; train the mod"):
+        open_checkpoint(kept, model=model)
+
+
+def test_checkpoint_is_refused_with_a_sentence_when_its_model_cannot_read_it(
+    model: ModelFolder, data: Data, benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    keep(model, data, benchmark_dataset, kept)
+    (kept / "position.npy").write_bytes(b"nonsense")
+    path = kept / CHECKPOINT_NAME
+    written = json.loads(path.read_text(encoding="utf-8"))
+    written["files"]["position.npy"] = hashlib.sha256(b"nonsense").hexdigest()
+    path.write_text(json.dumps(written), encoding="utf-8")
+
+    with pytest.raises(CheckpointError, match="kept cannot be loaded by 'kept_centroid'"):
+        open_checkpoint(kept, model=model)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +251,7 @@ def test_checkpoint_opens_with_the_models_new_place_when_it_has_moved(
         (None, "holds no checkpoint .checkpoint.json is missing.; make one with `raymark train"),
         ("{", "checkpoint.json cannot be read: Expecting property name"),
         ("[1]", "checkpoint.json cannot be read"),
+        ("[" * 100_000, "checkpoint.json cannot be read"),
         ("{}", "checkpoint.json cannot be read: missing key at .*: model"),
     ],
 )
@@ -209,7 +275,7 @@ def test_checkpoint_is_no_more_when_keeping_it_again_fails(
     with pytest.raises(IsADirectoryError, match="position"):
         keep(model, data, benchmark_dataset, tmp_path / "kept")
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
-        open_checkpoint(tmp_path / "kept")
+        open_checkpoint(tmp_path / "kept", model=model)
 
 
 def test_links_are_refused_when_their_panel_or_band_is_another(

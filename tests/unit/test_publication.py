@@ -11,9 +11,10 @@ import pytest
 from matplotlib import image
 
 from raymark.benchmark.board import Board, terminal_table, write_board
-from raymark.benchmark.publication import build_board, layout_of
+from raymark.benchmark.publication import _track_infos, build_board, layout_of
 from raymark.benchmark.scoring import score_rows, score_run
 from raymark.benchmark.store import RunFolder
+from raymark.benchmark.task import CrossingTracks, Suite
 from raymark.dataset.buildings import HeightMap
 
 EXACT = {"rtol": 1e-12}
@@ -196,3 +197,26 @@ def test_board_names_the_seeds_of_a_model_when_some_of_the_suite_lack(
     assert titles["wknn"] == title
     assert titles["train_centroid"] == "Train centroid"
     assert titles["oracle_nearest"] == "Oracle nearest neighbour"
+
+
+@pytest.mark.parametrize(
+    ("track", "tested"), [("cross-band", "bands"), ("cross-scene", "scenes"), ("impaired", "hard")]
+)
+def test_track_says_that_it_tests_no_places_when_its_links_stand_among_training_ones(
+    benchmark_suite: Suite, track: str, tested: str
+) -> None:
+    (info,) = _track_infos(benchmark_suite, {track})
+    settings = [
+        x.model_copy(update={"split": CrossingTracks(buffer_m=3.0)})
+        for x in benchmark_suite.tracks
+        if x.track == track
+    ]
+    (buffered,) = _track_infos(
+        benchmark_suite.model_copy(update={"tracks": tuple(settings)}), {track}
+    )
+
+    assert f"It tests {tested}" in info.description
+    assert "not places: its links stand among training ones" in info.description
+    assert "not places: its links stand 3 m or more from any training one" in buffered.description
+    (other,) = _track_infos(benchmark_suite, {"unseen-nlos"})
+    assert "not places" not in other.description

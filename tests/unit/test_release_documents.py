@@ -158,6 +158,37 @@ def test_validate_croissant_names_the_file_when_it_is_damaged(
     assert all(fault.startswith(f"{tmp_path / 'croissant.json'}: ") for fault in faults)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"@context": "http://127.0.0.1:9/context.json"},
+        {"@context": ["http://127.0.0.1:9/context.json"]},
+        {"@context": {"@vocab": "https://schema.org/", "from": "sc:contentUrl"}},
+        {"distribution": [{"@type": "cr:FileObject", "contentUrl": "http://127.0.0.1:9/x"}]},
+        {"distribution": [{"@type": "cr:FileObject", "sc:contentUrl": "//127.0.0.1/x"}]},
+        {"distribution": [{"@type": "cr:FileObject", "contentUrl": "../../x.parquet"}]},
+        {"distribution": [{"@type": "cr:FileObject", "contentUrl": ["http://127.0.0.1:9/x"]}]},
+    ],
+)
+def test_nothing_is_fetched_when_a_description_names_what_lies_elsewhere(
+    benchmark_release: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, object],
+) -> None:
+    text = (benchmark_release / "croissant.json").read_text(encoding="utf-8")
+    edited = json.dumps(json.loads(text) | change)
+    (tmp_path / "croissant.json").write_text(edited, encoding="utf-8")
+    opened: list[object] = []
+    monkeypatch.setattr(mlcroissant, "Dataset", lambda **named: opened.append(named))
+
+    faults = [*validate_croissant(tmp_path), *check_records(tmp_path)]
+
+    assert len(faults) == 2
+    assert all("which is no file of the release: nothing is fetched" in x for x in faults)
+    assert opened == []
+
+
 def test_check_records_names_the_records_when_a_column_is_another(
     benchmark_release: Path, tmp_path: Path
 ) -> None:

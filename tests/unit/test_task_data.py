@@ -12,7 +12,7 @@ from raymark.benchmark.features import first_path
 from raymark.benchmark.measurements import Measurements
 from raymark.benchmark.measuring import measure
 from raymark.benchmark.splits import TEST, TRAIN, VALIDATION
-from raymark.benchmark.task import Suite, Task
+from raymark.benchmark.task import CrossingTracks, Suite, Task
 from raymark.benchmark.task_data import (
     Splits,
     TaskData,
@@ -88,16 +88,49 @@ def test_truth_stands_in_the_order_of_the_test_when_measured_independently(
 @each_scene
 @each_track
 def test_test_links_come_window_by_window_in_random_order_when_loaded(
-    benchmark_task: FindTask, load_benchmark_task: LoadTask, scene: str, track: str
+    benchmark_splits: Splits,
+    benchmark_task: FindTask,
+    load_benchmark_task: LoadTask,
+    scene: str,
+    track: str,
 ) -> None:
-    test = load_benchmark_task(benchmark_task(track, scene)).test
+    task = benchmark_task(track, scene)
+    test, split = load_benchmark_task(task).test, benchmark_splits.get(task, scene)
     edges = np.flatnonzero(np.diff(test.window)) + 1
-    windows = [int(piece[0]) for piece in np.split(test.window, edges)]
+    pieces = np.split(task_data.ordered_test_rows(task, split), edges)
+    of_split = [set(split.table["window"].to_numpy()[rows].tolist()) for rows in pieces]
+    first = [min(windows) for windows in of_split]
 
-    assert len(set(windows)) == len(windows)
-    assert windows != sorted(windows)
+    assert all(len(windows) == 1 for windows in of_split)
+    assert len(set(first)) == len(first)
+    assert first != sorted(first)
     for steps in np.split(test.window_step, edges):
         assert steps.tolist() == list(range(len(steps)))
+
+
+@each_scene
+@each_track
+def test_windows_are_counted_part_by_part_when_loaded(
+    benchmark_task: FindTask, load_benchmark_task: LoadTask, scene: str, track: str
+) -> None:
+    """Numbers that went on through the parts would say between which windows a test one lies."""
+    data = load_benchmark_task(benchmark_task(track, scene))
+    for links in (data.train.measurements, data.validation.measurements, data.test):
+        seen = list(dict.fromkeys(links.window.tolist()))
+        assert seen == list(range(len(seen)))
+
+
+def test_test_order_hangs_on_the_data_when_all_published_numbers_are_the_same(
+    benchmark_splits: Splits, benchmark_task: FindTask
+) -> None:
+    task = benchmark_task("interpolation", "yard")
+    split = benchmark_splits.get(task, "yard")
+    table = split.table.assign(block=split.table["block"] + 1)  # it decides no order by itself
+    other = dataclasses.replace(split, table=table)
+
+    first, second = (task_data.ordered_test_rows(task, each) for each in (split, other))
+    assert set(first) == set(second)
+    assert first.tolist() != second.tolist()
 
 
 def test_test_order_is_the_same_when_asked_for_again(
@@ -365,3 +398,25 @@ def test_dataset_is_refused_when_it_is_not_the_one_of_the_suite(
 
 def test_task_data_has_no_other_field_when_listed() -> None:
     assert [field.name for field in dataclasses.fields(TaskData)] == ["train", "validation", "test"]
+
+
+@pytest.mark.parametrize("track", ["cross-band", "impaired", "cross-scene"])
+def test_test_links_keep_their_distance_when_a_track_is_buffered(
+    benchmark_dataset: Dataset, benchmark_suite: Suite, track: str
+) -> None:
+    """What else is asked of a track does not hang on how its places are split."""
+    buffered = [
+        settings.model_copy(update={"split": CrossingTracks(buffer_m=3.0)})
+        for settings in benchmark_suite.tracks
+        if settings.track == track
+    ]
+    suite = benchmark_suite.model_copy(update={"tracks": tuple(buffered)})
+    task = next(task for task in suite.tasks() if task.scene == "yard")
+
+    split = Splits(benchmark_dataset, suite.window_size).get(task, "yard")
+
+    position_m = benchmark_dataset.select(scene="yard", band=task.band).position_m[:, :2]
+    test, train = position_m[split.rows(TEST)], position_m[split.rows(TRAIN)]
+    distance_m = np.linalg.norm(test[:, None] - train, axis=2)
+    assert distance_m.min() >= 3.0
+    assert task.split == CrossingTracks(buffer_m=3.0)

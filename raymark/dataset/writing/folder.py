@@ -1,5 +1,7 @@
 """The dataset folder as a place of work: whose it is, and what is done."""
 
+from collections.abc import Iterator
+
 from raymark.dataset.buildings import buildings_file
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.identity import campaign_hash, is_surely_another
@@ -183,5 +185,13 @@ def _clear(folder: Place, manifest: Manifest) -> None:
     """Delete the files of a dataset, and nothing that it did not write."""
     for name in dataset_files(folder, manifest):
         folder.below(name).unlink()
-    (folder / LOGS_NAME).remove_tree()
+    for name in _log_files(manifest):
+        folder.below(name).unlink()
     remove_journal(folder)
+
+
+def _log_files(manifest: Manifest) -> Iterator[str]:
+    for site in manifest.sites:
+        num_parts = -(-site.num_ues // manifest.shard_size)
+        for part in ("buildings", *(f"part-{i:04d}" for i in range(num_parts))):
+            yield f"{LOGS_NAME}/{site.key}/{part}.log"

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from raymark.errors import ConfigError
+from raymark.extras import import_extra
 from raymark.work.cluster.base import CheckResult, MemoryGb, NumGpus, StartedCluster
 from raymark.work.cluster.settings import import_dask, reason_of, worker_environment
 
@@ -44,10 +45,15 @@ class LocalCluster(StartedCluster):
     def start(self) -> Any:
         """Start a scheduler and workers on the loopback interface.
 
+        A scheduler runs whatever it is sent, and everybody on this machine reaches the interface:
+        a certificate that only this process and its workers have keeps others out.
+
         Raises:
             ConfigError: If they need more memory or GPUs than there are, or do not start.
         """
         distributed = import_dask()
+        import_extra("cryptography", name="cryptography, for the certificate of a cluster,")
+        secret = {"protocol": "tls://", "security": distributed.Security.temporary()}
         memory_bytes = self.memory_of_each()
         gpus = self.gpus()
         # One nanny each, which starts its worker again when it dies. Dask's LocalCluster does the
@@ -56,6 +62,7 @@ class LocalCluster(StartedCluster):
             index: {
                 "cls": distributed.Nanny,
                 "options": {
+                    **secret,
                     "host": _LOOPBACK,
                     "nthreads": 1,
                     "memory_limit": memory_bytes,
@@ -67,11 +74,15 @@ class LocalCluster(StartedCluster):
             }
             for index, gpu in enumerate(gpus)
         }
-        options = {"host": _LOOPBACK, "dashboard": True, "dashboard_address": f"{_LOOPBACK}:0"}
+        dashboard = {"dashboard": True, "dashboard_address": f"{_LOOPBACK}:0"}
         try:
             return distributed.SpecCluster(
                 workers=workers,
-                scheduler={"cls": distributed.Scheduler, "options": options},
+                scheduler={
+                    "cls": distributed.Scheduler,
+                    "options": {**secret, **dashboard, "host": _LOOPBACK},
+                },
+                security=secret["security"],
                 silence_logs="CRITICAL",
                 name=f"raymark-{os.getpid()}",
             )

@@ -1,0 +1,99 @@
+"""Fingerprints made anew from the paths, compared with stored ones as other processors make them.
+
+Processors and libraries add in another order: entries of CSI differ by some 1e-6 of the largest of
+their link, which is compared with `TOLERANCE`. What is decided by a threshold (whether there is a
+first path, and which one) may then turn out otherwise where it hangs on so little: there it is not
+compared, and such links are found by disturbing their CSI by a tenth of the tolerance.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from raymark.dataset import Dataset, Selection
+from raymark.dataset.materialization import fingerprint_batches
+from raymark.dataset.shard import open_shard
+from raymark.radio.fingerprints import estimate_distance
+from raymark.release.record import Materialized
+
+TOLERANCE = 1e-4
+"""Largest difference of CSI and of powers over azimuth, over the largest entry of their link."""
+
+_DISTANCE_M, _GAIN_DB = 0.01, 0.01
+"""Largest differences of what is estimated from CSI [m], [dB]."""
+
+_DECIDED = ("distance_m", "has_signal")
+_NUM_DISTURBANCES = 8
+
+
+def fingerprint_faults(dataset: Dataset, files: tuple[Materialized, ...]) -> Iterator[str]:
+    """Make the first batch of every file anew, and compare.
+
+    Yields:
+        A sentence for every array that differs.
+    """
+    for item in files:
+        path = dataset.folder.below(item.file)
+        selection = dataset.select(scene=item.scene, band=item.band)
+        rows, made = next(fingerprint_batches(selection, item.kind, "bartlett", item.seed))
+        undecided = np.zeros(len(made["csi"]), dtype=bool)
+        if item.kind == "measured":
+            undecided = undecided_links(made["csi"], selection)
+        with open_shard(path, "fingerprints") as file:
+            if len(file["csi"]) != item.num_links:
+                yield f"{path}: {len(file['csi'])} links, the release says {item.num_links}"
+            stored = {name: file[name][rows] for name in made}
+        for name in different_arrays(stored, made, undecided):
+            yield f"{path}: {name} of the first links differs from what the paths give"
+
+
+def different_arrays(
+    stored: Mapping[str, np.ndarray],
+    made: Mapping[str, np.ndarray],
+    undecided: Bool[np.ndarray, "link"],
+) -> list[str]:
+    """Return the names of the arrays that differ by more than rounding.
+
+    Args:
+        stored: Arrays of links, by their names in the schema.
+        made: The same, made anew.
+        undecided: Links of which nothing is compared that hangs on a threshold.
+    """
+    return [
+        name
+        for name, values in made.items()
+        if stored[name].shape != values.shape
+        or not (_agree(name, stored[name], values) | (undecided & (name in _DECIDED))).all()
+    ]
+
+
+def undecided_links(csi: np.ndarray, selection: Selection) -> Bool[np.ndarray, "link"]:
+    """Return which links have another first path when their CSI is disturbed by rounding."""
+    band, front_end = selection.band, selection.front_end
+    noise_variance = front_end.noise_variance(band)
+    tensor, generator = torch.from_numpy(csi), torch.Generator().manual_seed(0)
+    size = TOLERANCE / 10 * tensor.abs().amax(dim=(1, 2), keepdim=True)
+    distance_m, found = estimate_distance(tensor, band, noise_variance)
+    undecided = torch.zeros_like(found)
+    for _ in range(_NUM_DISTURBANCES):
+        disturbance = torch.randn(csi.shape, dtype=tensor.dtype, generator=generator)
+        other_m, other = estimate_distance(tensor + size * disturbance, band, noise_variance)
+        undecided |= (other != found) | ((other_m - distance_m).abs() > _DISTANCE_M)
+    return undecided.numpy()
+
+
+def _agree(name: str, stored: np.ndarray, made: np.ndarray) -> Bool[np.ndarray, "link"]:
+    """Return which links agree in an array; nothing agrees with what is not finite."""
+    if name == "aoa_profile":
+        stored, made = (10 ** (array.astype("f8") / 10) for array in (stored, made))
+    difference = np.abs(stored - made) if made.dtype != bool else stored != made
+    limit: float | np.ndarray = 0.0
+    if name in {"csi", "aoa_profile"}:
+        limit = TOLERANCE * np.abs(made).reshape(len(made), -1).max(axis=1)
+    elif name in {"distance_m", "gain_db"}:
+        limit = _DISTANCE_M if name == "distance_m" else _GAIN_DB
+    largest = difference.reshape(len(made), -1).max(axis=1)
+    agree: np.ndarray = largest <= limit
+    return agree
