@@ -179,7 +179,7 @@ BAND_PRESETS = {
 }
 """Bands by name; all span 50 MHz by 64 tones, which is unambiguous up to 384 m."""
 
-_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
+_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?"
 _CARRIER = re.compile(rf"({_NUMBER})\s*([kmgt]?hz)", re.IGNORECASE)
 _UNITS = {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9, "THz": 1e12}
 
@@ -251,7 +251,9 @@ def _read_carrier(text: str) -> tuple[str, float] | None:
     match = _CARRIER.fullmatch(text)
     if match is not None:
         unit = next(name for name in _UNITS if name.lower() == match[2].lower())
-        return match[1] + unit, float(match[1]) * _UNITS[unit]
+        number = match[1].lstrip("+")
+        name = f"0{number}{unit}" if number.startswith(".") else f"{number}{unit}"
+        return name, float(number) * _UNITS[unit]
     if _is_number(text) and abs(float(text)) >= MIN_CARRIER_HZ:
         return f"{float(text) / 1e9:.12g}GHz", float(text)
     return None

@@ -187,6 +187,8 @@ def test_campaign_takes_a_carrier_when_it_is_a_name(
         (3.5e9, "3.5GHz"),
         (28_000_000_000, "28GHz"),
         ("0.14THz", "0.14THz"),
+        (".5 GHz", "0.5GHz"),
+        ("+28GHz", "28GHz"),
         ({"name": "28 GHz", "num_subcarriers": 128}, "28GHz"),
     ],
 )
@@ -211,6 +213,7 @@ def test_band_is_read_when_it_is_written_as_people_do(written: Any, name: str) -
         ("0GHz", r"the carrier of band '0GHz' must be from 0\.1 to 300 GHz"),
         ({"name": "x", "carrier_ghz": 3.5}, r"unknown key at .*carrier_ghz; did you mean 'carrier"),
         (True, r"at campaign\.yaml: bands\[0\]"),
+        ("\u0663GHz", r"unknown band"),
     ],
 )
 def test_band_gets_a_sentence_when_it_cannot_be_read(written: Any, sentence: str) -> None:
