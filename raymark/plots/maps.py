@@ -183,9 +183,9 @@ def plot_scene_plan(
     ax = axes_or_new(ax)
     image = _draw_heights(ax, height_map, cmap="cividis_r", norm=_height_scale(height_map))
     tallest_m, top_m = height_map.height_m.max(initial=0.0), image.norm.vmax
-    label, is_cut = "Height above ground [m]", bool(tallest_m > top_m)
-    label += f"; the tallest: {tallest_m:.0f}" if is_cut else ""
-    colorbar_beside(ax, image, label, extend="max" if is_cut else "neither")
+    title, is_cut = "Height above ground [m]", bool(tallest_m > top_m)
+    title += f"; the tallest: {tallest_m:.0f}" if is_cut else ""
+    colorbar_beside(ax, image, title, extend="max" if is_cut else "neither")
     for site in sites:
         _draw_site(ax, site)
     if links is not None:

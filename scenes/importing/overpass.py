@@ -70,7 +70,7 @@ class _Converter:
         return self._add("node", number, item, place)
 
     def _add(
-        self, kind: str, number: int, item: Mapping[str, Any], place: Mapping[str, str]
+        self, kind: str, number: int, item: Mapping[str, Any], place: dict[str, str]
     ) -> ET.Element:
         made = ET.SubElement(self._root, kind, id=str(number), version="1", **place)
         for key, value in (item.get("tags") or {}).items():
