@@ -284,7 +284,7 @@ def _mahalanobis_squared(
 
 def _is_unusable(values: Float[np.ndarray, "point ..."]) -> Bool[np.ndarray, " point"]:
     is_usable = np.abs(values) <= _LARGEST  # also false for NaN
-    return ~is_usable.reshape(len(values), -1).all(axis=1)
+    return ~is_usable.all(axis=tuple(range(1, values.ndim)))
 
 
 def _check_rows(values: np.ndarray, true_m: np.ndarray, what: str) -> None:
