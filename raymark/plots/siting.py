@@ -1,6 +1,7 @@
 """The plan of a scene with sites that could be added to it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ def _draw_marks(
     ax: Axes, marks: Sequence[SiteMark], *, marker: str, color: str, label: str
 ) -> None:
     x, y = np.array([mark.position_m for mark in marks]).reshape(-1, 2).T
-    look = {"color": color, "markeredgecolor": "black", "markersize": 7}
+    look: dict[str, Any] = {"color": color, "markeredgecolor": "black", "markersize": 7}
     if len(marks):
         ax.plot(x, y, marker, zorder=4, label=label, **look)
     for mark in marks:
