@@ -211,9 +211,8 @@ def _new_map(sites: Sequence[SiteMark], height_map: HeightMap | None, ax: Axes |
 
 def _show_whole(ax: Axes, height_map: HeightMap, sites: Sequence[SiteMark]) -> None:
     """Show the whole map, and the whole sector of every site."""
-    corners = [(height_map.x_m[0], height_map.y_m[0]), (height_map.x_m[-1], height_map.y_m[-1])]
-    corners += [tuple(corner) for site in sites for corner in _outline(site)]
-    x, y = np.array(corners).T
+    corners = np.column_stack([height_map.x_m[[0, -1]], height_map.y_m[[0, -1]]])
+    x, y = np.vstack([corners, *map(_outline, sites)]).T
     ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
 
 

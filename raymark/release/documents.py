@@ -12,7 +12,6 @@ import yaml
 
 from raymark.dataset import Dataset
 from raymark.dataset.campaign import Campaign
-from raymark.dataset.link_statistics import summarize_links
 from raymark.dataset.manifest import INDEX_NAME
 from raymark.dataset.schema import FIELDS
 from raymark.errors import counted
@@ -88,7 +87,7 @@ def _values(
         "band": dataset.bands[0],
         "bands": _band_rows(manifest.campaign),
         "shard": manifest.shards[0].file("paths"),
-        "summary": list(summarize_links(dataset).itertuples(index=False, name=None)),
+        "summary": list(dataset.summary().itertuples(index=False, name=None)),
         "splits": _split_rows(dataset, files),
         "fields": [field for field in FIELDS if field.file in file_kinds],
         "index_columns": index_columns(dataset.bands),

@@ -23,7 +23,7 @@ from raymark.dataset.buildings import (
 from raymark.dataset.manifest import MANIFEST_NAME, read_manifest, write_manifest
 from raymark.dataset.verification import verify_dataset
 from raymark.errors import DatasetError, SchemaError
-from raymark.plots.inspection import inspect_dataset
+from raymark.plots.inspection import inspect_dataset, num_figures
 
 WriteScene = Callable[..., Path]
 TracePoints = Callable[..., Dataset]
@@ -214,4 +214,10 @@ def test_dataset_of_an_older_version_is_read_and_drawn_when_it_has_no_buildings(
 
     assert found.buildings("street_canyon") is None
     assert verify_dataset(folder) == []
-    assert inspect_dataset(found, tmp_path / "figures")
+    figures = inspect_dataset(found, tmp_path / "figures")
+    # A typical link of each label is drawn, at every band.
+    examples = {path.stem for path in figures if path.stem.startswith("link_")}
+    assert examples == {
+        f"link_{label}_street_canyon_{band}" for label in ("los", "nlos") for band in found.bands
+    }
+    assert len(figures) == num_figures(found)

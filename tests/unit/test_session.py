@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
+import raymark
+import raymark.dataset
 from raymark import loaders, plots
 from raymark.dataset import Dataset, PathTable, Selection
 from raymark.dataset.link_statistics import link_table
