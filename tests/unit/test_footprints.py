@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -251,15 +252,17 @@ def test_origin_is_refused_when_it_is_no_place(text: str) -> None:
     [
         ('type="ply"', 'type="cube"', "shape 'mesh-house' is of type 'cube', expected 'ply'"),
         ('<ref id="mat-brick"', '<transform name="to_world"/><ref id="mat-brick"', "transform"),
-        ("meshes/house.ply", "meshes/none.ply", "cannot read meshes/none.ply"),
-        ("<scene", "<scene <", "cannot read the geometry"),
+        ("meshes/house.ply", "meshes/none.ply", r"meshes/none\.ply is missing"),
+        ("<scene", "<scene <", "cannot load the geometry of .*: not well-formed"),
     ],
 )
 def test_geometry_is_refused_when_its_meshes_cannot_be_placed(
     scene: Scene, tmp_path: Path, old: str, new: str, message: str
 ) -> None:
-    text = scene.xml_path(tmp_path).read_text(encoding="utf-8").replace(old, new, 1)
-    path = tmp_path / "scene.xml"
+    (tmp_path / "made").mkdir()
+    original = scene.xml_path(tmp_path / "made")
+    text = original.read_text(encoding="utf-8").replace(old, new, 1)
+    path = shutil.copytree(original.parent, tmp_path / "edited") / "scene.xml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SceneError, match=message):
         read_meshes(path)

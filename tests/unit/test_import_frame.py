@@ -11,6 +11,7 @@ from raymark.scenes.importing.buildings import MapFeature, SourceMap, Surface
 from raymark.scenes.importing.local_frame import (
     WGS84,
     LocalFrame,
+    horizontal_crs,
     make_frame,
     parse_bbox,
     parse_crs,
@@ -229,8 +230,8 @@ def test_bbox_is_refused_when_it_is_no_box(text: str, message: str) -> None:
     ("text", "name"),
     [("EPSG:25832", "ETRS89 / UTM zone 32N"), ("epsg:7415", "Amersfoort / RD New")],
 )
-def test_crs_is_read_without_heights_when_it_is_known(text: str, name: str) -> None:
-    crs = parse_crs(text)
+def test_crs_gives_its_map_coordinates_when_it_is_known(text: str, name: str) -> None:
+    crs = horizontal_crs(parse_crs(text))
     assert crs.name == name
     assert len(crs.axis_info) == 2
 

@@ -973,7 +973,9 @@ def test_fetch_is_refused_when_the_network_fails_or_the_box_is_empty(
 def test_fetch_refuses_a_box_before_the_download_when_no_scene_could_fill_it(
     tmp_path: Path, overpass: types.SimpleNamespace
 ) -> None:
-    with pytest.raises(SceneError, match=r"the box spans .* km, .* 20 km at most; choose a smaller"):
+    with pytest.raises(
+        SceneError, match=r"the box spans .* km, .* 20 km at most; choose a smaller"
+    ):
         fetch_map((11.0, 48.0, 12.0, 48.5), tmp_path)
     assert overpass.boxes == []
 
