@@ -45,13 +45,13 @@ ROOMS = {
     "raymark.cli": (0, 6, "the command line: parses, calls one function, prints"),
     "raymark.models": (2, 3, "one folder each"),
     "raymark.generator": (3.2, 5, "campaign → paths; its tracing/\nalone knows Sionna"),
-    "raymark.benchmark": (2, 3, "paths → scores:\ntasks, runs, board"),
+    "raymark.benchmark": (2, 3.3, "paths → scores:\ntasks, runs, board"),
     "raymark.scenes": (4.2, 6, "what stands there; maps\nthat are read in"),
     "raymark.interop": (0, 1, "DeepMIMO,\nSionna PHY and RT"),
     "raymark.loaders": (1, 2, "torch, TensorFlow,\npandas, HF"),
-    "raymark.release": (2, 3, "documents, checks,\nreproducible bytes"),
+    "raymark.release": (2, 2.9, "documents, checks,\nreproducible bytes"),
     "raymark.viewer": (3.2, 4.1, "a scene as a\n3D page"),
-    "raymark.plots": (2, 4.1, "figures, from values alone"),
+    "raymark.plots": (2.95, 4.1, "figures, from values alone"),
     "raymark.dataset": (
         0,
         4.1,
@@ -60,7 +60,7 @@ ROOMS = {
     "raymark.work": (0, 1.3, "executors: here, processes,\nclusters"),
     "raymark.radio": (1.5, 4.6, "bands, sites, frames; CSI of paths,\nfingerprints, estimation"),
     "raymark.storage": (4.7, 6, "places, here or remote;\nfiles appear whole"),
-    GROUND: (0, 6, "errors · config · registry · seeding · extras"),
+    GROUND: (0, 6, "errors · config · registry · seeding · extras · presenting · keywords"),
 }
 """Left and right edge in columns, and what each package holds."""
 
