@@ -2,6 +2,7 @@
 
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,8 +15,8 @@ from raymark.benchmark.task_data import Splits, load_task
 from raymark.benchmark.worker import Outcome, fit_apart, make_and_forget
 from raymark.dataset import open_dataset
 from raymark.storage import Place
-from raymark.work.fresh import printing_to, run_confined, run_fresh
-from raymark.work.sandbox import reach_of, sandbox_name
+from raymark.work.fresh import printing_to, run_confined
+from raymark.work.sandbox import Reach, reach_of, sandbox_name
 
 _ONE_LOADS = threading.Lock()
 """Cells of one process are loaded one after the other."""
@@ -64,8 +65,7 @@ def fit_cell(
         splits = _splits(place)
         data = load_task(task, seed, splits.dataset, splits, place.measurements, with_csi=with_csi)
     of_the_run = (place.measurements.parent, place.dataset.local_path)
-    hidden = [path for path in of_the_run if path is not None]
-    reach = reach_of(code_places(model), searched=[model.folder.parent], hidden=hidden)
+    reach = _reach_of(model, hidden=[path for path in of_the_run if path is not None])
     with tempfile.TemporaryDirectory(prefix="raymark-") as room, printing_to(output):
         apart = data.with_csi_in(Path(room))
         content = run_confined(fit_apart, model, seed, apart, room=Path(room), reach=reach)
@@ -75,12 +75,17 @@ def fit_cell(
 
 
 def try_model(model: ModelFolder) -> None:
-    """Import the code of a model, and make one, in a fresh process.
+    """Import the code of a model, and make one, in a fresh process that is confined to it.
 
     Raises:
         WorkError: If it cannot be imported or made; its file and line are named.
     """
-    run_fresh(make_and_forget, model)
+    with tempfile.TemporaryDirectory(prefix="raymark-") as room:
+        run_confined(make_and_forget, model, room=Path(room), reach=_reach_of(model))
+
+
+def _reach_of(model: ModelFolder, *, hidden: Sequence[Path] = ()) -> Reach:
+    return reach_of(code_places(model), searched=[model.folder.parent], hidden=hidden)
 
 
 @lru_cache(maxsize=1)

@@ -118,8 +118,8 @@ def fit_and_predict(model: ModelFolder, seed: int, data: TaskData) -> Outcome:
     )
 
 
-def make_and_forget(model: ModelFolder) -> None:
-    """Import the code of a model and make one, to see whether both can be done.
+def make_and_forget(model: ModelFolder) -> bytes:
+    """Import the code of a model and make one, to see whether both can be done; return nothing.
 
     Raises:
         WorkError: If its code raises; its file and line are named.
@@ -127,6 +127,7 @@ def make_and_forget(model: ModelFolder) -> None:
     """
     with told_by_line(model.folder):
         model.create(0)
+    return b""
 
 
 def report_of(localizer: Localizer) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from raymark.benchmark import Labelled, Localizer, Measurements, Prediction, Task
 from raymark.benchmark.localizer import ModelInfo, mean_error_m
 from raymark.benchmark.task_data import TaskData
-from raymark.benchmark.worker import check_prediction
+from raymark.benchmark.worker import checked_prediction
 from raymark.config import read_yaml, validate
 from raymark.models import get_model, model_names
 from raymark.radio.levels import FLOOR_DB
@@ -124,7 +124,7 @@ def test_model_predicts_finite_positions_when_bands_and_sites_are_mixed(
 
     prediction = model.predict(data.test)
 
-    check_prediction(prediction, len(data.test))
+    checked_prediction(prediction, len(data.test))
     assert model.num_parameters is None or model.num_parameters > 0
     if prediction.covariance_m2 is not None:
         assert (np.linalg.eigvalsh(prediction.covariance_m2) > 0).all()
@@ -202,4 +202,4 @@ def test_model_predicts_finite_positions_when_links_have_no_signal_and_training_
     )
     prediction = model.predict(without_signal(data.test, np.arange(len(data.test))))
 
-    check_prediction(prediction, len(data.test))
+    checked_prediction(prediction, len(data.test))
