@@ -72,7 +72,7 @@ class _Converter:
     def _add(
         self, kind: str, number: int, item: Mapping[str, Any], place: dict[str, str]
     ) -> ET.Element:
-        made = ET.SubElement(self._root, kind, id=str(number), version="1", **place)
+        made = ET.SubElement(self._root, kind, {"id": str(number), "version": "1", **place})
         for key, value in (item.get("tags") or {}).items():
             ET.SubElement(made, "tag", k=str(key), v=str(value))
         return made

@@ -241,9 +241,7 @@ def test_checkpoint_is_refused_with_a_sentence_when_its_model_cannot_read_it(
     written["files"]["position.npy"] = hashlib.sha256(b"nonsense").hexdigest()
     path.write_text(json.dumps(written), encoding="utf-8")
 
-    with pytest.raises(
-        CheckpointError, match="what 'kept_centroid' has kept there cannot"
-    ):
+    with pytest.raises(CheckpointError, match="what 'kept_centroid' has kept there cannot"):
         open_checkpoint(kept, model=model)
 
 
