@@ -29,7 +29,7 @@ from raymark.release.part import (
     SUITE_NAME,
 )
 from raymark.release.record import Benchmark
-from raymark.storage import within, write_text
+from raymark.storage import as_place, within, write_text
 from raymark.storage.atomic import writable
 
 
@@ -84,6 +84,8 @@ class SuiteFiles:
                 f"{runs} is a run of '{found.name}@{found.version}' ({found.hash[:12]}), the "
                 f"release is of '{suite.name}@{suite.version}' ({suite.hash[:12]})"
             )
+        for name in as_place(runs).files_below():
+            within(runs, name)  # what links lead to is not published
         with writable(folder):
             # Measurements are large, and made again from the paths.
             shutil.copytree(

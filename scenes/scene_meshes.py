@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 import trimesh
 
-from raymark.errors import SceneError
+from raymark.errors import SceneError, sentence_of
 from raymark.scenes.importing.buildings import Footprint
 from raymark.scenes.roofs import (
     STEEPEST,
@@ -20,6 +20,7 @@ from raymark.scenes.roofs import (
     plan_area,
     plan_normal,
 )
+from raymark.storage import within
 
 _GROUND_NAME = re.compile(r"(^|[-_. ])(ground|terrain|plane)([-_. \d]|$)", re.IGNORECASE)
 _GROUND_COVER = 0.9
@@ -49,7 +50,7 @@ def read_meshes(xml_path: Path) -> tuple[SceneMesh, ...]:
     """
     try:
         root = ET.parse(xml_path).getroot()  # noqa: S314 (a scene that is about to be traced)
-    except (OSError, ET.ParseError) as error:
+    except (OSError, ValueError, LookupError, ET.ParseError) as error:
         raise SceneError(f"cannot read the geometry of {xml_path}: {error}") from error
     materials = {
         bsdf.get("id", ""): _text_of(bsdf, "type") or bsdf.get("id", "")
@@ -115,13 +116,21 @@ def _read_mesh(shape: ET.Element, materials: dict[str, str], xml_path: Path) -> 
         fault = "is moved by a transform; write its mesh where it stands"
     if fault:
         raise SceneError(f"{xml_path}: shape '{name}' {fault}")
-    try:
-        mesh = trimesh.load_mesh(xml_path.parent / file_name, process=False)
-    except (OSError, ValueError) as error:
-        raise SceneError(f"{xml_path}: cannot read {file_name} ({error})") from error
     refs = [ref.get("id", "") for ref in shape.iter("ref")]
     return SceneMesh(
         name=name.removeprefix("mesh-"),
         material=materials.get(refs[0], refs[0]) if refs else "",
-        triangles=np.asarray(mesh.triangles, dtype=float),
+        triangles=_read_triangles(within(xml_path.parent, file_name), xml_path),
     )
+
+
+def _read_triangles(path: Path, xml_path: Path) -> Triangles:
+    try:
+        mesh = trimesh.load_mesh(path, process=False)
+        triangles = np.asarray(mesh.triangles, dtype=float)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        name = path.relative_to(xml_path.parent)
+        raise SceneError(f"{xml_path}: cannot read {name} ({sentence_of(error)})") from error
+    if (mesh.faces < 0).any() or not np.isfinite(triangles).all():
+        raise SceneError(f"{xml_path}: {path} has corners that do not exist or are not finite")
+    return triangles

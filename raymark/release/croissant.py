@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from raymark.config import read_json
 from raymark.dataset import Dataset
 from raymark.dataset.manifest import INDEX_NAME
+from raymark.errors import DatasetError, RaymarkError
 from raymark.extras import import_extra
 from raymark.release import statements
 from raymark.release.citation import bibtex, is_person
@@ -37,6 +39,7 @@ from raymark.release.licences import licence_url
 from raymark.release.part import SPLITS_FOLDER
 from raymark.release.provenance import provenance, responsible_ai
 from raymark.release.record import Author, Release, ReleasedFile
+from raymark.storage import within
 
 CROISSANT_NAME = "croissant.json"
 _CHECKED_RECORDS = 100
@@ -94,7 +97,7 @@ def validate_croissant(folder: Path) -> list[str]:
     # What is an issue is also logged, under a headline.
     logged = [line.strip(" -") for line in log.getvalue().splitlines()]
     said += [x for x in logged if x and x not in said and not x.startswith("Found the following")]
-    value = json.loads(path.read_text(encoding="utf-8"))
+    value = read_json(path)
     said += [f"{term} is missing" for term in REVIEWED_TERMS if value.get(term) in (None, "", [])]
     return [f"{path}: {_one_line(text)}" for text in said]
 
@@ -117,7 +120,7 @@ def check_records(folder: Path) -> list[str]:
         tables = [INDEX_NAME, *sorted(f"{SPLITS_FOLDER}/{p.name}" for p in _splits(folder))]
         faults = [f"{path}: no records describe {x}" for x in tables if x not in record_sets]
         for file, name in record_sets.items():
-            fault = _record_fault(folder / file, name, dataset)
+            fault = _record_fault(within(folder, file), name, dataset)
             faults += [f"{path}: the records '{name}' {fault}"] if fault else []
     return faults
 
@@ -125,12 +128,31 @@ def check_records(folder: Path) -> list[str]:
 def _open(path: Path) -> tuple[Any, str]:
     """Return a description as mlcroissant reads it; else nothing, and why."""
     mlcroissant = import_extra("mlcroissant")
+    try:
+        _require_local(path)
+    except RaymarkError as error:
+        return None, str(error)
     # Of what is no description at all, it asserts and asks for attributes that are not there.
     damage = (ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError)
     try:
         return mlcroissant.Dataset(jsonld=path), ""
     except (mlcroissant.ValidationError, *damage) as error:
         return None, _one_line(error)
+
+
+def _require_local(path: Path) -> None:
+    """Check that a description names files beside it only: nothing else is opened.
+
+    Raises:
+        ConfigError: If it is no JSON.
+        DatasetError: If a file lies elsewhere, here or on the network.
+    """
+    distribution = read_json(path).get("distribution")
+    for item in distribution if isinstance(distribution, list) else []:
+        url = item.get("contentUrl") if isinstance(item, dict) else None
+        if not isinstance(url, str) or "://" in url:
+            raise DatasetError(f"contentUrl {url!r} is no file of the release")
+        within(path.parent, url)
 
 
 def _file_of(record_set: Any) -> str:

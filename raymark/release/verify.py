@@ -8,7 +8,9 @@ import numpy as np
 
 from raymark.config import seal_of
 from raymark.dataset import Dataset, open_dataset
+from raymark.dataset.hdf5 import array_names
 from raymark.dataset.materialization import fingerprint_batches
+from raymark.dataset.schema import fields_of
 from raymark.dataset.shard import open_shard
 from raymark.dataset.verification import verify_dataset
 from raymark.errors import DatasetError, RaymarkError
@@ -23,6 +25,7 @@ from raymark.release.record import (
     read_release,
     sums_text,
 )
+from raymark.release.signature import SIGNATURE_NAME, PublicKey, signature_faults
 from raymark.storage import as_place, file_sha256, within
 
 Level = Literal["names", "hashes", "full"]
@@ -38,6 +41,7 @@ def verify_release(
     level: Level = "hashes",
     *,
     benchmark: BenchmarkFaults | None = None,
+    public_key: PublicKey | None = None,
     progress: Progress = lambda _name: None,
 ) -> list[str]:
     """Check a release.
@@ -49,6 +53,7 @@ def verify_release(
             scores made anew, and the Croissant description.
         benchmark: Makes splits and scores anew (`raymark.benchmark.release_part.benchmark_faults`);
             without it, a release that holds a benchmark has a fault at level `full`.
+        public_key: Who must have signed it; not asked if not given.
         progress: Told of every file that is hashed, then of every further check.
 
     Returns:
@@ -63,6 +68,8 @@ def verify_release(
     if release.seal != seal_of(release):
         return [f"{folder / RELEASE_NAME}: the file was edited, its seal does not fit"]
     faults = list(_name_faults(folder, release))
+    if public_key is not None:
+        faults += signature_faults(folder, public_key)
     if level != "names" and not faults:
         faults = list(_hash_faults(folder, release, progress))
     if level == "full" and not faults:
@@ -75,7 +82,7 @@ def _name_faults(folder: Path, release: Release) -> Iterator[str]:
     found = set(as_place(folder).files_below())
     for name in sorted(expected - found):
         yield f"{folder / name}: the file is missing"
-    for name in sorted(found - expected):
+    for name in sorted(found - expected - {SIGNATURE_NAME}):
         yield f"{folder / name}: the file does not belong to the release"
     for name in sorted(found & expected):
         try:
@@ -116,21 +123,25 @@ def _deep_faults(
 
 
 def _fingerprint_faults(dataset: Dataset, files: tuple[Materialized, ...]) -> Iterator[str]:
-    """Make the first batch of every file anew, and compare."""
+    """Make every file anew, batch by batch, and compare."""
+    names = {field.name for field in fields_of("fingerprints")}
     for item in files:
         path = dataset.folder.below(item.file)
         selection = dataset.select(scene=item.scene, band=item.band)
-        rows, arrays = next(fingerprint_batches(selection, item.kind, "bartlett", item.seed))
         with open_shard(path, "fingerprints") as file:
-            if len(file["csi"]) != item.num_links:
-                yield f"{path}: {len(file['csi'])} links, the release says {item.num_links}"
-            for name, values in arrays.items():
-                if not _agree(file[name][rows], values):
-                    yield f"{path}: {name} of the first links differs from what the paths give"
+            lengths = {name: file[name].shape[:1] for name in array_names(file)}
+            if lengths != dict.fromkeys(names, (item.num_links,)):
+                yield f"{path}: it has not the arrays of {item.num_links} links"
+                continue
+            differing = set()
+            for rows, arrays in fingerprint_batches(selection, item.kind, "bartlett", item.seed):
+                differing |= {n for n in arrays if not _agree(file[n][rows], arrays[n])}
+        for name in sorted(differing):
+            yield f"{path}: {name} differs from what the paths give"
 
 
 def _agree(stored: np.ndarray, made: np.ndarray) -> bool:
-    if stored.shape != made.shape:
+    if (stored.shape, stored.dtype) != (made.shape, made.dtype):
         return False
     if made.dtype.kind not in "fc":
         return np.array_equal(stored, made)
