@@ -30,7 +30,7 @@ from raymark.release.part import (
     SUITE_NAME,
 )
 from raymark.release.record import Benchmark
-from raymark.storage import within, write_text
+from raymark.storage import as_place, within, write_text
 from raymark.storage.atomic import writable
 
 
@@ -90,6 +90,8 @@ class SuiteFiles:
             )
 
     def _add_run(self, runs: Path, dataset: Dataset, folder: Path) -> tuple[str, ...]:
+        for name in as_place(runs).files_below():
+            within(runs, name)  # what links lead to is not published
         with writable(folder):
             # Measurements are large, and made again from the paths.
             shutil.copytree(

@@ -12,7 +12,7 @@ _EXTRAS = {
     "jobqueue": ("dask_jobqueue",),
     "kubernetes": ("dask_kubernetes",),
     "maps": ("osmnx", "rasterio"),
-    "release": ("mlcroissant",),
+    "release": ("cryptography", "mlcroissant"),
     "storage": ("fsspec", "s3fs"),
     "tensorflow": ("tensorflow",),
 }

@@ -56,8 +56,12 @@ def _from_file(shape: ET.Element, where: str) -> trimesh.Trimesh:
     except Exception as error:  # trimesh raises what its parsers stumble over
         reason = " ".join(str(error).split())
         raise SceneError(f"{where}: cannot read {path.name} ({reason})") from error
-    if len(corners) == 0 or not np.isfinite(corners).all():
-        fault = "has a corner that is no number" if len(corners) else "holds no triangle"
+    fault = ""
+    if len(corners) == 0:
+        fault = "holds no triangle"
+    elif (mesh.faces < 0).any() or not np.isfinite(corners).all():
+        fault = "has a corner that does not exist or is no number"
+    if fault:
         raise SceneError(f"{where}: {path.name} {fault}; export it again")
     return mesh
 

@@ -83,23 +83,32 @@ def verify(
         Literal["names", "hashes", "full"],
         typer.Option(help="Names and sizes, SHA-256, or all that can be made anew"),
     ] = "hashes",
+    public_key: Annotated[
+        str, typer.Option(help="Who must have signed it: a public key of minisign, or its file")
+    ] = "",
 ) -> None:
     """Prove that a release is intact; exit code 2 if anything is wrong."""
     from raymark.benchmark.release_part import benchmark_faults  # noqa: PLC0415
     from raymark.release import read_release, verify_release  # noqa: PLC0415
+    from raymark.release.signature import read_public_key  # noqa: PLC0415
 
+    key = read_public_key(public_key) if public_key else None
     files = read_release(folder).files
 
     def advance_by(name: str) -> None:
         advance(int(name in files))
 
     with progress_bar("verify", len(files), "files") as advance:
-        faults = verify_release(folder, level, benchmark=benchmark_faults, progress=advance_by)
+        faults = verify_release(
+            folder, level, benchmark=benchmark_faults, public_key=key, progress=advance_by
+        )
     for fault in faults:
         print_error(fault)
     if faults:
         raise typer.Exit(2)
     out.print(f"{folder}: {counted(len(files), 'file')} checked and right (level {level})")
+    if key is not None:
+        out.print("signed by the key that was given")
 
 
 @app.command()

@@ -135,7 +135,7 @@ def read_buildings(path: PlaceLike, sha256: str) -> Buildings:
             height_m=arrays["raster/height_m"], x_m=arrays["raster/x_m"], y_m=arrays["raster/y_m"]
         ),
         parts=tuple(_part(arrays, i, names["materials"]) for i in range(len(arrays["part/top_m"]))),
-        **{name: names[name][0] for name in _TEXTS},
+        **{name: " ".join(names[name]) for name in _TEXTS},
     )
 
 

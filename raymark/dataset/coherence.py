@@ -41,22 +41,24 @@ def check_attributes(
     for name, expected in texts.items():
         if str(found.get(name)) != expected:
             raise SchemaError(f"{where}: {name} is {found.get(name)!r}, expected '{expected}'")
-    names, carriers_hz = read_names(file, "bands", where), found.get("carrier_hz", ())
-    if names != tuple(band.name for band in bands) or not np.array_equal(
-        np.atleast_1d(carriers_hz), [band.carrier_hz for band in bands]
-    ):
+    names, carriers_hz = (read_names(file, name, where) for name in ("bands", "carrier_hz"))
+    expected_hz = tuple(str(np.float64(band.carrier_hz)) for band in bands)
+    if names != tuple(band.name for band in bands) or carriers_hz != expected_hz:
         raise SchemaError(f"{where}: it is of the bands {names}, the manifest has others")
 
 
-def check_sizes(arrays: Arrays, record: ShardRecord, kind: FileKind, *, where: str) -> None:
+def check_sizes(
+    arrays: Arrays, record: ShardRecord, kind: FileKind, *, num_bands: int, where: str
+) -> None:
     """Check that the arrays of a shard fit the schema, and have the rows that the manifest says.
 
     Raises:
         SchemaError: If they do not.
     """
     sizes = check_arrays(kind, arrays, where=where)
-    if sizes["path"] != record.num_paths or sizes.get("link", record.num_ues) != record.num_ues:
-        raise SchemaError(f"{where}: the numbers of UEs or paths differ from the manifest")
+    expected = {"path": record.num_paths, "link": record.num_ues, "band": num_bands}
+    if any(sizes.get(axis, length) != length for axis, length in expected.items()):
+        raise SchemaError(f"{where}: the numbers of UEs, paths or bands differ from the manifest")
     if kind == "paths":
         check_offsets(arrays, where=where)
 
@@ -81,7 +83,7 @@ def check_shard(arrays: Arrays, manifest: Manifest, record: ShardRecord, *, wher
     site = next(site for site in manifest.sites if site.key == record.key)
     stands = {"bs/position_m": site.position_m, "bs/orientation_rad": site.orientation_rad}
     for name, expected in stands.items():
-        if not np.array_equal(arrays[name], np.asarray(expected, dtype="f4")):
+        if not np.allclose(arrays[name].astype("f8"), expected, rtol=_ROUNDING, atol=_ROUNDING):
             raise SchemaError(f"{where}: {name} is {arrays[name]}, the manifest says {expected}")
     _check_interactions(arrays, where)
     if manifest.subset_of is None:  # its first band may be another than that which ranked

@@ -82,12 +82,12 @@ class Manifest(Strict):
     """The whole of `dataset.json`."""
 
     id: str
-    schema_version: int
+    schema_version: Literal[1]
     state: Literal["incomplete", "complete"]
     config_hash: str
     shard_size: int
     campaign: Campaign
-    sites: tuple[SiteRecord, ...]
+    sites: tuple[SiteRecord, ...] = Field(min_length=1)
     software: dict[str, str]
     notes: tuple[str, ...] = Field(default=(), description="What a reader must know of the tracing")
     completeness: dict[str, Completeness] = Field(

@@ -138,7 +138,8 @@ class Dataset(DatasetViews):
                 f"{self.folder} was published without its '{kind}' files; the full release or "
                 "the campaign in its dataset.json has them"
             )
-        return _load_checked(self.folder.below(record.file(kind)), record, kind)
+        path = self.folder.below(record.file(kind))
+        return _load_checked(path, record, kind, len(self.bands))
 
     def _require(self, noun: str, name: str, known: Sequence[str]) -> None:
         if name not in known:
@@ -349,9 +350,9 @@ class Selection(LinkViews):
 
 @lru_cache(maxsize=4)
 def _load_checked(
-    path: Place, record: ShardRecord, kind: Literal["paths", "detail"]
+    path: Place, record: ShardRecord, kind: Literal["paths", "detail"], num_bands: int
 ) -> dict[str, np.ndarray]:
     with checked_copy(path, record.sha256(kind)) as copy:
         arrays = read_shard(copy, kind)
-    check_sizes(arrays, record, kind, where=str(path))
+    check_sizes(arrays, record, kind, num_bands=num_bands, where=str(path))
     return arrays

@@ -29,6 +29,8 @@ class BaseSampling(Strict, ABC):
     """Whether UEs follow each other in time."""
     is_same_at_all_sites: ClassVar[bool] = False
     """Whether all sites of a scene see the same UEs, whatever the campaign says."""
+    is_self_contained: ClassVar[bool] = True
+    """Whether its values decide the UEs alone; else files do that need not be at hand."""
     personal_information: ClassVar[str]
     """What the UEs can tell of persons; no way has it by default, since datasheets repeat it."""
 
@@ -163,6 +165,7 @@ class PositionsSampling(BaseSampling):
     """A user's own points from CSV (columns x_m, y_m and optionally z_m) or NPY ([n, 2 or 3])."""
 
     is_same_at_all_sites: ClassVar[bool] = True
+    is_self_contained: ClassVar[bool] = False
     personal_information: ClassVar[str] = _GIVEN_UES
     kind: Literal["positions"] = "positions"
     files: dict[str, str] = Field(min_length=1, description="File of positions for each scene")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from raymark.radio import SPEED_OF_LIGHT_M_S
 from raymark.radio.elements import ELEMENT_GAIN_DB
 from raymark.radio.levels import free_space_amplitude
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 FileKind = Literal["paths", "detail", "fingerprints", "buildings"]
 Arrays = Mapping[str, np.ndarray]

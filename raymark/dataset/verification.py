@@ -8,6 +8,7 @@ import pandas as pd
 from raymark.dataset.buildings import buildings_file, read_buildings
 from raymark.dataset.coherence import check_attributes, check_detail, check_shard, check_sizes
 from raymark.dataset.hdf5 import read_names
+from raymark.dataset.identity import campaign_hash
 from raymark.dataset.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
@@ -55,7 +56,7 @@ def verify_dataset(
     manifest = read_manifest(folder)
     if manifest.state != "complete":
         raise DatasetError(f"the dataset in {folder} is not finished; run `raymark generate` again")
-    faults = list(_stray_faults(folder))
+    faults = [*_identity_faults(folder, manifest), *_stray_faults(folder)]
     parts = []
     for record in manifest.shards:
         rows, found = _checked_rows(folder, manifest, record, progress)
@@ -114,6 +115,18 @@ def require_content(dataset: Dataset) -> None:
         raise SchemaError(f"{fault}; get the dataset again")
 
 
+def _identity_faults(folder: Place, manifest: Manifest) -> Iterator[str]:
+    """Make the hash of the campaign anew, where the manifest holds all that it covers."""
+    campaign = manifest.campaign
+    is_whole = manifest.subset_of is None and campaign.sampling.imported_from is None
+    if is_whole and campaign.sampling.is_self_contained:
+        found = campaign_hash(campaign, {site.scene: site.scene_hash for site in manifest.sites})
+        if found != manifest.config_hash:
+            yield f"{folder / MANIFEST_NAME}: config_hash is not that of its campaign and scenes"
+    if manifest.id != f"{campaign.name}-{manifest.config_hash[:12]}":
+        yield f"{folder / MANIFEST_NAME}: id is not made of the campaign's name and config_hash"
+
+
 def _stray_faults(folder: Place) -> Iterator[str]:
     """Name the links that lead out of a folder, and what is no file at all."""
     for name in folder.files_below():
@@ -156,7 +169,8 @@ def _load(
         check_attributes(file, manifest, record, where=str(path))
         names = ("objects", "materials") if kind == "detail" else ()
         counted = {name: len(read_names(file, name, path)) for name in names}
-    check_sizes(arrays, record, kind, where=str(path))
+    num_bands = len(manifest.campaign.bands)
+    check_sizes(arrays, record, kind, num_bands=num_bands, where=str(path))
     if kind == "paths":
         carriers = [band.carrier_hz for band in manifest.campaign.bands]
         check_path_physics(arrays, carriers_hz=carriers, where=str(path))
@@ -218,8 +232,8 @@ def _content_faults(folder: Place, manifest: Manifest) -> list[str]:
     faults = [
         f"{folder}: array {name} of {site} differs from the manifest"
         for site, hashes in arrays.items()
-        for name, value in hashes.items()
-        if manifest.arrays.get(site, {}).get(name) != value
+        for name in sorted({*hashes, *manifest.arrays.get(site, {})})
+        if manifest.arrays.get(site, {}).get(name) != hashes.get(name)
     ]
     if not faults and content_hash(arrays) != manifest.content_hash:
         faults.append(f"{folder}: the content hash in the manifest is not that of its arrays")

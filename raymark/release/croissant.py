@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from raymark.config import read_json
 from raymark.dataset import Dataset
 from raymark.dataset.manifest import INDEX_NAME
 from raymark.extras import import_extra
@@ -38,6 +39,7 @@ from raymark.release.licences import licence_url
 from raymark.release.part import SPLITS_FOLDER
 from raymark.release.provenance import provenance, responsible_ai
 from raymark.release.record import Author, Release, ReleasedFile
+from raymark.storage import within
 
 CROISSANT_NAME = "croissant.json"
 _CHECKED_RECORDS = 100
@@ -94,7 +96,7 @@ def validate_croissant(folder: Path) -> list[str]:
     # What is an issue is also logged, under a headline.
     logged = [line.strip(" -") for line in log.getvalue().splitlines()]
     said += [x for x in logged if x and x not in said and not x.startswith("Found the following")]
-    value = json.loads(path.read_text(encoding="utf-8"))
+    value = read_json(path)
     terms = (*REQUIRED_TERMS, *REVIEWED_TERMS)
     said += [f"{term} is missing" for term in terms if value.get(term) in (None, "", [])]
     return [f"{path}: {_one_line(text)}" for text in said]
@@ -118,7 +120,7 @@ def check_records(folder: Path) -> list[str]:
         tables = [INDEX_NAME, *sorted(f"{SPLITS_FOLDER}/{p.name}" for p in _splits(folder))]
         faults = [f"{path}: no records describe {x}" for x in tables if x not in record_sets]
         for file, name in record_sets.items():
-            fault = _record_fault(folder / file, name, dataset)
+            fault = _record_fault(within(folder, file), name, dataset)
             faults += [f"{path}: the records '{name}' {fault}"] if fault else []
     return faults
 
@@ -135,7 +137,7 @@ def _open(path: Path) -> tuple[Any, str]:
         RecursionError,
     )
     try:
-        for key, place in _places_elsewhere(json.loads(path.read_text(encoding="utf-8"))):
+        for key, place in _places_elsewhere(read_json(path)):
             return None, f"{key} is {place!r}, which is no file of the release: nothing is fetched"
         return mlcroissant.Dataset(jsonld=path), ""
     except (mlcroissant.ValidationError, *damage) as error:

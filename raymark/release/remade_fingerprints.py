@@ -13,7 +13,9 @@ import torch
 from jaxtyping import Bool
 
 from raymark.dataset import Dataset, Selection
+from raymark.dataset.hdf5 import array_names
 from raymark.dataset.materialization import fingerprint_batches
+from raymark.dataset.schema import fields_of
 from raymark.dataset.shard import open_shard
 from raymark.radio.fingerprints import estimate_distance
 from raymark.release.record import Materialized
@@ -29,24 +31,29 @@ _NUM_DISTURBANCES = 8
 
 
 def fingerprint_faults(dataset: Dataset, files: tuple[Materialized, ...]) -> Iterator[str]:
-    """Make the first batch of every file anew, and compare.
+    """Make every file anew, batch by batch, and compare.
 
     Yields:
         A sentence for every array that differs.
     """
+    names = {field.name for field in fields_of("fingerprints")}
     for item in files:
         path = dataset.folder.below(item.file)
         selection = dataset.select(scene=item.scene, band=item.band)
-        rows, made = next(fingerprint_batches(selection, item.kind, "bartlett", item.seed))
-        undecided = np.zeros(len(made["csi"]), dtype=bool)
-        if item.kind == "measured":
-            undecided = undecided_links(made["csi"], selection)
         with open_shard(path, "fingerprints") as file:
-            if len(file["csi"]) != item.num_links:
-                yield f"{path}: {len(file['csi'])} links, the release says {item.num_links}"
-            stored = {name: file[name][rows] for name in made}
-        for name in different_arrays(stored, made, undecided):
-            yield f"{path}: {name} of the first links differs from what the paths give"
+            lengths = {name: file[name].shape[:1] for name in array_names(file)}
+            if lengths != dict.fromkeys(names, (item.num_links,)):
+                yield f"{path}: it has not the arrays of {item.num_links} links"
+                continue
+            differing = set[str]()
+            for rows, made in fingerprint_batches(selection, item.kind, "bartlett", item.seed):
+                undecided = np.zeros(len(made["csi"]), dtype=bool)
+                if item.kind == "measured":
+                    undecided = undecided_links(made["csi"], selection)
+                stored = {name: file[name][rows] for name in made}
+                differing |= set(different_arrays(stored, made, undecided))
+        for name in sorted(differing):
+            yield f"{path}: {name} differs from what the paths give"
 
 
 def different_arrays(
@@ -64,7 +71,7 @@ def different_arrays(
     return [
         name
         for name, values in made.items()
-        if stored[name].shape != values.shape
+        if (stored[name].shape, stored[name].dtype) != (values.shape, values.dtype)
         or not (_agree(name, stored[name], values) | (undecided & (name in _DECIDED))).all()
     ]
 

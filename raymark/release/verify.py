@@ -18,6 +18,7 @@ from raymark.release.record import (
     sums_text,
 )
 from raymark.release.remade_fingerprints import fingerprint_faults
+from raymark.release.signature import SIGNATURE_NAME, PublicKey, signature_faults
 from raymark.storage import as_place, file_sha256, within
 
 Level = Literal["names", "hashes", "full"]
@@ -29,6 +30,7 @@ def verify_release(
     level: Level = "hashes",
     *,
     benchmark: BenchmarkFaults | None = None,
+    public_key: PublicKey | None = None,
     progress: Progress = lambda _name: None,
 ) -> list[str]:
     """Check a release.
@@ -40,6 +42,7 @@ def verify_release(
             scores made anew, and the Croissant description.
         benchmark: Makes splits and scores anew (`raymark.benchmark.release_part.benchmark_faults`);
             without it, a release that holds a benchmark has a fault at level `full`.
+        public_key: Who must have signed it; not asked if not given.
         progress: Told of every file that is hashed, then of every further check.
 
     Returns:
@@ -53,6 +56,8 @@ def verify_release(
     """
     release = read_release(folder)
     faults = list(_name_faults(folder, release))
+    if public_key is not None:
+        faults += signature_faults(folder, public_key)
     if level != "names" and not faults:
         faults = list(_hash_faults(folder, release, progress))
     if level == "full" and not faults:
@@ -65,7 +70,7 @@ def _name_faults(folder: Path, release: Release) -> Iterator[str]:
     found = set(as_place(folder).files_below())
     for name in sorted(expected - found):
         yield f"{folder / name}: the file is missing"
-    for name in sorted(found - expected):
+    for name in sorted(found - expected - {SIGNATURE_NAME}):
         yield f"{folder / name}: the file does not belong to the release"
     for name in sorted(found & expected):
         try:

@@ -98,14 +98,13 @@ def read_all(folder: Path) -> None:
 
 
 def manifest_edited(rng: Rng, folder: Path) -> None:
-    path = folder / MANIFEST_NAME
-    before = json.loads(path.read_text(encoding="utf-8"))
-    damage_text(rng, path)
+    before = read_manifest(folder)
+    damage_text(rng, folder / MANIFEST_NAME)
     faults = ["refused"]
     with refused():
         faults = verify_dataset(folder)
     if not faults:
-        assert json.loads(path.read_text(encoding="utf-8")) == before
+        assert read_manifest(folder) == before
     with refused():
         read_all(folder)
 

@@ -174,24 +174,20 @@ def test_dataset_is_made_and_says_why_when_its_scene_has_no_building(
     assert not found.heights.height_m.any()
 
 
-def test_dataset_is_made_and_names_no_folder_when_its_meshes_are_moved(
+def test_dataset_is_made_and_says_so_when_no_outline_can_be_found(
     write_scene: WriteScene, trace_points: TracePoints
 ) -> None:
-    """The ray tracer reads what the search for outlines does not."""
+    """The ground is a block, which is none to the search for outlines."""
     box = trimesh.creation.box(bounds=[[20, 20, 0], [40, 30, 12]])
     floor = trimesh.creation.box(bounds=[[-100, -100, -1], [100, 100, 0]])
     site = {"name": "bs0", "position_m": [0.0, 0.0, 10.0], "azimuth_deg": 0.0}
-    scene = write_scene("moved", {"ground": (floor, "concrete"), "box": (box, "brick")}, [site])
-    text = (scene / "scene.xml").read_text(encoding="utf-8")
-    moved = '<transform name="to_world"><translate z="0"/></transform></shape>'
-    (scene / "scene.xml").write_text(text.replace("</shape>", moved), encoding="utf-8")
+    scene = write_scene("block", {"ground": (floor, "concrete"), "box": (box, "brick")}, [site])
 
-    found = trace_points(scene, [[10.0, 0.0, 1.5]], bands=("6GHz",)).buildings("moved")
+    found = trace_points(scene, [[10.0, 0.0, 1.5]], bands=("6GHz",)).buildings("block")
 
     assert found is not None
     assert found.parts == ()
-    assert found.note.startswith("scene 'moved': scene.xml: shape 'mesh-")
-    assert found.note.endswith("is moved by a transform; write its mesh where it stands")
+    assert found.note == "scene 'block' has no mesh that is its ground; it has: ground, box"
     assert found.heights.height_m.max() == pytest.approx(13.0, abs=1e-3)  # the floor has a depth
 
 

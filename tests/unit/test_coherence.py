@@ -180,6 +180,16 @@ def test_every_reader_refuses_a_manifest_when_it_contradicts_itself(
             read(copy)
 
 
+def test_verify_finds_the_campaign_when_a_forger_seals_another_seed(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    campaign = manifest.campaign.model_copy(update={"seed": 99})
+    write_manifest(copy, manifest.model_copy(update={"campaign": campaign}))
+
+    assert verify_dataset(copy) == [
+        f"{copy / 'dataset.json'}: config_hash is not that of its campaign and scenes"
+    ]
+
+
 def test_every_reader_refuses_a_file_when_it_is_a_link_out_of_the_folder(
     copy: Path, small_dataset: Dataset
 ) -> None:

@@ -127,13 +127,13 @@ def test_failure_takes_the_place_of_predictions_and_gives_it_back_when_the_cell_
     folder: RunFolder, task: Task
 ) -> None:
     folder.write_cell(task, table(), **CELL)
-    folder.write_failure(task, "mine", 0, "it broke")
+    folder.write_failure(task, "mine", 0, "it broke", "in line 1")
 
     assert list(folder.cells()) == []
-    assert folder.failures() == [(f"{task.slug}/mine/seed-0", "it broke")]
+    assert folder.failures() == {f"{task.slug}/mine/seed-0": "it broke"}
 
     folder.write_cell(task, table(), **CELL)
-    assert folder.failures() == []
+    assert folder.failures() == {}
     assert len(list(folder.cells())) == 1
 
 
