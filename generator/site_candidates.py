@@ -1,6 +1,7 @@
 """Where base stations could stand: roof edges and street masts, found and judged by rays alone."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from raymark.radio.frames import wrap_deg
 
 AZIMUTHS_DEG = np.arange(-180.0, 180.0, 30.0)
 """Boresights that are tried at every position [deg]."""
+OPEN_LAND_M = 30.0
+"""Points farther than this from the nearest building do not count for a site."""
 
 _MAX_POSITIONS = 600
 _MAX_POINTS = 60_000
@@ -32,7 +35,6 @@ _LOOK_AWAY_DEG = 45.0
 _OFF_WALL_M = 2.0
 _STREET_WIDTH_M = 40.0
 _WIDTH_DIRECTIONS = 16
-_OPEN_LAND_M = 30.0
 
 
 class SitingSettings(Strict):
@@ -110,6 +112,15 @@ def find_candidates(
     )
 
 
+def join_candidates(parts: Sequence[SiteCandidates]) -> SiteCandidates:
+    """Return the candidates of several parts of a scene together."""
+    return SiteCandidates(
+        position_m=np.concatenate([part.position_m for part in parts]),
+        is_roof=np.concatenate([part.is_roof for part in parts]),
+        may_look=np.concatenate([part.may_look for part in parts]),
+    )
+
+
 def street_points(
     caster: RayCaster, heights: HeightMap, sampling: UniformSampling, rng: np.random.Generator
 ) -> Float[np.ndarray, "ue 3"]:
@@ -134,7 +145,7 @@ def street_points(
     rows = np.searchsorted(heights.y_m, position[:, 1], side="right") - 1
     num_rows, num_columns = heights.height_m.shape
     inside = (rows < num_rows) & (columns < num_columns)
-    near = _building_distance(heights)[rows[inside], columns[inside]] <= _OPEN_LAND_M
+    near = _building_distance(heights)[rows[inside], columns[inside]] <= OPEN_LAND_M
     return position[inside][near]
 
 

@@ -1,7 +1,7 @@
 """Propose where the base stations of a scene could stand."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,21 +10,23 @@ from jaxtyping import Float, Int
 
 from raymark.dataset.buildings import HeightMap
 from raymark.errors import SceneError
-from raymark.generator.buildings import Extent, height_map
+from raymark.generator.buildings import Extent, height_map, surroundings_m
 from raymark.generator.coverage import Coverage, measure_coverage, usable_band
 from raymark.generator.outdoors import RayCaster, ground_height
 from raymark.generator.preview import load_geometry
 from raymark.generator.site_candidates import (
     AZIMUTHS_DEG,
+    OPEN_LAND_M,
     SectorCounts,
     SiteCandidates,
     SitingSettings,
     count_sectors,
     find_candidates,
+    join_candidates,
     street_points,
 )
+from raymark.generator.site_clusters import building_clusters
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.plots.maps import BUILDING_HEIGHT_M
 from raymark.radio import BAND_PRESETS, Band, Site
 from raymark.scenes import Scene
 from raymark.seeding import child_generator
@@ -94,7 +96,8 @@ def propose_sites(
     """Propose up to 12 sites for a scene, best first.
 
     1. Candidates are roof edges and street masts (`find_candidates`), each with boresights 30
-       degrees apart; a roof's look away from the building.
+       degrees apart; a roof's look away from the building. Groups of buildings that no sector has
+       in common are searched one by one, so that a shed far away does not coarsen the search.
     2. Visibility alone judges each sector (a range of `range_m`, 60 degrees to both sides): the
        number of outdoor points in sight, of which no more count than `1 - min_nlos_share` of the
        sector's points. A sector with fewer hidden points than `min_nlos_share` cannot meet the
@@ -120,18 +123,24 @@ def propose_sites(
             no band preset has all its materials.
     """
     loaded, band = load_scene(scene)
-    heights = height_map(loaded, _extent(scene, loaded))
-    if heights.height_m.max() < BUILDING_HEIGHT_M:
+    extents_m = _clusters(scene, loaded, settings)
+    if not extents_m:
         raise SceneError(
             f"scene '{scene.name}' has no building, so that no site can have NLOS points; add "
             f"buildings, or write a site into its scene.yaml by hand"
         )
-    choices = _choose(scene, loaded, heights, settings, seed)
+    maps = [height_map(loaded, extent_m) for extent_m in extents_m]
+    choices = _choose(scene, loaded, maps, settings, seed)
     proposals = []
     for choice in choices:
         proposals.append(_trace(scene, loaded, choice, settings, band, seed))
         report(1)
     proposals.sort(key=lambda p: (not p.meets_rule, -round(p.score, 2)))
+    heights = maps[0]
+    if len(maps) > 1:
+        sites_m = [proposal.site.position_m for proposal in proposals]
+        around_m = surroundings_m(_extent(scene, loaded), sites_m, settings.range_m)
+        heights = height_map(loaded, around_m)
     return SitingPlan(proposals=tuple(_named(proposals, scene)), heights=heights, settings=settings)
 
 
@@ -172,8 +181,23 @@ def _extent(scene: Scene, loaded: RayCaster) -> Extent:
     return extent
 
 
+def _clusters(scene: Scene, loaded: LoadedScene, settings: SitingSettings) -> list[Extent]:
+    """Return boxes around the buildings; no site in one of them reaches a point in another."""
+    return building_clusters(
+        loaded,
+        loaded.triangles.corner_m,
+        _extent(scene, loaded),
+        gap_m=settings.range_m + 2 * OPEN_LAND_M,
+        margin_m=OPEN_LAND_M,
+    )
+
+
 def _choose(
-    scene: Scene, loaded: RayCaster, heights: HeightMap, settings: SitingSettings, seed: int
+    scene: Scene,
+    loaded: RayCaster,
+    maps: Sequence[HeightMap],
+    settings: SitingSettings,
+    seed: int,
 ) -> list[_Choice]:
     """Find candidates, judge them by visibility and keep the best, far enough apart."""
 
@@ -181,13 +205,16 @@ def _choose(
         return child_generator(seed, scene.name, "siting", name)
 
     sampling = settings.sampling
-    points = street_points(loaded, heights, sampling, rng("points"))
+    rng_points, rng_candidates = rng("points"), rng("candidates")
+    points = np.concatenate([street_points(loaded, each, sampling, rng_points) for each in maps])
     if len(points) == 0:
         raise SceneError(
             f"scene '{scene.name}' has no outdoor point: nowhere lies ground below, free sky above "
             f"and {sampling.wall_margin_m:g} m to the next wall"
         )
-    candidates = find_candidates(loaded, heights, settings, rng("candidates"))
+    candidates = join_candidates(
+        [find_candidates(loaded, each, settings, rng_candidates) for each in maps]
+    )
     counts = count_sectors(loaded, candidates.position_m, points, sampling)
     taken = [site.position_m for site in scene.sites]
     choices = _best_apart(candidates, counts, settings, np.array(taken).reshape(-1, 3))

@@ -14,7 +14,7 @@ _BY_LETTERS = {"".join(filter(str.isalpha, name)): name for name in _NAMES}
 def hint_at_names(features: Sequence[MapFeature]) -> Iterator[ImportFinding]:
     """Yield a finding for each attribute that would be read if it were called otherwise.
 
-    Case and separators alone differ: `HEIGHT`, or building_levels as GDAL and shapefiles.
+    Case and separators alone differ: HEIGHT, or building_levels, as GDAL and shapefiles write them.
     """
     for feature in features:
         for tag in feature.tags:

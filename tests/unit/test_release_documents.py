@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from raymark.config import seal_of
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.subset import Cut, cut_dataset
 from raymark.errors import ConfigError

@@ -1,5 +1,6 @@
 """Where `scenes add-site` would put base stations, and what it writes."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,8 +27,7 @@ def ground() -> trimesh.Trimesh:
     return trimesh.Trimesh(vertices=corners, faces=[[0, 1, 2], [0, 2, 3]], process=False)
 
 
-@pytest.fixture(scope="module")
-def street(write_scene: Callable[..., Path]) -> Path:
+def street_meshes() -> dict[str, trimesh.Trimesh]:
     """Two rows of two houses along a street in x, and a gap between the houses."""
     boxes = [
         [[x0, y0, 0], [x0 + LENGTH_M, y0 + DEPTH_M, HEIGHT_M]]
@@ -35,8 +35,13 @@ def street(write_scene: Callable[..., Path]) -> Path:
         for y0 in (HALF_STREET_M, -HALF_STREET_M - DEPTH_M)
     ]
     houses = {f"house_{i}": trimesh.creation.box(bounds=b) for i, b in enumerate(boxes)}
-    meshes = {"ground": ground(), **houses}
-    return write_scene("street", {name: (mesh, "concrete") for name, mesh in meshes.items()}, [])
+    return {"ground": ground(), **houses}
+
+
+@pytest.fixture(scope="module")
+def street(write_scene: Callable[..., Path]) -> Path:
+    meshes = {name: (mesh, "concrete") for name, mesh in street_meshes().items()}
+    return write_scene("street", meshes, [])
 
 
 @pytest.fixture
@@ -97,6 +102,24 @@ def test_proposals_are_the_same_when_the_seed_is(street: Path, plan: SitingPlan)
     again = propose_sites(get_scene(str(street)), SETTINGS, seed=1)
 
     assert [p.site for p in again.proposals] == [p.site for p in plan.proposals]
+
+
+def test_proposals_are_as_good_when_a_shed_stands_far_away(
+    write_scene: Callable[..., Path], plan: SitingPlan
+) -> None:
+    shed = trimesh.creation.box(bounds=[[8000, 8000, 0], [8005, 8005, 3]])
+    meshes = {**street_meshes(), "ground": ground().apply_scale(100), "shed": shed}
+    folder = write_scene("shed", {name: (mesh, "concrete") for name, mesh in meshes.items()}, [])
+    settings = yaml.safe_load((folder / "scene.yaml").read_text(encoding="utf-8"))
+    settings["extent_m"] = [-100.0, -60.0, 8100.0, 8100.0]
+    (folder / "scene.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    found = propose_sites(get_scene(str(folder)), SETTINGS, seed=1)
+    assert len(found.proposals) == len(plan.proposals)
+    assert all(math.hypot(*p.site.position_m[:2]) < 100 for p in found.proposals)
+    scores = [[p.score for p in each.proposals if p.meets_rule] for each in (found, plan)]
+    assert max(scores[0]) >= max(scores[1]) - 0.1
+    # The map is of the sites' surroundings: its cells are those of a street, not of 8 km.
+    assert np.diff(found.heights.x_m).max() <= 1.0
 
 
 def test_los_share_is_that_of_single_rays_when_points_are_looked_at_one_by_one(
