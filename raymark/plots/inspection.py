@@ -55,8 +55,8 @@ def inspect_dataset(
 ) -> list[Path]:
     """Write the figures of every scene as PNG, with their data as CSV or NPZ beside them.
 
-    Per scene: `los_map`, `gain_vs_distance`, `spreads`, and per band `coverage` and a typical link of
-    NLOS and one of LOS (the same ones at every band, with fresh noise).
+    Per scene: `los_map`, `gain_vs_distance`, `spreads`, and per band `coverage` and a typical link
+    of NLOS and one of LOS (the same ones at every band, with fresh noise).
 
     Args:
         dataset: What to look at.
