@@ -248,7 +248,7 @@ def test_meshes_are_refused_when_a_transform_cannot_be_read(
         (
             "meshes/box.obj",
             b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
-            r"box\.obj has a corner that is no number",
+            r"box\.obj has a corner that does not exist or is no number",
         ),
     ],
 )
