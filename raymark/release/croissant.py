@@ -21,6 +21,7 @@ import pandas as pd
 from raymark.config import read_json
 from raymark.dataset import Dataset
 from raymark.dataset.manifest import INDEX_NAME
+from raymark.errors import RaymarkError
 from raymark.extras import import_extra
 from raymark.release import statements
 from raymark.release.citation import bibtex, is_person
@@ -134,7 +135,7 @@ def _open(path: Path) -> tuple[Any, str]:
     # Of what is no description at all, it asserts and asks for attributes that are not there.
     damage = (
         *(ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError),
-        RecursionError,
+        *(RecursionError, RaymarkError),
     )
     try:
         for key, place in _places_elsewhere(read_json(path)):

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -195,8 +196,8 @@ def test_check_records_names_the_records_when_a_column_is_another(
     benchmark_release: Path, tmp_path: Path
 ) -> None:
     text = (benchmark_release / "croissant.json").read_text(encoding="utf-8")
-    for name in ("index.parquet", "splits"):
-        (tmp_path / name).symlink_to(benchmark_release / name)
+    shutil.copy(benchmark_release / "index.parquet", tmp_path)
+    shutil.copytree(benchmark_release / "splits", tmp_path / "splits")
     edited = text.replace('"column": "x_m"', '"column": "y_m"')
     (tmp_path / "croissant.json").write_text(edited, encoding="utf-8")
 
@@ -209,8 +210,8 @@ def test_check_records_names_the_records_when_a_column_is_another(
 def test_croissant_checks_name_the_file_when_it_is_no_description(
     benchmark_release: Path, tmp_path: Path, text: str
 ) -> None:
-    for name in ("index.parquet", "splits"):
-        (tmp_path / name).symlink_to(benchmark_release / name)
+    shutil.copy(benchmark_release / "index.parquet", tmp_path)
+    shutil.copytree(benchmark_release / "splits", tmp_path / "splits")
     path = tmp_path / "croissant.json"
     path.write_text(text, encoding="utf-8")
 
@@ -224,8 +225,8 @@ def test_check_records_names_the_files_when_no_records_describe_them(
 ) -> None:
     value = json.loads((benchmark_release / "croissant.json").read_text(encoding="utf-8"))
     value["recordSet"] = []
-    for name in ("index.parquet", "splits"):
-        (tmp_path / name).symlink_to(benchmark_release / name)
+    shutil.copy(benchmark_release / "index.parquet", tmp_path)
+    shutil.copytree(benchmark_release / "splits", tmp_path / "splits")
     (tmp_path / "croissant.json").write_text(json.dumps(value), encoding="utf-8")
 
     faults = check_records(tmp_path)
