@@ -81,9 +81,9 @@ def publish_board(  # noqa: PLR0913 - the choices of the command line
         ScoringError: If predictions do not fit the truth or were changed, or two models have the
             same name.
     """
-    require_new_folder(folder, overwrite=overwrite)
     source = RunFolder(runs)
     suite = source.info().suite
+    require_new_folder(folder, overwrite=overwrite)
     truths = Truths(source, dataset)
     read = [read_submission(path, suite, truths.of, built_in=built_in) for path in submissions]
     board = build_board(source, read, dataset=dataset, progress=progress)

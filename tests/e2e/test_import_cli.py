@@ -252,8 +252,9 @@ def test_import_exits_with_one_sentence_when_it_fails(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 2
-    assert done.stderr.startswith("error: map ")
-    assert done.stderr.count("\n") == 1
+    *waited, said = done.stderr.splitlines()
+    assert said.startswith("error: map ")
+    assert len(waited) <= 1  # what it does for a while
 
 
 @pytest.fixture
