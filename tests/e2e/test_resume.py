@@ -445,6 +445,7 @@ def test_generation_replaces_only_its_own_files_when_overwriting(
 ) -> None:
     generate(plan, tmp_path, shard_size=SHARD_SIZE)
     (tmp_path / "paths" / "note.txt").write_text("mine", encoding="utf-8")
+    (tmp_path / "logs").mkdir(exist_ok=True)
     (tmp_path / "logs" / "note.txt").write_text("mine", encoding="utf-8")
 
     manifest: Manifest = generate(other_plan, tmp_path, shard_size=50, overwrite=True)

@@ -157,6 +157,7 @@ def _own_id() -> str:
     return Path("/proc/self").resolve().name if Path("/proc").is_dir() else "self"
 
 
+@pytest.mark.slow
 def test_nothing_is_found_of_the_cell_before_when_a_model_hoards_labels(
     results: dict[tuple[str, int], tuple[CellResult, np.ndarray]],
 ) -> None:
@@ -164,6 +165,7 @@ def test_nothing_is_found_of_the_cell_before_when_a_model_hoards_labels(
         assert results["hoarder", seed][0].diagnostics["found"] == []
 
 
+@pytest.mark.slow
 def test_no_process_outlives_its_cell_when_a_model_leaves_one(
     results: dict[tuple[str, int], tuple[CellResult, np.ndarray]],
 ) -> None:
@@ -172,6 +174,7 @@ def test_no_process_outlives_its_cell_when_a_model_leaves_one(
         assert not status.is_file() or b"sleep(600)" not in status.read_bytes()
 
 
+@pytest.mark.slow
 def test_other_models_are_as_if_alone_when_one_spoils_its_process(
     results: dict[tuple[str, int], tuple[CellResult, np.ndarray]],
 ) -> None:
@@ -181,6 +184,7 @@ def test_other_models_are_as_if_alone_when_one_spoils_its_process(
             np.testing.assert_allclose(results[name, seed][1], expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_process_begins_with_nothing_but_its_inputs_when_a_model_looks_around(
     results: dict[tuple[str, int], tuple[CellResult, np.ndarray]],
 ) -> None:
@@ -191,6 +195,7 @@ def test_process_begins_with_nothing_but_its_inputs_when_a_model_looks_around(
 
 
 @needs_sandbox
+@pytest.mark.slow
 def test_run_dataset_and_parent_are_out_of_reach_when_a_model_knows_where_they_are(
     results: dict[tuple[str, int], tuple[CellResult, np.ndarray]],
 ) -> None:
