@@ -79,7 +79,7 @@ def test_workers_are_accepted_when_they_are_like_this_process(two_workers: Any) 
 
 
 def test_workers_are_refused_when_their_memory_is_too_small(two_workers: Any) -> None:
-    said = r"worker tcp://127.0.0.1:\d+ on .* has 1.00 GB of memory, and this work needs 1.50 GB"
+    said = r"worker tls://127.0.0.1:\d+ on .* has 1.00 GB of memory, and this work needs 1.50 GB"
     with pytest.raises(ConfigError, match=said):
         require_workers(two_workers, memory_bytes=1_500_000_000)
 
@@ -162,7 +162,7 @@ def test_scheduler_without_workers_is_told_when_work_should_begin(
     with (
         open_cluster(described) as client,
         pytest.raises(
-            ConfigError, match=f"0 of 1 workers came in 1 s; .*worker {described.address}"
+            ConfigError, match=f"0 of 1 worker came in 1 s; .*worker {described.address}"
         ),
     ):
         wait_for_workers(client, described, timeout_s=1.0)
