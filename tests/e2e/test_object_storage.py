@@ -171,7 +171,7 @@ def test_commands_take_urls_when_the_dataset_is_in_a_bucket(
     assert again.returncode == 0, again.stderr
     assert "50 of 50" in status.stdout
     assert "complete" in status.stdout
-    assert f"{url}: 12 files checked" in verified.stdout, verified.stderr
+    assert f"{url}: 14 files checked" in verified.stdout, verified.stderr
     assert fingerprints.returncode == 0, fingerprints.stderr
     assert (tmp_path / "f.h5").is_file()
     assert not list(tmp_path.glob("s3:*"))
