@@ -20,7 +20,7 @@ def within(folder: Path, name: str) -> Path:
     path = folder / name
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise DatasetError(f"{path} is a link that leads out of {folder}; put the file itself there")
+            raise DatasetError(f"{path} is a link that leads out of {folder}; put its file there")
         if path.exists() and not path.is_file():
             raise DatasetError(f"{path} is no regular file; move it elsewhere")
     except (OSError, RuntimeError) as error:  # a name that is too long, a circle of links
