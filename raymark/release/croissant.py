@@ -46,6 +46,9 @@ CROISSANT_NAME = "croissant.json"
 _CHECKED_RECORDS = 100
 _ROUNDING = 1e-6
 """Relative; records hold float32 values as Python numbers."""
+_NO_SPACE = "\N{OPEN BOX}"
+"""Stands for a space in an identifier."""
+
 _ENCODINGS = {
     ".h5": "application/x-hdf5",
     ".json": "application/json",
@@ -166,7 +169,13 @@ def _is_within(place: str) -> bool:
 
 def _file_of(record_set: Any) -> str:
     sources = [field.source for field in record_set.fields]
-    return str(sources[0].file_object) if sources and sources[0] else ""
+    named = str(sources[0].file_object) if sources and sources[0] else ""
+    return named.replace(_NO_SPACE, " ")
+
+
+def _id_of(name: str) -> str:
+    """Return the identifier of what is called so: mlcroissant takes none that holds spaces."""
+    return name.replace(" ", _NO_SPACE)
 
 
 def _splits(folder: Path) -> Iterator[Path]:
@@ -246,7 +255,7 @@ def _described(files: Mapping[str, ReleasedFile]) -> list[str]:
 def _file_object(name: str, file: ReleasedFile) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
-        "@id": name,
+        "@id": _id_of(name),
         "name": name,
         "contentUrl": name,
         "contentSize": f"{file.size_bytes} B",
@@ -273,19 +282,20 @@ def _record_sets(dataset: Dataset, names: list[str]) -> Iterator[dict[str, Any]]
 def _record_set(
     name: str, file: str, table: pd.DataFrame, *, columns: Mapping[str, str], key: tuple[str, ...]
 ) -> dict[str, Any]:
+    own_id = _id_of(name)
     return {
         "@type": "cr:RecordSet",
-        "@id": name,
+        "@id": own_id,
         "name": name,
-        "key": [{"@id": f"{name}/{column}"} for column in key],
+        "key": [{"@id": f"{own_id}/{column}"} for column in key],
         "field": [
             {
                 "@type": "cr:Field",
-                "@id": f"{name}/{column}",
+                "@id": f"{own_id}/{column}",
                 "name": column,
                 "description": columns[column],
                 "dataType": _data_type(table[column].dtype),
-                "source": {"fileObject": {"@id": file}, "extract": {"column": column}},
+                "source": {"fileObject": {"@id": _id_of(file)}, "extract": {"column": column}},
             }
             for column in table.columns
         ],

@@ -17,7 +17,11 @@ SITE = {"name": "bs0", "position_m": [0.0, 0.0, 10.0], "azimuth_deg": 0.0}
 
 
 def box() -> dict[str, tuple[trimesh.Trimesh, str]]:
-    return {"box": (trimesh.creation.box(bounds=[[20, -5, 0], [22, 5, 9]]), "concrete")}
+    bounds = {
+        "ground": [[-50, -50, -1], [50, 50, 0]],
+        "box": [[20, -5, 0], [22, 5, 9]],
+    }
+    return {x: (trimesh.creation.box(bounds=b), "concrete") for x, b in bounds.items()}
 
 
 @pytest.mark.slow
