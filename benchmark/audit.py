@@ -22,7 +22,7 @@ from raymark.benchmark.splits import (
     positions_of,
 )
 from raymark.benchmark.store import write_table
-from raymark.benchmark.task import RandomTracks, Suite, Task, split_key
+from raymark.benchmark.task import Suite, Task, split_key
 from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset, Selection
 from raymark.dataset.buildings import Buildings
@@ -97,7 +97,6 @@ def _audit(split: Split, links: pd.DataFrame, range_m: float) -> dict[str, Any]:
     nearest_m = distance_to_nearest(test_m, train_m)
     low, middle, high = np.quantile(nearest_m, [0.1, 0.5, 0.9]).tolist()
     centroid_m = np.linalg.norm(test_m - train_m.mean(axis=0), axis=1)
-    settings = split.settings
     return {
         "num_train": len(train_m),
         "num_validation": len(split.rows(VALIDATION)),
@@ -109,7 +108,7 @@ def _audit(split: Split, links: pd.DataFrame, range_m: float) -> dict[str, Any]:
         "oracle_nn_median_m": middle,
         "oracle_nn_p90_m": high,
         "centroid_median_m": float(np.median(centroid_m)),
-        "buffer_m": 0.0 if isinstance(settings, RandomTracks) else settings.buffer_m,
+        "buffer_m": split.settings.gap_m,
         "variogram_m": range_m,
     }
 

@@ -24,7 +24,8 @@ from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
 from raymark.benchmark.submission import read_submission
 from raymark.benchmark.summary import cdfs_of, compare, maps_of, summarize
-from raymark.benchmark.task import TRACKS, RandomTracks, Suite, TrackSettings
+from raymark.benchmark.task import Suite, TrackSettings
+from raymark.benchmark.tracks import TRACKS
 from raymark.benchmark.truths import Truths
 from raymark.dataset import Dataset
 from raymark.dataset.buildings import HeightMap
@@ -33,10 +34,6 @@ from raymark.plots.maps import BUILDING_HEIGHT_M
 from raymark.storage.atomic import require_new_folder
 
 Progress = Callable[[str, int, int], None]
-
-_TITLES = {name: name.replace("-", " ").capitalize().replace("nlos", "NLOS") for name in TRACKS}
-_TESTED = {"cross-band": "bands", "cross-scene": "scenes", "impaired": "hardware"}
-"""What some tracks test while their places are those of training."""
 
 _BUILDING_GREY = 0.55
 
@@ -192,9 +189,9 @@ def _track_infos(suite: Suite, present: set[str]) -> tuple[TrackInfo, ...]:
     return tuple(
         TrackInfo(
             name=settings.track,
-            title=_TITLES[settings.track],
+            title=TRACKS[settings.track].title,
             description=_description(settings),
-            is_ranked=settings.track != "interpolation",
+            is_ranked=TRACKS[settings.track].is_ranked,
             shots=settings.shots,
         )
         for settings in suite.tracks
@@ -204,14 +201,14 @@ def _track_infos(suite: Suite, present: set[str]) -> tuple[TrackInfo, ...]:
 
 def _description(settings: TrackSettings) -> str:
     """Return what a track asks, and whether it says anything of new places."""
-    text, tested = TRACKS[settings.track], _TESTED.get(settings.track)
-    if tested is None:
-        return text
-    if isinstance(settings.split, RandomTracks):
+    track = TRACKS[settings.track]
+    if track.tests is None:
+        return track.asks
+    if not settings.split.gap_m:
         lie = "stand among training ones, often centimetres away (distances in the audit)"
     else:
-        lie = f"stand {settings.split.buffer_m:g} m or more from any training one"
-    return f"{text}. It tests {tested}, not places: its links {lie}"
+        lie = f"stand {settings.split.gap_m:g} m or more from any training one"
+    return f"{track.asks}. It tests {track.tests}, not places: its links {lie}"
 
 
 def _model_row(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> ModelRow:

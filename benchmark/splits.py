@@ -2,13 +2,20 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import singledispatch
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
-from raymark.benchmark.task import CrossingTracks, NlosBlocks, RandomTracks, SplitSettings
+from raymark.benchmark.task import (
+    BaseSplit,
+    CrossingTracks,
+    NlosBlocks,
+    RandomTracks,
+    SplitSettings,
+)
 from raymark.dataset import Dataset
 from raymark.dataset.schema import NLOS
 from raymark.errors import SplitError
@@ -16,9 +23,6 @@ from raymark.seeding import child_generator
 
 UNUSED, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
 PART_NAMES = {UNUSED: "unused", TRAIN: "train", VALIDATION: "validation", TEST: "test"}
-
-BOOTSTRAP_BLOCK_M = 20.0
-"""Side of the blocks that confidence intervals draw, where the split itself has none [m]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +71,10 @@ def make_split(dataset: Dataset, scene: str, settings: SplitSettings, *, window_
     """
     links = links_of(dataset, scene)
     rng = child_generator(settings.seed, "split", settings.kind, scene)
-    if isinstance(settings, NlosBlocks):
-        block = block_numbers(links, settings.block_m, rng)
-        part = _nlos_blocks(links, block, settings, rng)
-    else:
-        block = block_numbers(links, BOOTSTRAP_BLOCK_M, rng)
-        part = _tracks(links, settings, rng)
+    block = block_numbers(links, settings.square_m, rng)
+    part = _with_buffer(
+        positions_of(links), divide(settings, links.assign(block=block), rng), settings.gap_m
+    )
     window, window_step = windows_of(links, part, window_size)
     window[part == UNUSED], window_step[part == UNUSED] = -1, 0
     table = links[["site", "ue_index"]].assign(
@@ -113,26 +115,21 @@ def check_split(split: Split, links: pd.DataFrame) -> None:
     if table.duplicated(["site", "ue_index"]).any():
         raise SplitError(f"split of {split.scene}: a UE stands in two rows")
     used = table["part"].to_numpy() != UNUSED
-    groups = {"window": table["window"]}
-    if isinstance(settings, NlosBlocks):
-        groups["block"] = table["block"]
-    else:
-        groups["track"] = links["walk"]
-    for noun, group in groups.items():
+    whole = {"track": links["walk"], "block": table["block"]}
+    for noun, group in {"window": table["window"], settings.whole: whole[settings.whole]}.items():
         num_parts = table["part"][used].groupby(group[used].to_numpy()).nunique()
         if (num_parts > 1).any():
             name = num_parts.index[num_parts > 1][0]
             raise SplitError(f"split of {split.scene}: {noun} {name} lies in two parts")
-    buffer_m = 0.0 if isinstance(settings, RandomTracks) else settings.buffer_m
     _require_all_parts(table["part"].to_numpy(), split.scene, settings)
     position_m = positions_of(links)
     for noun, part in {"training": TRAIN, "validation": VALIDATION}.items():
         others_m = position_m[split.rows(part)]
         gap_m = distance_to_nearest(position_m[split.rows(TEST)], others_m).min()
-        if gap_m < buffer_m:
+        if gap_m < settings.gap_m:
             raise SplitError(
                 f"split of {split.scene}: a {noun} point lies {gap_m:.2f} m from a "
-                f"test point, closer than the buffer of {buffer_m:g} m"
+                f"test point, closer than the buffer of {settings.gap_m:g} m"
             )
 
 
@@ -164,13 +161,25 @@ def block_numbers(
     return np.unique(cell, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def _nlos_blocks(
-    links: pd.DataFrame,
-    block: Int[np.ndarray, "link"],
-    settings: NlosBlocks,
-    rng: np.random.Generator,
+@singledispatch
+def divide(
+    settings: BaseSplit, links: pd.DataFrame, rng: np.random.Generator
 ) -> Int[np.ndarray, "link"]:
-    is_nlos = links["los"].to_numpy() == NLOS
+    """Return the part of every link, before those within the buffer are dropped.
+
+    Args:
+        settings: Of the split; its type decides which function is called.
+        links: As `links_of` returns them, with the `block` of each.
+        rng: Of this split alone.
+    """
+    raise NotImplementedError(f"no links are parted by {type(settings).__name__}")
+
+
+@divide.register
+def _nlos_blocks(
+    settings: NlosBlocks, links: pd.DataFrame, rng: np.random.Generator
+) -> Int[np.ndarray, "link"]:
+    block, is_nlos = links["block"].to_numpy(), links["los"].to_numpy() == NLOS
     fold = _deal_blocks(block, is_nlos, settings.num_folds, rng)[block]
     is_test = fold == settings.fold
     is_validation = fold == (settings.fold + 1) % settings.num_folds
@@ -178,7 +187,7 @@ def _nlos_blocks(
     part[is_test | is_validation] = UNUSED
     part[is_validation & is_nlos] = VALIDATION
     part[is_test & is_nlos] = TEST
-    return _with_buffer(positions_of(links), part, settings.buffer_m)
+    return part
 
 
 def _deal_blocks(
@@ -199,24 +208,36 @@ def _deal_blocks(
     return fold
 
 
-def _tracks(
-    links: pd.DataFrame, settings: RandomTracks | CrossingTracks, rng: np.random.Generator
+@divide.register
+def _random_tracks(
+    settings: RandomTracks, links: pd.DataFrame, rng: np.random.Generator
 ) -> Int[np.ndarray, "link"]:
     track, names = pd.factorize(links["walk"])
-    can_test = np.ones(len(names), dtype=bool)
-    if isinstance(settings, CrossingTracks):
-        near = _has_other_track_near(positions_of(links), track, settings.reach_m)
-        can_test = np.bincount(track, weights=near) >= 0.5 * np.bincount(track)
-    order = rng.permutation(len(names))
+    return _draw_tracks(settings, np.ones(len(names), dtype=bool), rng)[track]
+
+
+@divide.register
+def _crossing_tracks(
+    settings: CrossingTracks, links: pd.DataFrame, rng: np.random.Generator
+) -> Int[np.ndarray, "link"]:
+    track, _ = pd.factorize(links["walk"])
+    near = _has_other_track_near(positions_of(links), track, settings.reach_m)
+    can_test = np.bincount(track, weights=near) >= 0.5 * np.bincount(track)
+    return _draw_tracks(settings, can_test, rng)[track]
+
+
+def _draw_tracks(
+    settings: RandomTracks | CrossingTracks,
+    can_test: Bool[np.ndarray, "track"],
+    rng: np.random.Generator,
+) -> Int[np.ndarray, "track"]:
+    order = rng.permutation(len(can_test))
     order = order[can_test[order]]
-    num_test = max(1, round(settings.test_share * len(names)))
-    num_validation = max(1, round(settings.validation_share * len(names)))
-    of_track = np.full(len(names), TRAIN)
-    of_track[order[:num_test]] = TEST
-    of_track[order[num_test : num_test + num_validation]] = VALIDATION
-    part = of_track[track]
-    if isinstance(settings, CrossingTracks):
-        return _with_buffer(positions_of(links), part, settings.buffer_m)
+    num_test = max(1, round(settings.test_share * len(can_test)))
+    num_validation = max(1, round(settings.validation_share * len(can_test)))
+    part = np.full(len(can_test), TRAIN)
+    part[order[:num_test]] = TEST
+    part[order[num_test : num_test + num_validation]] = VALIDATION
     return part
 
 
@@ -234,6 +255,8 @@ def _with_buffer(
     position_m: Float[np.ndarray, "link 2"], part: Int[np.ndarray, "link"], buffer_m: float
 ) -> Int[np.ndarray, "link"]:
     """Drop validation points near the test, then training points near either."""
+    if not buffer_m:
+        return part
     part = part.copy()
     for kept, dropped in ((TEST, VALIDATION), (TEST, TRAIN), (VALIDATION, TRAIN)):
         if (part == kept).any():

@@ -2,33 +2,43 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from raymark.benchmark.tracks import TRACKS, TrackName
 from raymark.config import Name, Strict, config_hash, nearest, read_yaml, validate
 from raymark.errors import ConfigError
 from raymark.radio import Impairments
-
-Track = Literal[
-    "interpolation", "unseen-nlos", "unseen-track", "cross-band", "cross-scene", "impaired"
-]
-TRACKS: dict[Track, str] = {
-    "interpolation": "Random tracks of the same area; a diagnostic, not ranked",
-    "unseen-nlos": "Whole blocks of NLOS, with a buffer to every training point",
-    "unseen-track": "New tracks through the trained area, with a buffer around each point",
-    "cross-band": "Trained on the other bands, tested on this one",
-    "cross-scene": "Trained on the other scenes, and on a few labelled links (shots) of this one",
-    "impaired": "Trained on clean measurements; tested with hardware errors, less power, blockage",
-}
-"""Every track and what it asks."""
 
 Count = Annotated[int, Field(ge=0)]
 
 SUITES_FOLDER = Path(__file__).with_name("suites")
 
 
-class RandomTracks(Strict):
+class BaseSplit(Strict):
+    """What is asked of every way to part the links of a scene."""
+
+    whole: ClassVar[Literal["track", "block"]] = "track"
+    """What must lie in one part as a whole."""
+
+    @property
+    def gap_m(self) -> float:
+        """Least distance of training and validation to the test [m]."""
+        return 0.0
+
+    @property
+    def square_m(self) -> float:
+        """Side of the blocks that are dealt, or else that confidence intervals draw [m]."""
+        return 20.0
+
+    @property
+    def num_groups(self) -> int:
+        """How many groups take turns as the `fold` that is tested; 0 where nothing takes turns."""
+        return 0
+
+
+class RandomTracks(BaseSplit):
     """Whole tracks are drawn for validation and test; nothing lies between them and training."""
 
     kind: Literal["random-tracks"] = "random-tracks"
@@ -37,7 +47,7 @@ class RandomTracks(Strict):
     seed: int = Field(default=0, ge=0, description="Of the draw of tracks")
 
 
-class CrossingTracks(Strict):
+class CrossingTracks(BaseSplit):
     """Whole tracks that pass near training tracks; training points too close to them are dropped.
 
     A track can be drawn for test when at least half of its points have a point of another track
@@ -53,14 +63,21 @@ class CrossingTracks(Strict):
     )
     seed: int = Field(default=0, ge=0, description="Of the draw of tracks")
 
+    @property
+    def gap_m(self) -> float:
+        """The buffer."""
+        return self.buffer_m
 
-class NlosBlocks(Strict):
+
+class NlosBlocks(BaseSplit):
     """The NLOS links of whole square blocks are tested; folds hold different blocks.
 
     Blocks are dealt to `num_folds` groups of like size; fold f tests group f and validates on the
     next one. Nothing else inside those blocks is used, nor anything within `buffer_m` of them that
     could train.
     """
+
+    whole: ClassVar[Literal["track", "block"]] = "block"
 
     kind: Literal["nlos-blocks"] = "nlos-blocks"
     block_m: float = Field(default=20.0, gt=0, description="Side of a block [m]")
@@ -74,6 +91,21 @@ class NlosBlocks(Strict):
         if self.fold >= self.num_folds:
             raise ValueError(f"fold must be below num_folds ({self.num_folds}), got {self.fold}")
         return self
+
+    @property
+    def gap_m(self) -> float:
+        """The buffer."""
+        return self.buffer_m
+
+    @property
+    def square_m(self) -> float:
+        """The blocks' own side."""
+        return self.block_m
+
+    @property
+    def num_groups(self) -> int:
+        """The number of folds."""
+        return self.num_folds
 
 
 SplitSettings = Annotated[RandomTracks | CrossingTracks | NlosBlocks, Field(discriminator="kind")]
@@ -100,7 +132,7 @@ class Links(Strict):
 class TrackSettings(Strict):
     """One track of a suite; it becomes a task for every scene, band, fold and number of shots."""
 
-    track: Track = Field(description="What is asked; docs/benchmark.md tells each")
+    track: TrackName = Field(description="What is asked; docs/benchmark.md tells each")
     split: SplitSettings = Field(description="How links are parted; its `kind` decides the keys")
     folds: tuple[Count, ...] = Field(default=(), description="Folds of `nlos-blocks` to run")
     shots: tuple[Count, ...] = Field(default=(), description="Labelled links of the new scene")
@@ -108,17 +140,17 @@ class TrackSettings(Strict):
 
     @model_validator(mode="after")
     def _fits_its_track(self) -> "TrackSettings":
-        if (self.track == "unseen-nlos") != (self.split.kind == "nlos-blocks"):
-            raise ValueError("track 'unseen-nlos', and it alone, is split by 'nlos-blocks'")
-        if (
-            isinstance(self.split, NlosBlocks)
-            and max(self.folds, default=0) >= self.split.num_folds
-        ):
-            raise ValueError(f"folds must be below num_folds ({self.split.num_folds})")
+        track = TRACKS[self.track]
+        for name, other in TRACKS.items():
+            if other.split and (self.track == name) != (self.split.kind == other.split):
+                raise ValueError(f"track '{name}', and it alone, is split by '{other.split}'")
+        num_groups = self.split.num_groups
+        if num_groups and max(self.folds, default=0) >= num_groups:
+            raise ValueError(f"folds must be below num_folds ({num_groups})")
         rules = {
-            "folds": (bool(self.folds), self.split.kind == "nlos-blocks"),
-            "shots": (bool(self.shots), self.track == "cross-scene"),
-            "conditions": (self.conditions is not None, self.track == "impaired"),
+            "folds": (bool(self.folds), num_groups > 0),
+            "shots": (bool(self.shots), "shots" in track.needs),
+            "conditions": (self.conditions is not None, "conditions" in track.needs),
         }
         for key, (is_given, is_needed) in rules.items():
             if is_given != is_needed:
@@ -132,7 +164,7 @@ class Task(Strict):
 
     suite: str
     version: int
-    track: Track
+    track: TrackName
     scene: Name
     band: Name
     fold: int | None
@@ -161,7 +193,7 @@ class Task(Strict):
     @property
     def is_ranked(self) -> bool:
         """Whether models are compared by it."""
-        return self.track != "interpolation"
+        return TRACKS[self.track].is_ranked
 
     @property
     def scenes(self) -> tuple[str, ...]:
@@ -197,10 +229,10 @@ class Suite(Strict):
         for key, values in lists.items():
             if len(set(values)) < len(values):
                 raise ValueError(f"'{key}' lists something twice")
-        if "cross-scene" in tracks and len(self.scenes) < 2:
-            raise ValueError("track 'cross-scene' needs at least two scenes")
-        if "cross-band" in tracks and len(self.bands) < 2:
-            raise ValueError("track 'cross-band' needs at least two bands")
+        for track in tracks:
+            others = TRACKS[track].trains_on_other
+            if others and len(lists[others]) < 2:
+                raise ValueError(f"track '{track}' needs at least two {others}")
         known = {
             split_key(settings.track, scene, fold)
             for settings in self.tracks
@@ -258,11 +290,6 @@ class Suite(Strict):
         fold: int | None,
         shots: int | None,
     ) -> Task:
-        split = settings.split
-        if isinstance(split, NlosBlocks) and fold is not None:
-            split = validate(
-                NlosBlocks, {**split.model_dump(), "fold": fold}, where=f"suite {self.name}"
-            )
         train = _train_links(settings.track, scene, band, self.scenes, self.bands)
         scenes = dict.fromkeys([links.scene for links in train] + [scene])
         keys = {name: split_key(settings.track, name, fold) for name in scenes}
@@ -276,7 +303,7 @@ class Suite(Strict):
             shots=shots,
             content_hash=self.content_hash,
             train=train,
-            split=split,
+            split=settings.split.model_copy(update={} if fold is None else {"fold": fold}),
             split_hashes={
                 name: self.split_hashes[key]
                 for name, key in keys.items()
@@ -299,7 +326,7 @@ class Suite(Strict):
         return config_hash(self)
 
 
-def split_key(track: Track, scene: str, fold: int | None) -> str:
+def split_key(track: TrackName, scene: str, fold: int | None) -> str:
     """Return the name of a split in `Suite.split_hashes`."""
     return f"{track}/{scene}" if fold is None else f"{track}/fold-{fold}/{scene}"
 
@@ -349,11 +376,12 @@ def find_task(name: str, suite: Suite | None = None) -> Task:
 
 
 def _train_links(
-    track: Track, scene: str, band: str, scenes: tuple[str, ...], bands: tuple[str, ...]
+    track: TrackName, scene: str, band: str, scenes: tuple[str, ...], bands: tuple[str, ...]
 ) -> tuple[Links, ...]:
     """Return what a track trains on; the shots of a new scene come beside it."""
-    if track == "cross-band":
-        return tuple(Links(scene=scene, band=other) for other in bands if other != band)
-    if track == "cross-scene":
-        return tuple(Links(scene=other, band=band) for other in scenes if other != scene)
+    other = TRACKS[track].trains_on_other
+    if other == "bands":
+        return tuple(Links(scene=scene, band=name) for name in bands if name != band)
+    if other == "scenes":
+        return tuple(Links(scene=name, band=band) for name in scenes if name != scene)
     return (Links(scene=scene, band=band),)

@@ -124,7 +124,7 @@ def test_split_lets_no_group_cross_when_links_are_random(
     parts: dict[Any, set[int]] = {}
     for row in rows:
         if row.part != UNUSED:
-            group = row.block if isinstance(of, NlosBlocks) else track_of(row)
+            group = row.block if of.whole == "block" else track_of(row)
             parts.setdefault(group, set()).add(row.part)
 
     assert all(len(found) == 1 for found in parts.values())

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,7 @@ SETTINGS: dict[str, SplitSettings] = {
     "crossing-tracks": CrossingTracks(),
     "nlos-blocks": NlosBlocks(buffer_m=4.0, num_folds=3),
 }
+of_whole_tracks = [kind for kind, settings in SETTINGS.items() if settings.whole == "track"]
 each_kind = pytest.mark.parametrize("kind", SETTINGS)
 each_scene = pytest.mark.parametrize("scene", SCENES)
 
@@ -61,6 +62,13 @@ def edited(split: Split, row: int, **values: Any) -> Split:
 
 def parts_of(split: Split) -> np.ndarray:
     return split.table["part"].to_numpy()
+
+
+def test_every_kind_of_split_is_tried_here() -> None:
+    (union, _) = get_args(SplitSettings)
+    kinds = {of.model_fields["kind"].default for of in get_args(union)}
+
+    assert kinds == set(SETTINGS)
 
 
 @each_kind
@@ -195,7 +203,7 @@ def test_leaky_split_is_refused_when_a_ue_stands_in_two_parts(
         check_split(leaky, links_of(benchmark_dataset, "yard"))
 
 
-@pytest.mark.parametrize("kind", ["random-tracks", "crossing-tracks"])
+@pytest.mark.parametrize("kind", of_whole_tracks)
 @pytest.mark.parametrize("part", [TRAIN, VALIDATION])
 def test_leaky_split_is_refused_when_a_track_is_divided(
     benchmark_dataset: Dataset, kind: str, part: int
@@ -238,7 +246,7 @@ def test_leaky_split_is_refused_when_a_window_mixes_parts(
         )
 
 
-@pytest.mark.parametrize("kind", ["crossing-tracks", "nlos-blocks"])
+@pytest.mark.parametrize("kind", [kind for kind, of in SETTINGS.items() if of.gap_m])
 def test_leaky_split_is_refused_when_a_training_point_lies_within_the_buffer(
     benchmark_dataset: Dataset, kind: str
 ) -> None:

@@ -1,13 +1,12 @@
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
 from raymark.benchmark.task import (
-    TRACKS,
     Conditions,
     Suite,
     Task,
@@ -17,6 +16,7 @@ from raymark.benchmark.task import (
     split_key,
     suite_names,
 )
+from raymark.benchmark.tracks import TRACKS, TrackName
 from raymark.config import config_hash, validate
 from raymark.errors import ConfigError
 
@@ -71,6 +71,10 @@ def test_shipped_suite_has_a_task_for_every_cell_fold_and_shot_when_expanded(
         "impaired": NUM_CELLS,
     }
     assert len({task.id for task in tasks}) == len({task.slug for task in tasks}) == len(tasks)
+
+
+def test_every_name_of_a_track_has_its_meaning() -> None:
+    assert get_args(TrackName) == tuple(TRACKS)
 
 
 def test_shipped_suites_are_the_three_tiers_when_listed() -> None:
