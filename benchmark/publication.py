@@ -82,7 +82,10 @@ def publish_board(  # noqa: PLR0913 - the choices of the command line
     suite = source.info().suite
     require_new_folder(folder, overwrite=overwrite)
     truths = Truths(source, dataset)
-    read = [read_submission(path, suite, truths.of, built_in=built_in) for path in submissions]
+    read = [
+        read_submission(path, suite, truths.of, built_in=built_in, progress=progress)
+        for path in submissions
+    ]
     board = build_board(source, read, dataset=dataset, progress=progress)
     files = write_board(board, folder, overwrite=overwrite)
     return PublishedBoard(board=board, files=tuple(files))

@@ -60,6 +60,7 @@ def read_submission(
     truth_of: Callable[[Task], pd.DataFrame],
     *,
     built_in: Collection[str] = (),
+    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> tuple[ModelRecord, list[Cell]]:
     """Read a submission and check it against a suite, offline.
 
@@ -73,6 +74,7 @@ def read_submission(
         suite: The suite that it names.
         truth_of: Returns the test links of a task.
         built_in: Names of the models that ship, which no other may have.
+        progress: Told how many files are read.
 
     Raises:
         ConfigError: If a file is missing, a key is wrong, the name is taken, or a task or seed is
@@ -93,7 +95,11 @@ def read_submission(
     for path, stem in zip(files, stems, strict=True):
         if stems.count(stem) > 1:
             raise ConfigError(f"{path}: the same task and seed stand in another file too")
-    cells = [_read_cell(path, info, tasks, truth_of) for path in files]
+    cells = []
+    for path in files:
+        progress("predictions", len(cells), len(files))
+        cells.append(_read_cell(path, info, tasks, truth_of))
+    progress("predictions", len(files), len(files))
     record = ModelRecord(
         name=info.name,
         title=info.title,

@@ -300,12 +300,14 @@ def check(
     loaded, dataset = load_suite(suite or submitted_suite(submission)), open_dataset(data)
     require_dataset(loaded, dataset)
     splits = Splits(dataset, loaded.window_size)
-    record, cells = read_submission(
-        submission,
-        loaded,
-        lambda task: truth_of(task, dataset, splits),
-        built_in=model_names(),
-    )
+    with stage_bars("files") as progress:
+        record, cells = read_submission(
+            submission,
+            loaded,
+            lambda task: truth_of(task, dataset, splits),
+            built_in=model_names(),
+            progress=progress,
+        )
     num_tasks = len({found.task.id for found in cells})
     all_tasks, files = counted(len(loaded.tasks()), "task"), counted(len(cells), "file")
     out.print(

@@ -74,16 +74,19 @@ class _RateColumn(ProgressColumn):
 
 
 @contextmanager
-def waiting(title: str) -> Iterator[None]:
-    """Show that something goes on whose length nobody knows: a bar in a window, else a line."""
+def waiting(title: str) -> Iterator[Callable[[str], None]]:
+    """Show that something goes on whose length nobody knows: a bar in a window, else a line.
+
+    Yields a function that is told the title of the next step.
+    """
     if not err.is_terminal:
         err.print(f"{title} ...")
-        yield
+        yield lambda step: err.print(f"{step} ...")
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as progress:
-        progress.add_task(title, total=None)
-        yield
+        task = progress.add_task(title, total=None)
+        yield lambda step: progress.update(task, description=step)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from raymark.cli.console import err, out, print_error, progress_bar, waiting
+from raymark.cli.console import out, print_error, progress_bar, waiting
 from raymark.cli.options import AsJson, DatasetArgument, Overwrite, listed
 from raymark.cli.tables import Column, print_rows
 from raymark.errors import DatasetError, counted
@@ -65,9 +65,8 @@ def build(
         left_out=tuple(kind for kind, is_kept in kinds.items() if not is_kept),
         benchmark=None if chosen is None else SuiteFiles(suite=chosen, runs=runs),
     )
-    release = build_release(
-        dataset, folder, settings, progress=lambda step: err.print(f"{step} ...")
-    )
+    with waiting("read the dataset") as tell:
+        release = build_release(dataset, folder, settings, progress=tell)
     num_bytes = sum(file.size_bytes for file in release.files.values())
     out.print(
         f"{release.about.title} {release.version}: {counted(len(release.files), 'file')}, "
