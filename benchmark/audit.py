@@ -1,6 +1,7 @@
 """The leakage audit of splits: how far the test is from training, and what that alone is worth."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ _LAG_BIN_M = 1.0
 _PLATEAU_M = 45.0
 _MAX_LINKS, _MAX_PAIRS = 2000, 40_000
 
-TABLE_NAME = "audit.parquet"
+TABLE_NAME, CSV_NAME = "audit.parquet", "audit.csv"
 
 
 def audit_suite(
@@ -57,28 +58,63 @@ def audit_suite(
     Raises:
         SplitError: If a split leaks or differs from the published one.
     """
-    splits = Splits(dataset, suite.window_size)
-    curves = {scene: variogram(dataset, scene, suite.bands[0]) for scene in suite.scenes}
+    curves = _variograms(suite, dataset)
     buildings = {scene: dataset.buildings(scene) for scene in suite.scenes}
-    rows, hashes = [], {}
-    tasks = list(splits_of(suite))
-    for i, task in enumerate(tasks):
-        progress("audit", i, len(tasks))
-        split = splits.get(task, task.scene)
-        links = links_of(dataset, task.scene)
-        key = split_key(task.track, task.scene, task.fold)
-        hashes[key] = split.hash
-        row = {"track": task.track, "scene": task.scene, "fold": task.fold, "hash": split.hash}
-        rows.append(row | _audit(split, links, similarity_range_m(curves[task.scene])))
-        map_path = folder / "maps" / f"{key.replace('/', '__')}.png"
-        _draw_map(split, links, buildings[task.scene], map_path)
-    progress("audit", len(tasks), len(tasks))
-    table = pd.DataFrame(rows).astype({"fold": "Int64"})
+    num_splits = len(list(splits_of(suite)))
+    audited = []
+    for item in _audited(suite, dataset, curves):
+        progress("audit", len(audited), num_splits)
+        audited.append(item)
+        map_path = folder / "maps" / f"{item.key.replace('/', '__')}.png"
+        _draw_map(item.split, item.links, buildings[item.split.scene], map_path)
+    progress("audit", num_splits, num_splits)
+    table = _table(audited)
+    hashes = {item.key: item.split.hash for item in audited}
     write_table(folder / TABLE_NAME, table)
-    write_text(folder / "audit.csv", table.to_csv(index=False))
+    write_text(folder / CSV_NAME, table.to_csv(index=False))
     write_text(folder / "split_hashes.yaml", yaml.safe_dump({"split_hashes": hashes}))
     _draw_variograms(curves, folder / "variogram.png")
     return table
+
+
+def audit_table(suite: Suite, dataset: Dataset) -> pd.DataFrame:
+    """Return the table of `audit_suite`, which writes it: one row for every split.
+
+    Raises:
+        SplitError: If a split leaks or differs from the published one.
+    """
+    return _table(list(_audited(suite, dataset, _variograms(suite, dataset))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Audited:
+    """A split with its key in `Suite.split_hashes`, its links, and its row of the table."""
+
+    key: str
+    split: Split
+    links: pd.DataFrame
+    row: dict[str, Any]
+
+
+def _audited(suite: Suite, dataset: Dataset, curves: dict[str, pd.DataFrame]) -> Iterator[_Audited]:
+    splits = Splits(dataset, suite.window_size)
+    for task in splits_of(suite):
+        split, links = splits.get(task, task.scene), links_of(dataset, task.scene)
+        row = {"track": task.track, "scene": task.scene, "fold": task.fold, "hash": split.hash}
+        yield _Audited(
+            key=split_key(task.track, task.scene, task.fold),
+            split=split,
+            links=links,
+            row=row | _audit(split, links, similarity_range_m(curves[task.scene])),
+        )
+
+
+def _table(audited: list[_Audited]) -> pd.DataFrame:
+    return pd.DataFrame([item.row for item in audited]).astype({"fold": "Int64"})
+
+
+def _variograms(suite: Suite, dataset: Dataset) -> dict[str, pd.DataFrame]:
+    return {scene: variogram(dataset, scene, suite.bands[0]) for scene in suite.scenes}
 
 
 def splits_of(suite: Suite) -> Iterator[Task]:

@@ -68,8 +68,8 @@ def publish_board(  # noqa: PLR0913 - the choices of the command line
         folder: Gets the board.
         submissions: Folders of predictions of models that were run elsewhere; they are checked.
         built_in: Names of the models that ship, which no submission may have.
-        dataset: That of the run; the truth is compared with it, and its buildings are drawn below
-            the error maps.
+        dataset: That of the run; the truth is compared with it, and its buildings and
+            base stations are drawn on the error maps.
         overwrite: Replace a board that lies in `folder`.
         progress: Told how far each stage is.
 
@@ -103,8 +103,8 @@ def build_board(
     Args:
         folder: The run.
         submissions: Models that were run elsewhere, with their checked predictions.
-        dataset: The dataset of the run; the truth is compared with it, and the buildings that it
-            holds are drawn below the error maps.
+        dataset: The dataset of the run; the truth is compared with it, and its buildings and
+            base stations are drawn on the error maps.
         progress: Told how far each stage is.
 
     Raises:
@@ -148,12 +148,20 @@ def build_board(
         cdfs=cdfs_of(groups),
         maps=maps_of(groups),
         layouts={} if dataset is None else _layouts(dataset),
+        sites_m={} if dataset is None else _sites_m(dataset),
     )
 
 
 def _layouts(dataset: Dataset) -> dict[str, Layout]:
     found = {scene: dataset.buildings(scene) for scene in dataset.scenes}
     return {scene: layout_of(item.heights) for scene, item in found.items() if item is not None}
+
+
+def _sites_m(dataset: Dataset) -> dict[str, dict[str, tuple[float, float]]]:
+    found: dict[str, dict[str, tuple[float, float]]] = {scene: {} for scene in dataset.scenes}
+    for site in dataset.manifest.sites:
+        found[site.scene][site.site] = site.position_m[:2]
+    return found
 
 
 def layout_of(height_map: HeightMap) -> Layout:

@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from raymark.benchmark.audit import audit_suite, splits_of
+from raymark.benchmark.audit import CSV_NAME, TABLE_NAME, audit_suite, audit_table, splits_of
 from raymark.benchmark.board import write_board
 from raymark.benchmark.publication import build_board
-from raymark.benchmark.scoring import score_rows, score_run
 from raymark.benchmark.splits import PART_NAMES
 from raymark.benchmark.store import RunFolder, write_table
 from raymark.benchmark.task import Suite, load_suite, split_key, suite_names
 from raymark.benchmark.task_data import Splits, require_dataset
-from raymark.benchmark.truths import Truths
 from raymark.config import read_json, validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.tables import read_csv, read_table
@@ -28,6 +26,7 @@ from raymark.release.part import (
     RUN_FOLDER,
     SPLITS_FOLDER,
     SUITE_NAME,
+    SUMMARY_NAME,
 )
 from raymark.release.record import Benchmark
 from raymark.storage import as_place, within, write_text
@@ -148,28 +147,38 @@ def split_tables(suite: Suite, dataset: Dataset) -> Iterator[tuple[str, pd.DataF
 
 
 def benchmark_faults(folder: Path) -> Iterator[str]:
-    """Make splits and scores of a release anew, and compare them with its files.
+    """Make splits, their audit and all scores of a release anew, and compare with its files.
 
     Raises:
         SplitError: If a split leaks or differs from the published one.
         ScoringError: If predictions were changed, or do not fit the truth.
     """
-    dataset = open_dataset(folder)
-    for name, table in split_tables(read_suite(folder), dataset):
+    dataset, suite = open_dataset(folder), read_suite(folder)
+    for name, table in split_tables(suite, dataset):
         if not read_table(within(folder, name)).equals(table):
             yield f"{folder / name}: the split differs from the one that its suite makes"
+    audit = audit_table(suite, dataset)
+    source = "the audit of the splits made anew"
+    for name, read in {TABLE_NAME: read_table, CSV_NAME: read_csv}.items():
+        path = within(folder, f"{AUDIT_FOLDER}/{name}")
+        yield from _table_faults(path, read(path), audit, source=source)
     if (folder / RUN_FOLDER).is_dir():
-        yield from _score_faults(folder, dataset)
+        board = build_board(RunFolder(folder / RUN_FOLDER), dataset=dataset)
+        for name, made in {BOARD_ROWS_NAME: board.rows, SUMMARY_NAME: board.summary}.items():
+            path = within(folder, name)
+            source = "the scores of the stored predictions"
+            yield from _table_faults(path, read_csv(path), made, source=source)
 
 
-def _score_faults(folder: Path, dataset: Dataset) -> Iterator[str]:
-    run = RunFolder(folder / RUN_FOLDER)
-    made = score_rows(score_run(run, truths=Truths(run, dataset)))
-    path = folder / BOARD_ROWS_NAME
-    stored = read_csv(within(folder, BOARD_ROWS_NAME))
+def _table_faults(
+    path: Path, stored: pd.DataFrame, made: pd.DataFrame, *, source: str
+) -> Iterator[str]:
+    if list(stored.columns) != list(made.columns) or len(stored) != len(made):
+        yield f"{path}: its rows or columns are not those of {source}"
+        return
     for column in made.columns:
-        if len(stored) != len(made) or not _same_column(stored[column], made[column]):
-            yield f"{path}: column {column} differs from the scores of the stored predictions"
+        if not _same_column(stored[column], made[column]):
+            yield f"{path}: column {column} differs from {source}"
 
 
 def _same_column(stored: pd.Series, made: pd.Series) -> bool:

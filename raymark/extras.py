@@ -6,7 +6,7 @@ from typing import Any
 from raymark.errors import ConfigError
 
 _EXTRAS = {
-    "cluster": ("bokeh", "cryptography", "dask", "distributed"),
+    "cluster": ("bokeh", "dask", "distributed"),
     "generate": ("drjit", "mitsuba", "osmium", "pyproj", "shapely", "sionna", "trimesh"),
     "huggingface": ("datasets",),
     "jobqueue": ("dask_jobqueue",),
@@ -25,12 +25,13 @@ def install_command(extra: str) -> str:
     return f'pip install "raymark[{extra}]"'
 
 
-def import_extra(module: str, *, name: str = "") -> Any:
+def import_extra(module: str, *, name: str = "", extra: str = "") -> Any:
     """Import a package that an extra of raymark installs.
 
     Args:
         module: What to import; its top-level package is listed in `EXTRA_OF`.
         name: What people call it; the package's own name if not given.
+        extra: Which extra is said to install it; the one in `EXTRA_OF` if not given.
 
     Raises:
         ConfigError: If it is not installed.
@@ -39,14 +40,15 @@ def import_extra(module: str, *, name: str = "") -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise ConfigError(_sentence(package, name or package)) from error
+        sentence = _sentence(name or package, extra or EXTRA_OF[package])
+        raise ConfigError(sentence) from error
 
 
 def explain_missing(error: ModuleNotFoundError) -> str | None:
     """Return the sentence for a package that an extra installs; None for any other module."""
     package = (error.name or "").partition(".")[0]
-    return _sentence(package, package) if package in EXTRA_OF else None
+    return _sentence(package, EXTRA_OF[package]) if package in EXTRA_OF else None
 
 
-def _sentence(package: str, name: str) -> str:
-    return f"{name} is not installed; `{install_command(EXTRA_OF[package])}` adds it"
+def _sentence(name: str, extra: str) -> str:
+    return f"{name} is not installed; `{install_command(extra)}` adds it"

@@ -22,13 +22,12 @@ function lineAttributes(name) {
 }
 
 function axisRange(lines, isLog) {
-  // Bounds may lie far outside of what models reach: they are shown for a decade, then cut off.
   const models = lines.filter((line) => MODELS.get(line.model).kind !== "bound");
   const shown = models.length ? models : lines;
   const level = (percent, items) => items.map((line) => line.errors[percent]);
   if (!isLog) return [0, Math.max(...level(90, shown), 0.1) * 1.15];
-  const early = Math.max(Math.min(...level(5, lines)), Math.min(...level(5, shown)) / 10, SHORTEST_M);
-  const late = Math.max(Math.min(Math.max(...level(100, shown)), LONGEST_M), 10 * early);
+  const early = Math.max(Math.min(...level(5, lines)), SHORTEST_M);
+  const late = Math.max(Math.min(Math.max(...level(100, lines)), LONGEST_M), 10 * early);
   const step = (value, round) => 10 ** (round(3 * Math.log10(value)) / 3);
   return [step(early, Math.floor), step(late, Math.ceil)];
 }

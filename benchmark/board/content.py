@@ -165,6 +165,8 @@ class Board:
     `rows` has one row per task, model, seed and label; `summary` one per cell, label and model,
     with `<metric>_std` over seeds and `<metric>_low`, `<metric>_high` of the bootstrap, and the
     aggregates under scene or band `"all"`. A metric that does not apply is `pandas.NA`.
+    `layouts` and `sites_m` (x and y of each base station by its name) are told by scene, where the
+    dataset was at hand.
     """
 
     suite: SuiteInfo
@@ -177,3 +179,4 @@ class Board:
     cdfs: tuple[Cdf, ...]
     maps: tuple[ErrorMap, ...]
     layouts: dict[str, Layout]
+    sites_m: dict[str, dict[str, tuple[float, float]]]

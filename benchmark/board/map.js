@@ -31,11 +31,14 @@ function mapPoints(map, label) {
   return { x: keep.map((i) => x[i]), y: keep.map((i) => y[i]), los: keep.map((i) => map.los[i]), errors };
 }
 
-/** Square-scaled window around all points of the map, so that labels do not change the view. */
+const sitesOf = (map) => DATA.sites[map.scene] ?? [];
+
+/** Square-scaled window around all points of the map and its sites, so that labels do not change the view. */
 function viewOf(map) {
   const margin = 15;
-  const [x0, x1] = [map.x.from - margin, map.x.to + margin];
-  const [y0, y1] = [map.y.from - margin, map.y.to + margin];
+  const range = (axis) => [map[axis].from, map[axis].to, ...sitesOf(map).map((site) => site[axis])];
+  const [x0, x1] = [Math.min(...range("x")) - margin, Math.max(...range("x")) + margin];
+  const [y0, y1] = [Math.min(...range("y")) - margin, Math.max(...range("y")) + margin];
   const aspect = Math.min(1.15, Math.max(0.6, (y1 - y0) / (x1 - x0)));
   const width = Math.max(x1 - x0, (y1 - y0) / aspect);
   return { x: (x0 + x1) / 2 - width / 2, y: (y0 + y1) / 2 - (width * aspect) / 2, width, aspect };
@@ -63,7 +66,7 @@ function renderMap(state, setState) {
   const shown = map.los.length < map.num_points ? `${map.los.length.toLocaleString("en")} of ${map.num_points.toLocaleString("en")} positions` : `${map.num_points.toLocaleString("en")} positions`;
   byId("map-where").textContent = `${describeCell(cell)} · ${LABEL_TITLES[state.label]} · ${shown}${substituteNote(cell, state)}`;
   byId("maps").replaceChildren(...[left, right].filter((name) => name && name !== "none").map((name) => makePanel(map, points, name)));
-  byId("map-legend").replaceChildren(...legendItems());
+  byId("map-legend").replaceChildren(...legendItems(sitesOf(map)));
   panels.forEach(drawPanel);
 }
 
@@ -106,6 +109,7 @@ function drawPanel(panel) {
   const size = Math.min(5, Math.max(2.6, canvas.clientWidth / 130));
   const order = errors.map((_, i) => i).sort((a, b) => errors[a] - errors[b]);
   for (const i of order) drawMark(pen, place(points.x[i], points.y[i]), points.los[i], size, colors[errorStep(errors[i])], style.getPropertyValue("--edge"));
+  for (const site of sitesOf(map)) drawSite(pen, place(site.x, site.y), site.name, style);
   if (marked !== null) {
     pen.strokeStyle = style.getPropertyValue("--ink");
     pen.lineWidth = 2;
@@ -137,6 +141,21 @@ function drawMark(pen, [x, y], los, size, color, edge) {
   pen.stroke();
 }
 
+/** A square with its name. */
+function drawSite(pen, [x, y], name, style) {
+  pen.fillStyle = style.getPropertyValue("--accent");
+  pen.strokeStyle = style.getPropertyValue("--paper");
+  pen.lineWidth = 1.5;
+  pen.beginPath();
+  pen.rect(x - 5, y - 5, 10, 10);
+  pen.fill();
+  pen.stroke();
+  pen.font = `600 12px ${style.getPropertyValue("--sans")}`;
+  pen.lineWidth = 3;
+  pen.strokeText(name, x + 9, y + 4);
+  pen.fillText(name, x + 9, y + 4);
+}
+
 function drawScaleBar(pen, width, height, scale, style) {
   const length = [10, 20, 50, 100, 200, 500, 1000].filter((m) => m * scale < width / 3).at(-1) ?? 10;
   const [x, y] = [14, height - 14];
@@ -153,12 +172,13 @@ function drawScaleBar(pen, width, height, scale, style) {
   pen.fillText(`${length} m`, x + 4, y - 6);
 }
 
-function legendItems() {
+function legendItems(sites) {
   const names = [`≤ ${ERROR_STEPS_M[0]} m`, ...ERROR_STEPS_M.slice(1).map((step, i) => `${ERROR_STEPS_M[i]}–${step}`), `> ${ERROR_STEPS_M.at(-1)} m`];
   const shapes = {
     LOS: svg("circle", { cx: 7, cy: 7, r: 4.5, fill: "currentColor" }),
     NLOS: svg("path", { d: "M7 1.5 12.5 12H1.5Z", fill: "currentColor" }),
     outage: svg("path", { d: "M2.5 2.5 11.5 11.5M11.5 2.5 2.5 11.5", stroke: "currentColor", "stroke-width": 2 }),
+    ...(sites.length && { "base station": svg("rect", { x: 2, y: 2, width: 10, height: 10, fill: "var(--accent)" }) }),
   };
   return [
     ...names.map((name, i) => el("span", {}, el("i", { style: `background:var(--e${i})` }), name)),

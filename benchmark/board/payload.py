@@ -65,6 +65,10 @@ def page_data(board: Board) -> dict[str, Any]:
             }
             for scene, layout in board.layouts.items()
         },
+        "sites": {
+            scene: [{"name": name, "x": round_4(x_m), "y": round_4(y_m)} for name, (x_m, y_m) in of]
+            for scene, of in ((scene, sites.items()) for scene, sites in board.sites_m.items())
+        },
     }
 
 

@@ -88,11 +88,12 @@ def verify(
 ) -> None:
     """Prove that a release is intact; exit code 2 if anything is wrong."""
     from raymark.benchmark.release_part import benchmark_faults  # noqa: PLC0415
-    from raymark.release import read_release, verify_release  # noqa: PLC0415
+    from raymark.release import read_release, unproven_parts, verify_release  # noqa: PLC0415
     from raymark.release.signature import read_public_key  # noqa: PLC0415
 
     key = read_public_key(public_key) if public_key else None
-    files = read_release(folder).files
+    release = read_release(folder)
+    files = release.files
 
     def advance_by(name: str) -> None:
         advance(int(name in files))
@@ -108,6 +109,9 @@ def verify(
     out.print(f"{folder}: {counted(len(files), 'file')} checked and right (level {level})")
     if key is not None:
         out.print("signed by the key that was given")
+    if level == "full":
+        for sentence in unproven_parts(folder, release):
+            out.print(f"not proven  {sentence}", soft_wrap=True)
 
 
 @app.command()

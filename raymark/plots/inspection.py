@@ -80,11 +80,18 @@ def inspect_dataset(
     return written
 
 
+def los_map(dataset: Dataset, scene: str) -> Figure:
+    """Draw the UEs of a scene by their label, a panel for each site, with the buildings below."""
+    selection = dataset.select(scene=scene, band=dataset.bands[0])
+    return _los_figure(scene, link_table(selection), site_marks(selection), heights_of(selection))
+
+
 def _draw_scene(dataset: Dataset, scene: str, seed: int) -> Iterator[_Drawing]:
     selections = [dataset.select(scene=scene, band=band) for band in dataset.bands]
     tables = [link_table(selection) for selection in selections]
     marks, height_map = site_marks(selections[0]), heights_of(selections[0])
-    yield _draw_los_map(scene, tables[0], marks, height_map)
+    figure = _los_figure(scene, tables[0], marks, height_map)
+    yield _Drawing(name=f"los_map_{scene}", figure=figure, data=tables[0][_LINK_KEYS])
     for links in tables:
         yield _draw_coverage(scene, links, marks, height_map)
     yield _draw_gains(scene, selections, tables)
@@ -97,15 +104,15 @@ def _draw_scene(dataset: Dataset, scene: str, seed: int) -> Iterator[_Drawing]:
 
 
 @plots.house_style()
-def _draw_los_map(
+def _los_figure(
     scene: str, links: pd.DataFrame, marks: Sequence[SiteMark], height_map: HeightMap | None
-) -> _Drawing:
+) -> Figure:
     figure, panels = _site_panels(links, marks)
     for ax, mark, rows in panels:
         plots.plot_los_map(rows, [mark], height_map=height_map, ax=ax)
         ax.set_title(f"{scene}, {mark.name}: line of sight")
     plots.share_ranges([ax for ax, _, _ in panels])
-    return _Drawing(name=f"los_map_{scene}", figure=figure, data=links[_LINK_KEYS])
+    return figure
 
 
 @plots.house_style()

@@ -4,7 +4,7 @@ from raymark.release.build import BuildSettings, build_release
 from raymark.release.diff import Difference, diff_releases
 from raymark.release.preview import card_page
 from raymark.release.record import About, Release, read_about, read_release
-from raymark.release.verify import Level, verify_release
+from raymark.release.verify import Level, unproven_parts, verify_release
 
 __all__ = [
     "About",
@@ -17,5 +17,6 @@ __all__ = [
     "diff_releases",
     "read_about",
     "read_release",
+    "unproven_parts",
     "verify_release",
 ]

@@ -14,9 +14,11 @@ from raymark.dataset.schema import FileKind
 from raymark.dataset.verification import verify_dataset
 from raymark.errors import ConfigError, DatasetError
 from raymark.extras import import_extra
+from raymark.plots import save_figure
+from raymark.plots.inspection import los_map
 from raymark.release import statements
 from raymark.release.croissant import check_records, validate_croissant
-from raymark.release.documents import documents
+from raymark.release.documents import documents, map_file
 from raymark.release.hashing import hash_files
 from raymark.release.part import BenchmarkPart
 from raymark.release.record import (
@@ -205,8 +207,10 @@ def _materialize(
 
 
 def _finish(dataset: Dataset, folder: Path, release: Release) -> Release:
-    """Write the documents, then the record and the sums of all files, of a dataset's folder."""
+    """Write documents and maps of a dataset's folder, then the record and the sums of all."""
     data_files = hash_files(folder, _files_in(folder))
+    for scene in dataset.scenes:
+        save_figure(los_map(dataset, scene), folder / map_file(scene))
     for name, text in documents(release, dataset, data_files).items():
         write_text(folder / name, text)
     finished = release.model_copy(update={"files": hash_files(folder, _files_in(folder))})

@@ -25,6 +25,7 @@ from raymark.release.record import Release, ReleasedFile
 
 _SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"))
 _TEMPLATES = ("README.md", "DATASHEET.md", "LICENSES.md")
+DOCUMENT_NAMES = (*_TEMPLATES, "ATTRIBUTION", CITATION_NAME, ZENODO_NAME, CROISSANT_NAME)
 _PARTS = ("train", "validation", "test", "unused")
 
 
@@ -62,6 +63,11 @@ def documents(
     }
 
 
+def map_file(scene: str) -> str:
+    """Return the name of the map of a scene, which the card shows."""
+    return f"maps/{scene}.png"
+
+
 def _values(
     release: Release, dataset: Dataset, files: Mapping[str, ReleasedFile]
 ) -> dict[str, Any]:
@@ -92,6 +98,7 @@ def _values(
         "fields": [field for field in FIELDS if field.file in file_kinds],
         "index_columns": index_columns(dataset.bands),
         "scenes": list(scenes.values()),
+        "maps": {scene: map_file(scene) for scene in scenes},
         "odbl_scenes": [x.scene for x in scenes.values() if x.licence.startswith("ODbL")],
         "has_detail": "detail" not in release.left_out,
         "sampling": sampling.describe(manifest.campaign.seed),

@@ -1,12 +1,16 @@
 """The dataset card as a page, as a host would show it."""
 
+import base64
 from pathlib import Path
+from urllib.parse import unquote
 
 import jinja2
 import yaml
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from raymark.release.record import read_release
+from raymark.storage import within
 
 CARD_NAME = "README.md"
 
@@ -20,12 +24,25 @@ def card_page(folder: Path) -> str:
     release = read_release(folder)
     front_matter, text = split_card((folder / CARD_NAME).read_text(encoding="utf-8"))
     # Raw HTML in a card would run in the reader's browser.
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(text)
+    _embed_maps(folder, tokens)
+    body = markdown.renderer.render(tokens, markdown.options, {})
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     template = jinja2.Environment(loader=loader, autoescape=True).get_template("card_page.html.j2")
     return template.render(
         title=release.about.title, version=release.version, metadata=front_matter, body=body
     )
+
+
+def _embed_maps(folder: Path, tokens: list[Token]) -> None:
+    """Put the maps themselves where a card names them; what else it names stays a name."""
+    images = (child for token in tokens for child in token.children or () if child.type == "image")
+    for image in images:
+        name = unquote(str(image.attrs["src"]))
+        if name.startswith("maps/") and within(folder, name).is_file():
+            data = base64.b64encode(within(folder, name).read_bytes()).decode()
+            image.attrs["src"] = f"data:image/png;base64,{data}"
 
 
 def split_card(card: str) -> tuple[dict[str, object], str]:

@@ -1,13 +1,16 @@
 """Prove that a release is what it was when it was built, as deeply as there is time for."""
 
 from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from raymark.dataset import open_dataset
+from raymark.dataset.verification import unproven_parts as unproven_of_dataset
 from raymark.dataset.verification import verify_dataset
 from raymark.errors import DatasetError, RaymarkError
 from raymark.release.croissant import check_records, validate_croissant
+from raymark.release.documents import DOCUMENT_NAMES, documents
 from raymark.release.hashing import hash_files
 from raymark.release.part import BenchmarkFaults
 from raymark.release.record import (
@@ -38,8 +41,8 @@ def verify_release(
     Args:
         folder: The release.
         level: `names` looks for every file and its size; `hashes` adds the SHA-256 of every file;
-            `full` adds schema and physics of the dataset, its index, splits, fingerprints and
-            scores made anew, and the Croissant description.
+            `full` adds schema and physics of the dataset, its index, splits, audit, fingerprints,
+            scores and documents made anew, and the Croissant description.
         benchmark: Makes splits and scores anew (`raymark.benchmark.release_part.benchmark_faults`);
             without it, a release that holds a benchmark has a fault at level `full`.
         public_key: Who must have signed it; not asked if not given.
@@ -100,6 +103,7 @@ def _deep_faults(
         "schema, physics and index": lambda: verify_dataset(folder),
         "fingerprints": lambda: fingerprint_faults(open_dataset(folder), release.materialized),
         "splits and scores": lambda: _benchmark_faults(folder, release, benchmark),
+        "documents": lambda: _document_faults(folder, release),
         "croissant": lambda: [*validate_croissant(folder), *check_records(folder)],
     }
     for name, check in checks.items():
@@ -108,6 +112,31 @@ def _deep_faults(
             yield from check()
         except RaymarkError as error:
             yield f"{name}: {error}"
+
+
+def unproven_parts(folder: Path, release: Release) -> list[str]:
+    """Return what `verify_release` has to believe at level `full`, a sentence each."""
+    said = unproven_of_dataset(open_dataset(folder).manifest)
+    if not _is_of_this_version(release):
+        said.append(
+            f"Documents: raymark {release.code_version} wrote them, and only that version compares "
+            "them with the data."
+        )
+    said.append("Figures, and page and Markdown of the board: only the tables are compared.")
+    return said
+
+
+def _is_of_this_version(release: Release) -> bool:
+    return release.code_version == metadata.version("raymark")
+
+
+def _document_faults(folder: Path, release: Release) -> Iterator[str]:
+    if not _is_of_this_version(release):
+        return
+    described = {k: v for k, v in release.files.items() if k not in DOCUMENT_NAMES}
+    for name, text in documents(release, open_dataset(folder), described).items():
+        if within(folder, name).read_bytes() != text.encode():
+            yield f"{folder / name}: its text is not what raymark writes of this data"
 
 
 def _benchmark_faults(

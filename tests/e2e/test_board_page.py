@@ -198,6 +198,7 @@ def make_board(**changes: Any) -> Board:
         "cdfs": tuple(cdfs),
         "maps": tuple(maps),
         "layouts": {SCENES[0]: layout()},
+        "sites_m": {SCENES[0]: {"corner": (12.0, 30.0)}},
     }
     return Board(**(plain | changes))
 
@@ -268,6 +269,7 @@ def test_page_shows_the_headline_when_it_opens(page: Path, tmp_path: Path) -> No
         report.matrix = all("#matrix tbody button").map((node) => node.textContent);
         report.rows = texts("#matrix tbody th");
         report.maps = texts("#maps figcaption b");
+        report.mapLegend = texts("#map-legend span");
         const pixels = (canvas) => canvas.getContext("2d")
           .getImageData(0, 0, canvas.width, canvas.height).data;
         report.drawn = all("#maps canvas").map((canvas) => new Set(pixels(canvas)).size > 8);
@@ -297,6 +299,7 @@ def test_page_shows_the_headline_when_it_opens(page: Path, tmp_path: Path) -> No
     assert report["matrix"][0] == report["p90"]
     assert report["rows"] == ["all", "street canyon", "munich"]
     assert report["maps"] == ["Near", "Wide"]
+    assert report["mapLegend"][-1] == "base station"
     assert report["drawn"] == [True, True]
     assert report["differences"] == ["differs", "not told apart"]
     assert report["audit"] == 2

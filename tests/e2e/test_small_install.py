@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from raymark.extras import EXTRA_OF, explain_missing
+from raymark.errors import ConfigError
+from raymark.extras import EXTRA_OF, explain_missing, import_extra
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +43,13 @@ def test_sentence_names_the_extra_when_a_package_is_missing(package: str) -> Non
 
     expected = f'{package} is not installed; `pip install "raymark[{EXTRA_OF[package]}]"` adds it'
     assert explain_missing(error) == expected
+
+
+def test_sentence_names_the_extra_that_is_meant_when_several_bring_a_package() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^A certificate is not .*raymark\[cluster\]\"` adds it$"
+    ):
+        import_extra("no_package_of_this_name", name="A certificate", extra="cluster")
 
 
 def test_sentence_is_none_when_no_extra_brings_the_module() -> None:

@@ -174,6 +174,7 @@ def make_board(**changes: Any) -> Board:
             ),
         ),
         layouts={"yard": Layout(extent_m=(0.0, 1.0, 2.0, 3.0), png=PNG)},
+        sites_m={"yard": {"west": (4.0, 5.5)}},
     )
     return dataclasses.replace(plain, **changes)
 
@@ -196,6 +197,7 @@ def empty_board() -> Board:
         cdfs=(),
         maps=(),
         layouts={},
+        sites_m={},
     )
 
 

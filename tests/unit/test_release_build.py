@@ -65,6 +65,7 @@ def test_release_names_all_that_it_holds_when_built(benchmark_release: Path) -> 
         "index.parquet",
         "buildings/street_canyon.h5",
         "buildings/yard.h5",
+        "maps/yard.png",
         "fingerprints/yard_6GHz.h5",
         "splits/suite.json",
         "splits/interpolation__yard.parquet",

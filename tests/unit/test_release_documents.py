@@ -93,6 +93,12 @@ def test_card_shows_the_board_when_there_is_one(benchmark_release: Path) -> None
     assert "P90 [m]" in section
 
 
+def test_card_page_holds_the_map_of_every_scene_itself(benchmark_release: Path) -> None:
+    page = card_page(benchmark_release)
+
+    assert page.count('src="data:image/png;base64,') == page.count("<img ") == 2
+
+
 def test_card_page_holds_no_raw_html_when_a_title_tries(
     benchmark_release: Path, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from raymark.benchmark.release_part import benchmark_faults
 from raymark.benchmark.store import write_table
 from raymark.config import sealed_json
 from raymark.errors import ConfigError, DatasetError, SchemaError
-from raymark.release import read_release, verify_release
+from raymark.release import read_release, unproven_parts, verify_release
 from raymark.release.hashing import hash_files
 from raymark.release.record import sums_text
 from raymark.storage import file_sha256
@@ -142,16 +142,40 @@ def test_verify_release_finds_an_edited_split_when_the_hashes_were_made_again(
     assert any("croissant.json: the records 'split_interpolation__yard'" in f for f in faults)
 
 
-def test_verify_release_finds_edited_scores_when_the_hashes_were_made_again(release: Path) -> None:
-    path = release / "board" / "board.csv"
-    table = pd.read_csv(path)
-    table.loc[table["model"] == "wknn", "median_m"] *= 0.99
-    path.write_text(table.to_csv(index=False), encoding="utf-8")
+def test_verify_release_finds_edited_numbers_when_the_hashes_were_made_again(
+    release: Path,
+) -> None:
+    for name, column in {
+        "board/board.csv": "median_m",
+        "board/summary.csv": "p90_m_high",
+        "audit/audit.csv": "distance_q50_m",
+    }.items():
+        table = pd.read_csv(release / name)
+        table[column] *= 0.99
+        (release / name).write_text(table.to_csv(index=False), encoding="utf-8")
+    card = release / "README.md"
+    card.write_text(card.read_text(encoding="utf-8").replace("| yard |", "| garden |"), "utf-8")
     seal_again(release)
 
     assert verify_release(release, "full", benchmark=benchmark_faults) == [
-        f"{path}: column median_m differs from the scores of the stored predictions"
+        f"{release}/audit/audit.csv: column distance_q50_m differs from the audit of the splits "
+        "made anew",
+        f"{release}/board/board.csv: column median_m differs from the scores of the stored "
+        "predictions",
+        f"{release}/board/summary.csv: column p90_m_high differs from the scores of the stored "
+        "predictions",
+        f"{release}/README.md: its text is not what raymark writes of this data",
     ]
+
+
+def test_what_a_full_check_believes_is_told_when_another_version_wrote_the_release(
+    benchmark_release: Path,
+) -> None:
+    release = read_release(benchmark_release)
+    other = release.model_copy(update={"code_version": "0.0.7"})
+
+    assert not any("0.0.7" in said for said in unproven_parts(benchmark_release, release))
+    assert any("raymark 0.0.7 wrote" in said for said in unproven_parts(benchmark_release, other))
 
 
 def test_verify_release_finds_edited_csi_when_the_hashes_were_made_again(release: Path) -> None:
@@ -160,9 +184,9 @@ def test_verify_release_finds_edited_csi_when_the_hashes_were_made_again(release
         file["csi"][3] = file["csi"][4]
     seal_again(release)
 
-    assert verify_release(release, "full", benchmark=benchmark_faults) == [
-        f"{path}: csi differs from what the paths give"
-    ]
+    faults = verify_release(release, "full", benchmark=benchmark_faults)
+
+    assert f"{path}: csi differs from what the paths give" in faults
 
 
 def test_verify_release_finds_an_edited_path_when_the_hashes_were_made_again(

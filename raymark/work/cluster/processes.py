@@ -52,7 +52,7 @@ class LocalCluster(StartedCluster):
             ConfigError: If they need more memory or GPUs than there are, or do not start.
         """
         distributed = import_dask()
-        import_extra("cryptography", name="cryptography, for the certificate of a cluster,")
+        import_extra("cryptography", name="cryptography, for the certificate,", extra="cluster")
         secret = {"protocol": "tls://", "security": distributed.Security.temporary()}
         memory_bytes = self.memory_of_each()
         gpus = self.gpus()
