@@ -22,6 +22,10 @@ _ONE_LOADS = threading.Lock()
 """Cells of one process are loaded one after the other."""
 
 
+_OF_MODELS = ("sklearn.ensemble", "scipy.stats")
+"""What many models import, loaded once for all cells: seconds each."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataPlace:
     """Where the data of a run lie.
@@ -68,7 +72,9 @@ def fit_cell(
     reach = _reach_of(model, hidden=[path for path in of_the_run if path is not None])
     with tempfile.TemporaryDirectory(prefix="raymark-") as room, printing_to(output):
         apart = data.with_csi_in(Path(room))
-        content = run_confined(fit_apart, model, seed, apart, room=Path(room), reach=reach)
+        content = run_confined(
+            fit_apart, model, seed, apart, room=Path(room), reach=reach, loaded=_OF_MODELS
+        )
     outcome = Outcome.from_bytes(content, len(data.test))
     outcome.record["sandbox"] = sandbox_name()
     return outcome
@@ -81,7 +87,8 @@ def try_model(model: ModelFolder) -> None:
         WorkError: If it cannot be imported or made; its file and line are named.
     """
     with tempfile.TemporaryDirectory(prefix="raymark-") as room:
-        run_confined(make_and_forget, model, room=Path(room), reach=_reach_of(model))
+        reach = _reach_of(model)
+        run_confined(make_and_forget, model, room=Path(room), reach=reach, loaded=_OF_MODELS)
 
 
 def _reach_of(model: ModelFolder, *, hidden: Sequence[Path] = ()) -> Reach:

@@ -66,7 +66,11 @@ def run_fresh(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def run_confined(
-    function: Callable[..., bytes], *arguments: Any, room: Path, reach: Reach
+    function: Callable[..., bytes],
+    *arguments: Any,
+    room: Path,
+    reach: Reach,
+    loaded: tuple[str, ...] = (),
 ) -> bytes:
     """Call a function as `run_fresh` does, confined; it returns bytes, which come as they are.
 
@@ -75,16 +79,17 @@ def run_confined(
         arguments: Its arguments; they are copied.
         room: Folder in which it begins, and the only one in which it may write.
         reach: What else it may use.
+        loaded: Modules that it is likely to import, and finds loaded.
 
     Raises:
         WorkError: If it raises; the sentence is that of its error, whose traceback is noted.
         ProcessDiedError: If its process dies.
         ConfigError: If the function belongs to a script, which no other process can import.
     """
-    return _answer_to(Call(function=function, arguments=arguments, room=room, reach=reach))
+    return _answer_to(Call(function=function, arguments=arguments, room=room, reach=reach), loaded)
 
 
-def _answer_to(call: Call) -> bytes:
+def _answer_to(call: Call, loaded: tuple[str, ...] = ()) -> bytes:
     function = call.function
     if function.__module__ == "__main__":
         raise ConfigError(
@@ -92,7 +97,8 @@ def _answer_to(call: Call) -> bytes:
             "process cannot import; put it into a module"
         )
     processes: FreshProcesses = getattr(_of_thread, "processes", _OF_ALL_THREADS)
-    server = processes.server(function.__module__, is_confined=call.room is not None)
+    modules = (function.__module__, *loaded)
+    server = processes.server(modules, is_confined=call.room is not None)
     answer, error, details = server.ask(call)
     if error is None:
         return answer
@@ -127,11 +133,11 @@ class FreshProcesses:
         """Let the calls of this thread be answered by a server of these."""
         _of_thread.processes = self
 
-    def server(self, module: str, *, is_confined: bool = False) -> "_Server":
-        """Return the server of this thread; it has loaded a module.
+    def server(self, modules: tuple[str, ...], *, is_confined: bool = False) -> "_Server":
+        """Return the server of this thread; it has loaded some modules.
 
         Args:
-            module: Of the function to call.
+            modules: That of the function to call, and others.
             is_confined: Whether its calls are.
 
         Raises:
@@ -142,7 +148,7 @@ class FreshProcesses:
                 raise ProcessDiedError("no process starts any more: the run was left")
             thread = threading.get_ident()
             known = self._servers.get(thread)
-            is_for = (module, is_confined)
+            is_for = (modules, is_confined)
             if known is None or known.is_for != is_for or not known.is_running:
                 if known is not None:
                     known.end()
@@ -160,8 +166,8 @@ class FreshProcesses:
 class _Server:
     """A process that answers one call after the other."""
 
-    def __init__(self, module: str, is_confined: bool) -> None:
-        self.is_for = (module, is_confined)
+    def __init__(self, modules: tuple[str, ...], is_confined: bool) -> None:
+        self.is_for = (modules, is_confined)
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         # In a session of its own, Ctrl-C in a terminal does not reach it.
         self._process = subprocess.Popen(
@@ -175,7 +181,7 @@ class _Server:
         )
         self._requests, self._answers = self._pipes()
         path = [str(Path(x).absolute()) for x in sys.path if x] if is_confined else sys.path
-        write_frame(self._requests, pickle.dumps((path, module, _CAN_FORK)))
+        write_frame(self._requests, pickle.dumps((path, modules, _CAN_FORK)))
 
     @property
     def is_running(self) -> bool:

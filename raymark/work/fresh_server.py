@@ -35,10 +35,11 @@ def main() -> None:
     requests, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
     _use_other_streams()
     with contextlib.suppress(EOFError):
-        path, module, can_fork = pickle.loads(read_frame(requests))  # noqa: S301 - our parent's
+        path, modules, can_fork = pickle.loads(read_frame(requests))  # noqa: S301 - our parent's
         sys.path[:] = path
-        with contextlib.suppress(Exception):  # the call that needs it fails with the reason
-            importlib.import_module(module)
+        for module in modules:
+            with contextlib.suppress(Exception):  # the call that needs it fails with the reason
+                importlib.import_module(module)
         if not can_fork:
             content = read_frame(requests)
             threading.Thread(target=_end_with_parent, args=(requests,), daemon=True).start()

@@ -46,9 +46,7 @@ def test_sentence_names_the_extra_when_a_package_is_missing(package: str) -> Non
 
 
 def test_sentence_names_the_extra_that_is_meant_when_several_bring_a_package() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^A certificate .*raymark\[cluster\]\"` adds it$"
-    ):
+    with pytest.raises(ConfigError, match=r"^A certificate .*raymark\[cluster\]\"` adds it$"):
         import_extra("no_package_of_this_name", name="A certificate", extra="cluster")
 
 

@@ -154,7 +154,7 @@ def test_call_dies_and_leaves_nothing_when_it_has_started_a_process_that_holds_i
 def test_no_call_is_answered_when_its_processes_have_ended(processes: FreshProcesses) -> None:
     processes.end()
     with pytest.raises(ProcessDiedError, match="the run was left"):
-        processes.server("builtins")
+        processes.server(("builtins",))
 
 
 def test_this_process_raises_at_once_and_hands_out_shared_values() -> None:
