@@ -22,6 +22,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_drawing_is_what_the_script_draws_when_the_sources_are_as_they_are(
     script: ModuleType,
 ) -> None:

@@ -117,6 +117,7 @@ def test_model_folder_says_what_it_is_when_read(name: str) -> None:
     assert name in NOT_LEARNT or "validation" in model.card + info.tuning
 
 
+@pytest.mark.slow
 def test_model_predicts_finite_positions_when_bands_and_sites_are_mixed(
     name: str, data: TaskData, fitted: Fit
 ) -> None:
@@ -130,6 +131,7 @@ def test_model_predicts_finite_positions_when_bands_and_sites_are_mixed(
         assert (np.linalg.eigvalsh(prediction.covariance_m2) > 0).all()
 
 
+@pytest.mark.slow
 def test_model_gives_the_same_bits_when_made_twice_with_one_seed(
     name: str, data: TaskData, fitted: Fit
 ) -> None:

@@ -66,6 +66,7 @@ def test_scene_has_card_licence_and_sites_when_listed(name: str) -> None:
     assert scene.settings.los_share.keys() == {site.name for site in scene.sites}
 
 
+@pytest.mark.slow
 @every_scene
 def test_scene_materials_equal_those_of_its_meshes_when_loaded(
     name: str, plans: dict[str, Plan]

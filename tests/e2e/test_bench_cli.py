@@ -135,6 +135,7 @@ def test_expensive_models_run_only_when_they_are_asked_for(
     assert "left out" not in both.err
 
 
+@pytest.mark.slow
 def test_task_is_shown_and_exported_when_it_is_named(
     shipped: Suite, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -154,6 +155,7 @@ def test_task_is_shown_and_exported_when_it_is_named(
     assert "task.h5 exists; choose another name or add --overwrite" in refused.err
 
 
+@pytest.mark.slow
 def test_suite_is_exported_and_goes_on_when_no_task_is_named(
     shipped: Suite, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -336,6 +336,7 @@ def test_prediction_is_refused_with_one_sentence_when_input_is_wrong(
     assert not file.exists()
 
 
+@pytest.mark.slow
 def test_links_of_another_scene_are_located_when_it_is_named(
     train: Train, model: Path, benchmark_dataset: Dataset, tmp_path: Path
 ) -> None:

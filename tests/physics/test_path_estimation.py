@@ -258,6 +258,7 @@ def test_paths_are_resolved_when_they_lie_half_a_resolution_cell_apart() -> None
     np.testing.assert_allclose(found.azimuth_bs_rad[:, :2].numpy(), azimuth_rad, atol=1.25e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_rows", "num_cols", "num_links"), [(8, 8, 2000), (1, 8, 4000), (1, 1, 4000)]
 )
@@ -303,6 +304,7 @@ def test_direction_is_along_the_panel_when_path_comes_from_endfire() -> None:
     assert np.abs(found.zenith_bs_rad.numpy() - np.pi / 2).max() < 5 * 3e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "strongest_m", "most_m"),
     [

@@ -285,6 +285,7 @@ def test_panels_look_to_the_middle_of_their_receivers_when_nothing_is_said(
     assert len(data.index) == 6 * 30
 
 
+@pytest.mark.slow
 def test_receivers_are_thinned_out_as_asked(scenario: Path, read_in: Import) -> None:
     def chosen(**options: Any) -> np.ndarray:
         links = read_in(scenario, **options).select(scene="hand", band="3.5GHz", site="tx1-0")

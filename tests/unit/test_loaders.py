@@ -132,6 +132,7 @@ def links_of(dataset: Dataset, **choice: Any) -> LinkSamples:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["measured", "oracle"])
 @pytest.mark.parametrize("name", ["small_dataset", "two_site_dataset"])
 def test_sample_is_that_of_the_link_alone_when_taken_in_any_company(
@@ -171,6 +172,7 @@ def test_samples_are_of_the_right_shape_when_none_is_taken(two_site_dataset: Dat
     assert shapes["csi"] == ((0, 64, 64), np.dtype("c8"))
 
 
+@pytest.mark.slow
 def test_sample_is_another_draw_when_seed_draw_or_band_is_another(small_dataset: Dataset) -> None:
     selection, rows = select(small_dataset), [7, 8]
     links = links_of(small_dataset, fields=("csi",))
@@ -499,6 +501,7 @@ def test_one_sentence_says_how_to_get_an_extra_when_it_is_missing(
         load(small_dataset.folder, **CANYON)
 
 
+@pytest.mark.slow
 def test_no_framework_but_torch_is_loaded_when_the_loaders_are_imported() -> None:
     code = (
         "import sys, raymark.loaders; print({'tensorflow', 'datasets', 'sionna'} & {*sys.modules})"

@@ -196,6 +196,7 @@ def test_stated_share_of_paths_loses_the_stated_power_when_blocked(
     assert abs(is_blocked.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 256)
 
 
+@pytest.mark.slow
 def test_blocked_paths_are_other_ones_when_the_seed_is_another(
     benchmark_dataset: Dataset, folder: Path
 ) -> None:

@@ -101,6 +101,7 @@ def test_fitted_model_is_the_one_that_was_best_on_validation(
     assert error_m == pytest.approx(model.choices["validation_error_m"], abs=ROUNDING_M)
 
 
+@pytest.mark.slow
 def test_diagnostics_change_nothing_when_they_are_taken(
     fitted: dict[str, Any], data: TaskData
 ) -> None:

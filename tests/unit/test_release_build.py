@@ -116,6 +116,7 @@ def test_release_fingerprints_have_one_length_when_read_by_any_host(
     assert lengths == {160}
 
 
+@pytest.mark.slow
 def test_build_release_leaves_detail_out_when_asked_to(
     benchmark_dataset: Dataset, release_settings: BuildSettings, tmp_path: Path
 ) -> None:
@@ -213,6 +214,7 @@ def test_build_release_refuses_when_a_split_differs_from_the_published_one(
         build_release(benchmark_dataset.folder, tmp_path / "release", settings)
 
 
+@pytest.mark.slow
 def test_build_release_refuses_when_it_is_too_large_for_its_tier(
     benchmark_dataset: Dataset,
     release_settings: BuildSettings,

@@ -26,6 +26,7 @@ def test_diff_releases_is_empty_when_they_are_the_same(benchmark_release: Path) 
     assert diff_releases(benchmark_release, benchmark_release) == []
 
 
+@pytest.mark.slow
 def test_diff_releases_names_versions_bands_and_arrays_when_a_band_was_cut(
     benchmark_release: Path,
     benchmark_dataset: Dataset,

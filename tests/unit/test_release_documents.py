@@ -56,6 +56,7 @@ def test_card_shares_are_those_of_the_index_when_computed(
         assert found[scene] == pytest.approx((links["los"] == 1).mean(), rel=5e-3)
 
 
+@pytest.mark.slow
 def test_card_of_a_subset_has_other_numbers_when_ues_are_cut(
     benchmark_dataset: Dataset, release_settings: BuildSettings, tmp_path: Path
 ) -> None:
@@ -278,6 +279,7 @@ def test_croissant_has_all_that_its_specification_requires_when_written(
     assert found["url"] == (url + hashed if url.startswith("urn:") else url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "language",
     [

@@ -21,6 +21,7 @@ def cut(dataset: Dataset, folder: Path, **kept: Any) -> Dataset:
     return open_dataset(folder)
 
 
+@pytest.mark.slow
 def test_cut_dataset_has_the_hash_of_a_smaller_campaign_when_ues_and_bands_are_cut(
     small_dataset: Dataset,
     small_campaign: dict[str, Any],

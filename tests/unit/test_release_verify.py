@@ -125,6 +125,7 @@ def test_verify_release_names_a_file_when_it_does_not_belong(release: Path) -> N
     assert verify_release(release, "names") == [expected]
 
 
+@pytest.mark.slow
 def test_verify_release_finds_an_edited_split_when_the_hashes_were_made_again(
     release: Path,
 ) -> None:
@@ -178,6 +179,7 @@ def test_what_a_full_check_believes_is_told_when_another_version_wrote_the_relea
     assert any("raymark 0.0.7 wrote" in said for said in unproven_parts(benchmark_release, other))
 
 
+@pytest.mark.slow
 def test_verify_release_finds_edited_csi_when_the_hashes_were_made_again(release: Path) -> None:
     path = release / "fingerprints" / "yard_6GHz.h5"
     with h5py.File(path, "r+") as file:

@@ -31,6 +31,7 @@ def content(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_files_are_made_again_to_the_byte_when_lost_cut_off_or_changed(copy: Path) -> None:
     before = content(copy)
     (copy / PATHS).unlink()

@@ -183,6 +183,7 @@ def test_first_ues_stay_when_more_are_asked_for(kind: str) -> None:
     np.testing.assert_array_equal(many.position_m[:50], few.position_m[:50])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tracks", "uniform"])
 @pytest.mark.parametrize("num_ues", [1, 7, 130, 3000])
 def test_num_of_ues_is_as_asked_when_sampled(kind: str, num_ues: int) -> None:

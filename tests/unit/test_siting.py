@@ -104,6 +104,7 @@ def test_proposals_are_the_same_when_the_seed_is(street: Path, plan: SitingPlan)
     assert [p.site for p in again.proposals] == [p.site for p in plan.proposals]
 
 
+@pytest.mark.slow
 def test_proposals_are_as_good_when_a_shed_stands_far_away(
     write_scene: Callable[..., Path], plan: SitingPlan
 ) -> None:

@@ -238,6 +238,7 @@ def test_store_is_refused_when_fsspec_does_not_know_it() -> None:
         as_place("foo://b/x").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "message"),
     [
@@ -418,6 +419,7 @@ def start_together(writers: list[subprocess.Popen[str]]) -> None:
         writer.stdin.flush()
 
 
+@pytest.mark.slow
 def test_shard_stays_whole_when_two_processes_write_it_at_once(
     tmp_path: Path, valid_arrays: MakeArrays
 ) -> None:

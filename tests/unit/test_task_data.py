@@ -48,6 +48,7 @@ def links_seen(measurements: Measurements) -> set[tuple[str, str]]:
     }
 
 
+@pytest.mark.slow
 @each_scene
 @each_track
 def test_truth_stands_in_the_order_of_the_test_when_measured_independently(
@@ -279,6 +280,7 @@ def test_shots_come_from_the_training_part_of_the_new_scene_and_grow_when_more_a
     assert found[0] < found[1] <= allowed_m
 
 
+@pytest.mark.slow
 def test_shots_are_other_links_when_the_seed_is_another(
     benchmark_dataset: Dataset,
     benchmark_splits: Splits,
