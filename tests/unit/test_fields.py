@@ -212,6 +212,7 @@ def test_reflection_has_no_step_when_incidence_is_normal(tilt_rad: float) -> Non
     assert complex(found[0]) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", ["R", "DR"])
 def test_gradients_are_those_of_finite_differences(kinds: str) -> None:
     paths, names = random_paths(kinds, count=3, seed=4), WALLS
