@@ -3,7 +3,8 @@
 The result is what the dataset would hold had the bands been there from the start, to the bit:
 paths are found, ranked and cut off by the first band alone. Some links cannot be served from what
 is stored and are searched again: those that lost paths, whose power at the new band is part of a
-dataset, and those with a diffracted path, whose field in Sionna RT hangs on more than its geometry.
+dataset, and those with a diffracted path if its field is Sionna RT's, which hangs on more than its
+geometry.
 """
 
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from raymark.generator.site_tracing import ShardSource, TracedSite, assemble
 from raymark.generator.software import tracing_software
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.search import SiteSearch
+from raymark.generator.tracing.true_fields import TrueFields
 from raymark.radio import Band
 from raymark.storage import PlaceLike, as_place
 from raymark.storage.atomic import writable
@@ -159,7 +161,7 @@ class ExtendedSite:
         record = self._records[shard.part]
         main = self._dataset.load_shard(record)
         detail = self._dataset.load_shard(record, "detail")
-        is_searched = _needs_search(main)
+        is_searched = _needs_search(main, fields=self._plan.campaign.tracer.fields)
         of_searched = np.repeat(is_searched, np.diff(main["link/path_offset"]))
         num_new = len(self._new_bands)
         amplitude = np.zeros((num_new, len(of_searched)), dtype="c8")
@@ -199,10 +201,12 @@ class ExtendedSite:
             wedge=detail["path/wedge"][rows],
             amplitude=np.zeros((0, len(unread)), dtype="c8"),
         )
-        endpoints = adapter.make_endpoints(
-            np.asarray(site.position_m), np.asarray(site.orientation_rad), ues.position_m
-        )
-        return self._site.loaded.fields_of(geometry, endpoints, self._new_bands)
+        loaded, bs_m, turn = self._site.loaded, site.position_m, site.orientation_rad
+        bs = (np.asarray(bs_m), np.asarray(turn))
+        if self._plan.campaign.tracer.fields == "raymark":
+            return TrueFields(loaded, *bs).amplitudes(geometry, ues.position_m, self._new_bands)
+        endpoints = adapter.make_endpoints(*bs, ues.position_m)
+        return loaded.fields_of(geometry, endpoints, self._new_bands)
 
     def _search_again(self, shard: ShardPlan, rows: Bool[np.ndarray, "ue"]) -> Arrays:
         """Return the arrays of some UEs at the first band and the new ones."""
@@ -227,8 +231,10 @@ def _source(dataset: Dataset) -> Callable[[Plan, SitePlan], ShardSource]:
     return make
 
 
-def _needs_search(main: Arrays) -> Bool[np.ndarray, "link"]:
+def _needs_search(main: Arrays, *, fields: str) -> Bool[np.ndarray, "link"]:
     lost = main["link/saturated"] | (main["link/truncated_power_db"][0] > NOTHING_TRUNCATED_DB)
+    if fields == "raymark":
+        return lost
     diffracts = (main["path/interaction"] == DIFFRACTION).any(axis=1)
     link = np.repeat(np.arange(len(lost)), np.diff(main["link/path_offset"]))
     return lost | (np.bincount(link, diffracts, len(lost)) > 0)

@@ -102,7 +102,9 @@ def search_notes(campaign: Campaign) -> tuple[str, ...]:
     """Return what a reader must know of how the paths of a campaign are found."""
     tracer, first = campaign.tracer, campaign.bands[0].name
     notes = [f"paths are ranked and cut off by their power at {first}"]
-    if tracer.diffraction:
+    if tracer.fields == "raymark":
+        notes.append("fields computed by raymark from the geometry of the paths (docs/physics.md)")
+    elif tracer.diffraction:
         notes.append(
             "diffracted fields are those of Sionna RT, whose terms for reflection differ from "
             "the uniform theory (docs/tracing.md)"

@@ -58,6 +58,11 @@ ROOMS = {
         "campaign, schema, shards, manifest, reader;\nwriting/ makes one of paths",
     ),
     "raymark.work": (0, 1.3, "executors: here, processes,\nclusters"),
+    "raymark.fields": (
+        1.5,
+        4.6,
+        "fields of paths from their geometry;\nmaterials, wedges, gradients",
+    ),
     "raymark.radio": (1.5, 4.6, "bands, sites, frames; CSI of paths,\nfingerprints, estimation"),
     "raymark.storage": (4.7, 6, "places, here or remote;\nfiles appear whole"),
     GROUND: (0, 6, "errors · config · registry · seeding · extras · presenting · keywords"),

@@ -18,6 +18,7 @@ from raymark.generator.tracing.diffraction import DiffractionSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.specular import SpecularSearch
 from raymark.generator.tracing.targets import build_tree
+from raymark.generator.tracing.true_fields import TrueFields
 from raymark.radio import Band
 
 _CANDIDATES_PER_CALL = 400_000
@@ -47,6 +48,7 @@ class ChainSearch:
         self._scene, self._settings = scene, settings
         self._bs_m = np.asarray(bs_position_m, dtype="f4").astype("f8")
         self._orientation_rad = bs_orientation_rad
+        self._true_fields = TrueFields(scene, self._bs_m, bs_orientation_rad)
         num_rays = settings.discovery.discovery_rays
         rays = sphere_directions(num_rays, turn=turn)
         bounces = discover(
@@ -81,14 +83,18 @@ class ChainSearch:
             specular += search.candidates(tree, depth)
         # Both kinds run through kernels of their own, so that a path never depends on the other.
         found = [no_paths(depth, len(bands))]
-        found += self._solve(specular, endpoints, bands)
+        found += self._solve(specular, ue_position_m, endpoints, bands)
         if self._diffraction is not None:
             diffracted = self._diffraction.candidates(tree, ue_position_m, depth)
-            found += self._solve(diffracted, endpoints, bands)
+            found += self._solve(diffracted, ue_position_m, endpoints, bands)
         return join_paths(found, [0] * len(found))
 
     def _solve(
-        self, parts: list[PathCandidates], endpoints: adapter.Endpoints, bands: tuple[Band, ...]
+        self,
+        parts: list[PathCandidates],
+        ue_position_m: Float[np.ndarray, "ue 3"],
+        endpoints: adapter.Endpoints,
+        bands: tuple[Band, ...],
     ) -> Iterator[TracedPaths]:
         """Let Sionna decide which candidates are paths, and compute their fields."""
         if not parts:
@@ -103,7 +109,11 @@ class ChainSearch:
             )
             adapter.validate_candidates(self._scene.sionna, buffer, endpoints)
             buffer.discard_invalid()
-            yield self._scene.with_fields(buffer, endpoints, bands)
+            if self._settings.fields == "sionna":
+                yield self._scene.with_fields(buffer, endpoints, bands)
+            else:
+                paths = self._scene.solved_paths(buffer, endpoints)
+                yield self._true_fields.complete(paths, ue_position_m, bands)
 
 
 def _direct(num_ues: int, depth: int) -> PathCandidates:

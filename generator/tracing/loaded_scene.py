@@ -30,6 +30,8 @@ class LoadedScene:
     Attributes:
         object_names: Names of the meshes.
         object_materials: ITU name of each mesh's material.
+        object_thickness_m: Thickness of each mesh's walls [m].
+        object_scattering: Scattering coefficient of each mesh's walls.
         triangles: All triangles.
     """
 
@@ -53,6 +55,8 @@ class LoadedScene:
         self.triangles: Triangles = adapter.read_triangles(meshes)
         self.object_names = tuple(mesh.name for mesh in meshes)
         self.object_materials = tuple(mesh.material for mesh in meshes)
+        self.object_thickness_m = tuple(mesh.thickness_m for mesh in meshes)
+        self.object_scattering = tuple(mesh.scattering for mesh in meshes)
         ids = np.array([mesh.shape_id for mesh in meshes])
         self._shape_ids = ids
         self._object_of_shape = np.full(ids.max() + 1, -1, dtype="i4")
@@ -63,6 +67,17 @@ class LoadedScene:
         """Lowest and highest corner of the scene [m]."""
         box = self.sionna.mi_scene.bbox()
         return np.array(box.min, dtype="f8").ravel(), np.array(box.max, dtype="f8").ravel()
+
+    @property
+    def object_of_triangle(self) -> Int[np.ndarray, "tri"]:
+        """Object of each triangle."""
+        return self._object_of_shape[self.triangles.shape_id]
+
+    def rows_of(
+        self, object_index: Int[np.ndarray, "*n"], primitive: Int[np.ndarray, "*n"]
+    ) -> Int[np.ndarray, "*n"]:
+        """Return the rows of triangles that are named by object and number within it."""
+        return self.triangles.first_of_shape[self._shape_ids[object_index]] + primitive
 
     @cached_property
     def planes(self) -> Planes:
@@ -147,10 +162,21 @@ class LoadedScene:
                 amplitude[i], _ = adapter.compute_fields(self.sionna, buffer, endpoints, num_rays=1)
         return amplitude
 
+    def solved_paths(self, buffer: PathsBuffer, endpoints: Endpoints) -> TracedPaths:
+        """Return valid paths of solved geometry, of no band yet and without delays."""
+        count = buffer.buffer_size
+        if count == 0:
+            return no_paths(buffer.depth_dim_size, 0)
+        return self._to_numpy(buffer, endpoints, np.zeros(count), np.zeros((0, count), dtype="c8"))
+
+    def front_end_at(self, band: Band) -> FrontEnd:
+        """Return the front-end of a band: its own, else the scene's."""
+        return band.front_end or self._front_end
+
     def _tune(self, band: Band) -> None:
         """Set carrier and element patterns."""
         self.sionna.frequency = band.carrier_hz
-        front_end = band.front_end or self._front_end
+        front_end = self.front_end_at(band)
         panel, ue = front_end.panel, front_end.ue
         self.sionna.tx_array = _single_antenna(panel.element_pattern, panel.polarization)
         self.sionna.rx_array = _single_antenna(ue.element_pattern, ue.polarization)

@@ -135,12 +135,16 @@ class MeshRecord:
     Attributes:
         name: Name in the scene's file; `merged-<material>` where Sionna has merged several.
         material: ITU name of its material.
+        thickness_m: Thickness of its walls [m].
+        scattering: Scattering coefficient of its walls.
         shape_id: The ray tracer's number of it, which changes from load to load.
         corner_m: Corners of its triangles [m].
     """
 
     name: str
     material: str
+    thickness_m: float
+    scattering: float
     shape_id: int
     corner_m: Float[np.ndarray, "tri 3 3"]
 
@@ -155,11 +159,14 @@ def mesh_records(scene: rt.Scene) -> list[MeshRecord]:
     for name, item in scene.objects.items():
         params = mi.traverse(item.mi_mesh)
         vertex = np.array(params["vertex_positions"], dtype="f8").reshape(-1, 3)
-        material = item.radio_material.itu_type
+        wall = item.radio_material
+        material = wall.itu_type
         records.append(
             MeshRecord(
                 name=f"merged-{material}" if name.startswith("no-name") else name,
                 material=material,
+                thickness_m=float(wall.thickness[0]),
+                scattering=float(wall.scattering_coefficient[0]),
                 shape_id=int(dr.reinterpret_array(mi.UInt, mi.ShapePtr(item.mi_mesh))[0]),
                 corner_m=vertex[np.array(params["faces"]).reshape(-1, 3)],
             )

@@ -46,6 +46,11 @@ class Triangles:
         return len(self.shape_id)
 
     @property
+    def normal(self) -> Float[np.ndarray, "tri 3"]:
+        """Unit normals, of the sign that the order of the corners gives."""
+        return _normals(self, np.arange(self.count))
+
+    @property
     def centre_m(self) -> Float[np.ndarray, "tri 3"]:
         """Centres of gravity [m]."""
         return self.corner_m.mean(axis=1)

@@ -80,6 +80,11 @@ class TracerSettings(Strict):
     weld_edges: bool = Field(
         default=False, description="Let edges that separate meshes have in common diffract"
     )
+    fields: Literal["sionna", "raymark"] = Field(
+        default="sionna",
+        exclude_if=lambda value: value == "sionna",
+        description="Whose fields the paths have: Sionna RT's, or those of docs/physics.md",
+    )
     discovery: Annotated[Discovery, BeforeValidator(_expand_discovery)] = Field(
         default=Discovery(), description="A mapping, or one of quick, standard and thorough"
     )
@@ -99,6 +104,15 @@ class TracerSettings(Strict):
         le=1000,
         description="UEs that share one call of that search; their paths depend on it",
     )
+
+    @model_validator(mode="after")
+    def _fields_cover_the_interactions(self) -> "TracerSettings":
+        if self.fields == "raymark" and self.needs_solver:
+            raise ValueError(
+                "fields 'raymark' are of reflections and diffraction only; use fields 'sionna' "
+                "with refraction or diffuse_reflection"
+            )
+        return self
 
     @property
     def needs_solver(self) -> bool:

@@ -10,8 +10,8 @@ from raymark.radio.frames import angles, rotation_matrix
 
 Array = np.ndarray
 
-_BEAM_WIDTH_DEG = 65.0
-_LARGEST_LOSS_DB = 30.0
+BEAM_WIDTH_DEG = 65.0
+LARGEST_LOSS_DB = 30.0
 _DIPOLE_GAIN = 1.5  # a short dipole; Balanis, Antenna Theory, eq. 4-26a
 
 ELEMENT_GAIN_DB: dict[ElementPattern, float] = {
@@ -53,8 +53,8 @@ def _tr38901_gain_db(
     zenith_rad: Float[Array, "*n"], azimuth_rad: Float[Array, "*n"]
 ) -> Float[Array, "*n"]:
     """Return the gain of 3GPP TR 38.901, table 7.3-1, row by row [dB]."""
-    off_zenith = (np.degrees(zenith_rad) - 90) / _BEAM_WIDTH_DEG
-    off_azimuth = np.degrees(azimuth_rad) / _BEAM_WIDTH_DEG
-    vertical_db = -np.minimum(12 * off_zenith**2, _LARGEST_LOSS_DB)
-    horizontal_db = -np.minimum(12 * off_azimuth**2, _LARGEST_LOSS_DB)
-    return ELEMENT_GAIN_DB["tr38901"] - np.minimum(-(vertical_db + horizontal_db), _LARGEST_LOSS_DB)
+    off_zenith = (np.degrees(zenith_rad) - 90) / BEAM_WIDTH_DEG
+    off_azimuth = np.degrees(azimuth_rad) / BEAM_WIDTH_DEG
+    vertical_db = -np.minimum(12 * off_zenith**2, LARGEST_LOSS_DB)
+    horizontal_db = -np.minimum(12 * off_azimuth**2, LARGEST_LOSS_DB)
+    return ELEMENT_GAIN_DB["tr38901"] - np.minimum(-(vertical_db + horizontal_db), LARGEST_LOSS_DB)

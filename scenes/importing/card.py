@@ -4,10 +4,10 @@ from pathlib import Path
 
 import jinja2
 
+from raymark.radio.p2040 import ranges_of
 from raymark.scenes.importing.buildings import HeightSource
 from raymark.scenes.importing.report import ImportReport
 from raymark.scenes.importing.solids import SINK_M
-from raymark.scenes.materials import ITU_RANGES_HZ
 
 _HEIGHT_MEANINGS: dict[HeightSource, str] = {
     "surveyed": "from the 3D geometry of the source",
@@ -40,4 +40,4 @@ def card_text(report: ImportReport) -> str:
 
 
 def _ranges_of(material: str) -> str:
-    return ", ".join(f"{low / 1e9:g}-{high / 1e9:g} GHz" for low, high in ITU_RANGES_HZ[material])
+    return ", ".join(ranges_of(material))

@@ -8,14 +8,15 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from raymark.config import Strict, nearest, read_yaml, validate
-from raymark.scenes.materials import ITU_RANGES_HZ, check_material
+from raymark.radio.p2040 import ITU_MATERIALS
+from raymark.scenes.materials import check_material
 
 DEFAULT_RULES = Path(__file__).with_name("material_rules.yaml")
 
 
 def _known(name: str) -> str:
-    if name not in ITU_RANGES_HZ:
-        raise ValueError(f"no such ITU-R P.2040 material{nearest(name, list(ITU_RANGES_HZ))}")
+    if name not in ITU_MATERIALS:
+        raise ValueError(f"no such ITU-R P.2040 material{nearest(name, list(ITU_MATERIALS))}")
     return name
 
 

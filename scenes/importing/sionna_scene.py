@@ -13,12 +13,12 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from raymark.errors import ConfigError, SceneError
+from raymark.radio.p2040 import ITU_MATERIALS
 from raymark.scenes.importing.buildings import ImportFinding
 from raymark.scenes.importing.material_rules import MaterialRules
 from raymark.scenes.importing.meshes import weld
 from raymark.scenes.importing.report import ImportOptions
 from raymark.scenes.importing.solids import Meshes
-from raymark.scenes.materials import ITU_RANGES_HZ
 from raymark.scenes.scene_meshes import (
     SceneMesh,
     are_ground,
@@ -115,7 +115,7 @@ def itu_name(text: str) -> str | None:
         ['concrete', 'very_dry_ground', None]
     """
     name = _plain(text).removeprefix("itu_")
-    return name if name in ITU_RANGES_HZ else None
+    return name if name in ITU_MATERIALS else None
 
 
 def _plain(text: str) -> str:
@@ -143,7 +143,7 @@ def _materials(
             f"{path}: {_some(shown)}: no ITU-R P.2040 material is called so; call them itu_brick, "
             f"itu_concrete, ... there, or give --materials with `- {{tag: {RULE_TAG}, values: "
             f"[{value}], walls: brick}}` among its rules for each (there are: "
-            f"{', '.join(ITU_RANGES_HZ)})"
+            f"{', '.join(ITU_MATERIALS)})"
         )
     return found
 

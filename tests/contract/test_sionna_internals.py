@@ -27,8 +27,8 @@ from raymark.dataset import schema
 from raymark.errors import RuntimeUnavailableError
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.radio import Panel
+from raymark.radio.p2040 import ITU_MATERIALS
 from raymark.radio.synthesis import element_positions
-from raymark.scenes import ITU_RANGES_HZ
 
 CALLS: dict[Any, tuple[str, ...]] = {
     SBDeterministicCandidateGenerator: (
@@ -242,11 +242,13 @@ def test_element_positions_equal_sionnas_order_when_panel_is_any(
     np.testing.assert_allclose(element_positions(panel), theirs, atol=1e-6)  # theirs are float32
 
 
-def test_itu_ranges_equal_sionnas_table_when_upgraded() -> None:
+def test_itu_materials_equal_sionnas_table_when_upgraded() -> None:
     theirs = {
-        name: sorted((low * 1e9, high * 1e9) for low, high in ranges)
-        for name, ranges in ITU_MATERIALS_PROPERTIES.items()
+        name: [(low * 1e9, high * 1e9, *law) for (low, high), law in laws.items()]
+        for name, laws in ITU_MATERIALS_PROPERTIES.items()
     }
 
-    ours = {name: sorted(ranges) for name, ranges in ITU_RANGES_HZ.items()}
-    assert ours == theirs, "raymark.scenes.materials differs from Sionna's table of ITU-R P.2040"
+    ours = {
+        name: [dataclasses.astuple(law) for law in laws] for name, laws in ITU_MATERIALS.items()
+    }
+    assert ours == theirs, "raymark.radio.p2040 differs from Sionna's table of ITU-R P.2040"

@@ -40,6 +40,12 @@ UNUSED_VERTEX = (
 )
 
 
+def whose_fields(reason: str) -> pytest.MarkDecorator:
+    """Run a test with Sionna's fields, which fail it, and with ours."""
+    known = pytest.mark.xfail(strict=True, reason=reason)
+    return pytest.mark.parametrize("fields", [pytest.param("sionna", marks=known), "raymark"])
+
+
 def ridge(half_base_m: float) -> trimesh.Trimesh:
     """A closed prism along y with its apex line through `APEX_M`; its base lies at z = 0."""
     b, y = half_base_m, 300.0
@@ -115,10 +121,11 @@ def sum_over_apex(selection: Selection, *, via_m: np.ndarray, kinds: tuple[int, 
 
 
 def diffracted_amplitudes(
-    trace_points: Callable[..., Dataset], scene: Path, polarization: str
+    trace_points: Callable[..., Dataset], scene: Path, polarization: str, **more: Any
 ) -> dict[str, np.ndarray]:
     """Trace the ridge: one path a link, over the apex, by band."""
-    data = trace_ridge(trace_points, scene, UE_M, polarization, specular_reflection=False)
+    more["specular_reflection"] = False
+    data = trace_ridge(trace_points, scene, UE_M, polarization, **more)
     result = {}
     for band in BANDS_HZ:
         paths = data.select(scene=scene.name, band=band).path_table(0, len(UE_M))
@@ -189,40 +196,43 @@ def test_field_is_half_and_continuous_when_direct_path_grazes_the_edge(
     assert 20 * np.log10(field[1] / free_space) == pytest.approx(-6.02, abs=GRAZING_DB)
 
 
-@pytest.mark.xfail(strict=True, reason=WRONG_SIGN)
+@whose_fields(WRONG_SIGN)
 @pytest.mark.parametrize("polarization", ["V", "H"])
 def test_field_is_continuous_when_reflected_path_leaves_the_face(
-    right_angle: Path, trace_points: Callable[..., Dataset], polarization: str
+    right_angle: Path, trace_points: Callable[..., Dataset], polarization: str, fields: str
 ) -> None:
     # The mirror image of the BS in its face of the ridge sees the apex at this angle.
     image = APEX_M + np.array([-10.0, 0.0, -50.0])
     pair = np.array(around_apex(np.degrees(np.arctan2(50, 10))))
 
-    data = trace_ridge(trace_points, right_angle, pair, polarization, bands=["2.6GHz"])
+    data = trace_ridge(
+        trace_points, right_angle, pair, polarization, bands=["2.6GHz"], fields=fields
+    )
 
     selection = data.select(scene=right_angle.name, band="2.6GHz")
     field = sum_over_apex(selection, via_m=image, kinds=(1, 8))
     assert field[1] == pytest.approx(field[0], rel=CONTINUITY_REL)
 
 
-@pytest.mark.xfail(strict=True, reason=WRONG_SIGN)
+@whose_fields(WRONG_SIGN)
 def test_diffraction_has_utd_level_when_field_is_along_the_edge(
-    right_angle: Path, trace_points: Callable[..., Dataset]
+    right_angle: Path, trace_points: Callable[..., Dataset], fields: str
 ) -> None:
-    found = diffracted_amplitudes(trace_points, right_angle, "H")
+    found = diffracted_amplitudes(trace_points, right_angle, "H", fields=fields)
 
     for band, carrier_hz in BANDS_HZ.items():
         error_db = 20 * np.log10(found[band] / utd_amplitude(carrier_hz, np.pi / 2, -1))
         assert np.abs(error_db).max() < UTD_DB, band
 
 
-@pytest.mark.xfail(strict=True, reason=UNUSED_VERTEX)
+@whose_fields(UNUSED_VERTEX)
 def test_field_is_the_same_when_a_larger_depth_is_allowed(
-    right_angle: Path, trace_points: Callable[..., Dataset]
+    right_angle: Path, trace_points: Callable[..., Dataset], fields: str
 ) -> None:
     found = {}
     for depth in (2, 3):
-        data = trace_points(right_angle, UE_M, bands=["2.6GHz"], max_depth=depth, diffraction=True)
+        more = {"max_depth": depth, "diffraction": True, "fields": fields}
+        data = trace_points(right_angle, UE_M, bands=["2.6GHz"], **more)
         paths = data.select(scene=right_angle.name, band="2.6GHz").path_table(0, len(UE_M))
         is_reflected_after = (paths.interaction[:, :2] == (8, 1)).all(axis=1)
         is_short = (paths.interaction > 0).sum(axis=1) == 2

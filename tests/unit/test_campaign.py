@@ -247,8 +247,17 @@ def test_campaign_keeps_its_hash_when_new_options_are_not_used() -> None:
     data = load_campaign("small").model_dump(mode="json")
 
     assert not {"shared_ues"} & set(data)
+    assert "fields" not in data["tracer"]
     assert "front_end" not in data["bands"][0]
     assert "num_panels" not in data["scenes"][0]
+
+
+def test_campaign_is_refused_when_its_fields_do_not_cover_an_interaction() -> None:
+    data = changed("tracer.fields", "raymark")
+    data["tracer"]["refraction"] = True
+
+    with pytest.raises(ConfigError, match="fields 'raymark' are of reflections and diffraction"):
+        parse(data)
 
 
 def test_sites_are_the_users_own_when_they_are_mappings() -> None:
