@@ -185,7 +185,8 @@ def _same_column(stored: pd.Series, made: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(made):
         old, new = (series.to_numpy("f8", na_value=np.nan) for series in (stored, made))
         return bool(np.allclose(old, new, rtol=1e-9, equal_nan=True))
-    return stored.fillna("").astype(str).equals(made.fillna("").astype(str))
+    old, new = (series.astype("string").fillna("") for series in (stored, made))
+    return bool(old.equals(new))
 
 
 def _shipped_suite(dataset: Dataset) -> Suite | None:
