@@ -62,7 +62,7 @@ def _collect_in_order(path: Path) -> OsmBuildings:
             with osmium.SimpleWriter(str(ordered)) as writer:
                 merger.apply(writer)
             return _collect(ordered)
-    except RuntimeError as error:
+    except (RuntimeError, osmium.InvalidLocationError) as error:
         kind = "PBF" if plain_name(path).endswith(".pbf") else "XML"
         raise SceneError(
             f"{path} is no valid OpenStreetMap {kind} file, or is cut off ({error}); download or "

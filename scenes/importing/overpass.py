@@ -66,7 +66,10 @@ class _Converter:
         return self._root
 
     def _add_node(self, number: int, item: Mapping[str, Any]) -> ET.Element:
-        place = {"lat": f"{float(item['lat']):.7f}", "lon": f"{float(item['lon']):.7f}"}
+        lat_deg, lon_deg = float(item["lat"]), float(item["lon"])
+        if not (abs(lat_deg) <= 90 and abs(lon_deg) <= 180):
+            raise ValueError(f"a point lies at lat {lat_deg:g}, lon {lon_deg:g}")
+        place = {"lat": f"{lat_deg:.7f}", "lon": f"{lon_deg:.7f}"}
         return self._add("node", number, item, place)
 
     def _add(

@@ -249,7 +249,14 @@ def test_overpass_json_says_what_is_lost_when_points_are_missing(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "elements", [[1], [{"type": "way"}], [{"type": "node", "id": "x", "lat": 1, "lon": 1}]]
+    "elements",
+    [
+        [1],
+        [{"type": "way"}],
+        [{"type": "node", "id": "x", "lat": 1, "lon": 1}],
+        [{"type": "node", "id": 1, "lat": float("nan"), "lon": 1}],
+        [{"type": "way", "id": 1, "tags": TAGS, "geometry": [{"lat": 1, "lon": 500}]}],
+    ],
 )
 def test_overpass_json_is_refused_when_an_element_is_none(
     elements: list[Any], tmp_path: Path
