@@ -3,6 +3,7 @@ import json
 import sys
 import types
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -732,6 +733,25 @@ def test_geoparquet_gives_overtures_buildings_when_there_are_several_row_groups(
     assert source.crs == CRS.from_user_input("OGC:CRS84")
 
 
+@pytest.mark.parametrize(
+    "heights",
+    [
+        pa.array([Decimal("7.00"), None], pa.decimal128(5, 2)),
+        pa.array([Decimal(7), None], pa.decimal256(40, 0)),
+        pa.array([np.float16(7), None], pa.float16()),
+        pa.array([7, None], pa.float32()),
+        pa.array([7, None], pa.uint8()),
+    ],
+    ids=lambda heights: str(heights.type),
+)
+def test_geoparquet_gives_heights_when_they_are_any_numbers(
+    tmp_path: Path, heights: pa.Array
+) -> None:
+    columns = {"geometry": squares(2), "height": heights}
+    source = read_map(write_parquet(tmp_path / "a.parquet", columns, geo_of()))
+    assert [found.tags for found in source.features] == [{"height": "7"}, {}]
+
+
 def test_geoparquet_has_its_own_crs_when_it_states_one(tmp_path: Path) -> None:
     geo = geo_of(crs=CRS.from_epsg(25832).to_json_dict())
     columns = {"geometry": squares(2, *UTM, side=10.0)}
@@ -842,6 +862,13 @@ def test_map_is_refused_when_its_json_is_something_else(tmp_path: Path, content:
         read_map(write(tmp_path / "a.json", content))
 
 
+@pytest.mark.parametrize("name", ["a.geojson", "a.geojsonl"])
+def test_geojson_is_refused_when_a_key_is_given_twice(tmp_path: Path, name: str) -> None:
+    text = json.dumps(feature(outline(), height=10)).replace(": 10", ': 10, "height": 20')
+    with pytest.raises(SceneError, match="key 'height' is given 2 times"):
+        read_map(write(tmp_path / name, text))
+
+
 @pytest.mark.parametrize("features", [{}, [1], None])
 def test_map_is_refused_when_its_features_are_no_objects(tmp_path: Path, features: Any) -> None:
     path = write(tmp_path / "a.json", {"type": "FeatureCollection", "features": features})
@@ -855,7 +882,7 @@ def test_map_is_refused_when_it_holds_no_building(tmp_path: Path) -> None:
         read_map(write(tmp_path / "a.geojson", park))
     point = {"type": "Point", "coordinates": [LON, LAT]}
     points = collection(feature(point, building="yes"), feature(point, building="yes"))
-    with pytest.raises(SceneError, match="2 features were left out: is no outline but a Point"):
+    with pytest.raises(SceneError, match="2 features left out: is no outline but a Point"):
         read_map(write(tmp_path / "a.geojson", points))
     empty = '<?xml version="1.0"?><osm version="0.6"></osm>'
     with pytest.raises(SceneError, match="holds no building that could be read"):
