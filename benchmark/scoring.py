@@ -11,7 +11,7 @@ from raymark.benchmark.metrics import METRICS, PointErrors, label_masks, point_e
 from raymark.benchmark.store import Cell, CellResult, RunFolder, covariance_of
 from raymark.benchmark.task import Task
 from raymark.benchmark.truths import KEYS, Truths
-from raymark.errors import ScoringError
+from raymark.errors import ScoringError, counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +102,14 @@ def align(
     unknown = given[~given.isin(asked)]
     if len(unknown):
         raise ScoringError(
-            f"{where}: link {_name(unknown)} is no test link of this task ({len(unknown)} links)"
+            f"{where}: link {_name(unknown)} is no test link of this task "
+            f"({counted(len(unknown), 'link')})"
         )
     rows = given.get_indexer(asked)
     missing = asked[rows < 0]
     if len(missing) and not may_miss:
-        raise ScoringError(f"{where}: link {_name(missing)} is missing ({len(missing)} links)")
+        count = counted(len(missing), "link")
+        raise ScoringError(f"{where}: link {_name(missing)} is missing ({count})")
     return rows
 
 

@@ -16,7 +16,7 @@ from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.model_errors import told_by_line
 from raymark.benchmark.task_data import TaskData
 from raymark.config import Strict, validate
-from raymark.errors import ScoringError, sentence_of
+from raymark.errors import ScoringError, counted, sentence_of
 from raymark.work.peak_memory import peak_memory_bytes, reset_peak_memory
 
 
@@ -191,7 +191,8 @@ def _finite_array(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
         raise ScoringError(f"{name} must have shape {shape}, got {array.shape}")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
     if bad.size:
-        raise ScoringError(f"{name} of test link {bad[0]} is not finite ({bad.size} links)")
+        count = counted(bad.size, "link")
+        raise ScoringError(f"{name} of test link {bad[0]} is not finite ({count})")
     return array.astype(np.float64) if array.dtype.kind != "f" else array
 
 

@@ -82,7 +82,7 @@ def parse_json(text: str, *, where: str) -> dict[str, Any]:
         ConfigError: If it is no valid JSON, repeats a key or is no object.
     """
     try:
-        data = json.loads(text, object_pairs_hook=_unique_keys, parse_int=_small_int)
+        data = json.loads(text, object_pairs_hook=unique_keys, parse_int=_small_int)
     except _DAMAGE as error:
         raise ConfigError(f"{where} is no valid JSON: {_reason(error)}") from error
     if not isinstance(data, dict):
@@ -160,6 +160,18 @@ def read_sealed(model: type[_ModelT], text: str, *, where: str) -> _ModelT:
     return record
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of a JSON object, for the `object_pairs_hook` of its reader.
+
+    Raises:
+        ValueError: If a key is given twice, of which only the last would count.
+    """
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        _require_once([key for key, _ in pairs])
+    return made
+
+
 def nearest(name: str, known: list[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest known name, or nothing."""
     matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -182,11 +194,6 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _require_once([key for key, _ in pairs])
-    return dict(pairs)
 
 
 def _require_once(keys: list[str]) -> None:

@@ -135,8 +135,8 @@ def _without_transform(
     version = str(head.get("version", ""))
     if head.get("transform") or version.startswith("1.0"):
         return []
-    vertices = [v for document in documents for v in document.get("vertices") or []]
-    if all(isinstance(x, int) for v in vertices if isinstance(v, list) for x in v):
+    vertices = [v for document in documents for v in _list(document.get("vertices"))]
+    if all(isinstance(x, int) for v in vertices for x in _list(v)):
         raise SceneError(
             f"{path}: its 'transform' is missing, which CityJSON {version} requires: without it, "
             "its vertices, whole numbers, have neither unit nor place; export it again"
@@ -153,13 +153,11 @@ def _stated_crs(head: Mapping[str, Any], path: Path) -> CRS:
 
 
 def _metadata(head: Mapping[str, Any]) -> Mapping[str, Any]:
-    metadata = head.get("metadata")
-    return metadata if isinstance(metadata, dict) else {}
+    return _mapping(head.get("metadata"))
 
 
 def _attribution(head: Mapping[str, Any]) -> str:
-    contact = _metadata(head).get("pointOfContact")
-    names = contact if isinstance(contact, dict) else {}
+    names = _mapping(_metadata(head).get("pointOfContact"))
     return str(names.get("organization") or names.get("contactName") or "unknown")
 
 
@@ -168,10 +166,8 @@ def _geometry(
 ) -> _Geometry:
     transform = head.get("transform") or {"scale": [1, 1, 1], "translate": [0, 0, 0]}
     try:
-        vertices = np.array(document["vertices"], dtype=float).reshape(-1, 3)
-        vertices = vertices * np.reshape(np.array(transform["scale"], dtype=float), 3)
-        vertices += np.reshape(np.array(transform["translate"], dtype=float), 3)
-    except (KeyError, TypeError, ValueError) as error:
+        vertices = _places(document["vertices"], transform)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SceneError(
             f"{path} is no valid CityJSON: its 'vertices' or 'transform' are missing or broken"
         ) from error
@@ -182,6 +178,18 @@ def _geometry(
         units_m = np.array([axis.unit_conversion_factor for axis in crs.axis_info[:2]])
     vertices[:, 2] *= _metres_per_z_unit(crs)
     return _Geometry(vertices=vertices, units_m=np.append(units_m, 1.0))
+
+
+def _places(vertices: Any, transform: Mapping[str, Any]) -> Float[np.ndarray, "vertex 3"]:
+    """Return the coordinates of vertices, all finite."""
+    scale, offset = (
+        np.reshape(np.array(transform[key], dtype=float), 3) for key in ("scale", "translate")
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        places = np.array(vertices, dtype=float).reshape(-1, 3) * scale + offset
+    if not (np.isfinite([scale, offset]).all() and np.isfinite(places).all() and scale.all()):
+        raise ValueError("a number is not finite, or a scale is 0")
+    return places
 
 
 def _metres_per_z_unit(crs: CRS) -> float:
@@ -197,19 +205,37 @@ def _groups(objects: Mapping[str, Any]) -> Iterator[list[str]]:
     claimed: set[str] = set()
     for item in objects.values():
         if item.get("type") == "Building":
-            claimed.update(item.get("children", []))
+            claimed.update(_children(item, objects))
     for name, item in objects.items():
         if item.get("type") == "Building":
-            children = [child for child in item.get("children", []) if child in objects]
-            yield [name, *(c for c in children if objects[c].get("type") == "BuildingPart")]
+            yield [name, *_children(item, objects)]
         elif item.get("type") == "BuildingPart" and name not in claimed:
             yield [name]
+
+
+def _children(item: Mapping[str, Any], objects: Mapping[str, Any]) -> list[str]:
+    """Return the ids of a building's parts."""
+    return [
+        child
+        for child in _list(item.get("children"))
+        if isinstance(child, str) and objects.get(child, {}).get("type") == "BuildingPart"
+    ]
+
+
+def _list(value: Any) -> list[Any]:
+    """Return a list, empty in place of anything else."""
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """Return an object of JSON, empty in place of anything else."""
+    return value if isinstance(value, dict) else {}
 
 
 def _others(objects: Mapping[str, Any]) -> Iterator[ImportFinding]:
     """Yield a finding for all that is no building."""
     for name, item in objects.items():
-        if item.get("type") not in {"Building", "BuildingPart"}:
+        if item.get("type") not in ("Building", "BuildingPart"):
             reason = f"is a {item.get('type', 'thing without a type')}, no building"
             yield ImportFinding(action="dropped", reason=reason, building=name)
 
@@ -236,10 +262,10 @@ def _read_group(
     if names[0] in models and models[names[0]].lod < finest:
         del models[names[0]]
     low_m = min((model.low_m for model in models.values()), default=0.0)
-    attributes = objects[names[0]].get("attributes") or {}
+    attributes = _mapping(objects[names[0]].get("attributes"))
     features = []
     for name, model in models.items():
-        own = {**attributes, **(objects[name].get("attributes") or {})}
+        own = {**attributes, **_mapping(objects[name].get("attributes"))}
         try:
             is_part = objects[name]["type"] == "BuildingPart"
             features.append(_feature(name, model, own, low_m, is_part=is_part))
@@ -291,7 +317,7 @@ def _best_model(item: Mapping[str, Any], geometry: _Geometry) -> _Model:
     choices = item.get("geometry") or []
     try:
         levels = [float(choice["lod"]) for choice in choices]
-        usable = [i for i, level in enumerate(levels) if level < 3]
+        usable = [i for i, level in enumerate(levels) if 0 <= level < 3]
         if not usable:
             raise _UnusableError(f"is modelled at LoD {levels[0]:g} only" if levels else _NOTHING)
         best = max(usable, key=lambda i: levels[i])

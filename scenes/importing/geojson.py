@@ -10,6 +10,8 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from pyproj import CRS
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
+from raymark.config import unique_keys
 from raymark.errors import SceneError
 from raymark.scenes.importing.buildings import ImportFinding, MapFeature, SourceMap
 from raymark.scenes.importing.local_frame import WGS84, crs_of_file
@@ -93,13 +96,15 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
     """Read a JSON file, or the lines of a `.jsonl` one, as objects; there is at least one.
 
     Raises:
-        SceneError: If it is no JSON or something other than objects.
+        SceneError: If it is no JSON, repeats a key, or is something other than objects.
     """
     try:
         text = read_bytes(path).decode("utf-8-sig")
         # Lines end at \n alone: the other ends of lines that Unicode knows may stand in a name.
         texts = text.split("\n") if plain_name(path).endswith(LINE_SUFFIXES) else [text]
-        documents = [json.loads(part) for part in texts if part.strip()]
+        documents = [
+            json.loads(part, object_pairs_hook=unique_keys) for part in texts if part.strip()
+        ]
     except UnicodeDecodeError as error:
         raise SceneError(f"{path} is no JSON: it is not text in UTF-8") from error
     except (ValueError, RecursionError) as error:
@@ -241,6 +246,8 @@ def _text(head: Mapping[str, Any], *keys: str) -> str:
 def _tag_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.10g}" if math.isfinite(value) else ""
-    return str(value).strip() if isinstance(value, str | int) else ""
+    if isinstance(value, str | int):
+        return str(value).strip()
+    # Tables have decimal numbers and floats of other sizes, too.
+    number = float(value) if isinstance(value, Real | Decimal) else math.nan
+    return f"{number:.10g}" if math.isfinite(number) else ""

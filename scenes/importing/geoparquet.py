@@ -69,16 +69,31 @@ def _geo_metadata(file: pq.ParquetFile, path: Path) -> dict[str, Any]:
 
 
 def _geometry_column(geo: dict[str, Any], file: pq.ParquetFile, path: Path) -> str:
-    name = geo.get("primary_column")
-    if name not in geo["columns"] or name not in file.schema_arrow.names:
+    schema, name = file.schema_arrow, geo.get("primary_column")
+    again = next((key for key in schema.names if schema.names.count(key) > 1), None)
+    if again is not None:
+        raise SceneError(f"{path} has two columns '{again}'; write it again with one")
+    column = geo["columns"].get(name) if isinstance(name, str) else None
+    if not isinstance(name, str) or not isinstance(column, dict) or name not in schema.names:
         raise SceneError(f"{path}: its 'geo' metadata name no geometry column that it has")
-    encoding = geo["columns"][name].get("encoding")
+    encoding = column.get("encoding")
     if encoding != "WKB":
         raise SceneError(
             f"{path}: geometry column '{name}' must be encoded as WKB, got '{encoding}'; write it "
             "again as WKB"
         )
-    return str(name)
+    stored = schema.field(name).type
+    if not _is_binary(stored.value_type if pa.types.is_dictionary(stored) else stored):
+        raise SceneError(
+            f"{path}: geometry column '{name}' must hold WKB, which is binary, got values of type "
+            f"'{stored}'; write it again as WKB"
+        )
+    return name
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _crs(column: dict[str, Any], path: Path) -> CRS:

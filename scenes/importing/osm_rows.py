@@ -3,6 +3,7 @@
 A multipolygon is its area; osmium builds it, or `enclose` repairs it. Outer ways that are tagged as
 the same building go into it, and what they say stands where the relation says nothing. A `building`
 relation only groups an outline and parts, which are buildings on their own, and lends its tags.
+Of old, the tags of a multipolygon stood on its outer ways alone.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ _OF_SOMETHING_ELSE = frozenset(
     {"barrier", "boundary", "highway", "landuse", "leisure", "natural", "railway", "waterway"}
 )
 """Ways with one of these are something of their own, and their heights are those of that."""
+_SAYS_NOTHING = frozenset({"created_by", "fixme", "note", "source", "type"})
+"""Keys that do not say what a multipolygon is."""
 _CROSSED = "its rings crossed, touched, overlapped or were repeated"
 _LOOKS = ("height", "min_height", "est_height", "building:", "roof:")
 """Beginnings of the keys that decide how a building stands there."""
@@ -80,6 +83,25 @@ class OsmBuildings:
     areas: dict[int, Footprint]
     members: dict[int, OsmWay]
     nodes: list[OsmNode]
+
+
+def tags_by_outline(relation: OsmRelation, ways: Mapping[int, OsmWay]) -> dict[str, str]:
+    """Return the tags of a multipolygon that says nothing itself, but whose outer ways do.
+
+    Args:
+        relation: Any multipolygon.
+        ways: All ways that are tagged as a building.
+
+    Returns:
+        Its tags with what its outer ways are; none if it says something itself, or if they are no
+        buildings of one kind.
+    """
+    if relation.tags.keys() - _SAYS_NOTHING:
+        return {}
+    outer = [ways[number].tags for number in relation.ways(_OUTER) if number in ways]
+    kinds = [{key: tags[key] for key in KINDS if key in tags} for tags in outer]
+    are_one = bool(kinds) and is_building(kinds[0]) and all(kind == kinds[0] for kind in kinds)
+    return relation.tags | kinds[0] if are_one else {}
 
 
 def rows_of(found: OsmBuildings) -> tuple[list[Row], list[ImportFinding]]:

@@ -15,7 +15,7 @@ from pyproj import CRS
 
 from raymark.errors import SceneError
 from raymark.scenes.importing.buildings import SourceMap
-from raymark.scenes.importing.osm import read_osm
+from raymark.scenes.importing.osm import broken_off, read_osm
 
 _FIRST_MADE = 2**44
 """Above all ids of OpenStreetMap, and those that editors' new objects get while they are read."""
@@ -30,8 +30,10 @@ def read_overpass(path: Path, documents: list[dict[str, Any]], crs: CRS | None) 
     """Read the buildings of an answer.
 
     Raises:
-        SceneError: If its elements cannot be read.
+        SceneError: If its elements cannot be read, or it was broken off.
     """
+    if "remark" in documents[0]:
+        raise broken_off(str(documents[0]["remark"]), path)
     try:
         xml = _Converter().convert(documents[0]["elements"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -66,7 +68,10 @@ class _Converter:
         return self._root
 
     def _add_node(self, number: int, item: Mapping[str, Any]) -> ET.Element:
-        place = {"lat": f"{float(item['lat']):.7f}", "lon": f"{float(item['lon']):.7f}"}
+        lat_deg, lon_deg = float(item["lat"]), float(item["lon"])
+        if not (abs(lat_deg) <= 90 and abs(lon_deg) <= 180):
+            raise ValueError(f"a point lies at lat {lat_deg:g}, lon {lon_deg:g}")
+        place = {"lat": f"{lat_deg:.7f}", "lon": f"{lon_deg:.7f}"}
         return self._add("node", number, item, place)
 
     def _add(

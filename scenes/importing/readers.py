@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 from pyproj import CRS
 
-from raymark.errors import SceneError
+from raymark.errors import SceneError, counted
 from raymark.scenes.importing.buildings import SourceMap
 from raymark.scenes.importing.cityjson import is_cityjson, read_cityjson
 from raymark.scenes.importing.geojson import LINE_SUFFIXES, read_documents, read_geojson
@@ -164,7 +164,7 @@ def _losses(source: SourceMap) -> str:
     reasons = sorted({finding.reason for finding in source.findings})
     if not reasons:
         return " (it has no closed outline that is tagged as a building)"
-    return f"; {len(source.findings)} features were left out: {'; '.join(reasons)}"
+    return f"; {counted(len(source.findings), 'feature')} left out: {'; '.join(reasons)}"
 
 
 def _position(source: SourceMap, index: int) -> str:

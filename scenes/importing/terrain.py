@@ -230,7 +230,7 @@ def _read_ascii_grid(path: Path) -> tuple[np.ndarray, np.ndarray, str | None, No
             key, value = lines.pop(0).split()
             header[key.lower()] = float(value)
         height_m = np.array(" ".join(lines).split(), dtype="f8")
-        height_m = height_m.reshape(int(header["nrows"]), int(header["ncols"]))
+        height_m = height_m.reshape(_count(header, "nrows"), _count(header, "ncols"))
         to_pixel = _grid_to_pixel(header)
     except (OSError, ValueError, KeyError) as error:
         what = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
@@ -245,12 +245,21 @@ def _read_ascii_grid(path: Path) -> tuple[np.ndarray, np.ndarray, str | None, No
     )
 
 
+def _count(header: dict[str, float], key: str) -> int:
+    count = header[key]
+    if not (count >= 1 and count.is_integer()):
+        raise ValueError(f"its {key} is {count:g}, expected a whole number above 0")
+    return int(count)
+
+
 def _grid_to_pixel(header: dict[str, float]) -> Float[np.ndarray, "2 3"]:
     dx, dy = (header[key] if key in header else header["cellsize"] for key in ("dx", "dy"))
-    if min(dx, dy) <= 0:
-        raise ValueError("its cell size is not positive")
+    if not (0 < dx < np.inf and 0 < dy < np.inf):
+        raise ValueError("its cell size is not positive and finite")
     x0 = header["xllcenter"] if "xllcenter" in header else header["xllcorner"] + dx / 2
     y0 = header["yllcenter"] if "yllcenter" in header else header["yllcorner"] + dy / 2
+    if not np.isfinite([x0, y0]).all():
+        raise ValueError("its corner is not finite")
     last_row = header["nrows"] - 1
     return np.array([[1 / dx, 0, -x0 / dx], [0, -1 / dy, last_row + y0 / dy]])
 

@@ -249,7 +249,14 @@ def test_overpass_json_says_what_is_lost_when_points_are_missing(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "elements", [[1], [{"type": "way"}], [{"type": "node", "id": "x", "lat": 1, "lon": 1}]]
+    "elements",
+    [
+        [1],
+        [{"type": "way"}],
+        [{"type": "node", "id": "x", "lat": 1, "lon": 1}],
+        [{"type": "node", "id": 1, "lat": float("nan"), "lon": 1}],
+        [{"type": "way", "id": 1, "tags": TAGS, "geometry": [{"lat": 1, "lon": 500}]}],
+    ],
 )
 def test_overpass_json_is_refused_when_an_element_is_none(
     elements: list[Any], tmp_path: Path
@@ -258,6 +265,43 @@ def test_overpass_json_is_refused_when_an_element_is_none(
     path.write_text(json.dumps({"elements": elements}), encoding="utf-8")
 
     with pytest.raises(SceneError, match="looks like an answer of the Overpass API, but"):
+        read_map(path)
+
+
+REMARK = 'runtime error: Query timed out in "query" at line 3 after 26 seconds.'
+
+
+@pytest.mark.parametrize("elements", [[], NODES], ids=["empty", "elements"])
+def test_overpass_json_is_refused_with_its_remark_when_it_was_broken_off(
+    elements: list[Json], tmp_path: Path
+) -> None:
+    path = tmp_path / "overpass.json"
+    path.write_text(json.dumps({"elements": elements, "remark": REMARK}), encoding="utf-8")
+
+    with pytest.raises(SceneError, match=rf"overpass\.json is not whole.*'{REMARK}'; download"):
+        read_map(path)
+
+
+@pytest.mark.parametrize("name", ["a.osm", "a.osm.gz"])
+def test_overpass_xml_is_refused_with_its_remark_when_it_was_broken_off(
+    name: str, tmp_path: Path
+) -> None:
+    remark = REMARK.replace('"', "&quot;")
+    text = osm_xml().replace("</osm>", f"\n<remark> {remark} </remark>\n</osm>").encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+
+    with pytest.raises(SceneError, match=rf"{name} is not whole.*'{REMARK}'; download"):
+        read_map(path)
+
+
+@pytest.mark.parametrize("change", ["create", "modify", "delete"])
+def test_osm_is_refused_when_it_holds_changes(change: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.osm"
+    text = osm_xml().replace('<osm version="0.6">', f'<osmChange version="0.6"><{change}>')
+    path.write_text(text.replace("</osm>", f"</{change}></osmChange>"), encoding="utf-8")
+
+    with pytest.raises(SceneError, match=r"a\.osm holds changes of a map .*; apply"):
         read_map(path)
 
 

@@ -3,6 +3,7 @@ import json
 import sys
 import types
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +344,13 @@ def test_osm_is_read_when_an_editor_gave_new_objects_negative_ids(tmp_path: Path
         read_map(write(tmp_path / "edited.osm", deleted))
 
 
+@pytest.mark.parametrize("lon", ["nan", "500", "inf", "x"])
+def test_osm_is_refused_when_a_coordinate_is_none(tmp_path: Path, lon: str) -> None:
+    text = osm_xml().replace(f'lon="{LON:.7f}"', f'lon="{lon}"', 1)
+    with pytest.raises(SceneError, match=rf"odd\.osm is no valid .* coordinate: '{lon}'"):
+        read_map(write(tmp_path / "odd.osm", text))
+
+
 def box_solid(first: int) -> list[list[list[list[int]]]]:
     """Boundaries of a box with corners 0-3 below and 4-7 above, normals outwards."""
     faces = [[0, 3, 2, 1], [4, 5, 6, 7], [0, 1, 5, 4], [1, 2, 6, 5], [2, 3, 7, 6], [3, 0, 4, 7]]
@@ -624,12 +632,22 @@ def test_cityjson_sequence_gives_all_features_when_each_has_its_own_vertices(
     assert [features[name].geometry.bounds[0] for name in "ab"] == [85_000.0, 85_020.0]
 
 
+SCALED_UP = {"transform": {"scale": [1e10, 1, 1], "translate": [0, 0, 0]}}
+SCALED_TO_NOTHING = {"transform": {"scale": [1, 0, 1], "translate": [0, 0, 0]}}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"metadata": {}}, "its reference system is not stated; say with --crs"),
         ({"vertices": None}, "its 'vertices' or 'transform' are missing or broken"),
         ({"transform": {"scale": [1]}}, "its 'vertices' or 'transform' are missing or broken"),
+        ({"vertices": 5, "transform": None, "version": "1.0"}, "are missing or broken"),
+        ({"vertices": [[float("nan"), 0, 0]] * 8}, "are missing or broken"),
+        ({"vertices": [[10**400, 0, 0]] * 8}, "are missing or broken"),
+        ({"vertices": [[1e308, 0, 0]] * 8, **SCALED_UP}, "are missing or broken"),
+        (SCALED_TO_NOTHING, "are missing or broken"),
+        ({"transform": {"scale": [1, 1, 1], "translate": [0, 0, float("inf")]}}, "or broken"),
         ({"CityObjects": []}, "its 'CityObjects' must be an object of objects"),
         ({"CityObjects": {}}, "holds no building that could be read"),
     ],
@@ -641,6 +659,33 @@ def test_cityjson_is_refused_when_it_lacks_what_all_have(
     document = {**city({"b": building}, box_vertices(0, 0, 9000, 0, 3000)), **change}
     with pytest.raises(SceneError, match=message):
         read_map(write(tmp_path / "a.json", document))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"attributes": ["a"]},
+        {"attributes": 5},
+        {"children": 5},
+        {"children": [["b"], {}, None, "no such thing"]},
+        {"children": "b"},
+    ],
+    ids=str,
+)
+def test_cityjson_keeps_a_building_when_a_member_of_it_is_of_another_type(
+    tmp_path: Path, member: Json
+) -> None:
+    building = {"type": "Building", "geometry": [solid("1")], **member}
+    odd = {"type": ["Building"], "geometry": [solid("1")]}
+    below = {"type": "Building", "geometry": [solid("-inf")]}
+    vertices = box_vertices(0, 0, 9000, 0, 3000)
+    document = city({"b": building, "odd": odd, "below": below}, vertices)
+    source = read_map(write(tmp_path / "a.city.json", document))
+    assert {name: found.tags for name, found in by_id(source).items()} == {"b": {"height": "3.000"}}
+    assert lost(source) == {
+        "odd": "is a ['Building'], no building",
+        "below": "is modelled at LoD -inf only",
+    }
 
 
 def write_parquet(path: Path, columns: Json, geo: Json | None, **options: Any) -> Path:
@@ -688,6 +733,25 @@ def test_geoparquet_gives_overtures_buildings_when_there_are_several_row_groups(
     assert source.crs == CRS.from_user_input("OGC:CRS84")
 
 
+@pytest.mark.parametrize(
+    "heights",
+    [
+        pa.array([Decimal("7.00"), None], pa.decimal128(5, 2)),
+        pa.array([Decimal(7), None], pa.decimal256(40, 0)),
+        pa.array([np.float16(7), None], pa.float16()),
+        pa.array([7, None], pa.float32()),
+        pa.array([7, None], pa.uint8()),
+    ],
+    ids=lambda heights: str(heights.type),
+)
+def test_geoparquet_gives_heights_when_they_are_any_numbers(
+    tmp_path: Path, heights: pa.Array
+) -> None:
+    columns = {"geometry": squares(2), "height": heights}
+    source = read_map(write_parquet(tmp_path / "a.parquet", columns, geo_of()))
+    assert [found.tags for found in source.features] == [{"height": "7"}, {}]
+
+
 def test_geoparquet_has_its_own_crs_when_it_states_one(tmp_path: Path) -> None:
     geo = geo_of(crs=CRS.from_epsg(25832).to_json_dict())
     columns = {"geometry": squares(2, *UTM, side=10.0)}
@@ -702,6 +766,8 @@ def test_geoparquet_has_its_own_crs_when_it_states_one(tmp_path: Path) -> None:
         (None, "is Parquet but not GeoParquet"),
         ({"columns": []}, "is Parquet but not GeoParquet"),
         ({**geo_of(), "primary_column": "shape"}, "name no geometry column that it has"),
+        ({**geo_of(), "primary_column": ["geometry"]}, "name no geometry column that it has"),
+        ({**geo_of(), "columns": {"geometry": "WKB"}}, "name no geometry column that it has"),
         (geo_of(encoding="polygon"), "must be encoded as WKB, got 'polygon'"),
         (geo_of(crs=None), "its reference system is not stated; say with --crs"),
     ],
@@ -711,6 +777,32 @@ def test_geoparquet_is_refused_when_its_metadata_do_not_do(
 ) -> None:
     with pytest.raises(SceneError, match=message):
         read_map(write_parquet(tmp_path / "a.parquet", {"geometry": squares(1)}, geo))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1], "int64"),
+        ([{"x": 1}], "struct<x: int64>"),
+        ([squares(1)[0].hex()], "string"),
+        ([[squares(1)[0]]], "list<element: binary>"),
+    ],
+    ids=["whole number", "struct", "text", "list"],
+)
+def test_geoparquet_is_refused_when_its_geometry_is_not_binary(
+    tmp_path: Path, values: list[Any], kind: str
+) -> None:
+    with pytest.raises(SceneError, match=rf"must hold WKB.*, got values of type '{kind}'"):
+        read_map(write_parquet(tmp_path / "a.parquet", {"geometry": values}, geo_of()))
+
+
+def test_geoparquet_is_refused_when_two_columns_have_one_name(tmp_path: Path) -> None:
+    values = [pa.array(squares(1)), pa.array([3.0]), pa.array([4.0])]
+    table = pa.Table.from_arrays(values, names=["geometry", "height", "height"])
+    table = table.replace_schema_metadata({b"geo": json.dumps(geo_of()).encode()})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(SceneError, match="has two columns 'height'"):
+        read_map(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize(
@@ -770,6 +862,13 @@ def test_map_is_refused_when_its_json_is_something_else(tmp_path: Path, content:
         read_map(write(tmp_path / "a.json", content))
 
 
+@pytest.mark.parametrize("name", ["a.geojson", "a.geojsonl"])
+def test_geojson_is_refused_when_a_key_is_given_twice(tmp_path: Path, name: str) -> None:
+    text = json.dumps(feature(outline(), height=10)).replace(": 10", ': 10, "height": 20')
+    with pytest.raises(SceneError, match="key 'height' is given 2 times"):
+        read_map(write(tmp_path / name, text))
+
+
 @pytest.mark.parametrize("features", [{}, [1], None])
 def test_map_is_refused_when_its_features_are_no_objects(tmp_path: Path, features: Any) -> None:
     path = write(tmp_path / "a.json", {"type": "FeatureCollection", "features": features})
@@ -783,7 +882,7 @@ def test_map_is_refused_when_it_holds_no_building(tmp_path: Path) -> None:
         read_map(write(tmp_path / "a.geojson", park))
     point = {"type": "Point", "coordinates": [LON, LAT]}
     points = collection(feature(point, building="yes"), feature(point, building="yes"))
-    with pytest.raises(SceneError, match="2 features were left out: is no outline but a Point"):
+    with pytest.raises(SceneError, match="2 features left out: is no outline but a Point"):
         read_map(write(tmp_path / "a.geojson", points))
     empty = '<?xml version="1.0"?><osm version="0.6"></osm>'
     with pytest.raises(SceneError, match="holds no building that could be read"):

@@ -336,6 +336,56 @@ def test_outer_ways_stand_for_themselves_when_they_look_different(tmp_path: Path
     assert "looks different from other outlines" in reasons(source, "way/100")[0]
 
 
+@pytest.mark.parametrize("own", [{}, {"source": "survey", "created_by": "JOSM"}], ids=str)
+def test_multipolygon_is_what_its_outer_way_is_when_it_says_nothing(
+    tmp_path: Path, own: dict[str, str]
+) -> None:
+    file = OsmFile()
+    file.add_way(100, way(OUTER, *BIG, building="church", height="20"))
+    file.add_way(101, way(INNER, *square(2, 2, 2)))
+    file.add_relation(500, {100: OUTER, 101: INNER}, {"type": "multipolygon", **own})
+    source = file.read(tmp_path)
+    (found,) = source.features
+    assert (found.id, found.tags["building"], found.tags["height"]) == (
+        "relation/500",
+        "church",
+        "20",
+    )
+    assert shape_on_grid(found).area == pytest.approx(60, rel=1e-3)
+    assert [(f.action, f.building) for f in source.findings] == [("merged", "way/100")]
+
+
+def test_multipolygon_joins_outer_ways_when_they_alone_are_tagged(tmp_path: Path) -> None:
+    file = OsmFile()
+    file.add_way(100, way(OUTER, (0, 0), (0, 8), (8, 8), building="yes"))
+    file.add_way(101, way(OUTER, (8, 8), (8, 0), (0, 0), building="yes"))
+    file.add_relation(500, {100: OUTER, 101: OUTER}, {"type": "multipolygon"})
+    (found,) = file.read(tmp_path).features
+    assert found.id == "relation/500"
+    assert shape_on_grid(found).area == pytest.approx(64, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"type": "multipolygon", "landuse": "residential"},
+        {"type": "multipolygon", "building": "no"},
+        {"type": "site"},
+    ],
+    ids=str,
+)
+def test_outer_way_stands_for_itself_when_its_relation_is_something_else(
+    tmp_path: Path, tags: dict[str, str]
+) -> None:
+    file = OsmFile()
+    file.add_way(100, way(OUTER, *BIG, building="yes"))
+    file.add_way(101, way(INNER, *square(2, 2, 2)))
+    file.add_relation(500, {100: OUTER, 101: INNER}, tags)
+    (found,) = file.read(tmp_path).features
+    assert found.id == "way/100"
+    assert shape_on_grid(found).area == pytest.approx(64, rel=1e-3)
+
+
 def test_building_relation_lends_its_tags_to_the_outline_that_it_groups(tmp_path: Path) -> None:
     file = OsmFile()
     file.add_way(100, way("", *BIG, building="church", height="20"))

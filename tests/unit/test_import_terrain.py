@@ -234,10 +234,27 @@ def test_holes_are_filled_and_reported_when_pixels_have_no_data(
         ("t.asc", "ncols 2\nnrows 2\n1 2 3\n", r"is no ESRI ASCII grid: cannot reshape"),
         ("t.asc", "ncols 1\nnrows 1\nfoo\n", r"is no ESRI ASCII grid: could not convert"),
         ("t.asc", "ncols 1\nnrows 1\ncellsize 1\nyllcorner 0\n5", r"'xllcorner' is missing"),
-        (
-            "t.asc",
-            "ncols 1\nnrows 1\ncellsize 0\nxllcorner 0\nyllcorner 0\n5",
-            r"its cell size is not positive",
+        ("t.asc", "ncols -1\nnrows 1\n5\n", r"its ncols is -1, expected a whole number above 0"),
+        ("t.asc", "ncols 1\nnrows 0\n5\n", r"its nrows is 0, expected a whole number above 0"),
+        ("t.asc", "ncols 1\nnrows 1.5\n5\n", r"its nrows is 1\.5, expected a whole number"),
+        ("t.asc", "ncols 1\nnrows nan\n5\n", r"its nrows is nan, expected a whole number"),
+        ("t.asc", "ncols inf\nnrows 1\n5\n", r"its ncols is inf, expected a whole number"),
+        ("t.asc", "ncols 1e300\nnrows 1\n5\n", r"is no ESRI ASCII grid: "),
+        *(
+            (
+                "t.asc",
+                f"ncols 1\nnrows 1\ncellsize {size}\nxllcorner 0\nyllcorner 0\n5",
+                r"its cell size is not positive and finite",
+            )
+            for size in ("0", "-1", "nan", "inf")
+        ),
+        *(
+            (
+                "t.asc",
+                f"ncols 1\nnrows 1\ncellsize 1\nxllcorner {x}\nyllcorner 0\n5",
+                r"its corner is not finite",
+            )
+            for x in ("nan", "-inf")
         ),
         (
             "t.asc",

@@ -76,7 +76,7 @@ REASONS = {
     "peeks": "AttributeError: 'Measurements' object has no attribute 'position_m'",
     "peeks_inside": "AttributeError: 'Measurements' object has no attribute 'measurements'",
     "raises": "ValueError: the loss is not finite",
-    "gives_nan": "position_m of test link 3 is not finite (1 links)",
+    "gives_nan": "position_m of test link 3 is not finite (1 link)",
     "gives_less": "position_m must have shape",
     "gives_nothing": "predict must return raymark.benchmark.Prediction(position_m=...), got None",
     "gives_flat_ellipses": "row 0: covariance is not symmetric and positive definite",
@@ -490,7 +490,7 @@ def test_tensor_is_told_apart_when_one_of_its_values_is_not_finite() -> None:
     position_m = torch.zeros((4, 2), requires_grad=True).clone()
     position_m[1, 0] = torch.nan
 
-    with pytest.raises(ScoringError, match=r"position_m of test link 1 is not finite \(1 links\)"):
+    with pytest.raises(ScoringError, match=r"position_m of test link 1 is not finite \(1 link\)"):
         checked_prediction(unchecked(position_m=position_m), 4)
 
 

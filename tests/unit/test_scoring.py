@@ -164,7 +164,7 @@ def with_other_site(table: pd.DataFrame) -> pd.DataFrame:
     [
         (lambda t: t.iloc[2:], r"here: link (east|west)/0 is missing \(2 links\)"),
         (with_repeated, r"here: link (east|west)/7 is predicted twice"),
-        (with_other_site, r"here: link north/7 is no test link of this task \(1 links\)"),
+        (with_other_site, r"here: link north/7 is no test link of this task \(1 link\)"),
         (
             lambda t: t.assign(ue_index=t["ue_index"] + 1),
             r"here: link (east|west)/\d+ is no test link of this task",
