@@ -43,7 +43,8 @@ class ChainSearch:
             bs_position_m: Centre of the panel [m].
             bs_orientation_rad: Yaw, pitch, roll [rad].
             settings: Depth, kinds of interaction and density of the discovery.
-            turn: Turn of the bundle of rays about z [turns], for an independent discovery.
+            turn: Turn of the bundle of rays about z [turns], and shift of all else that is on a
+                grid, in steps: for an independent discovery.
         """
         self._scene, self._settings = scene, settings
         self._bs_m = np.asarray(bs_position_m, dtype="f4").astype("f8")
@@ -64,7 +65,7 @@ class ChainSearch:
             else []
         )
         self._diffraction = (
-            DiffractionSearch(scene, self._bs_m, bounces, settings)
+            DiffractionSearch(scene, self._bs_m, bounces, settings, turn=turn)
             if settings.diffraction and settings.max_depth > 0
             else None
         )

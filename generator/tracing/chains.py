@@ -1,5 +1,6 @@
 """Discovery: which chains of planes a bundle of rays meets, independently of any receiver."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -82,12 +83,32 @@ def _launch(
     num_bounces: int,
 ) -> list[Bounce]:
     """Follow one bundle of rays."""
-    first_of_shape = unsigned(scene.triangles.first_of_shape)
     roots, state = _number(root)
     table = ChainTable(root=roots, plane=np.zeros((len(roots), 0), dtype="i8"))
-    ray = mi.Ray3f(point(origin_m), mi.Vector3f(point(direction)))
     bounces: list[Bounce] = []
-    while len(bounces) < num_bounces and len(state):
+    for alive, triangle in follow(scene, origin_m, direction, num_bounces):
+        bounce, state = _extend(table, state[alive], triangle, scene)
+        table = bounce.chains
+        bounces.append(bounce)
+    return bounces + [_nothing(k) for k in range(len(bounces), num_bounces)]
+
+
+def follow(
+    scene: LoadedScene,
+    origin_m: Float[np.ndarray, "ray 3"],
+    direction: Float[np.ndarray, "ray 3"],
+    num_bounces: int,
+) -> Iterator[tuple[Int[np.ndarray, "alive"], Int[np.ndarray, "alive"]]]:
+    """Reflect rays at what they meet, and yield at each bounce those that met something.
+
+    Yields:
+        Which of the rays of the bounce before are left, and the triangle that each has hit.
+    """
+    first_of_shape = unsigned(scene.triangles.first_of_shape)
+    ray = mi.Ray3f(point(origin_m), mi.Vector3f(point(direction)))
+    for _ in range(num_bounces):
+        if dr.width(ray.o) == 0:
+            return
         hit = scene.sionna.mi_scene.ray_intersect(
             ray, ray_flags=mi.RayFlags.Minimal, coherent=False
         )
@@ -97,14 +118,10 @@ def _launch(
         triangle = dr.gather(mi.UInt, first_of_shape, shape, hit.is_valid()) + hit.prim_index
         dr.eval(triangle, onward)
         alive = dr.compress(hit.is_valid())
-        hit_triangle = np.array(dr.gather(mi.UInt, triangle, alive)).astype("i8")
-        bounce, state = _extend(table, state[np.array(alive)], hit_triangle, scene)
-        table = bounce.chains
-        bounces.append(bounce)
+        yield np.array(alive), np.array(dr.gather(mi.UInt, triangle, alive)).astype("i8")
         ray = mi.Ray3f(
             dr.gather(mi.Point3f, onward.o, alive), dr.gather(mi.Vector3f, onward.d, alive)
         )
-    return bounces + [_nothing(k) for k in range(len(bounces), num_bounces)]
 
 
 def _extend(

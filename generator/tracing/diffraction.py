@@ -7,66 +7,32 @@ points follow.
 """
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from raymark.dataset.campaign import TracerSettings
-from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.backend import dr, mi
 from raymark.generator.tracing.backtracking import (
     Ball,
     DevicePlanes,
     cross_plane,
     device_planes,
-    source_images,
 )
 from raymark.generator.tracing.candidates import EDGE_SLOT, NO_SLOT, PathCandidates
-from raymark.generator.tracing.chains import Bounce, ChainTable, discover
+from raymark.generator.tracing.chains import Bounce, ChainTable
+from raymark.generator.tracing.exploration import explore
 from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.generator.tracing.prefixes import Prefixes, find_prefixes
 from raymark.generator.tracing.sionna_adapter import point, real, unsigned
+from raymark.generator.tracing.suffixes import find_suffixes
 from raymark.generator.tracing.tables import Wedges
 from raymark.generator.tracing.targets import TargetTree, find_pairs
 
-_OFF_EDGE_M = 1e-3
-"""Step from an edge into the open, as in Sionna's image method."""
-
 _EDGE_SLACK_M = 0.02
 _FACE_SLACK_M = 1e-3
-_OUTSIDE_M = 1e-4
 _SHADOW_SLACK_M = 0.05
 _LEAST_LEG_M = 0.12
-_GOLDEN = (np.sqrt(5) - 1) / 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prefixes:
-    """Edges that the BS reaches after a chain of reflections.
-
-    Attributes:
-        plane: Planes of the reflections before the edge.
-        wedge: The edge.
-        flip: Whether the n-face is turned to the last image of the BS.
-        image_m: The BS and its images [m].
-        sees: Whether each sample point of the edge is visible through the chain.
-    """
-
-    plane: Int[np.ndarray, "prefix length"]
-    wedge: Int[np.ndarray, "prefix"]
-    flip: Bool[np.ndarray, "prefix"]
-    image_m: Float[np.ndarray, "prefix length1 3"]
-    sees: Bool[np.ndarray, "prefix sample"]
-
-    def take(self, rows: Int[np.ndarray, "row"]) -> "Prefixes":
-        """Return some of the prefixes."""
-        return Prefixes(
-            plane=self.plane[rows],
-            wedge=self.wedge[rows],
-            flip=self.flip[rows],
-            image_m=self.image_m[rows],
-            sees=self.sees[rows],
-        )
 
 
 class DiffractionSearch:
@@ -78,19 +44,30 @@ class DiffractionSearch:
         bs_position_m: Float[np.ndarray, "3"],
         bounces: list[Bounce],
         settings: TracerSettings,
+        *,
+        turn: float,
     ) -> None:
-        """Find the visible edges, and what their diffracted rays meet."""
+        """Find the visible edges, and what their diffracted rays meet.
+
+        Args:
+            scene: The scene.
+            bs_position_m: The BS [m].
+            bounces: What the rays from the BS have met.
+            settings: Depth and density.
+            turn: Shift of the points of the edges and of the fans, in steps.
+        """
         self._scene = scene
         depth = settings.max_depth if settings.specular_reflection else 1
-        num_samples = settings.discovery.edge_points
+        discovery = settings.discovery
         self._groups: list[_Group] = []
         for bounce in bounces[:depth]:
-            prefixes = _find_prefixes(scene, bs_position_m, bounce, num_samples)
+            prefixes = find_prefixes(scene, bs_position_m, bounce, discovery.edge_points, turn=turn)
             num_after = depth - 1 - prefixes.plane.shape[1]
             bare = np.arange(len(prefixes.wedge))
             tables = [ChainTable(root=bare, plane=np.zeros((len(bare), 0), dtype="i8"))]
             if num_after > 0 and len(bare):
-                tables += _find_suffixes(scene, prefixes, num_after, settings.discovery.cone_rays)
+                find = explore if discovery.refinements else find_suffixes
+                tables += find(scene, prefixes, num_after, discovery, turn=turn)
             self._groups += [_Group(scene, prefixes, table) for table in tables if len(table)]
 
     def candidates(
@@ -247,115 +224,3 @@ class _DeviceEdges:
         x = dr.select(rho > 0, (low + high) / 2, position(z, r))
         radius = dr.select(rho > 0, (high - low) / 2 + _EDGE_SLACK_M, 0)
         return Ball(centre_m=origin + x * direction, radius_m=radius), possible
-
-
-def _find_prefixes(
-    scene: LoadedScene,
-    bs_position_m: Float[np.ndarray, "3"],
-    bounce: Bounce,
-    num_samples: int,
-) -> Prefixes:
-    """Return the edges of the triangles hit after each chain that it can see, in part at least."""
-    wedges = scene.wedges
-    wedge = wedges.of_triangle[bounce.triangle]
-    row, edge = np.nonzero(wedge >= 0)
-    pairs = np.column_stack([bounce.before.plane[row], wedge[row, edge]])
-    pairs = np.unique(pairs, axis=0)
-    plane, wedge = pairs[:, :-1], pairs[:, -1]
-    images = source_images(bs_position_m, plane, scene.planes)
-    offset = images[:, -1] - wedges.origin_m[wedge]
-    before_0 = np.einsum("ij,ij->i", offset, wedges.normal_0[wedge])
-    before_n = np.einsum("ij,ij->i", offset, wedges.normal_n[wedge])
-    prefixes = Prefixes(
-        plane=plane,
-        wedge=wedge,
-        flip=before_0 <= _OUTSIDE_M,
-        image_m=images,
-        sees=np.zeros((len(wedge), num_samples), dtype=bool),
-    ).take(np.flatnonzero(np.maximum(before_0, before_n) > _OUTSIDE_M))
-    sees = _sees(scene, bs_position_m, prefixes, num_samples)
-    return Prefixes(
-        plane=prefixes.plane,
-        wedge=prefixes.wedge,
-        flip=prefixes.flip,
-        image_m=prefixes.image_m,
-        sees=sees,
-    ).take(np.flatnonzero(sees.any(axis=1)))
-
-
-def _samples(
-    wedges: Wedges, wedge: Int[np.ndarray, "n"], num_samples: int
-) -> tuple[Float[np.ndarray, "n sample 3"], Float[np.ndarray, "n sample 3"]]:
-    """Return points along edges, and the same points a step off into the open [m]."""
-    share = (np.arange(num_samples) + 0.5) / num_samples
-    along = share[None, :, None] * wedges.length_m[wedge][:, None, None]
-    on_edge = wedges.origin_m[wedge][:, None] + along * wedges.direction[wedge][:, None]
-    outward = wedges.normal_0[wedge] + wedges.normal_n[wedge]
-    outward /= np.maximum(np.linalg.norm(outward, axis=1), 1e-9)[:, None]
-    return on_edge, on_edge + _OFF_EDGE_M * outward[:, None]
-
-
-def _sees(
-    scene: LoadedScene,
-    bs_position_m: Float[np.ndarray, "3"],
-    prefixes: Prefixes,
-    num_samples: int,
-) -> Bool[np.ndarray, "prefix sample"]:
-    """Tell which sample points of its edge the BS sees through the chain of each prefix."""
-    count, length = prefixes.plane.shape
-    if count == 0:
-        return np.zeros((0, num_samples), dtype=bool)
-    _, off_edge = _samples(scene.wedges, prefixes.wedge, num_samples)
-    targets = off_edge.reshape(-1, 3)
-    if length == 0:
-        seen = scene.is_visible(targets, np.broadcast_to(bs_position_m, targets.shape))
-        return seen.reshape(count, num_samples)
-    none = np.full(len(targets), -1)
-    candidates = PathCandidates(
-        ue_index=np.arange(len(targets)),
-        slot=np.repeat(prefixes.plane, num_samples, axis=0),
-        wedge=none,
-        flip=none >= 0,
-    )
-    endpoints = adapter.make_endpoints(bs_position_m, np.zeros(3), targets)
-    buffer = adapter.candidate_buffer(candidates, scene.triangles, scene.planes, None)
-    return adapter.validate_candidates(scene.sionna, buffer, endpoints).reshape(count, num_samples)
-
-
-def _find_suffixes(
-    scene: LoadedScene, prefixes: Prefixes, num_bounces: int, num_cone_rays: int
-) -> list[ChainTable]:
-    """Return the chains that fans of rays on the Keller cones meet, by length."""
-    wedges = scene.wedges
-    num_samples = prefixes.sees.shape[1]
-    on_edge, off_edge = _samples(wedges, prefixes.wedge, num_samples)
-    row, sample = np.nonzero(prefixes.sees)
-    wedge = prefixes.wedge[row]
-    incoming = on_edge[row, sample] - prefixes.image_m[row, -1]
-    incoming /= np.linalg.norm(incoming, axis=1)[:, None]
-    cosine = np.einsum("ij,ij->i", incoming, wedges.direction[wedge])
-    fan = _cone(wedges, wedge, cosine, num_cone_rays)
-    open_0 = np.einsum("ijk,ik->ij", fan, wedges.normal_0[wedge]) > 1e-4
-    open_n = np.einsum("ijk,ik->ij", fan, wedges.normal_n[wedge]) > 1e-4
-    i, j = np.nonzero(open_0 | open_n)
-    bounces = discover(scene, off_edge[row[i], sample[i]], fan[i, j], row[i], num_bounces)
-    return [bounce.chains for bounce in bounces]
-
-
-def _cone(
-    wedges: Wedges,
-    wedge: Int[np.ndarray, "n"],
-    cosine: Float[np.ndarray, "n"],
-    num_rays: int,
-) -> Float[np.ndarray, "n ray 3"]:
-    """Return directions on the cones around edges whose angle to the edge is that of incidence.
-
-    The fans of neighbouring points are turned against each other, so that together they are dense.
-    """
-    direction, first = wedges.direction[wedge], wedges.normal_0[wedge]
-    second = np.cross(direction, first)
-    turn = (np.arange(len(wedge)) * _GOLDEN % 1.0)[:, None] + np.arange(num_rays) + 0.5
-    angle = (2 * np.pi / num_rays * turn)[..., None]
-    sine = np.sqrt(np.maximum(1 - cosine**2, 0))[:, None, None]
-    around = np.cos(angle) * first[:, None] + np.sin(angle) * second[:, None]
-    return cosine[:, None, None] * direction[:, None] + sine * around

@@ -49,6 +49,14 @@ class Discovery(Strict):
     cone_rays: int = Field(
         default=128, ge=4, le=10_000, description="Diffracted rays from each visible point"
     )
+    refinements: int = Field(
+        default=0,
+        ge=0,
+        le=12,
+        exclude_if=lambda value: value == 0,
+        description="If not 0: `cone_rays` leave each metre of the visible parts of an edge, and "
+        "around those that find a chain first, more are shot at half the step, as often as this",
+    )
 
 
 DISCOVERY_PRESETS = {

@@ -68,6 +68,14 @@ class ShardRecord(Strict):
         return self.paths_sha256 if kind == "paths" else self.detail_sha256
 
 
+class MissedPower(Strict):
+    """Share of a UE's power at the first band that is missed, over the UEs of one label."""
+
+    num_ues: int = Field(description="UEs that were traced twice and have a path")
+    mean_share: float = Field(description="Mean over UEs")
+    p95_share: float = Field(description="95th percentile over UEs")
+
+
 class Completeness(Strict):
     """What a site's paths lack, estimated by a second, independent discovery."""
 
@@ -75,6 +83,11 @@ class Completeness(Strict):
     missed_paths_share: float = Field(description="Share of the distinct paths")
     missed_power_share: float = Field(
         description="Share of a UE's power at the first band, mean over UEs"
+    )
+    by_label: dict[Literal["LOS", "NLOS"], MissedPower] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,
+        description="The same by label; a label that no UE has is left out",
     )
 
 

@@ -15,6 +15,10 @@ MODULES = {"sionna_paths", "stub_cluster"}
 """What the scripts import."""
 
 ARGUMENTS = {
+    "completeness": [
+        *["--scene", "street_canyon", "--num-ues", "4"],
+        *["--discovery", "{discovery_rays: 1000}", "--reference", "{discovery_rays: 3000}"],
+    ],
     "generation": ["--scene", "street_canyon", "--sizes", "10", "20", "30"],
     "interval_coverage": ["--num-trials", "20"],
     "loading": ["{data}", "--scene", "street_canyon", "--quick"],

@@ -1,0 +1,243 @@
+"""What a discovery misses, against a much denser one on the same UEs.
+
+    python perf/completeness.py --scene florence --discovery standard thorough --folder references
+    python perf/completeness.py --scene munich --discovery "{edge_points: 16, cone_rays: 128}"
+
+The reference shoots 10^7 rays, tries 32 points of every edge and sends 512 rays from each, if not
+told otherwise; it keeps every path, and is stored in the folder for the next run. What counts is
+the union of it and of the discovery that is judged. By label (LOS as in the reference): share of
+the 25 strongest paths of a link that is found; share of its power that is missed, mean and 95th
+percentile over links; links whose first path comes over 1 m late; links without any path that
+have one; and the kinds of path whose power is missed most, from the BS to the UE (D a diffraction,
+R a reflection), with their part of the mean.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from raymark.config import config_hash, validate
+from raymark.dataset.campaign import TracerSettings
+from raymark.dataset.samplings import UniformSampling
+from raymark.dataset.schema import DIFFRACTION, NO_INTERACTION, SPECULAR
+from raymark.dataset.writing.assembly import path_groups
+from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
+from raymark.generator.sampling import sample_ues
+from raymark.generator.tracing.chain_search import ChainSearch
+from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.radio import BAND_PRESETS, SPEED_OF_LIGHT_M_S, FrontEnd
+from raymark.scenes import get_scene
+
+BANDS = (BAND_PRESETS["6GHz"],)
+REFERENCE = "{discovery_rays: 10000000, edge_points: 32, cone_rays: 512}"
+NUM_STRONGEST = 25
+LATE_M = 1.0
+MOST_KINDS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missed:
+    """What one discovery misses on the links of one label.
+
+    Attributes:
+        num_links: Links with a path in the reference.
+        strongest_found: Share of the 25 strongest paths of a link, mean.
+        power_mean: Share of a link's power that is missed, mean.
+        power_p95: Its 95th percentile.
+        late_share: Share of links whose first path comes over 1 m late.
+        num_lost: Links without any path.
+        kinds: Missed power by kind of path, mean over links, the largest.
+    """
+
+    num_links: int
+    strongest_found: float
+    power_mean: float
+    power_p95: float
+    late_share: float
+    num_lost: int
+    kinds: dict[str, float]
+
+
+class Bench:
+    """One scene, loaded, with its UEs."""
+
+    def __init__(self, scene_name: str, num_ues: int, *, weld_edges: bool) -> None:
+        """Load the scene and draw the UEs."""
+        scene = get_scene(scene_name)
+        self.scene, self.site, self.weld_edges = scene_name, scene.sites[0], weld_edges
+        with tempfile.TemporaryDirectory() as workspace:
+            xml = scene.xml_path(Path(workspace))
+            self.loaded = LoadedScene(xml, FrontEnd(), weld_edges=weld_edges)
+        sampling = UniformSampling(num_ues=num_ues)
+        self.ue_m = sample_ues(
+            sampling, self.loaded, self.site, seed=7, scene=scene_name
+        ).position_m
+
+    def settings(self, discovery: str) -> TracerSettings:
+        """Return the settings with a discovery, given by its name or as a mapping in YAML."""
+        data = {
+            "diffraction": True,
+            "weld_edges": self.weld_edges,
+            "discovery": yaml.safe_load(discovery),
+        }
+        return validate(TracerSettings, data, where="perf")
+
+    def trace(self, settings: TracerSettings) -> tuple[TracedPaths, dict[str, float]]:
+        """Return the paths to all UEs and the seconds that they took."""
+        few = settings.discovery.model_copy(update={"discovery_rays": 1000})
+        self._search(settings.model_copy(update={"discovery": few})).trace(self.ue_m[:5], BANDS)
+        started = time.perf_counter()
+        search = self._search(settings)
+        discovered = time.perf_counter()
+        paths = search.trace(self.ue_m, BANDS)
+        matching_s = time.perf_counter() - discovered
+        seconds = {
+            "discovery_s": discovered - started,
+            "ue_ms": 1e3 * matching_s / len(self.ue_m),
+        }
+        return paths, seconds
+
+    def _search(self, settings: TracerSettings) -> ChainSearch:
+        position, orientation = self.site.position_m, self.site.orientation_rad
+        return ChainSearch(self.loaded, np.asarray(position), np.asarray(orientation), settings)
+
+    def reference(self, settings: TracerSettings, folder: Path) -> TracedPaths:
+        """Return the paths of the reference, from the folder if they are there."""
+        facts = {
+            "site": self.site.model_dump(mode="json"),
+            "corners": float(self.loaded.triangles.corner_m.sum()),
+            "ues": self.ue_m.tolist(),
+            "settings": settings.model_dump(mode="json"),
+        }
+        file = folder / f"{self.scene}-{config_hash(facts)[:16]}.npz"
+        if not file.exists():
+            paths, seconds = self.trace(settings)
+            print_seconds("reference", seconds)
+            folder.mkdir(parents=True, exist_ok=True)
+            np.savez(file, **{name: getattr(paths, name) for name in TracedPaths.__slots__})
+        with np.load(file) as arrays:
+            return TracedPaths(**{name: arrays[name] for name in TracedPaths.__slots__})
+
+
+class Union:
+    """The distinct paths of a reference and of a discovery that is judged."""
+
+    def __init__(self, reference: TracedPaths, judged: TracedPaths, num_ues: int) -> None:
+        """Number the distinct paths of both, with the strongest of those that are alike."""
+        paths = join_paths([reference, judged], [0, 0])
+        is_judged = np.arange(len(paths.delay_s)) >= len(reference.delay_s)
+        power = np.abs(paths.amplitude[0].astype("c16")) ** 2
+        _, group = np.unique(path_groups(paths), return_inverse=True)
+        order = np.lexsort((-power, group))
+        first = order[np.r_[True, np.diff(group[order]) > 0]] if len(order) else order
+        self.num_ues = num_ues
+        self.ue, self.power = paths.ue_index[first], power[first]
+        self.length_m = paths.delay_s[first].astype("f8") * SPEED_OF_LIGHT_M_S
+        self.interaction = paths.interaction[first]
+        self.found = np.bincount(group, is_judged, len(first)) > 0
+        direct = reference.interaction[:, 0] == NO_INTERACTION
+        self.is_los = np.bincount(reference.ue_index[direct], minlength=num_ues) > 0
+
+    def missed(self, *, is_los: bool) -> Missed | None:
+        """Return what is missed on the links of one label; None if none of them has a path."""
+        total = self._by_ue(self.power)
+        link = np.flatnonzero((total > 0) & (self.is_los == is_los))
+        if len(link) == 0:
+            return None
+        lost = self._by_ue(self.power * ~self.found)[link] / total[link]
+        order = np.lexsort((-self.power, self.ue))
+        rank = np.arange(len(order)) - np.searchsorted(self.ue[order], self.ue[order])
+        strong = order[rank < NUM_STRONGEST]
+        is_strong = np.isin(np.arange(len(self.ue)), strong)
+        share = self._by_ue(is_strong & self.found)[link] / self._by_ue(is_strong)[link]
+        first_m, found_m = self._first_m(np.ones_like(self.found)), self._first_m(self.found)
+        has_any = np.isfinite(found_m[link])
+        late = has_any & (found_m[link] > first_m[link] + LATE_M)
+        return Missed(
+            num_links=len(link),
+            strongest_found=float(np.mean(share)),
+            power_mean=float(np.mean(lost)),
+            power_p95=float(np.quantile(lost, 0.95)),
+            late_share=float(np.mean(late)),
+            num_lost=int((~has_any).sum()),
+            kinds=self._kinds(total, link),
+        )
+
+    def _by_ue(self, values: np.ndarray) -> np.ndarray:
+        return np.bincount(self.ue, values, self.num_ues)
+
+    def _first_m(self, rows: np.ndarray) -> np.ndarray:
+        first = np.full(self.num_ues, np.inf)
+        np.minimum.at(first, self.ue[rows], self.length_m[rows])
+        return first
+
+    def _kinds(self, total: np.ndarray, link: np.ndarray) -> dict[str, float]:
+        kinds: Counter[str] = Counter()
+        rows = np.flatnonzero(~self.found & np.isin(self.ue, link))
+        for row in rows:
+            kinds[kind_of(self.interaction[row])] += self.power[row] / total[self.ue[row]]
+        return {kind: value / len(link) for kind, value in kinds.most_common(MOST_KINDS)}
+
+
+def kind_of(interaction: np.ndarray) -> str:
+    """Return the interactions of a path as letters."""
+    letters = {SPECULAR: "R", DIFFRACTION: "D"}
+    return "".join(letters[code] for code in interaction if code != NO_INTERACTION) or "direct"
+
+
+def main() -> None:
+    """Compare, and print a table for every discovery."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scene", default="munich")
+    parser.add_argument("--discovery", nargs="+", default=["standard"], help="names or mappings")
+    parser.add_argument("--reference", default=REFERENCE, help="name or mapping")
+    parser.add_argument("--folder", type=Path, help="where references are stored")
+    parser.add_argument("--num-ues", type=int, default=150)
+    parser.add_argument("--weld-edges", action="store_true")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    bench = Bench(arguments.scene, arguments.num_ues, weld_edges=arguments.weld_edges)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        reference = bench.reference(bench.settings(arguments.reference), folder)
+    rows = [compare(bench, discovery, reference) for discovery in arguments.discovery]
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def compare(bench: Bench, discovery: str, reference: TracedPaths) -> dict[str, Any]:
+    """Run one discovery and print what it misses."""
+    paths, seconds = bench.trace(bench.settings(discovery))
+    print_seconds(f"{bench.scene}, {discovery}", seconds)
+    union = Union(reference, paths, len(bench.ue_m))
+    result: dict[str, Any] = {"scene": bench.scene, "discovery": discovery, **seconds}
+    for label, is_los in (("LOS", True), ("NLOS", False)):
+        missed = union.missed(is_los=is_los)
+        if missed is None:
+            continue
+        kinds = ", ".join(f"{kind} {value:.4f}" for kind, value in missed.kinds.items())
+        print(
+            f"  {label:<5}{missed.num_links:>5} links  25 strongest {missed.strongest_found:.3f}"
+            f"  power missed {missed.power_mean:.4f} (p95 {missed.power_p95:.4f})"
+            f"  late {missed.late_share:.3f}  lost {missed.num_lost}  {kinds}",
+            flush=True,
+        )
+        result[label] = asdict(missed)
+    return result
+
+
+def print_seconds(name: str, seconds: dict[str, float]) -> None:
+    """Print what a discovery and its matching took."""
+    print(f"{name}: {seconds['discovery_s']:.2f} s, {seconds['ue_ms']:.2f} ms a UE", flush=True)
+
+
+if __name__ == "__main__":
+    main()
