@@ -268,13 +268,13 @@ def scenes_add_site(
         "range_m": range_m,
         "min_nlos_share": min_nlos,
     }
-    names = {
+    option_names = {
         "mast_height_m": "mast-height",
         "height_m": "height",
         "range_m": "range",
         "min_nlos_share": "min-nlos",
     }
-    settings = validate_options(SitingSettings, options, names=names)
+    settings = validate_options(SitingSettings, options, names=option_names)
     with progress_bar("tracing candidates", NUM_TRACED, "sites") as advance:
         plan = propose_sites(scene, settings, seed=seed, report=advance)
     rows = [_proposal_row(rank, proposal) for rank, proposal in enumerate(plan.proposals, start=1)]
