@@ -61,7 +61,7 @@ def audit_suite(
     curves = _variograms(suite, dataset)
     buildings = {scene: dataset.buildings(scene) for scene in suite.scenes}
     num_splits = len(list(splits_of(suite)))
-    audited = []
+    audited: list[_Audited] = []
     for item in _audited(suite, dataset, curves):
         progress("audit", len(audited), num_splits)
         audited.append(item)

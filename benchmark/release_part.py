@@ -185,8 +185,8 @@ def _same_column(stored: pd.Series, made: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(made):
         old, new = (series.to_numpy("f8", na_value=np.nan) for series in (stored, made))
         return bool(np.allclose(old, new, rtol=1e-9, equal_nan=True))
-    old, new = (series.astype("string").fillna("") for series in (stored, made))
-    return bool(old.equals(new))
+    texts = [series.astype("string").fillna("") for series in (stored, made)]
+    return bool(texts[0].equals(texts[1]))
 
 
 def _shipped_suite(dataset: Dataset) -> Suite | None:

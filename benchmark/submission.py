@@ -95,7 +95,7 @@ def read_submission(
     for path, stem in zip(files, stems, strict=True):
         if stems.count(stem) > 1:
             raise ConfigError(f"{path}: the same task and seed stand in another file too")
-    cells = []
+    cells: list[Cell] = []
     for path in files:
         progress("predictions", len(cells), len(files))
         cells.append(_read_cell(path, info, tasks, truth_of))

@@ -120,6 +120,32 @@ def validate(model: type[_ModelT], data: dict[str, Any], *, where: str) -> _Mode
         ) from error
 
 
+def validate_options(
+    model: type[_ModelT], data: dict[str, Any], *, names: Mapping[str, str]
+) -> _ModelT:
+    """Build `model` from the options of a command.
+
+    Args:
+        model: What is built.
+        data: Its fields.
+        names: The options that they are from, where these are not called like the field.
+
+    Raises:
+        ConfigError: One line for every fault, each with the option that holds it.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(
+            "; ".join(_describe_option(dict(e), names) for e in error.errors())
+        ) from error
+
+
+def _describe_option(error: dict[str, Any], names: Mapping[str, str]) -> str:
+    field = str(error["loc"][0])
+    return f"--{names.get(field, field).replace('_', '-')}: {_sentence(error)}"
+
+
 def canonical_json(value: Any) -> str:
     """Write `value` (a `Strict` or plain data) as JSON with sorted keys and no spaces."""
     if isinstance(value, BaseModel):
@@ -231,10 +257,15 @@ def _describe(
         return f"unknown key at {place}{_meant_key(error['loc'], data, model)}"
     if error["type"] == "missing":
         return f"missing key at {place}"
+    return f"{_sentence(error)} at {place}"
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    """Return what is wrong with a value, and the value."""
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     shown = f", got {_quoted(error['input'])}" if isinstance(error["input"], _PLAIN) else ""
-    return f"{message}{shown} at {place}"
+    return f"{message}{shown}"
 
 
 _PLAIN = (str, int, float)

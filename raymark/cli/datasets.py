@@ -210,7 +210,7 @@ def _extend(folder: Place, bands: str, out: Place | None, *, dry_run: bool) -> N
 
     dataset = open_for_extension(folder)
     with resumable_tracing(folder) as progress:
-        made = plan_extension(dataset, parse_bands(bands), progress=progress)
+        made = plan_extension(dataset, parse_bands(bands, option="--bands"), progress=progress)
         if dry_run:
             console_out.print(
                 f"would add {bands} to {counted(made.num_links, 'link')}; nothing was written"

@@ -122,7 +122,7 @@ def scenes_import(
     overwrite: Overwrite = False,
 ) -> None:
     """Make a scene folder of a map's buildings or a scene of Sionna RT; report what was done."""
-    from raymark.config import validate  # noqa: PLC0415
+    from raymark.config import validate_options  # noqa: PLC0415
     from raymark.scenes.importing import (  # noqa: PLC0415
         ImportOptions,
         find_map,
@@ -140,7 +140,8 @@ def scenes_import(
         "terrain_crs": terrain_crs,
         "terrain_spacing_m": terrain_spacing,
     }
-    options = validate(ImportOptions, values, where="import")
+    names = {"rules": "materials", "terrain_spacing_m": "terrain-spacing"}
+    options = validate_options(ImportOptions, values, names=names)
     folder = target_folder(out, name, overwrite=overwrite)
     with waiting("downloading and importing" if fetch else "importing"):
         source = find_map(file, options, fetch=fetch, cache=cache)
@@ -248,7 +249,7 @@ def scenes_add_site(
     _trusted: TrustCode = None,
 ) -> None:
     """Propose sites for a scene, on roof edges and street masts, by coverage and NLOS share."""
-    from raymark.config import validate  # noqa: PLC0415
+    from raymark.config import validate_options  # noqa: PLC0415
     from raymark.generator.site_candidates import SitingSettings  # noqa: PLC0415
     from raymark.generator.site_writing import (  # noqa: PLC0415
         add_sites,
@@ -267,7 +268,13 @@ def scenes_add_site(
         "range_m": range_m,
         "min_nlos_share": min_nlos,
     }
-    settings = validate(SitingSettings, options, where="add-site")
+    option_names = {
+        "mast_height_m": "mast-height",
+        "height_m": "height",
+        "range_m": "range",
+        "min_nlos_share": "min-nlos",
+    }
+    settings = validate_options(SitingSettings, options, names=option_names)
     with progress_bar("tracing candidates", NUM_TRACED, "sites") as advance:
         plan = propose_sites(scene, settings, seed=seed, report=advance)
     rows = [_proposal_row(rank, proposal) for rank, proposal in enumerate(plan.proposals, start=1)]
@@ -330,7 +337,7 @@ def scenes_check(
     from raymark.radio import parse_bands  # noqa: PLC0415
     from raymark.scenes import get_scene  # noqa: PLC0415
 
-    wanted = parse_bands(bands) if bands is not None else None
+    wanted = parse_bands(bands, option="--bands") if bands is not None else None
     with waiting("checking geometry, materials and sites"):
         findings = check_scene(get_scene(name), wanted)
     print_levels([dataclasses.asdict(finding) for finding in findings], as_json=as_json)

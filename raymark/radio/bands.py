@@ -201,8 +201,12 @@ def expand_band(value: Any) -> Any:
     return _named_band(str(value)) if is_number or isinstance(value, str) else value
 
 
-def parse_bands(text: str) -> tuple[Band, ...]:
+def parse_bands(text: str, *, option: str = "") -> tuple[Band, ...]:
     """Read the names of bands, separated by commas.
+
+    Args:
+        text: The names.
+        option: How a user gave them, for the message.
 
     Raises:
         ConfigError: If one is neither a preset nor a carrier.
@@ -210,7 +214,8 @@ def parse_bands(text: str) -> tuple[Band, ...]:
     try:
         return tuple(_named_band(name) for name in text.split(","))
     except ValueError as error:
-        raise ConfigError(f"{error} in '{text}'") from error
+        given = f"{option} '{text}'".lstrip()
+        raise ConfigError(f"{error} in {given}") from error
 
 
 def band_name(text: str) -> str:

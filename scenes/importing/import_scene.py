@@ -110,6 +110,8 @@ def import_scene(
         ConfigError: If an option holds a wrong value.
     """
     folder = target_folder(out, name, overwrite=overwrite)
+    if options.terrain is None and options.terrain_crs is not None:
+        raise ConfigError("--terrain-crs is the CRS of a raster of heights; give --terrain, too")
     rules = read_rules(options.rules)
     make = _scene_content if root_tag(source) == "scene" else _map_content
     content = make(source, name, rules, options)
@@ -123,7 +125,9 @@ def import_scene(
 
 
 def _carriers_hz(options: ImportOptions) -> list[float]:
-    return [band.carrier_hz for band in parse_bands(options.bands)] if options.bands else []
+    if options.bands is None:
+        return []
+    return [band.carrier_hz for band in parse_bands(options.bands, option="--bands")]
 
 
 def _map_content(source: Path, name: str, rules: MaterialRules, options: ImportOptions) -> _Content:

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from raymark.config import Strict, nearest, read_yaml, validate
+from raymark.errors import ConfigError
 from raymark.radio.p2040 import ITU_MATERIALS
 from raymark.scenes.materials import check_material
 
@@ -132,8 +133,12 @@ def read_rules(path: Path | None = None) -> MaterialRules:
     Raises:
         ConfigError: If it cannot be read, or a key, a value or a material's name is wrong.
     """
-    path = path or DEFAULT_RULES
-    return validate(MaterialRules, read_yaml(path), where=str(path))
+    if path is None:
+        return validate(MaterialRules, read_yaml(DEFAULT_RULES), where=str(DEFAULT_RULES))
+    try:
+        return validate(MaterialRules, read_yaml(path), where=str(path))
+    except ConfigError as error:
+        raise ConfigError(f"--materials: {error}") from error
 
 
 def _words(value: str) -> list[str]:

@@ -106,7 +106,8 @@ def _name(kind: str, number: int) -> str:
 
 
 def _collect(path: Path) -> OsmBuildings:
-    ways, relations, areas, nodes = {}, {}, {}, []
+    ways, relations, nodes = {}, {}, []
+    areas: dict[int, Footprint] = {}
     tagged = osmium.filter.KeyFilter(*KINDS)
     for item in osmium.FileProcessor(str(path)).with_areas(tagged).with_filter(tagged):
         if isinstance(item, osmium.osm.Node):

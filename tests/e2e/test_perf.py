@@ -56,7 +56,7 @@ def test_every_script_is_run_when_it_is_listed() -> None:
 def test_script_prints_its_figures_when_run_small(
     script: str, small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    arguments = [text.format(data=small_dataset.folder) for text in ARGUMENTS[script]]
+    arguments = [text.replace("{data}", str(small_dataset.folder)) for text in ARGUMENTS[script]]
     child = subprocess.run(
         [sys.executable, str(PERF / f"{script}.py"), *arguments],
         cwd=tmp_path,

@@ -9,8 +9,9 @@ import pytest
 import trimesh
 import yaml
 
+from raymark.config import validate_options
 from raymark.dataset.schema import LOS
-from raymark.errors import SceneError
+from raymark.errors import ConfigError, SceneError
 from raymark.generator.coverage import measure_coverage
 from raymark.generator.site_candidates import SitingSettings
 from raymark.generator.site_writing import add_sites, draw_proposals, require_writable
@@ -18,8 +19,15 @@ from raymark.generator.siting import SitingPlan, load_scene, propose_sites
 from raymark.radio import BAND_PRESETS
 from raymark.scenes import Scene, get_scene
 
+OPTIONS = {"mast_height_m": "mast-height", "range_m": "range"}
 SETTINGS = SitingSettings(range_m=80.0, num_ues=60)
 HALF_STREET_M, DEPTH_M, LENGTH_M, HEIGHT_M = 10.0, 15.0, 60.0, 12.0
+
+
+def test_settings_name_the_option_when_its_value_is_wrong() -> None:
+    given = {"mast_height_m": -1.0, "range_m": float("nan")}
+    with pytest.raises(ConfigError, match=r"^--mast-height: .*, got -1\.0; --range: .*, got nan$"):
+        validate_options(SitingSettings, given, names=OPTIONS)
 
 
 def ground() -> trimesh.Trimesh:
