@@ -6,7 +6,7 @@ less than a storey above that point stands on the ground, which is not level bel
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,67 +22,24 @@ from raymark.scenes.importing.buildings import (
     MapFeature,
     SourceMap,
     Surface,
-    SurfaceKind,
+)
+from raymark.scenes.importing.cityjson_faces import (
+    FaceModel,
+    Geometry,
+    UnusableError,
+    best_model,
 )
 from raymark.scenes.importing.geojson import tags_of
 from raymark.scenes.importing.local_frame import crs_of_file, height_unit_m, horizontal_crs
 
 _METRES_PER_DEGREE = 111_320.0
-_NOTHING = "has no geometry"
 _NO_FIT = "semantics that do not fit its faces, which are told by their shape"
 _STOREY_M = 2.5
-_LEVEL_M = 0.2
-"""How far a corner of the ground may lie above the lowest point of the building."""
-_STEEP = 0.1
-"""A face with less than this of z in its normal (steeper than 84 deg) is a wall."""
-_KINDS: dict[str, SurfaceKind] = {
-    "WallSurface": "wall",
-    "Window": "wall",
-    "Door": "wall",
-    "OuterCeilingSurface": "wall",
-    "RoofSurface": "roof",
-    "OuterFloorSurface": "roof",
-    "GroundSurface": "ground",
-}
 _OSM_NAMES = {
     "measuredHeight": "height",
     "storeysAboveGround": "building:levels",
     "storeysBelowGround": "building:levels:underground",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Geometry:
-    """What the faces of a document share.
-
-    Attributes:
-        vertices: Points in the source's CRS, with z [m].
-        units_m: Lengths of their axes' units, near enough to tell a wall from a roof [m].
-    """
-
-    vertices: Float[np.ndarray, "vertex 3"]
-    units_m: Float[np.ndarray, "3"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Model:
-    """One object's faces, at the best level of detail that it has."""
-
-    lod: int
-    faces: tuple[Surface, ...]
-    has_semantics_that_fit: bool
-
-    @property
-    def low_m(self) -> float:
-        return min(float(face.rings[0][:, 2].min()) for face in self.faces)
-
-    @property
-    def high_m(self) -> float:
-        return max(float(face.rings[0][:, 2].max()) for face in self.faces)
-
-
-class _UnusableError(Exception):
-    """Why an object cannot be used, in the words of a finding."""
 
 
 def is_cityjson(document: Mapping[str, Any]) -> bool:
@@ -163,7 +120,7 @@ def _attribution(head: Mapping[str, Any]) -> str:
 
 def _geometry(
     document: Mapping[str, Any], head: Mapping[str, Any], crs: CRS, path: Path
-) -> _Geometry:
+) -> Geometry:
     transform = head.get("transform") or {"scale": [1, 1, 1], "translate": [0, 0, 0]}
     try:
         vertices = _places(document["vertices"], transform)
@@ -177,7 +134,7 @@ def _geometry(
     else:
         units_m = np.array([axis.unit_conversion_factor for axis in crs.axis_info[:2]])
     vertices[:, 2] *= _metres_per_z_unit(crs)
-    return _Geometry(vertices=vertices, units_m=np.append(units_m, 1.0))
+    return Geometry(vertices=vertices, units_m=np.append(units_m, 1.0))
 
 
 def _places(vertices: Any, transform: Mapping[str, Any]) -> Float[np.ndarray, "vertex 3"]:
@@ -241,15 +198,15 @@ def _others(objects: Mapping[str, Any]) -> Iterator[ImportFinding]:
 
 
 def _read_group(
-    names: list[str], objects: Mapping[str, Any], geometry: _Geometry
+    names: list[str], objects: Mapping[str, Any], geometry: Geometry
 ) -> tuple[list[MapFeature], list[ImportFinding]]:
     """Read a building and its parts; its own geometry is left out if that of its parts is finer."""
-    models: dict[str, _Model] = {}
+    models: dict[str, FaceModel] = {}
     findings = []
     for name in names:
         try:
-            models[name] = _best_model(objects[name], geometry)
-        except _UnusableError as error:
+            models[name] = best_model(objects[name], geometry)
+        except UnusableError as error:
             # A building of parts need not have a geometry of its own.
             if len(names) == 1 or name != names[0] or objects[name].get("geometry"):
                 findings.append(ImportFinding(action="dropped", reason=str(error), building=name))
@@ -269,13 +226,13 @@ def _read_group(
         try:
             is_part = objects[name]["type"] == "BuildingPart"
             features.append(_feature(name, model, own, low_m, is_part=is_part))
-        except _UnusableError as error:
+        except UnusableError as error:
             findings.append(ImportFinding(action="dropped", reason=str(error), building=name))
     return features, findings
 
 
 def _feature(
-    name: str, model: _Model, attributes: Mapping[str, Any], low_m: float, *, is_part: bool
+    name: str, model: FaceModel, attributes: Mapping[str, Any], low_m: float, *, is_part: bool
 ) -> MapFeature:
     rise_m = model.low_m - low_m
     base_m = low_m if rise_m >= _STOREY_M else model.low_m
@@ -309,104 +266,4 @@ def _footprint(faces: tuple[Surface, ...]) -> Footprint:
         parts = parts[shapely.area(parts) > 0]
         if len(parts):
             return parts[0] if len(parts) == 1 else shapely.MultiPolygon(list(parts))
-    raise _UnusableError("its faces enclose no area")
-
-
-def _best_model(item: Mapping[str, Any], geometry: _Geometry) -> _Model:
-    """Return the finest geometry up to LoD 2; LoD 3 models windows and railings."""
-    choices = item.get("geometry") or []
-    try:
-        levels = [float(choice["lod"]) for choice in choices]
-        usable = [i for i, level in enumerate(levels) if 0 <= level < 3]
-        if not usable:
-            raise _UnusableError(f"is modelled at LoD {levels[0]:g} only" if levels else _NOTHING)
-        best = max(usable, key=lambda i: levels[i])
-        faces, fits = _faces(choices[best], geometry)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise _UnusableError("its geometry cannot be read") from error
-    if not faces:
-        raise _UnusableError(_NOTHING)
-    return _Model(lod=int(levels[best]), faces=faces, has_semantics_that_fit=fits)
-
-
-def _faces(choice: Mapping[str, Any], geometry: _Geometry) -> tuple[tuple[Surface, ...], bool]:
-    """Return the faces of a geometry, and whether its semantics fit them.
-
-    Semantics that do not, say nothing of any face; then their shape does.
-    """
-    boundaries = _outer_faces(choice["type"], choice["boundaries"])
-    kinds = _kinds_of(choice, len(boundaries))
-    found = [(_rings(rings, geometry.vertices), i) for i, rings in enumerate(boundaries)]
-    faces = [(rings, "" if kinds is None else kinds[i]) for rings, i in found if rings]
-    low_m = min((float(rings[0][:, 2].min()) for rings, _ in faces), default=0.0)
-    surfaces = tuple(
-        Surface(
-            kind=_KINDS.get(kind) or _kind_by_shape(rings[0] * geometry.units_m, low_m), rings=rings
-        )
-        for rings, kind in faces
-    )
-    return surfaces, kinds is not None
-
-
-def _outer_faces(kind: str, boundaries: Any) -> list[Any]:
-    """Return the rings of every face but those of inner shells."""
-    if kind in {"MultiSurface", "CompositeSurface"}:
-        return list(boundaries)
-    if kind == "Solid":
-        return list(boundaries[0])
-    if kind in {"MultiSolid", "CompositeSolid"}:
-        return [face for solid in boundaries for face in solid[0]]
-    raise _UnusableError(f"its geometry is a {kind}, which has no faces of its own")
-
-
-def _kinds_of(choice: Mapping[str, Any], num_faces: int) -> list[str] | None:
-    """Return the semantic type of every face, empty where it has none; None if they do not fit."""
-    semantics = choice.get("semantics") or {}
-    try:
-        types = {i: str(surface["type"]) for i, surface in enumerate(semantics["surfaces"])}
-        values = _outer_values(choice["type"], choice["boundaries"], semantics["values"])
-        kinds = ["" if value is None else types[value] for value in values]
-    except (AttributeError, KeyError, TypeError, IndexError, ValueError):
-        return None if semantics else [""] * num_faces
-    return kinds if len(kinds) == num_faces else None
-
-
-def _outer_values(kind: str, boundaries: Any, values: Any) -> list[int | None]:
-    """Return the index of the semantics of every face; one null may stand for many."""
-    if values is None:
-        return [None] * len(_outer_faces(kind, boundaries))
-    if kind in {"MultiSurface", "CompositeSurface"}:
-        return list(values)
-    if kind == "Solid":
-        return _outer_values("MultiSurface", boundaries[0], values[0])
-    pairs = zip(boundaries, values, strict=True)
-    return [value for solid, own in pairs for value in _outer_values("Solid", solid, own)]
-
-
-def _rings(
-    boundary: list[list[int]], vertices: Float[np.ndarray, "vertex 3"]
-) -> tuple[Float[np.ndarray, "point 3"], ...]:
-    """Return the rings of a face without repeated points; none if its outer ring is no ring."""
-    rings = []
-    for indices in boundary:
-        if min(indices) < 0:  # which numpy would count from the end
-            raise IndexError(min(indices))
-        points = vertices[np.array(indices, dtype=int)]
-        differs = (points != np.roll(points, 1, axis=0)).any(axis=1)
-        rings.append(points[differs])
-    if len(rings[0]) < 3:
-        return ()
-    return tuple(ring for ring in rings if len(ring) >= 3)
-
-
-def _kind_by_shape(ring_m: Float[np.ndarray, "point 3"], low_m: float) -> SurfaceKind:
-    """Tell what a face is by its normal (Newell's method) and height.
-
-    What looks down from above the ground, such as the ceiling of a passage, is taken for a wall.
-    """
-    offset = ring_m - ring_m[0]
-    normal = np.cross(offset, np.roll(offset, -1, axis=0)).sum(axis=0)
-    upwards = normal[2] / max(float(np.linalg.norm(normal)), np.finfo(float).tiny)
-    if abs(upwards) > _STEEP and ring_m[:, 2].max() <= low_m + _LEVEL_M:
-        return "ground"
-    return "roof" if upwards > _STEEP else "wall"
+    raise UnusableError("its faces enclose no area")
