@@ -110,7 +110,7 @@ class Dataset(DatasetViews):
         )
 
     def buildings(self, scene: str) -> Buildings | None:
-        """Read what stands in a scene; nothing if the dataset has no file of it.
+        """Read what stands in a scene, once; nothing if the dataset has no file of it.
 
         Imported datasets have none, nor have those of older versions.
 
@@ -122,7 +122,15 @@ class Dataset(DatasetViews):
         sha256 = self.manifest.buildings.get(scene)
         if sha256 is None:
             return None
-        return read_buildings(self.folder.below(buildings_file(scene)), sha256)
+        if scene not in self._buildings:
+            place = self.folder.below(buildings_file(scene))
+            self._buildings[scene] = read_buildings(place, sha256)
+        return self._buildings[scene]
+
+    @cached_property
+    def _buildings(self) -> dict[str, Buildings]:
+        """What was read."""
+        return {}
 
     def load_shard(
         self, record: ShardRecord, kind: Literal["paths", "detail"] = "paths"

@@ -28,6 +28,7 @@ def quickstart_folder(
         made: Path | None = pytestconfig.getoption("--quickstart")
         if made is not None:
             shutil.copytree(made, folder, dirs_exist_ok=True)
+            return
         done = raymark("quickstart", "--out", folder)
         assert done.returncode == 0, done.stderr
 
