@@ -26,7 +26,7 @@ ARGUMENTS = {
     "release_verify": ["--megabytes", "2", "--repeats", "1"],
     "scaling": [
         *["--scene", "street_canyon", "--shard-size", "20"],
-        *["--num-shards", "1", "--most-workers", "3"],
+        *["--num-shards", "1", "--most-workers", "2"],
     ],
     "scene_import": ["--num", "50"],
     "scheduler_rate": ["--quick", "--parts", "ways"],

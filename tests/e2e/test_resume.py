@@ -114,22 +114,12 @@ KILLS = [
 
 
 @linux_only
-@pytest.mark.parametrize(
-    "kills",
-    [
-        pytest.param([KILLS[2], KILLS[3], KILLS[-1]], id="thrice"),
-        pytest.param(KILLS, marks=pytest.mark.slow, id="at every stage"),
-    ],
-)
-def test_content_is_the_same_when_killed_and_resumed(
-    small_campaign: dict[str, Any],
-    small_dataset: Dataset,
-    tmp_path: Path,
-    kills: list[tuple[str, int]],
+def test_content_is_the_same_when_killed_at_every_stage_and_resumed(
+    small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data"
     first_shard = None
-    for place, num_noted in kills:
+    for place, num_noted in KILLS:
         child = start_child(small_campaign, folder, place=place)
         out, err = child.communicate(timeout=120)
         assert child.returncode == -signal.SIGKILL, err

@@ -83,9 +83,7 @@ def compare(name: str, folder: Path, *, left_out: int = 0) -> Comparison:
     "name",
     [
         "street_canyon",
-        pytest.param("munich", marks=pytest.mark.slow),
         pytest.param("etoile", marks=pytest.mark.slow),
-        pytest.param("florence", marks=pytest.mark.slow),
     ],
 )
 def test_los_map_is_the_same_when_footprints_are_exported_and_imported(
