@@ -29,7 +29,6 @@ from raymark.generator.site_tracing import ShardSource, TracedSite, assemble
 from raymark.generator.software import tracing_software
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.search import SiteSearch
-from raymark.generator.tracing.true_fields import TrueFields
 from raymark.radio import Band
 from raymark.storage import PlaceLike, as_place
 from raymark.storage.atomic import writable
@@ -204,6 +203,8 @@ class ExtendedSite:
         loaded, bs_m, turn = self._site.loaded, site.position_m, site.orientation_rad
         bs = (np.asarray(bs_m), np.asarray(turn))
         if self._plan.campaign.tracer.fields == "raymark":
+            from raymark.generator.tracing.true_fields import TrueFields  # noqa: PLC0415 - torch
+
             return TrueFields(loaded, *bs).amplitudes(geometry, ues.position_m, self._new_bands)
         endpoints = adapter.make_endpoints(*bs, ues.position_m)
         return loaded.fields_of(geometry, endpoints, self._new_bands)

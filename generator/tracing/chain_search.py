@@ -18,7 +18,6 @@ from raymark.generator.tracing.diffraction import DiffractionSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.specular import SpecularSearch
 from raymark.generator.tracing.targets import build_tree
-from raymark.generator.tracing.true_fields import TrueFields
 from raymark.radio import Band
 
 _CANDIDATES_PER_CALL = 400_000
@@ -49,7 +48,12 @@ class ChainSearch:
         self._scene, self._settings = scene, settings
         self._bs_m = np.asarray(bs_position_m, dtype="f4").astype("f8")
         self._orientation_rad = bs_orientation_rad
-        self._true_fields = TrueFields(scene, self._bs_m, bs_orientation_rad)
+        self._true_fields = None
+        if settings.fields == "raymark":
+            # Loads torch, which takes seconds that no other search should wait for.
+            from raymark.generator.tracing.true_fields import TrueFields  # noqa: PLC0415
+
+            self._true_fields = TrueFields(scene, self._bs_m, bs_orientation_rad)
         num_rays = settings.discovery.discovery_rays
         rays = sphere_directions(num_rays, turn=turn)
         bounces = discover(
@@ -110,7 +114,7 @@ class ChainSearch:
             )
             adapter.validate_candidates(self._scene.sionna, buffer, endpoints)
             buffer.discard_invalid()
-            if self._settings.fields == "sionna":
+            if self._true_fields is None:
                 yield self._scene.with_fields(buffer, endpoints, bands)
             else:
                 paths = self._scene.solved_paths(buffer, endpoints)

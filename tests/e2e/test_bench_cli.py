@@ -270,7 +270,7 @@ def test_submission_is_checked_and_stands_on_the_board_when_it_is_good(
     assert (checked.code, board.code) == (FINISHED, FINISHED), checked.err + board.err
     assert "'theirs' predicts 1 of 4 tasks of tests@1 (1 file); every point once" in checked.out
     assert refused.code == BAD_INPUT
-    assert "is missing (1 links)" in refused.err
+    assert "is missing (1 link)" in refused.err
     assert "Model of theirs" in (tmp_path / "board" / "board.md").read_text(encoding="utf-8")
 
 

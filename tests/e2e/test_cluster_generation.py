@@ -106,7 +106,7 @@ def kill_one(client: Client, rng: random.Random) -> None:
 def test_content_is_the_same_when_workers_are_killed_again_and_again(
     small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    """Kill a random worker after every shard until `NUM_KILLS` have died; then let the rest live."""
+    """Kill a random worker after every shard until `NUM_KILLS` have died; then let all live."""
     rng, kills = random.Random(0), 0  # noqa: S311 - no secret
     # Three UEs a shard: enough shards that every kill finds work in progress.
     with workers(2) as client:

@@ -140,14 +140,14 @@ def with_covariance(var_x_m2: float, var_y_m2: float, cov_xy_m2: float) -> Any:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.iloc[1:], r"seed-0.csv: link (west|east)/\d+ is missing \(1 links\)"),
+        (lambda t: t.iloc[1:], r"seed-0.csv: link (west|east)/\d+ is missing \(1 link\)"),
         (
             lambda t: pd.concat([t, t.iloc[[2]]]),
             r"seed-0.csv: link (west|east)/\d+ is predicted twice",
         ),
         (
             with_value("ue_index", 100_000),
-            r"seed-0.csv: link (west|east)/100000 is no test link of this task \(1 links\)",
+            r"seed-0.csv: link (west|east)/100000 is no test link of this task \(1 link\)",
         ),
         (with_value("site", "north"), r"link north/\d+ is no test link of this task"),
         (with_value("x_m", np.nan), r"seed-0.csv: row \d+: predicted position is not finite"),
