@@ -116,7 +116,7 @@ def validate(model: type[_ModelT], data: dict[str, Any], *, where: str) -> _Mode
         return model.model_validate(data)
     except ValidationError as error:
         raise ConfigError(
-            "; ".join(_describe(dict(e), data, where=where, model=model) for e in error.errors())
+            "; ".join(_describe(e, data, where=where, model=model) for e in _faults(error))
         ) from error
 
 
@@ -136,9 +136,22 @@ def validate_options(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(
-            "; ".join(_describe_option(dict(e), names) for e in error.errors())
-        ) from error
+        raise ConfigError("; ".join(_describe_option(e, names) for e in _faults(error))) from error
+
+
+def _faults(error: ValidationError) -> list[dict[str, Any]]:
+    """Return the faults of a value; a list is not too short for the sake of its wrong items."""
+    faults = [dict(fault) for fault in error.errors()]
+    return [
+        fault
+        for fault in faults
+        if fault["type"] != "too_short"
+        or not any(_lies_within(other["loc"], fault["loc"]) for other in faults)
+    ]
+
+
+def _lies_within(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(place) > len(outer) and place[: len(outer)] == outer
 
 
 def _describe_option(error: dict[str, Any], names: Mapping[str, str]) -> str:
@@ -262,7 +275,7 @@ def _describe(
 
 def _sentence(error: dict[str, Any]) -> str:
     """Return what is wrong with a value, and the value."""
-    message = error["msg"].removeprefix("Value error, ")
+    message = error["msg"].removeprefix("Value error, ").replace("tuple", "list")
     message = message[0].lower() + message[1:]
     shown = f", got {_quoted(error['input'])}" if isinstance(error["input"], _PLAIN) else ""
     return f"{message}{shown}"

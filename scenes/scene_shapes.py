@@ -34,6 +34,10 @@ def read_shape(shape: ET.Element, *, where: str) -> trimesh.Trimesh:
     mesh = _UNIT_SHAPES[kind]() if kind in _UNIT_SHAPES else _from_file(shape, where)
     for transform in shape.findall("transform"):
         mesh.apply_transform(_matrix_of(transform, where))
+    if not mesh.area > 0:
+        raise SceneError(
+            f"{where}: shape '{shape.get('id', '')}' has no area; its transform flattens it"
+        )
     flips = shape.find("boolean[@name='flip_normals']")
     if flips is not None and flips.get("value") == "true":
         mesh.invert()

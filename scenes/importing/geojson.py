@@ -44,8 +44,10 @@ _OVERTURE_PAIRS = ({"building_id", "version"}, {"theme", "type"})
 _OTHER_KEYS = frozenset(
     {"boundary", "highway", "landuse", "leisure", "natural", "railway", "waterway"}
 )
-LINE_SUFFIXES = (".jsonl", ".geojsonl", ".ndjson")
+LINE_SUFFIXES = (".jsonl", ".geojsonl", ".ndjson", ".geojsons", ".geojsonseq")
 """Endings of files with one object per line."""
+_BLANK = " \t\r\n\x1e"
+"""Around an object: white space of JSON, and the record separator of RFC 8142."""
 _TOP_LEVEL = ("FeatureCollection", "Feature", "Polygon", "MultiPolygon")
 
 
@@ -75,7 +77,7 @@ def read_geojson(path: Path, documents: list[dict[str, Any]], crs: CRS | None) -
     if documents[0].get("type") not in _TOP_LEVEL:
         raise SceneError(
             f"{path} is no map: expected GeoJSON or CityJSON, got JSON of type "
-            f"'{documents[0].get('type', 'none')}'"
+            f"'{documents[0].get('type', 'none')}'; convert it to GeoJSON (QGIS and ogr2ogr can)"
         )
     items = [item for document in documents for item in _items(document, path)]
     features, findings = select_buildings(_row(item, i) for i, item in enumerate(items))
@@ -101,14 +103,21 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
     try:
         text = read_bytes(path).decode("utf-8-sig")
         # Lines end at \n alone: the other ends of lines that Unicode knows may stand in a name.
-        texts = text.split("\n") if plain_name(path).endswith(LINE_SUFFIXES) else [text]
+        is_lines = plain_name(path).endswith(LINE_SUFFIXES)
+        texts = [part.strip(_BLANK) for part in text.split("\n")] if is_lines else [text]
         documents = [
             json.loads(part, object_pairs_hook=unique_keys) for part in texts if part.strip()
         ]
     except UnicodeDecodeError as error:
-        raise SceneError(f"{path} is no JSON: it is not text in UTF-8") from error
+        raise SceneError(
+            f"{path} is no JSON: it is not text in UTF-8; save it in that encoding (an editor can, "
+            "and iconv)"
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise SceneError(f"{path} is no valid JSON, or is cut off: {error}") from error
+        advice = (
+            "; one object per line is read from .geojsonl" if "Extra data" in str(error) else ""
+        )
+        raise SceneError(f"{path} is no valid JSON, or is cut off: {error}{advice}") from error
     if not documents or not all(isinstance(document, dict) for document in documents):
         raise SceneError(f"{path} is no map: expected a JSON object of GeoJSON or CityJSON")
     return documents

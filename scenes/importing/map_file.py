@@ -8,7 +8,12 @@ from pathlib import Path
 
 from raymark.errors import SceneError
 
-_UNPACK: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".bz2": bz2.decompress}
+_SUFFIXES = (".gz", ".bz2")
+_UNPACK: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+}
+"""What unpacks a file, by its first bytes; names are no proof, servers and browsers unpack too."""
 
 
 def plain_name(path: Path) -> str:
@@ -19,18 +24,19 @@ def plain_name(path: Path) -> str:
 
 def is_packed(path: Path) -> bool:
     """Tell whether the name of a map says that it is packed."""
-    return path.suffix.lower() in _UNPACK
+    return path.suffix.lower() in _SUFFIXES
 
 
 def read_bytes(path: Path) -> bytes:
     """Return what a map file holds, unpacked.
 
     Raises:
-        SceneError: If it cannot be read, or is not packed as its name says.
+        SceneError: If it cannot be read, or what it packs is cut off.
     """
     try:
         content = path.read_bytes()
-        return _UNPACK[path.suffix.lower()](content) if is_packed(path) else content
+        unpack = next((how for head, how in _UNPACK.items() if content.startswith(head)), None)
+        return unpack(content) if unpack is not None else content
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise SceneError(
             f"cannot read {path}, or it is cut off ({error}); download or export it again"

@@ -21,7 +21,7 @@ from raymark.scenes.importing.local_frame import (
     horizontal_crs,
     parse_crs,
 )
-from raymark.scenes.importing.map_file import plain_name, read_bytes
+from raymark.scenes.importing.map_file import is_packed, plain_name, read_bytes
 from raymark.scenes.importing.name_hints import hint_at_names
 from raymark.scenes.importing.osm import read_osm
 from raymark.scenes.importing.overpass import is_overpass, read_overpass
@@ -118,7 +118,8 @@ def _reader_of(path: Path) -> Reader:
         if name.endswith(suffixes):
             return reader
     known = ", ".join(suffix for suffixes in _READERS for suffix in suffixes) + " (or .gz of it)"
-    kind = f"of type '{path.suffix}'" if path.suffix else "without a suffix"
+    suffix = "".join(path.suffixes[-2:] if is_packed(path) else path.suffixes[-1:])
+    kind = f"of type '{suffix}'" if suffix else "without a suffix"
     raise SceneError(
         f"{path}: maps {kind} are not read; give one of {known}, or convert it "
         "to GeoJSON (QGIS and ogr2ogr can)"

@@ -15,6 +15,7 @@ import numpy as np
 from raymark.errors import ConfigError, SceneError
 from raymark.radio.p2040 import ITU_MATERIALS
 from raymark.scenes.importing.buildings import ImportFinding
+from raymark.scenes.importing.map_file import is_packed
 from raymark.scenes.importing.material_rules import MaterialRules
 from raymark.scenes.importing.meshes import weld
 from raymark.scenes.importing.report import ImportOptions
@@ -80,6 +81,8 @@ def read_sionna_scene(path: Path, rules: MaterialRules, options: ImportOptions) 
     if given:
         option = f"--{given[0].replace('_', '-')}"
         raise ConfigError(f"{option} is for maps, but {path} is a scene of meshes in metres")
+    if is_packed(path):
+        raise SceneError(f"{path} is packed; unpack it beside the meshes that it names")
     xml = read_scene_xml(path)
     shapes = [*shapes_of(xml.root)]
     if not shapes:
@@ -129,16 +132,25 @@ def _materials(
 ) -> list[str]:
     found: list[str] = []
     unknown: dict[str, list[str]] = {}
+    bare: list[str] = []
     for shape, bsdf in shapes:
-        name = "" if bsdf is None else material_of(bsdf)
+        if bsdf is None:
+            bare.append(name_of(shape))
+            continue
+        name = material_of(bsdf)
         material = rules.walls_of({RULE_TAG: _plain(name)}) or itu_name(name)
         if material is None:
             unknown.setdefault(name, []).append(name_of(shape))
         else:
             found.append(material)
+    if bare:
+        raise SceneError(
+            f"{path}: {_some(bare)}: no material; give each shape a <bsdf>, or a <ref> to the id "
+            "of one that exists"
+        )
     if unknown:
         shown = [f"'{name}' (of {_some(meshes)})" for name, meshes in unknown.items()]
-        value = _plain(next(iter(unknown))) or "facade"
+        value = _plain(next(iter(unknown)))
         raise SceneError(
             f"{path}: {_some(shown)}: no ITU-R P.2040 material is called so; call them itu_brick, "
             f"itu_concrete, ... there, or give --materials with `- {{tag: {RULE_TAG}, values: "

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,19 @@ def test_map_is_read_when_it_is_packed(name: str, ending: str, tmp_path: Path) -
     assert source.source.startswith(path.name)
 
 
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [("a.geojson.gz", bytes), ("a.geojson", gzip.compress), ("a.osm", bz2.compress)],
+)
+def test_map_is_read_when_it_is_packed_otherwise_than_its_name_says(
+    name: str, pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(pack(content_of(name.removesuffix(".gz"), tmp_path)))
+
+    assert len(read_map(path).features) == 1
+
+
 @pytest.mark.parametrize("name", ["a.geojson.gz", "a.osm.gz", "a.osm.bz2", "a.parquet.gz"])
 @pytest.mark.parametrize("num_bytes", [20, 60])
 def test_map_is_refused_when_it_is_packed_and_cut_off(
@@ -92,6 +106,38 @@ def test_map_is_refused_when_it_is_packed_and_cut_off(
     path.write_bytes(pack(content_of(name.rpartition(".")[0], tmp_path))[:num_bytes])
 
     with pytest.raises(SceneError, match=r"cannot read .*, or it is cut off"):
+        read_map(path)
+
+
+def test_lines_are_read_when_records_are_separated(tmp_path: Path) -> None:
+    """RFC 8142: a record separator before each object."""
+    path = tmp_path / "records.geojsonseq"
+    path.write_text(f"\x1e{json.dumps(feature())}\n" * 2, encoding="utf-8")
+
+    assert len(read_map(path).features) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.tar.gz", b"x", r"maps of type '\.tar\.gz' are not read"),
+        (
+            "a.geojson",
+            json.dumps(feature()).encode("utf-16"),
+            r"not text in UTF-8; save it in that",
+        ),
+        ("a.geojson", b"{}\n{}", r"one object per line is read from \.geojsonl"),
+        ("a.json", b'{"type": "Topology"}', r"JSON of type 'Topology'; convert it to GeoJSON"),
+        ("a.json", b'{"features": []}', r"JSON of type 'none'; convert it to GeoJSON"),
+    ],
+)
+def test_map_is_refused_with_the_next_step_when_it_is_of_another_kind(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    with pytest.raises(SceneError, match=message):
         read_map(path)
 
 
@@ -172,6 +218,8 @@ def test_tags_are_read_when_gdal_keeps_them_together(other_tags: Any, tmp_path: 
         ("Building:Levels", "building:levels"),
         ("building_levels", "building:levels"),
         ("MIN_HEIGHT", "min_height"),
+        ("measuredHeight", "height"),
+        ("bldg_height", "height"),
     ],
 )
 def test_attribute_is_hinted_at_when_its_name_is_written_otherwise(

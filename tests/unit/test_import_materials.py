@@ -98,6 +98,10 @@ def test_bands_raise_with_the_rule_named_when_a_material_has_no_value_there(
         ({"rules": [{"tag": "building", "values": ["barn"]}]}, "what the walls or the roofs"),
         ({"rules": [{"tag": "building", "values": [], "walls": "wood"}]}, r"rules\[0\].values"),
         ({"rules": [{"tag": "building", "values": ["A b"], "walls": "wood"}]}, "never match"),
+        (
+            {"rules": [{"tag": "building", "values": [True], "walls": "wood"}]},
+            r"^--materials: input should be a valid string, got True at .*values\[0\]$",
+        ),
         ({"rules": RULES["rules"][:1] * 2}, "'building:material=brick' has two rules for walls"),
         ({"wals": {}}, "unknown key at"),
     ],

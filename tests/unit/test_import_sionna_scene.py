@@ -132,9 +132,9 @@ def test_material_is_found_by_its_name_when_blender_wrote_it(
 def test_unknown_materials_are_named_unless_a_rule_knows_them(write: Write, tmp_path: Path) -> None:
     facade = BRICK.replace("Brick", "Old Facade.001")
     house = HOUSE.replace("Brick", "Old Facade.001")
-    source = write(CONCRETE, METAL, facade, PLANE, house, TOWER.replace("sheet", "gone"))
+    source = write(CONCRETE, METAL, facade, PLANE, house, TOWER)
 
-    message = r"'Old Facade\.001' \(of House 1\), '' \(of House/1\): no ITU-R P\.2040 material"
+    message = r"'Old Facade\.001' \(of House 1\): no ITU-R P\.2040 material"
     with pytest.raises(SceneError, match=message):
         import_scene(source, name="town", out=tmp_path, options=ImportOptions())
 
@@ -169,8 +169,20 @@ def test_unknown_materials_are_named_unless_a_rule_knows_them(write: Write, tmp_
             SceneError,
             r"a material has a thickness of 'thin'",
         ),
+        (
+            (CONCRETE, PLANE, HOUSE),
+            {},
+            SceneError,
+            r"scene\.xml: House 1: no material; give each shape a <bsdf>, or a <ref>",
+        ),
+        (
+            (CONCRETE, PLANE.replace('value="150"', 'x="150" y="0"')),
+            {},
+            SceneError,
+            r"scene\.xml: shape 'mesh-Plane' has no area; its transform flattens it",
+        ),
     ],
-    ids=["empty", "sphere", "band", "crs", "terrain", "thickness"],
+    ids=["empty", "sphere", "band", "crs", "terrain", "thickness", "bare", "flat"],
 )
 def test_scene_is_refused_when_it_cannot_be_imported(
     elements: tuple[str, ...],
