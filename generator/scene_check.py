@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from raymark.dataset.samplings import UniformSampling
-from raymark.errors import SceneError
+from raymark.errors import SceneError, counted
 from raymark.generator.coverage import measure_coverage, undefined_materials, usable_band
 from raymark.generator.outdoors import check_site
 from raymark.generator.tracing.loaded_scene import LoadedScene
@@ -134,13 +134,13 @@ def _triangles(meshes: Sequence[SceneMesh]) -> Iterator[SceneFinding]:
     area = np.linalg.norm(_cross(corners), axis=1) / 2
     num_degenerate = int((area < _LEAST_AREA_M2).sum())
     if num_degenerate:
-        text = f"{num_degenerate:,} triangles have no area; they reflect nothing"
+        text = f"{counted(num_degenerate, 'triangle')} without area, which reflect nothing"
         yield SceneFinding(level="note", subject="triangles", text=text)
     _, corner = np.unique(np.round(corners.reshape(-1, 3), 3), axis=0, return_inverse=True)
     sets = np.sort(corner.reshape(-1, 3), axis=1)
     num_twice = len(sets) - len(np.unique(sets, axis=0))
     if num_twice:
-        text = f"{num_twice:,} triangles stand twice in the same place"
+        text = f"{counted(num_twice, 'triangle')} in the same place as another"
         yield SceneFinding(level="note", subject="triangles", text=text)
 
 

@@ -69,6 +69,6 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 
     Example:
         >>> counted(1, "band"), counted(2, "band"), counted(1200, "entry", "entries")
-        ('1 band', '2 bands', '1200 entries')
+        ('1 band', '2 bands', '1,200 entries')
     """
-    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

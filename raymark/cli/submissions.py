@@ -8,7 +8,7 @@ import typer
 from raymark.cli.bench import SuiteOption, TracksOption
 from raymark.cli.console import out, resumable_bars, waiting
 from raymark.cli.options import DataOption, Overwrite, listed
-from raymark.errors import ConfigError
+from raymark.errors import ConfigError, counted
 
 app = typer.Typer()
 
@@ -94,4 +94,4 @@ def export(
             overwrite=overwrite,
             progress=progress,
         )
-    out.print(f"{target} holds {num_files} files <task>/seed-<s>.h5", soft_wrap=True)
+    out.print(f"{target} holds {counted(num_files, 'file')} <task>/seed-<s>.h5", soft_wrap=True)

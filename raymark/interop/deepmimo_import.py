@@ -14,7 +14,7 @@ from raymark.dataset.schema import DIFFRACTION, DIFFUSE, REFRACTION, SPECULAR
 from raymark.dataset.writing.imported import ImportedSite, write_imported
 from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.dataset.writing.ues import SampledUEs
-from raymark.errors import ConfigError, DatasetError
+from raymark.errors import ConfigError, DatasetError, counted
 from raymark.interop.deepmimo_choice import Choice, DeepmimoImport, choose
 from raymark.interop.deepmimo_format import carrier_phasor
 from raymark.interop.deepmimo_paths import (
@@ -240,9 +240,11 @@ def _notes(
     if not all(part.has_points for part in parts):
         said.append("It has no interaction points: path/vertex_m is 0.")
     if num_far:
-        said.append(f"{num_far} links became outage: their paths are longer than {limit_m:.0f} m.")
+        links = counted(num_far, "link")
+        said.append(f"Outage by paths that are longer than {limit_m:.0f} m: {links}.")
     if num_lifted:
-        said.append(f"{num_lifted} delays were rounded below the straight line, and lifted to it.")
+        delays = counted(num_lifted, "delay")
+        said.append(f"Rounded below the straight line, and lifted to it: {delays}.")
     if any(part.is_turned for part in parts):
         said.append("Its directions of arrival pointed inwards, and were turned.")
     return tuple(said)

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from jaxtyping import Float
 
-from raymark.errors import ConfigError, SceneError
+from raymark.errors import ConfigError, SceneError, counted
 from raymark.radio import parse_bands
 from raymark.scenes.importing.buildings import Building, HeightSource, ImportFinding, SourceMap
 from raymark.scenes.importing.card import card_text
@@ -301,7 +301,7 @@ def _write(folder: Path, content: _Content) -> ImportReport:
 
 def _scene_yaml(report: ImportReport) -> str:
     settings = SceneSettings(
-        title=f"{report.num_buildings} buildings imported from {report.source}",
+        title=f"{counted(report.num_buildings, 'building')} imported from {report.source}",
         geometry="files",
         source=report.source,
         licence=report.licence,

@@ -322,7 +322,7 @@ def test_far_links_are_in_outage_when_delays_would_be_ambiguous(
     los = data.select(scene="far", band="3.5GHz").los
     np.testing.assert_array_equal(los[:28], np.where(length_m < limit_m, 1, -1))
     num_far = int((length_m > limit_m).sum()) + 1  # and the one with a reflection only
-    assert f"{num_far} links became outage" in " ".join(data.manifest.notes)
+    assert f"longer than {limit_m:.0f} m: {num_far} link" in " ".join(data.manifest.notes)
     assert wide.select(scene="far", band="3.5GHz").los[:28].tolist() == [1] * 28
     # All power of a link that lost its paths is counted as cut off: 0 dB of it.
     shard = data.load_shard(data.manifest.shards[0])

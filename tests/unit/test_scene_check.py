@@ -89,8 +89,8 @@ def with_needle() -> trimesh.Trimesh:
         (without_roof(), "buildings", "note", "their surface is open"),
         (without_roof(), "edges", "note", "1 of 1 meshes are open by themselves"),
         (turned(), "buildings", "FAIL", "turned inside out"),
-        (doubled(), "triangles", "note", "12 triangles stand twice"),
-        (with_needle(), "triangles", "note", "1 triangles have no area"),
+        (doubled(), "triangles", "note", "12 triangles in the same place"),
+        (with_needle(), "triangles", "note", "1 triangle without area"),
     ],
     ids=["open", "edges", "turned", "doubled", "needle"],
 )
