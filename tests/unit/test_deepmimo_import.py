@@ -373,7 +373,7 @@ def test_delays_are_lifted_when_text_rounded_them(tmp_path: Path, read_in: Impor
     length_m = np.linalg.norm(grid()[:28] - BASE_STATIONS[0], axis=1)
     found_m = table.delay_s[table.interaction[:, 0] == 0] * SPEED_OF_LIGHT_M_S
     np.testing.assert_allclose(found_m, length_m, atol=1e-4)
-    assert "28 delays were rounded" in " ".join(data.manifest.notes)
+    assert "lifted to it: 28 delays" in " ".join(data.manifest.notes)
 
 
 def test_import_is_refused_when_a_delay_is_impossible(tmp_path: Path, read_in: Import) -> None:
