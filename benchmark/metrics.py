@@ -58,7 +58,11 @@ def point_errors(
     """
     predicted, true = (np.asarray(x, dtype=np.float64) for x in (predicted_m, true_m))
     _check_rows(predicted, true, "predictions")
-    _refuse_rows(_is_unusable(predicted), "predicted position is not finite", predicted)
+    _refuse_rows(
+        _is_unusable(predicted),
+        f"predicted position is not finite, or over {_LARGEST:g} m",
+        predicted,
+    )
     _refuse_rows(_is_unusable(true), "true position is not finite", true)
     error = predicted - true
     squared = None

@@ -123,6 +123,8 @@ class RunFolder:
                     f"('{self.info().suite.name}'); choose another folder"
                 )
             return
+        if self.root.exists() and not self.root.is_dir():
+            raise ConfigError(f"{self.root} is no folder; choose another name for the run")
         if self.root.exists() and any(self.root.iterdir()):
             raise ConfigError(f"{self.root} is not empty and holds no run; choose another folder")
         _write_json(path, info.model_dump(mode="json"))

@@ -179,6 +179,8 @@ def _finite_array(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = values.double() if values.is_floating_point() else values  # numpy has no bfloat16
+    if isinstance(values, np.ma.MaskedArray):
+        raise ScoringError(f"{name} must be a plain array, got a masked one; fill what it masks")
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:

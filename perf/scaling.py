@@ -49,13 +49,15 @@ def main() -> None:
     parser.add_argument("--scene", default="munich")
     parser.add_argument("--shard-size", type=int, default=5000, help="about ten seconds")
     parser.add_argument("--num-shards", type=int, default=4, help="shards for each worker")
-    parser.add_argument("--most-workers", type=int, default=8, help="of the last row")
+    parser.add_argument("--most-workers", type=int, default=8, help="of the last row, if over 2")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     scene, size, count = arguments.scene, arguments.shard_size, arguments.num_shards
     peer, peers = (alone(scene, num, count, size) for num in (1, 2))
     one, two = (spread(scene, num, count, size) for num in (1, 2))
-    many = spread(scene, arguments.most_workers, 6, size // 10)
+    rows = [peer, peers, one, two]
+    if arguments.most_workers > 2:
+        rows.append(spread(scene, arguments.most_workers, 6, size // 10))
     ratios = {
         "two_processes_to_one": peers["ues_per_s"] / peer["ues_per_s"],
         "one_worker_to_one_process": one["ues_per_s"] / peer["ues_per_s"],
@@ -63,7 +65,6 @@ def main() -> None:
     }
     print(json.dumps(ratios, indent=1))
     if arguments.json:
-        rows = [peer, peers, one, two, many]
         arguments.json.write_text(json.dumps({"rows": rows, **ratios}, indent=1) + "\n")
 
 

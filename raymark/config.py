@@ -270,18 +270,37 @@ def _describe(
         return f"unknown key at {place}{_meant_key(error['loc'], data, model)}"
     if error["type"] == "missing":
         return f"missing key at {place}"
+    if error["type"] == "union_tag_not_found":
+        return f"missing key {error['ctx']['discriminator']} at {place}"
+    if error["type"] == "union_tag_invalid":
+        return _unknown_tag(error["ctx"], place)
     return f"{_sentence(error)} at {place}"
+
+
+def _unknown_tag(context: dict[str, str], place: str) -> str:
+    known, tag = re.findall(r"'([^']+)'", context["expected_tags"]), context["tag"]
+    return (
+        f"unknown {context['discriminator']}, got '{tag}' at {place}{nearest(tag, known)} "
+        f"(there are: {', '.join(known)})"
+    )
 
 
 def _sentence(error: dict[str, Any]) -> str:
     """Return what is wrong with a value, and the value."""
-    message = error["msg"].removeprefix("Value error, ").replace("tuple", "list")
+    message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
+    for name, meant in _NAMES_IN_YAML:
+        message = name.sub(meant, message)
     shown = f", got {_quoted(error['input'])}" if isinstance(error["input"], _PLAIN) else ""
     return f"{message}{shown}"
 
 
 _PLAIN = (str, int, float)
+_NAMES_IN_YAML = (
+    (re.compile(r"\btuple\b"), "list"),
+    (re.compile(r"\bdictionary( or instance of \w+)?"), "mapping"),
+)
+"""What pydantic calls by Python's names."""
 
 
 def _quoted(value: object) -> str:

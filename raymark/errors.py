@@ -53,9 +53,19 @@ class ClusterError(RaymarkError):
     """A cluster cannot be started or reached, is unfit for the work, or was lost during it."""
 
 
+_LONGEST_SENTENCE = 2000
+
+
 def sentence_of(problem: BaseException) -> str:
-    """Return an error as one sentence; the kind of one that nobody foresaw stands first."""
+    """Return an error as one sentence; the kind of one that nobody foresaw stands first.
+
+    What no terminal should print, such as its own commands, is written as Python escapes it.
+    """
     text = " ".join(str(problem).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    if len(text) > _LONGEST_SENTENCE:
+        text = f"{text[:_LONGEST_SENTENCE]} ..."
     return text if isinstance(problem, RaymarkError) else f"{type(problem).__name__}: {text}"
 
 

@@ -47,11 +47,13 @@ def writing(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Replace a small text file at once: readers see the old or the new one, never a part.
 
+    What is no Unicode, such as bytes of other encodings in names of files, is written escaped.
+
     Raises:
         DatasetError: If the disk is full or the folder cannot be written.
     """
     with writing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def append_line(path: Path, line: str) -> None:

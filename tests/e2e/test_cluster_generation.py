@@ -48,6 +48,13 @@ def workers(count: int) -> Iterator[Client]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[Client]:
+    """Two processes for all tests that leave them as they were, or dead: those come back."""
+    with workers(2) as client:
+        yield client
+
+
 def make(
     campaign: dict[str, Any], folder: Path, client: Client, *, shard_size: int = 10, **options: Any
 ) -> GenerationReport:
@@ -67,18 +74,17 @@ def assert_equal(made: Path, expected: Dataset) -> None:
 
 @pytest.mark.slow
 def test_content_is_that_of_one_process_when_workers_share_the_shards(
-    small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
+    small_campaign: dict[str, Any], small_dataset: Dataset, two_workers: Client, tmp_path: Path
 ) -> None:
     told: list[tuple[str, int, int]] = []
-    with workers(3) as client:
-        report = make(
-            small_campaign,
-            tmp_path / "made",
-            client,
-            shard_size=7,
-            progress=lambda *call: told.append(call),
-        )
-        again = make(small_campaign, tmp_path / "made", client, shard_size=7)
+    report = make(
+        small_campaign,
+        tmp_path / "made",
+        two_workers,
+        shard_size=7,
+        progress=lambda *call: told.append(call),
+    )
+    again = make(small_campaign, tmp_path / "made", two_workers, shard_size=7)
 
     assert report.failures == ()
     assert told[:2] == [("loading", 0, 1), ("loading", 1, 1)]
@@ -104,21 +110,20 @@ def kill_one(client: Client, rng: random.Random) -> None:
 
 @pytest.mark.slow
 def test_content_is_the_same_when_workers_are_killed_again_and_again(
-    small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
+    small_campaign: dict[str, Any], small_dataset: Dataset, two_workers: Client, tmp_path: Path
 ) -> None:
     """Kill a random worker after every shard until `NUM_KILLS` have died; then let all live."""
     rng, kills = random.Random(0), 0  # noqa: S311 - no secret
+
+    def kill(stage: str, done: int, _total: int) -> None:
+        nonlocal kills
+        if stage == "tracing" and done and kills < NUM_KILLS:
+            time.sleep(rng.uniform(0.0, 0.5))
+            kill_one(two_workers, rng)
+            kills += 1
+
     # Three UEs a shard: enough shards that every kill finds work in progress.
-    with workers(2) as client:
-
-        def kill(stage: str, done: int, _total: int) -> None:
-            nonlocal kills
-            if stage == "tracing" and done and kills < NUM_KILLS:
-                time.sleep(rng.uniform(0.0, 0.5))
-                kill_one(client, rng)
-                kills += 1
-
-        report = make(small_campaign, tmp_path / "made", client, shard_size=3, progress=kill)
+    report = make(small_campaign, tmp_path / "made", two_workers, shard_size=3, progress=kill)
 
     assert report.failures == ()
     assert kills == NUM_KILLS
@@ -211,27 +216,26 @@ def test_run_goes_on_when_one_worker_cannot_write(
 
 @pytest.mark.slow
 def test_rest_is_made_when_a_shard_fails_three_times(
-    small_campaign: dict[str, Any], small_dataset: Dataset, tmp_path: Path
+    small_campaign: dict[str, Any], small_dataset: Dataset, two_workers: Client, tmp_path: Path
 ) -> None:
     campaign, made = tmp_path / "campaign.yaml", tmp_path / "made"
     campaign.write_text(yaml.safe_dump(small_campaign), encoding="utf-8")
-    arguments = ("generate", campaign, "--out", made, "--shard-size", 10, "--cluster", "local:2")
+    arguments = ("generate", campaign, "--out", made, "--shard-size", 10, "--cluster", "local:1")
     in_the_way = made / "detail/street_canyon/bs0/part-0002.h5/a_folder"
 
     first = raymark(*arguments, "--dry-run")
     assert first.returncode == FINISHED, first.stderr
     assert "would trace 50 links" in first.stdout
     assert not made.exists()
-    # Begun by one process, so that the folder is there, and something stands in a shard's way.
-    with workers(1) as client:
 
-        def block(stage: str, done: int, _total: int) -> None:
-            if stage == "tracing" and done:
-                in_the_way.mkdir(parents=True, exist_ok=True)
-                raise KeyboardInterrupt
+    # Begun, so that the folder is there, and something stands in a shard's way.
+    def block(stage: str, done: int, _total: int) -> None:
+        if stage == "tracing" and done:
+            in_the_way.mkdir(parents=True, exist_ok=True)
+            raise KeyboardInterrupt
 
-        with pytest.raises(KeyboardInterrupt):
-            make(small_campaign, made, client, progress=block)
+    with pytest.raises(KeyboardInterrupt):
+        make(small_campaign, made, two_workers, progress=block)
     failed = raymark(*arguments)
     shutil.rmtree(in_the_way.parent)
     finished = raymark(*arguments)

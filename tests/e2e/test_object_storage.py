@@ -1,6 +1,5 @@
 """Datasets in object storage: a real S3 server on this machine, reached over HTTP."""
 
-import os
 import re
 import signal
 import socket
@@ -17,6 +16,7 @@ import pandas as pd
 import pyarrow.dataset
 import pytest
 import yaml
+from command_line import raymark
 
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
@@ -116,18 +116,6 @@ def local_names(folder: Path) -> list[str]:
 
 def cache_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir() if path.name != "lock")
-
-
-def raymark(*args: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", "from raymark.cli import main; main()", *args],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-    )
 
 
 def test_dataset_is_the_local_one_when_generated_into_a_bucket(
@@ -413,6 +401,7 @@ def test_commands_say_one_sentence_when_the_store_refuses(
     for name in CREDENTIALS:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     unknown = raymark("status", remote)
 
     for run, message in [
@@ -434,6 +423,7 @@ def test_reading_says_one_sentence_when_there_is_no_connection(
     remote: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
 
     said = raymark("status", remote)
 
@@ -460,13 +450,10 @@ def test_content_is_that_of_a_folder_when_workers_write_to_a_bucket(
 ) -> None:
     campaign, url = tmp_path / "campaign.yaml", f"{bucket}/made"
     campaign.write_text(yaml.safe_dump(small_campaign), encoding="utf-8")
-    command = [sys.executable, "-c", "from raymark.cli import main; main()", "generate"]
     arguments = [campaign, "--out", url, "--shard-size", "10", "--cluster", "local:2"]
 
     for _ in range(2):  # the second finds all done
-        done = subprocess.run(
-            [*command, *map(str, arguments)], check=False, capture_output=True, text=True
-        )
+        done = raymark("generate", *arguments)
         assert done.returncode == 0, done.stderr
 
     assert verify_dataset(as_place(url)) == []

@@ -299,6 +299,27 @@ def test_campaign_raises_when_an_item_is_listed_twice(
         parse(changed(key, value))
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("sampling", {"num_ues": 5}, r"^missing key 'kind' at campaign.yaml: sampling$"),
+        (
+            "sampling",
+            {"kind": "unifrom", "num_ues": 5},
+            r"^unknown 'kind', got 'unifrom' at .*: sampling; did you mean 'uniform'\?",
+        ),
+        ("scenes", "munich", r"^input should be a valid list, got 'munich' at .*: scenes$"),
+        ("tracer", None, r"^input should be a valid mapping at campaign.yaml: tracer$"),
+        ("scenes", [], r"^list should have at least 1 item .* at campaign.yaml: scenes$"),
+    ],
+)
+def test_campaign_is_refused_in_words_of_yaml_when_a_value_is_of_another_kind(
+    key: str, value: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(changed(key, value))
+
+
 def test_campaign_shows_all_numbers_when_delays_would_alias() -> None:
     data = changed("bands", ["6GHz", {**BAND_PRESETS["6GHz"].model_dump(), "name": "wide"}])
     data["bands"][1]["bandwidth_hz"] = 400e6

@@ -102,7 +102,7 @@ def test_text_is_refused_when_it_cannot_be_used(text: str, said: str) -> None:
         (QUEUE, {"walltime_h": -1}, "got -1 at .*walltime_h"),
         (QUEUE, {"walltime_h": "12:00:00"}, "number, .*got '12:00:00' at .*walltime_h"),
         (QUEUE, {"gpus_per_worker": 2}, "less than or equal to 1, got 2 at .*gpus_per_worker"),
-        (QUEUE, {"prologue": "module load cuda"}, "tuple, got 'module load cuda' at .*prologue"),
+        (QUEUE, {"prologue": "module load cuda"}, "list, got 'module load cuda' at .*prologue"),
         (QUEUE, {"options": {"memory": "8GB"}}, "option 'memory' is written as memory_per_worker"),
         (QUEUE, {"options": {"cores": 4}}, "option 'cores' is set by raymark"),
         (QUEUE, {"image": "x"}, "unknown key at .*image"),

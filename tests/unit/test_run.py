@@ -62,7 +62,9 @@ FAULTS = {
     "peeks": ("predict", "position_m = test.position_m"),
     "peeks_inside": ("predict", "position_m = test.measurements.position_m"),
     "raises": ("fit", "raise ValueError('the loss is not finite')"),
+    "raises_commands": ("fit", r"raise ValueError('\x1b[2J \udcff')"),
     "gives_nan": ("predict", "position_m[3] = np.nan"),
+    "gives_masked": ("predict", "position_m = np.ma.masked_array(position_m)"),
     "gives_less": ("predict", "position_m = position_m[1:]"),
     "gives_nothing": ("predict", "return None"),
     "gives_flat_ellipses": ("predict", "return flat(position_m)"),
@@ -76,7 +78,9 @@ REASONS = {
     "peeks": "AttributeError: 'Measurements' object has no attribute 'position_m'",
     "peeks_inside": "AttributeError: 'Measurements' object has no attribute 'measurements'",
     "raises": "ValueError: the loss is not finite",
+    "raises_commands": r"ValueError: \x1b[2J \udcff at",
     "gives_nan": "position_m of test link 3 is not finite (1 link)",
+    "gives_masked": "position_m must be a plain array, got a masked one",
     "gives_less": "position_m must have shape",
     "gives_nothing": "predict must return raymark.benchmark.Prediction(position_m=...), got None",
     "gives_flat_ellipses": "row 0: covariance is not symmetric and positive definite",
@@ -86,7 +90,7 @@ REASONS = {
     "reports_arrays": "diagnostics must hold plain numbers and texts: Object of type ndarray",
     "leaves": "SystemExit: 1",
 }
-IN_MODEL = {"peeks", "peeks_inside", "raises", "leaves"}
+IN_MODEL = {"peeks", "peeks_inside", "raises", "raises_commands", "leaves"}
 """Those whose own code raises: its file and line are named."""
 
 
@@ -138,7 +142,7 @@ def faulty(
     models = [*models_in(parent / "models"), get_model("train_centroid")]
     folder = parent / "runs"
     runner = Runner(one_task, benchmark_dataset, folder)
-    return RunFolder(folder), runner.run(chosen(models), executor=ThisMachine(2))
+    return RunFolder(folder), runner.run(chosen(models), executor=ThisMachine(1))
 
 
 @pytest.fixture
@@ -351,23 +355,22 @@ def test_predictions_are_the_same_bits_when_two_processes_share_the_work(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)"])
 def test_only_the_models_own_cell_fails_when_it_takes_its_process_down(
-    benchmark_dataset: Dataset, one_task: Suite, tmp_path: Path, code: str
+    benchmark_dataset: Dataset, one_task: Suite, tmp_path: Path
 ) -> None:
-    write_model(tmp_path / "models", "dies", fit=code)
+    deaths = {"exits": "os._exit(3)", "is_killed": "os.kill(os.getpid(), signal.SIGKILL)"}
+    for name, code in deaths.items():
+        write_model(tmp_path / "models", name, fit=code)
     for name in ("after", "before", "later"):
         write_model(tmp_path / "models", name)
     runner = Runner(one_task, benchmark_dataset, tmp_path / "runs")
 
     report = runner.run(chosen(models_in(tmp_path / "models")), executor=ThisMachine(2))
 
-    ((place, text),) = report.failures
-    assert place.endswith("/dies/seed-0")
-    assert "its process died (" in text
+    assert sorted(place.split("/")[-2] for place, _ in report.failures) == sorted(deaths)
+    assert all("its process died (" in text for _, text in report.failures)
     finished = {cell.result.model for cell in RunFolder(tmp_path / "runs").cells()}
-    assert {"after", "before", "later"} <= finished
-    assert "dies" not in finished
+    assert finished == {"after", "before", "later"}
 
 
 def test_another_dataset_is_refused_with_the_command_that_makes_the_right_one(

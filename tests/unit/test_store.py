@@ -72,6 +72,9 @@ def test_run_folder_is_refused_when_it_holds_something_else(tmp_path: Path, suit
     with pytest.raises(ConfigError, match=r"is not empty and holds no run"):
         RunFolder(tmp_path).start(info)
 
+    with pytest.raises(ConfigError, match=r"thesis\.tex is no folder; choose another name"):
+        RunFolder(tmp_path / "thesis.tex").start(info)
+
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
