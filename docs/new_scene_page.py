@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("new_scene.md")
@@ -25,7 +25,7 @@ extra_trees); another processor makes another dataset as well."""
 _SMALLEST = 0.02
 """Largest difference of numbers near zero, such as a share of 0.00%."""
 
-_WIDTH = "100"
+WIDTH = "100"
 """Columns of the terminal."""
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -48,11 +48,33 @@ def commands(text: str) -> list[str]:
     return [line for body in blocks(text, "sh") for line in body.splitlines() if line]
 
 
-def printed_page(text: str, folder: Path) -> str:
+def run_command(words: list[str], folder: Path) -> str:
+    """Return what a command of the page prints in a process of its own."""
+    done = subprocess.run(  # noqa: S603 - the commands of our own page
+        [*_PROGRAMS[words[0]], *words[1:]],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": WIDTH, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"$ {shlex.join(words)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def printed_page(
+    text: str, folder: Path, run: Callable[[list[str], Path], str] = run_command
+) -> str:
     """Return a page with what its commands print when they run in a folder.
 
     The text blocks after a block of commands show what they print, one after the other; what is
     left out of one, "...", stays so.
+
+    Args:
+        text: The page.
+        folder: An empty one, where the commands run.
+        run: Runs one, given as words.
     """
     (folder / "docs").mkdir()
     shutil.copy(MAP_SCRIPT, folder / "docs")
@@ -62,7 +84,8 @@ def printed_page(text: str, folder: Path) -> str:
     def replacement(match: re.Match[str]) -> str:
         language, body = match.groups()
         if language == "sh":
-            printed.extend(_run(command, folder) for command in body.splitlines() if command)
+            lines = (command for command in body.splitlines() if command)
+            printed.extend(run(shlex.split(command), folder) for command in lines)
         if language != "text":
             return match.group()
         return f"```text\n{_left_out_alike(body, printed.pop(0))}```"
@@ -119,21 +142,6 @@ def _write_files(text: str, folder: Path) -> None:
         path = folder / body.splitlines()[0].removeprefix("# ")
         path.parent.mkdir(exist_ok=True)
         path.write_text(body, encoding="utf-8")
-
-
-def _run(command: str, folder: Path) -> str:
-    words = shlex.split(command)
-    done = subprocess.run(  # noqa: S603 - the commands of our own page
-        [*_PROGRAMS[words[0]], *words[1:]],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": _WIDTH, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"$ {command}\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 if __name__ == "__main__":

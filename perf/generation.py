@@ -25,11 +25,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scene", default="munich")
     parser.add_argument("--sizes", type=int, nargs=3, default=[200, 2_000, 10_000], help="UEs")
+    parser.add_argument("--discovery", default="standard", help="how thorough")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    scene, sizes = arguments.scene, arguments.sizes
-    rows = [in_child(scene, count, THREE) for count in sizes]
-    one = in_child(scene, sizes[1], THREE[:1])
+    scene, sizes, discovery = arguments.scene, arguments.sizes, arguments.discovery
+    rows = [in_child(scene, count, THREE, discovery) for count in sizes]
+    one = in_child(scene, sizes[1], THREE[:1], discovery)
     result = {
         "runs": [*rows, one],
         "memory_ratio_largest_to_smallest": rows[2]["peak_gb"] / rows[0]["peak_gb"],
@@ -41,10 +42,10 @@ def main() -> None:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def in_child(scene: str, num_ues: int, bands: tuple[str, ...]) -> dict[str, float]:
+def in_child(scene: str, num_ues: int, bands: tuple[str, ...], discovery: str) -> dict[str, float]:
     """Generate one campaign in a fresh process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        row = pool.apply(run, (scene, num_ues, bands))
+        row = pool.apply(run, (scene, num_ues, bands, discovery))
     print(
         f"{num_ues:>7} UEs {len(bands)} band(s){row['seconds']:>9.1f} s"
         f"{num_ues / row['seconds']:>9.0f} UEs/s{row['peak_gb']:>7.2f} GB",
@@ -53,7 +54,7 @@ def in_child(scene: str, num_ues: int, bands: tuple[str, ...]) -> dict[str, floa
     return row
 
 
-def run(scene: str, num_ues: int, bands: tuple[str, ...]) -> dict[str, float]:
+def run(scene: str, num_ues: int, bands: tuple[str, ...], discovery: str) -> dict[str, float]:
     """Generate one campaign in this process."""
     from raymark.dataset.campaign import Campaign  # noqa: PLC0415
     from raymark.generator.generate import generate  # noqa: PLC0415
@@ -64,7 +65,7 @@ def run(scene: str, num_ues: int, bands: tuple[str, ...]) -> dict[str, float]:
         "scenes": [scene],
         "bands": list(bands),
         "sampling": {"kind": "tracks", "num_ues": num_ues},
-        "tracer": {"diffraction": True},
+        "tracer": {"diffraction": True, "discovery": discovery},
     }
     plan = make_plan(validate(Campaign, data, where="perf"))
     with tempfile.TemporaryDirectory() as folder:

@@ -17,13 +17,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from raymark.config import validate
 from raymark.dataset.campaign import Campaign
 from raymark.work.cluster import LocalCluster, open_cluster
+
+MakeCampaign = Callable[[int], dict[str, Any]]
+"""Gives the campaign of so many UEs."""
 
 ALONE = """
 import json, sys, time
@@ -50,14 +55,16 @@ def main() -> None:
     parser.add_argument("--shard-size", type=int, default=5000, help="about ten seconds")
     parser.add_argument("--num-shards", type=int, default=4, help="shards for each worker")
     parser.add_argument("--most-workers", type=int, default=8, help="of the last row, if over 2")
+    parser.add_argument("--discovery", default="standard", help="how thorough")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    scene, size, count = arguments.scene, arguments.shard_size, arguments.num_shards
-    peer, peers = (alone(scene, num, count, size) for num in (1, 2))
-    one, two = (spread(scene, num, count, size) for num in (1, 2))
+    size, count = arguments.shard_size, arguments.num_shards
+    made = partial(campaign, arguments.scene, arguments.discovery)
+    peer, peers = (alone(made, num, count, size) for num in (1, 2))
+    one, two = (spread(made, num, count, size) for num in (1, 2))
     rows = [peer, peers, one, two]
     if arguments.most_workers > 2:
-        rows.append(spread(scene, arguments.most_workers, 6, size // 10))
+        rows.append(spread(made, arguments.most_workers, 6, size // 10))
     ratios = {
         "two_processes_to_one": peers["ues_per_s"] / peer["ues_per_s"],
         "one_worker_to_one_process": one["ues_per_s"] / peer["ues_per_s"],
@@ -68,21 +75,23 @@ def main() -> None:
         arguments.json.write_text(json.dumps({"rows": rows, **ratios}, indent=1) + "\n")
 
 
-def campaign(scene: str, num_ues: int) -> dict[str, Any]:
+def campaign(scene: str, discovery: str, num_ues: int) -> dict[str, Any]:
     """Return the campaign of one row."""
     return {
         "name": "perf",
         "scenes": [scene],
         "bands": ["2.6GHz", "6GHz", "28GHz"],
         "sampling": {"kind": "tracks", "num_ues": num_ues},
-        "tracer": {"diffraction": True},
+        "tracer": {"diffraction": True, "discovery": discovery},
     }
 
 
-def alone(scene: str, num_processes: int, num_shards: int, shard_size: int) -> dict[str, float]:
+def alone(
+    made: MakeCampaign, num_processes: int, num_shards: int, shard_size: int
+) -> dict[str, float]:
     """Make the UEs of one worker in each of some processes without Dask, at once."""
     num_ues = num_shards * shard_size
-    text = json.dumps(campaign(scene, num_ues))
+    text = json.dumps(made(num_ues))
     with tempfile.TemporaryDirectory() as scratch:
         processes = [
             subprocess.Popen(
@@ -103,7 +112,9 @@ def alone(scene: str, num_processes: int, num_shards: int, shard_size: int) -> d
     return {"processes": num_processes, "seconds": seconds, "ues_per_s": rate}
 
 
-def spread(scene: str, num_workers: int, num_shards: int, shard_size: int) -> dict[str, float]:
+def spread(
+    made: MakeCampaign, num_workers: int, num_shards: int, shard_size: int
+) -> dict[str, float]:
     """Make so many shards for each of some workers."""
     from raymark.generator.generate import (  # noqa: PLC0415 - after the peers have run
         make_dataset,
@@ -112,7 +123,7 @@ def spread(scene: str, num_workers: int, num_shards: int, shard_size: int) -> di
     from raymark.work.dask_workers import DaskWorkers  # noqa: PLC0415 - the same
 
     num_ues = num_workers * num_shards * shard_size
-    checked = validate(Campaign, campaign(scene, num_ues), where="perf")
+    checked = validate(Campaign, made(num_ues), where="perf")
     with (
         tempfile.TemporaryDirectory() as scratch,
         open_cluster(LocalCluster(num_workers=num_workers)) as client,

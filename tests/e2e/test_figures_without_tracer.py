@@ -1,7 +1,9 @@
 """Figures, audits, boards and releases need neither the ray tracer nor the scenes."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -26,14 +28,24 @@ class Blocker:
             raise ImportError(f"{name} has no place here")
 
 sys.meta_path.insert(0, Blocker())
+import json
 from raymark.cli import main
-main()
+
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["raymark", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code:
+            raise
 """
+"""Runs some commands, one after the other, until one fails."""
 
 
-def raymark(*arguments: object) -> subprocess.CompletedProcess[str]:
+def raymark(*commands: Sequence[object]) -> subprocess.CompletedProcess[str]:
+    text = json.dumps([list(map(str, arguments)) for arguments in commands])
     return subprocess.run(
-        [sys.executable, "-c", WITHOUT_TRACER, *map(str, arguments)],
+        [sys.executable, "-c", WITHOUT_TRACER, text],
         check=False,
         capture_output=True,
         text=True,
@@ -51,14 +63,13 @@ def test_figures_audit_board_and_release_are_made_when_there_is_no_ray_tracer(
     data, runs = benchmark_dataset.folder, benchmark_run.root
     release, published = tmp_path / "release", ["--about", about, "--runs", runs]
 
-    for arguments in (
+    done = raymark(
         ["inspect", data, "--out", tmp_path / "figures"],
         ["bench", "audit", "--suite", suite, "--data", data, "--out", tmp_path / "audit"],
         ["bench", "board", runs, "--data", data, "--out", tmp_path / "board"],
         ["release", "build", data, "--version", "1.0.0", *published, "--out", release],
-    ):
-        done = raymark(*arguments)
-        assert done.returncode == FINISHED, done.stderr
+    )
+    assert done.returncode == FINISHED, done.stderr
 
     for folder in (tmp_path / "board", release / "board"):
         page = (folder / "index.html").read_text(encoding="utf-8")
@@ -67,7 +78,7 @@ def test_figures_audit_board_and_release_are_made_when_there_is_no_ray_tracer(
 
 def test_process_without_the_ray_tracer_fails_when_it_is_needed(tmp_path: Path) -> None:
     """The test above can fail: a command that draws from a scene does."""
-    done = raymark("scenes", "preview", "etoile", "--out", tmp_path / "plan.png")
+    done = raymark(["scenes", "preview", "etoile", "--out", tmp_path / "plan.png"])
 
     assert done.returncode == FAILED
     assert "has no place here" in done.stderr
