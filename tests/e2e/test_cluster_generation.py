@@ -140,7 +140,7 @@ def test_run_goes_on_when_a_worker_hangs(
     start_scheduler: StartScheduler,
 ) -> None:
     """A stopped process answers nobody; the scheduler gives it up and another does its work."""
-    described, _ = start_scheduler(DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="15s")
+    described, _ = start_scheduler(DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="8s")
     for _ in range(2):
         start_dask("worker", described.address, "--nthreads", "1", "--no-dashboard")
     stopped: list[int] = []
