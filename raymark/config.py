@@ -141,7 +141,7 @@ def validate_options(
 
 def _faults(error: ValidationError) -> list[dict[str, Any]]:
     """Return the faults of a value; a list is not too short for the sake of its wrong items."""
-    faults = [dict(fault) for fault in error.errors()]
+    faults: list[dict[str, Any]] = [dict(fault) for fault in error.errors()]
     return [
         fault
         for fault in faults
