@@ -9,7 +9,6 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import shapely
 
-from raymark.scenes.importing.buildings import Footprint
 from raymark.scenes.roofs import (
     STEEPEST,
     WELD_M,
@@ -107,7 +106,7 @@ class GroundSurface:
         columns = np.concatenate([np.ones((len(triangles), 3, 1)), triangles[..., :2]], axis=-1)
         self._plane = np.linalg.solve(columns, triangles[..., 2:])[..., 0]
 
-    def range_below(self, footprint: Footprint) -> tuple[float, float]:
+    def range_below(self, footprint: shapely.Polygon | shapely.MultiPolygon) -> tuple[float, float]:
         """Return the lowest and the highest of the ground's points below an outline and within."""
         within = self._corners.query(footprint, predicate="contains")
         outline = shapely.get_coordinates(footprint)

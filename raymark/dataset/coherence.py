@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import h5py
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt
 
+from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.hdf5 import read_attributes, read_names
 from raymark.dataset.manifest import Manifest, ShardRecord
 from raymark.dataset.schema import (
@@ -24,6 +25,12 @@ from raymark.radio import SPEED_OF_LIGHT_M_S
 from raymark.radio.frames import unit_vector
 
 _KNOWN = (NO_INTERACTION, SPECULAR, DIFFUSE, REFRACTION, DIFFRACTION)
+_SETTINGS = {
+    SPECULAR: "specular_reflection",
+    DIFFUSE: "diffuse_reflection",
+    REFRACTION: "refraction",
+    DIFFRACTION: "diffraction",
+}
 # float32 coordinates, delays and angles; their rounding grows with the distance from the origin.
 _ROUNDING_M, _ROUNDING = 5e-4, 2e-6
 
@@ -86,6 +93,8 @@ def check_shard(arrays: Arrays, manifest: Manifest, record: ShardRecord, *, wher
         if not np.allclose(arrays[name].astype("f8"), expected, rtol=_ROUNDING, atol=_ROUNDING):
             raise SchemaError(f"{where}: {name} is {arrays[name]}, the manifest says {expected}")
     _check_interactions(arrays, where)
+    if manifest.campaign.sampling.imported_from is None:
+        _check_kinds(arrays["path/interaction"], manifest.campaign.tracer, where)
     if manifest.subset_of is None:  # its first band may be another than that which ranked
         _check_order(arrays, where)
 
@@ -129,6 +138,16 @@ def _check_interactions(arrays: Arrays, where: str) -> None:
             f"{where}: path {wrong[0]} has the interactions {codes[wrong[0]]}, and "
             f"path/num_interactions says {count[wrong[0]]}"
         )
+
+
+def _check_kinds(codes: UInt[np.ndarray, "path depth"], tracer: TracerSettings, where: str) -> None:
+    """Check that there are no interactions but those that the campaign traced."""
+    for code, setting in _SETTINGS.items():
+        if not getattr(tracer, setting) and (codes == code).any():
+            raise SchemaError(
+                f"{where}: path/interaction has code {code}, but the campaign's tracer has no "
+                f"{setting}"
+            )
 
 
 def _check_order(arrays: Arrays, where: str) -> None:

@@ -18,7 +18,7 @@ from raymark.dataset.path_tables import DetailTable, PathTable
 from raymark.dataset.shard import checked_copy, read_shard
 from raymark.dataset.tables import read_table
 from raymark.dataset.views import DatasetViews, LinkViews
-from raymark.errors import DatasetError
+from raymark.errors import DatasetError, SchemaError
 from raymark.keywords import keywords_checked
 from raymark.radio import Band, FingerprintKind, FrontEnd, ProfileMethod, band_name
 from raymark.radio.fingerprints import Fingerprints, measured_fingerprints, oracle_fingerprints
@@ -78,9 +78,18 @@ class Dataset(DatasetViews):
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """One row per link: scene, site, position, label, track, gains, shard and row."""
-        with checked_copy(self.folder.below(INDEX_NAME), self.manifest.index_sha256) as copy:
-            return read_table(copy)
+        """One row per link: scene, site, position, label, track, gains, shard and row.
+
+        Raises:
+            SchemaError: If the file is missing, differs from the manifest or has no row a link.
+        """
+        path = self.folder.below(INDEX_NAME)
+        with checked_copy(path, self.manifest.index_sha256) as copy:
+            table = read_table(copy)
+        num_links = sum(record.num_ues for record in self.manifest.shards)
+        if len(table) != num_links:
+            raise SchemaError(f"{path} has {len(table)} rows, expected {num_links}, one a link")
+        return table
 
     def band(self, name: str) -> Band:
         """Return a band by its name; a carrier may be spelled "28 GHz" or 28e9, too.

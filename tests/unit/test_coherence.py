@@ -21,7 +21,7 @@ from raymark.dataset.manifest import (
 from raymark.dataset.shard import read_shard
 from raymark.dataset.tables import index_rows
 from raymark.dataset.verification import unknown_files, unproven_parts, verify_dataset
-from raymark.errors import ConfigError, RaymarkError
+from raymark.errors import ConfigError, RaymarkError, SchemaError
 from raymark.storage import as_place, file_sha256
 
 PATHS = "paths/street_canyon/bs0/part-0001.h5"
@@ -58,6 +58,16 @@ def reseal(folder: Path) -> None:
         "index_sha256": file_sha256(folder / "index.parquet"),
     }
     write_manifest(folder, manifest.model_copy(update=update))
+
+
+def test_index_is_refused_when_it_has_not_a_row_a_link(copy: Path) -> None:
+    path = copy / "index.parquet"
+    pd.read_parquet(path).iloc[:-1].to_parquet(path, index=False)
+    update = {"index_sha256": file_sha256(path)}
+    write_manifest(copy, read_manifest(copy).model_copy(update=update))
+
+    with pytest.raises(SchemaError, match=r"index\.parquet has 49 rows, expected 50, one a link"):
+        assert open_dataset(copy).index is not None
 
 
 def forge(folder: Path, name: str, edit: Forge) -> None:
@@ -102,6 +112,11 @@ def test_verify_finds_nothing_when_a_whole_dataset_is_sealed_anew(copy: Path) ->
             "has codes that are none",
         ),
         (PATHS, put("path/num_interactions", lambda v: v + (v == 1)), "path/num_interactions says"),
+        (
+            PATHS,
+            put("path/interaction", lambda v: np.where(v == 1, 4, v)),
+            "path/interaction has code 4, but the campaign's tracer has no refraction",
+        ),
         (PATHS, put("path/interaction", lambda v: v[:, ::-1]), "has the interactions"),
         (PATHS, put("path/amplitude", strengthen_last), "is stronger than the one before it"),
         (PATHS, put("ue/ue_index", lambda v: np.full_like(v, v[0])), "must count from 10 to 19"),
