@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 import pytest
 import trimesh
-from sionna import rt
 
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.schema import DIFFRACTION, LOS, NLOS, OUTAGE, REFRACTION
@@ -19,6 +18,7 @@ from raymark.dataset.shard import read_shard
 from raymark.dataset.verification import verify_dataset
 from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import ConfigError, DatasetError
+from raymark.generator.tracing.backend import rt
 from raymark.interop.sionna_paths import PathsSource, merge_bands, save_paths
 from raymark.radio import BAND_PRESETS, Band, FrontEnd, Panel
 from raymark.radio.synthesis import subcarrier_frequencies, synthesize_csi
