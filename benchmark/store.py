@@ -153,7 +153,7 @@ class RunFolder:
         seal = path.with_suffix(".sha256")
         if not (path.is_file() and seal.is_file()):
             return False
-        return seal.read_text(encoding="utf-8").strip() == file_sha256(path)
+        return seal.read_bytes().strip() == file_sha256(path).encode()
 
     def _truth(self, task: Task) -> Path:
         return self.root / "truth" / f"{task.slug}.parquet"

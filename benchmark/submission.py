@@ -223,4 +223,6 @@ def read_predictions(path: Path) -> pd.DataFrame:
     for name in given - {"site"}:
         if not pd.api.types.is_numeric_dtype(table[name]):
             raise ScoringError(f"{path}: column '{name}' must hold numbers")
-    return table.astype({"site": str})
+    # Types of other tables, such as integers with a mark for what is missing, become plain numbers.
+    floats = {name: table[name].to_numpy("f8", na_value=np.nan) for name in given - set(KEYS)}
+    return table.assign(**floats).astype({"site": str})

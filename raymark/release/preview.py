@@ -9,6 +9,8 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from raymark.config import read_text
+from raymark.errors import ConfigError
 from raymark.release.record import read_release
 from raymark.storage import within
 
@@ -20,9 +22,14 @@ def card_page(folder: Path) -> str:
 
     Raises:
         DatasetError: If the folder holds no release.
+        ConfigError: If its card is no text, or has no front matter.
     """
     release = read_release(folder)
-    front_matter, text = split_card((folder / CARD_NAME).read_text(encoding="utf-8"))
+    card = folder / CARD_NAME
+    try:
+        front_matter, text = split_card(read_text(card))
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{card} does not begin with lines of YAML between two ---") from error
     # Raw HTML in a card would run in the reader's browser.
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = markdown.parse(text)
