@@ -31,7 +31,9 @@ CARD_NAME = "card.md"
 class SubmissionInfo(Strict):
     """The whole of a submission's `submission.yaml`."""
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="Letters, digits and _")
+    name: str = Field(
+        pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=100, description="Letters, digits and _"
+    )
     title: str = Field(min_length=1, description="As the board shows it")
     summary: str = Field(min_length=1, description="One sentence for the board")
     is_trajectory: bool = Field(description="Whether it uses the other links of a window")
