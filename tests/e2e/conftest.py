@@ -64,6 +64,7 @@ def start_dask(tmp_path: Path) -> Iterator[StartDask]:
             process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
 
 
 @pytest.fixture

@@ -140,19 +140,25 @@ def test_run_goes_on_when_a_worker_hangs(
     start_scheduler: StartScheduler,
 ) -> None:
     """A stopped process answers nobody; the scheduler gives it up and another does its work."""
-    described, _ = start_scheduler(DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="8s")
+    # Long enough for a worker that loads a scene on a loaded machine, which answers late.
+    described, _ = start_scheduler(DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="25s")
     for _ in range(2):
         start_dask("worker", described.address, "--nthreads", "1", "--no-dashboard")
     stopped: list[int] = []
     with open_cluster(described) as client:
         client.wait_for_workers(2, timeout=120)
+        processes = list(client.run(os.getpid).values())
 
         def stop(stage: str, done: int, _total: int) -> None:
             if stage == "tracing" and done and not stopped:
-                stopped.extend(list(client.run(os.getpid).values())[:1])
+                stopped.append(processes[0])
                 os.kill(stopped[0], signal.SIGSTOP)
 
-        report = make(small_campaign, tmp_path / "made", client, shard_size=5, progress=stop)
+        try:
+            report = make(small_campaign, tmp_path / "made", client, shard_size=5, progress=stop)
+        finally:
+            for process in stopped:
+                os.kill(process, signal.SIGKILL)
 
     assert stopped
     assert report.failures == ()
