@@ -13,8 +13,9 @@ from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths, no_paths
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.candidates import NO_SLOT, PathCandidates, join_candidates
-from raymark.generator.tracing.chains import discover, sphere_directions
+from raymark.generator.tracing.chains import shoot_sphere
 from raymark.generator.tracing.diffraction import DiffractionSearch
+from raymark.generator.tracing.exploration import explore_sphere
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.specular import SpecularSearch
 from raymark.generator.tracing.targets import build_tree
@@ -54,15 +55,8 @@ class ChainSearch:
             from raymark.generator.tracing.true_fields import TrueFields  # noqa: PLC0415
 
             self._true_fields = TrueFields(scene, self._bs_m, bs_orientation_rad)
-        num_rays = settings.discovery.discovery_rays
-        rays = sphere_directions(num_rays, turn=turn)
-        bounces = discover(
-            scene,
-            np.broadcast_to(self._bs_m, rays.shape),
-            rays,
-            np.zeros(num_rays, dtype="i8"),
-            settings.max_depth,
-        )
+        find = explore_sphere if settings.discovery.refinements else shoot_sphere
+        bounces = find(scene, self._bs_m, settings.max_depth, settings.discovery, turn=turn)
         self._specular = (
             [SpecularSearch(scene, self._bs_m, bounce) for bounce in bounces]
             if settings.specular_reflection

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from raymark.dataset.campaign import Discovery
 from raymark.generator.tracing.backend import dr, mi
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.sionna_adapter import point, unsigned
@@ -58,6 +59,28 @@ def sphere_directions(num_rays: int, *, turn: float = 0.0) -> Float[np.ndarray, 
     return np.stack([sine * np.cos(azimuth), sine * np.sin(azimuth), cosine], axis=-1)
 
 
+def shoot_sphere(
+    scene: LoadedScene,
+    bs_position_m: Float[np.ndarray, "3"],
+    num_bounces: int,
+    discovery: Discovery,
+    *,
+    turn: float,
+) -> list[Bounce]:
+    """Return what rays from the BS meet: chains, and the triangles beyond each.
+
+    Args:
+        scene: The scene.
+        bs_position_m: The BS [m].
+        num_bounces: How often rays are reflected.
+        discovery: Number of rays.
+        turn: Turn of the rays about z [turns].
+    """
+    rays = sphere_directions(discovery.discovery_rays, turn=turn)
+    root = np.zeros(len(rays), dtype="i8")
+    return discover(scene, np.broadcast_to(bs_position_m, rays.shape), rays, root, num_bounces)
+
+
 def discover(
     scene: LoadedScene,
     origin_m: Float[np.ndarray, "ray 3"],
@@ -86,7 +109,8 @@ def _launch(
     roots, state = _number(root)
     table = ChainTable(root=roots, plane=np.zeros((len(roots), 0), dtype="i8"))
     bounces: list[Bounce] = []
-    for alive, triangle in follow(scene, origin_m, direction, num_bounces):
+    ray = mi.Ray3f(point(origin_m), mi.Vector3f(point(direction)))
+    for alive, triangle in follow(scene, ray, num_bounces):
         bounce, state = _extend(table, state[alive], triangle, scene)
         table = bounce.chains
         bounces.append(bounce)
@@ -94,10 +118,7 @@ def _launch(
 
 
 def follow(
-    scene: LoadedScene,
-    origin_m: Float[np.ndarray, "ray 3"],
-    direction: Float[np.ndarray, "ray 3"],
-    num_bounces: int,
+    scene: LoadedScene, ray: mi.Ray3f, num_bounces: int
 ) -> Iterator[tuple[Int[np.ndarray, "alive"], Int[np.ndarray, "alive"]]]:
     """Reflect rays at what they meet, and yield at each bounce those that met something.
 
@@ -105,7 +126,6 @@ def follow(
         Which of the rays of the bounce before are left, and the triangle that each has hit.
     """
     first_of_shape = unsigned(scene.triangles.first_of_shape)
-    ray = mi.Ray3f(point(origin_m), mi.Vector3f(point(direction)))
     for _ in range(num_bounces):
         if dr.width(ray.o) == 0:
             return

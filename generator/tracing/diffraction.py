@@ -21,7 +21,7 @@ from raymark.generator.tracing.backtracking import (
 )
 from raymark.generator.tracing.candidates import EDGE_SLOT, NO_SLOT, PathCandidates
 from raymark.generator.tracing.chains import Bounce, ChainTable
-from raymark.generator.tracing.exploration import explore
+from raymark.generator.tracing.exploration import explore_fans
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.prefixes import Prefixes, find_prefixes
 from raymark.generator.tracing.sionna_adapter import point, real, unsigned
@@ -66,7 +66,7 @@ class DiffractionSearch:
             bare = np.arange(len(prefixes.wedge))
             tables = [ChainTable(root=bare, plane=np.zeros((len(bare), 0), dtype="i8"))]
             if num_after > 0 and len(bare):
-                find = explore if discovery.refinements else find_suffixes
+                find = explore_fans if discovery.refinements else find_suffixes
                 tables += find(scene, prefixes, num_after, discovery, turn=turn)
             self._groups += [_Group(scene, prefixes, table) for table in tables if len(table)]
 
