@@ -1,12 +1,13 @@
 """Where the legs of a path cross its planes, for exact points and for balls around them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from raymark.generator.tracing.backend import dr, mi
-from raymark.generator.tracing.sionna_adapter import point, real
+from raymark.generator.tracing.sionna_adapter import point, real, unsigned
 from raymark.generator.tracing.tables import Planes
 
 _SLACK_M = 1e-3
@@ -48,15 +49,57 @@ def device_planes(planes: Planes) -> DevicePlanes:
 
 
 def source_images(
-    source_m: Float[np.ndarray, "3"], plane: Int[np.ndarray, "chain length"], planes: Planes
+    source_m: Float[np.ndarray, "*chain 3"],
+    plane: Int[np.ndarray, "chain length"],
+    planes: Planes,
 ) -> Float[np.ndarray, "chain length1 3"]:
-    """Return the source and its images after each reflection, in float64 [m]."""
+    """Return sources and their images after each reflection, in float64 [m]."""
     image = np.broadcast_to(source_m, (len(plane), 3)).astype("f8")
     images = [image]
     for k in range(plane.shape[1]):
         image = planes.reflect(image, plane[:, k])
         images.append(image)
     return np.stack(images, axis=1)
+
+
+class ImageWalk:
+    """Chains of reflections of one source, walked back from where they lead.
+
+    Attributes:
+        image_m: The source and its images after each reflection [m].
+    """
+
+    def __init__(
+        self,
+        source_m: Float[np.ndarray, "3"],
+        plane: Int[np.ndarray, "chain length"],
+        planes: Planes,
+    ) -> None:
+        """Compute the images."""
+        self.image_m = source_images(source_m, plane, planes)
+        self._planes = device_planes(planes)
+        self._images = [point(self.image_m[:, k]) for k in range(plane.shape[1] + 1)]
+        self._slots = [unsigned(plane[:, k]) for k in range(plane.shape[1])]
+
+    def steps(self, row: mi.UInt) -> Iterator[tuple[mi.UInt, mi.Point3f]]:
+        """Yield each plane, last first, and the image of the source that is seen in it."""
+        for k in reversed(range(len(self._slots))):
+            plane = dr.gather(mi.UInt, self._slots[k], row)
+            yield plane, dr.gather(mi.Point3f, self._images[k + 1], row)
+
+    def source(self, row: mi.UInt) -> mi.Point3f:
+        """Return the source for each row."""
+        return dr.gather(mi.Point3f, self._images[0], row)
+
+    def back(self, row: mi.UInt, target: Ball) -> tuple[list[mi.Point3f], mi.Bool]:
+        """Return where the legs from targets cross the planes, and whether all of them can."""
+        points, possible = [], mi.Bool(True)
+        for plane, image in self.steps(row):
+            source = Ball(centre_m=image, radius_m=mi.Float(0))
+            target, crosses = cross_plane(source, target, plane, self._planes)
+            possible &= crosses
+            points.append(target.centre_m)
+        return points, possible
 
 
 def cross_plane(

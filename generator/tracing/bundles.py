@@ -71,6 +71,7 @@ class Sphere:
     def __init__(self, bs_position_m: Float[np.ndarray, "3"], num_rays: int) -> None:
         """Choose the step of the lattice."""
         self._bs_m, self._num_rays = point(bs_position_m[None]), num_rays
+        self.step_rad = np.sqrt(4 * np.pi / num_rays)
 
     def lattice(self, *, turn: float) -> Rays:
         """Return rays spread evenly over the sphere (Gonzalez, Math. Geosci. 42, 2010)."""
@@ -83,24 +84,35 @@ class Sphere:
 
     def neighbours(self, rays: Rays, scale: float) -> Rays:
         """Return the rays beside others, at `scale` steps of the lattice."""
-        step_rad = scale * np.sqrt(4 * np.pi / self._num_rays)
+        step_rad = scale * self.step_rad
         sine = np.sqrt(np.maximum(1 - rays.place**2, step_rad**2))
         near = rays.moved(step_rad * sine, step_rad / sine)
         return near.take(np.flatnonzero(np.abs(near.place) < 1))
 
+    def directions(self, rays: Rays) -> Float[np.ndarray, "ray 3"]:
+        """Return the unit vectors of rays."""
+        sine = np.sqrt(1 - rays.place**2)
+        return np.stack(
+            [sine * np.cos(rays.angle_rad), sine * np.sin(rays.angle_rad), rays.place], axis=-1
+        )
+
     def in_space(self, rays: Rays) -> mi.Ray3f:
         """Return rays with their origins and directions."""
-        cosine, azimuth = real(rays.place), real(rays.angle_rad)
-        sine = dr.safe_sqrt(1 - dr.square(cosine))
-        direction = mi.Vector3f(sine * dr.cos(azimuth), sine * dr.sin(azimuth), cosine)
-        return mi.Ray3f(self._bs_m, direction)
+        direction = point(self.directions(rays))
+        return mi.Ray3f(self._bs_m, mi.Vector3f(direction))
 
 
 class Fans:
     """All directions in which the waves of some prefixes leave their edges."""
 
-    def __init__(self, wedges: Wedges, prefixes: Prefixes, rays_per_m: float) -> None:
-        """Find the visible part and the open angle of each edge."""
+    def __init__(
+        self,
+        wedges: Wedges,
+        num_parts: Int[np.ndarray, "wedge"],
+        prefixes: Prefixes,
+        rays_per_m: float,
+    ) -> None:
+        """Find the visible parts and the open angle of each edge."""
         wedge = prefixes.wedge
         direction, upward = wedges.direction[wedge], wedges.normal_0[wedge]
         self._length_m = wedges.length_m[wedge]
@@ -110,17 +122,18 @@ class Fans:
             point(np.cross(upward, direction)),
             point(upward),
         )
-        offset = wedges.origin_m[wedge] - prefixes.image_m[:, -1]
+        offset = wedges.origin_m[wedge] - prefixes.image_m
         along = np.einsum("ij,ij->i", offset, direction)
         self._before_m = real(along)
         self._beside_m = real(np.linalg.norm(offset - along[:, None] * direction, axis=1))
         between = np.einsum("ij,ij->i", upward, wedges.normal_n[wedge])
         self._open_rad = np.pi + np.arccos(np.clip(between, -1, 1))
-        # A part of an edge whose middle is hidden may be seen at its ends.
+        # A part of an edge whose point is hidden may be seen at its ends.
         sees = np.pad(prefixes.sees, ((0, 0), (1, 1)))
-        self._sees = sees[:, :-2] | sees[:, 1:-1] | sees[:, 2:]
-        self._num_parts = self._sees.shape[1]
-        visible_m = self._length_m * self._sees.mean(axis=1)
+        self._num_parts = num_parts[wedge]
+        exists = np.arange(prefixes.sees.shape[1]) < self._num_parts[:, None]
+        self._sees = (sees[:, :-2] | sees[:, 1:-1] | sees[:, 2:]) & exists
+        visible_m = self._length_m * self._sees.sum(axis=1) / self._num_parts
         self.num_rays = np.ceil(rays_per_m * visible_m).astype("i8")
         area = visible_m * self._open_rad / self.num_rays
         self._step_m = np.sqrt(area * _REACH_M)
@@ -143,7 +156,7 @@ class Fans:
         share = part[first + place.astype("i8")] + place % 1.0
         return Rays(
             root=fan,
-            place=share / self._num_parts * self._length_m[fan],
+            place=share / self._num_parts[fan] * self._length_m[fan],
             angle_rad=((number + fan + 0.5 + turn) * _GOLDEN % 1.0) * self._open_rad[fan],
         )
 
@@ -153,9 +166,10 @@ class Fans:
         return near.take(np.flatnonzero(self._has(near)))
 
     def _has(self, rays: Rays) -> Bool[np.ndarray, "ray"]:
-        part = np.floor(rays.place / self._length_m[rays.root] * self._num_parts).astype("i8")
-        on_edge = (part >= 0) & (part < self._num_parts)
-        seen = self._sees[rays.root, np.clip(part, 0, self._num_parts - 1)]
+        num_parts = self._num_parts[rays.root]
+        part = np.floor(rays.place / self._length_m[rays.root] * num_parts).astype("i8")
+        on_edge = (part >= 0) & (part < num_parts)
+        seen = self._sees[rays.root, np.clip(part, 0, num_parts - 1)]
         is_open = (rays.angle_rad > 0) & (rays.angle_rad < self._open_rad[rays.root])
         return on_edge & seen & is_open
 

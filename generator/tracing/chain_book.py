@@ -6,7 +6,11 @@ from jaxtyping import Bool, Int
 
 
 class ChainBook:
-    """Distinct sequences of numbers: a root, and then one number at every bounce."""
+    """Distinct sequences of numbers: a root, and then one number at every bounce.
+
+    Attributes:
+        num_bounces: Greatest length, beside the root.
+    """
 
     def __init__(self, num_bounces: int, num_values: int) -> None:
         """Start with none.
@@ -15,6 +19,7 @@ class ChainBook:
             num_bounces: Greatest length, beside the root.
             num_values: The numbers that follow a root are below it.
         """
+        self.num_bounces = num_bounces
         none = np.zeros(0, dtype="i8")
         self._num_values = num_values
         self._keys, self._numbers = [none] * num_bounces, [none] * num_bounces

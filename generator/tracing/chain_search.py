@@ -13,7 +13,6 @@ from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths, no_paths
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.candidates import NO_SLOT, PathCandidates, join_candidates
-from raymark.generator.tracing.chains import shoot_sphere
 from raymark.generator.tracing.diffraction import DiffractionSearch
 from raymark.generator.tracing.exploration import explore_sphere
 from raymark.generator.tracing.loaded_scene import LoadedScene
@@ -55,18 +54,18 @@ class ChainSearch:
             from raymark.generator.tracing.true_fields import TrueFields  # noqa: PLC0415
 
             self._true_fields = TrueFields(scene, self._bs_m, bs_orientation_rad)
-        find = explore_sphere if settings.discovery.refinements else shoot_sphere
-        bounces = find(scene, self._bs_m, settings.max_depth, settings.discovery, turn=turn)
+        tables = explore_sphere(
+            scene, self._bs_m, settings.max_depth, settings.discovery, turn=turn
+        )
         self._specular = (
-            [SpecularSearch(scene, self._bs_m, bounce) for bounce in bounces]
+            [SpecularSearch(scene, self._bs_m, table) for table in tables[1:]]
             if settings.specular_reflection
             else []
         )
-        self._diffraction = (
-            DiffractionSearch(scene, self._bs_m, bounces, settings, turn=turn)
-            if settings.diffraction and settings.max_depth > 0
-            else None
-        )
+        self._diffraction = None
+        if settings.diffraction and settings.max_depth > 0:
+            before = tables[:-1] if settings.specular_reflection else tables[:1]
+            self._diffraction = DiffractionSearch(scene, self._bs_m, before, settings, turn=turn)
 
     def trace(
         self, ue_position_m: Float[np.ndarray, "ue 3"], bands: tuple[Band, ...]

@@ -1,7 +1,7 @@
 """First-order diffraction with reflections before and after it: R^a D R^b, a + 1 + b <= depth.
 
-Prefixes (chain, edge) come from the triangles that the rays of the discovery hit; suffixes from
-fans of rays on the Keller cone at visible points of each edge. A UE is matched in closed form: it
+Prefixes (chain, edge) are the edges that the BS sees through each of its beams; suffixes come from
+rays on the Keller cones of their visible parts. A UE is matched in closed form: it
 is unfolded through the suffix, which gives the diffraction point on the edge, and all reflection
 points follow.
 """
@@ -16,16 +16,18 @@ from raymark.generator.tracing.backend import dr, mi
 from raymark.generator.tracing.backtracking import (
     Ball,
     DevicePlanes,
+    ImageWalk,
     cross_plane,
     device_planes,
 )
+from raymark.generator.tracing.beams import BeamTable
+from raymark.generator.tracing.bundles import Fans
 from raymark.generator.tracing.candidates import EDGE_SLOT, NO_SLOT, PathCandidates
-from raymark.generator.tracing.chains import Bounce, ChainTable
+from raymark.generator.tracing.chains import ChainTable
 from raymark.generator.tracing.exploration import explore_fans
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.generator.tracing.prefixes import Prefixes, find_prefixes
+from raymark.generator.tracing.prefixes import EdgePoints, Prefixes, find_prefixes
 from raymark.generator.tracing.sionna_adapter import point, real, unsigned
-from raymark.generator.tracing.suffixes import find_suffixes
 from raymark.generator.tracing.tables import Wedges
 from raymark.generator.tracing.targets import TargetTree, find_pairs
 
@@ -42,7 +44,7 @@ class DiffractionSearch:
         self,
         scene: LoadedScene,
         bs_position_m: Float[np.ndarray, "3"],
-        bounces: list[Bounce],
+        tables: list[BeamTable],
         settings: TracerSettings,
         *,
         turn: float,
@@ -52,23 +54,24 @@ class DiffractionSearch:
         Args:
             scene: The scene.
             bs_position_m: The BS [m].
-            bounces: What the rays from the BS have met.
-            settings: Depth and density.
+            tables: Beams of the BS, by the number of their reflections, from none.
+            settings: Density of the discovery.
             turn: Shift of the points of the edges and of the fans, in steps.
         """
-        self._scene = scene
-        depth = settings.max_depth if settings.specular_reflection else 1
-        discovery = settings.discovery
         self._groups: list[_Group] = []
-        for bounce in bounces[:depth]:
-            prefixes = find_prefixes(scene, bs_position_m, bounce, discovery.edge_points, turn=turn)
-            num_after = depth - 1 - prefixes.plane.shape[1]
+        discovery = settings.discovery
+        points = EdgePoints(scene.wedges, discovery.edge_points, turn=turn)
+        for beams in tables:
+            prefixes = find_prefixes(scene, bs_position_m, beams, points)
+            num_after = len(tables) - 1 - beams.plane.shape[1]
             bare = np.arange(len(prefixes.wedge))
-            tables = [ChainTable(root=bare, plane=np.zeros((len(bare), 0), dtype="i8"))]
+            chains = [ChainTable(root=bare, plane=np.zeros((len(bare), 0), dtype="i8"))]
             if num_after > 0 and len(bare):
-                find = explore_fans if discovery.refinements else find_suffixes
-                tables += find(scene, prefixes, num_after, discovery, turn=turn)
-            self._groups += [_Group(scene, prefixes, table) for table in tables if len(table)]
+                fans = Fans(scene.wedges, points.num_parts, prefixes, discovery.cone_rays)
+                chains += explore_fans(scene, fans, num_after, discovery.refinements, turn=turn)
+            self._groups += [
+                _Group(scene, bs_position_m, prefixes, table) for table in chains if len(table)
+            ]
 
     def candidates(
         self, tree: TargetTree, ue_position_m: Float[np.ndarray, "ue 3"], depth: int
@@ -81,15 +84,20 @@ class DiffractionSearch:
 class _Group:
     """Prefixes with suffixes of one length each: what one kernel can test."""
 
-    def __init__(self, scene: LoadedScene, prefixes: Prefixes, suffixes: ChainTable) -> None:
+    def __init__(
+        self,
+        scene: LoadedScene,
+        bs_position_m: Float[np.ndarray, "3"],
+        prefixes: Prefixes,
+        suffixes: ChainTable,
+    ) -> None:
         self._scene = scene
         self._prefixes, self._suffixes = prefixes, suffixes
         self._num_before = prefixes.plane.shape[1]
         self._num_after = suffixes.plane.shape[1]
         self._planes: DevicePlanes = device_planes(scene.planes)
         self._edge = _DeviceEdges(scene.wedges, prefixes)
-        self._images = [point(prefixes.image_m[:, k]) for k in range(self._num_before + 1)]
-        self._before = [unsigned(prefixes.plane[:, k]) for k in range(self._num_before)]
+        self._before = ImageWalk(bs_position_m, prefixes.plane, scene.planes)
         self._after = [unsigned(suffixes.plane[:, k]) for k in range(self._num_after)]
         self._root = unsigned(suffixes.root)
 
@@ -130,17 +138,9 @@ class _Group:
             here, crosses = cross_plane(source, here, plane, self._planes)
             possible &= crosses
             points.append(here.centre_m)
-        here = edge
-        points.append(edge.centre_m)
-        for k in reversed(range(self._num_before)):
-            image = dr.gather(mi.Point3f, self._images[k + 1], prefix)
-            plane = dr.gather(mi.UInt, self._before[k], prefix)
-            source = Ball(centre_m=image, radius_m=mi.Float(0))
-            here, crosses = cross_plane(source, here, plane, self._planes)
-            possible &= crosses
-            points.append(here.centre_m)
-        points.append(dr.gather(mi.Point3f, self._images[0], prefix))
-        return points, possible
+        crossings, crosses = self._before.back(prefix, edge)
+        points += [edge.centre_m, *crossings, self._before.source(prefix)]
+        return points, possible & crosses
 
     def _legs_are_free(
         self, chain: Int[np.ndarray, "pair"], ue: mi.Point3f
@@ -182,7 +182,7 @@ class _DeviceEdges:
     def __init__(self, wedges: Wedges, prefixes: Prefixes) -> None:
         wedge = prefixes.wedge
         origin, direction = wedges.origin_m[wedge], wedges.direction[wedge]
-        offset = prefixes.image_m[:, -1] - origin
+        offset = prefixes.image_m - origin
         along = np.einsum("ij,ij->i", offset, direction)
         across = np.linalg.norm(offset - along[:, None] * direction, axis=1)
         self._origin, self._direction = point(origin), point(direction)

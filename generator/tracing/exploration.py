@@ -10,17 +10,41 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from raymark.dataset.campaign import Discovery
+from raymark.generator.tracing.beams import BeamTable
 from raymark.generator.tracing.bundles import Bundle, Fans, Rays, Sphere
 from raymark.generator.tracing.chain_book import ChainBook
-from raymark.generator.tracing.chains import Bounce, ChainTable, follow
+from raymark.generator.tracing.chains import ChainTable, follow
 from raymark.generator.tracing.loaded_scene import LoadedScene
-from raymark.generator.tracing.prefixes import Prefixes
 
 _RAYS_PER_LAUNCH = 4_000_000
 
-_Entry = Callable[[int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Takes a bounce, the number of each ray's chain before it (the root at the first) and the triangle
-hit; returns the number of the chain with it, and which rays have found something first."""
+_Watch = Callable[[int, Int[np.ndarray, "ray"], Rays], None]
+"""Takes a bounce, the numbers of the chains with it, and the rays that made it."""
+
+
+class _Extents:
+    """In which directions the rays of each chain leave the BS: boxes about their unit vectors."""
+
+    def __init__(self) -> None:
+        self._low, self._high = np.zeros((0, 3)), np.zeros((0, 3))
+
+    def widen(self, chain: Int[np.ndarray, "ray"], direction: Float[np.ndarray, "ray 3"]) -> None:
+        more = max(0, int(chain.max(initial=-1)) + 1 - len(self._low))
+        self._low = np.concatenate([self._low, np.full((more, 3), np.inf)])
+        self._high = np.concatenate([self._high, np.full((more, 3), -np.inf)])
+        np.minimum.at(self._low, chain, direction)
+        np.maximum.at(self._high, chain, direction)
+
+    def cones(
+        self, margin_rad: float
+    ) -> tuple[Float[np.ndarray, "chain 3"], Float[np.ndarray, "chain"]]:
+        """Return axes, and the angles about them that hold the boxes and a margin."""
+        middle = (self._low + self._high) / 2
+        length = np.linalg.norm(middle, axis=1)
+        # A chord of the sphere subtends at most twice the arc sine of its half.
+        half = np.linalg.norm(self._high - self._low, axis=1) / 2
+        angle = 2 * np.arcsin(np.minimum(half, 1)) + margin_rad
+        return middle / np.maximum(length, 1e-9)[:, None], angle
 
 
 def explore_sphere(
@@ -30,8 +54,8 @@ def explore_sphere(
     discovery: Discovery,
     *,
     turn: float,
-) -> list[Bounce]:
-    """Return what rays from the BS meet: chains, and the triangles beyond each.
+) -> list[BeamTable]:
+    """Return the beams that rays from the BS make, by the number of reflections, from none.
 
     Args:
         scene: The scene.
@@ -40,100 +64,91 @@ def explore_sphere(
         discovery: Number of rays and of refinements.
         turn: Turn of the rays about z [turns].
     """
-    chains = ChainBook(num_bounces, scene.planes.count)
-    hits = ChainBook(num_bounces, scene.triangles.count)
-
-    def enter(
-        bounce: int, before: np.ndarray, triangle: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        # Every triangle is news, since its edges may diffract.
-        _, is_first = hits.enter(bounce, before, triangle)
-        chain, _ = chains.enter(bounce, before, scene.planes.of_triangle[triangle])
-        return chain, is_first
-
+    book = ChainBook(num_bounces, scene.planes.count)
+    extents = [_Extents() for _ in range(num_bounces)]
     sphere = Sphere(bs_position_m, discovery.discovery_rays)
+
+    def watch(bounce: int, chain: Int[np.ndarray, "ray"], rays: Rays) -> None:
+        extents[bounce].widen(chain, sphere.directions(rays))
+
     rays = sphere.lattice(turn=turn)
-    _refine(scene, sphere, rays, enter, num_bounces=num_bounces, discovery=discovery)
-    tables = [np.zeros((1, 1), dtype="i8"), *chains.sequences()]
-    bounces = []
-    for k in range(num_bounces):
-        before, triangle = hits.entries(k)
-        bounces.append(
-            Bounce(
-                chains=_table(tables[k + 1]),
-                before=ChainTable(root=tables[k][before, 0], plane=tables[k][before, 1:]),
-                triangle=triangle,
-            )
+    _refine(scene, sphere, rays, book, refinements=discovery.refinements, watch=watch)
+    everywhere = BeamTable(
+        plane=np.zeros((1, 0), dtype="i8"),
+        axis=np.array([[0.0, 0.0, 1.0]]),
+        half_angle_rad=np.array([np.pi]),
+    )
+    tables = [everywhere]
+    for rows, extent in zip(book.sequences(), extents, strict=True):
+        axis, half_angle = extent.cones(sphere.step_rad)
+        order = np.lexsort(rows.T[::-1])
+        tables.append(
+            BeamTable(plane=rows[order, 1:], axis=axis[order], half_angle_rad=half_angle[order])
         )
-    return bounces
+    return tables
 
 
 def explore_fans(
-    scene: LoadedScene,
-    prefixes: Prefixes,
-    num_bounces: int,
-    discovery: Discovery,
-    *,
-    turn: float,
+    scene: LoadedScene, fans: Fans, num_bounces: int, refinements: int, *, turn: float
 ) -> list[ChainTable]:
     """Return the chains that rays on the Keller cones meet, by length.
 
     Args:
         scene: The scene.
-        prefixes: Edges that the BS sees through chains.
+        fans: All of these rays.
         num_bounces: Greatest length.
-        discovery: Density and number of refinements.
+        refinements: How often the step is halved.
         turn: Shift of the lattice, in steps.
     """
-    chains = ChainBook(num_bounces, scene.planes.count)
-
-    def enter(
-        bounce: int, before: np.ndarray, triangle: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return chains.enter(bounce, before, scene.planes.of_triangle[triangle])
-
-    fans = Fans(scene.wedges, prefixes, discovery.cone_rays)
+    book = ChainBook(num_bounces, scene.planes.count)
     for piece in fans.pieces(_RAYS_PER_LAUNCH):
         rays = fans.lattice(piece, turn=turn)
-        _refine(scene, fans, rays, enter, num_bounces=num_bounces, discovery=discovery)
-    return [_table(rows) for rows in chains.sequences()]
+        _refine(scene, fans, rays, book, refinements=refinements)
+    tables = []
+    for rows in book.sequences():
+        ordered = rows[np.lexsort(rows.T[::-1])]
+        tables.append(ChainTable(root=ordered[:, 0], plane=ordered[:, 1:]))
+    return tables
 
 
 def _refine(
     scene: LoadedScene,
     bundle: Bundle,
     rays: Rays,
-    enter: _Entry,
+    book: ChainBook,
     *,
-    num_bounces: int,
-    discovery: Discovery,
+    refinements: int,
+    watch: _Watch | None = None,
 ) -> None:
     """Shoot rays, then the neighbours of those that find something, at ever smaller steps."""
     scale = 1.0
-    for _ in range(discovery.refinements + 1):
+    for _ in range(refinements + 1):
         starts = range(0, len(rays), _RAYS_PER_LAUNCH)
         parts = [rays.take(slice(start, start + _RAYS_PER_LAUNCH)) for start in starts]
-        found = [_shoot(scene, bundle, part, enter, num_bounces) for part in parts]
+        found = [_shoot(scene, bundle, part, book, watch) for part in parts]
+        if not found:
+            return
         scale /= 2
         rays = bundle.neighbours(rays.take(np.flatnonzero(np.concatenate(found))), scale)
-        if len(rays) == 0:
-            return
 
 
 def _shoot(
-    scene: LoadedScene, bundle: Bundle, rays: Rays, enter: _Entry, num_bounces: int
+    scene: LoadedScene,
+    bundle: Bundle,
+    rays: Rays,
+    book: ChainBook,
+    watch: _Watch | None,
 ) -> Bool[np.ndarray, "ray"]:
     """Enter what rays meet, and tell which have found something first."""
     found = np.zeros(len(rays), dtype=bool)
     ray, chain = np.arange(len(rays)), rays.root
-    for bounce, (alive, triangle) in enumerate(follow(scene, bundle.in_space(rays), num_bounces)):
+    for bounce, (alive, triangle) in enumerate(
+        follow(scene, bundle.in_space(rays), book.num_bounces)
+    ):
         ray = ray[alive]
-        chain, is_first = enter(bounce, chain[alive], triangle)
+        plane = scene.planes.of_triangle[triangle]
+        chain, is_first = book.enter(bounce, chain[alive], plane)
         found[ray[is_first]] = True
+        if watch is not None:
+            watch(bounce, chain, rays.take(ray))
     return found
-
-
-def _table(rows: Int[np.ndarray, "chain column"]) -> ChainTable:
-    """Return roots and planes as a table in lexicographic order."""
-    ordered = rows[np.lexsort(rows.T[::-1])]
-    return ChainTable(root=ordered[:, 0], plane=ordered[:, 1:])

@@ -103,6 +103,13 @@ class LoadedScene:
         distance = np.where(valid, np.array(hit.t, dtype="f8"), np.inf)
         return distance, np.where(valid, self._object_of_shape[shape], -1)
 
+    def triangle_hit(self, hit: mi.SurfaceInteraction3f) -> mi.UInt:
+        """Return the row of the triangle that each ray has hit; 0 if none."""
+        first = adapter.unsigned(self.triangles.first_of_shape)
+        shape = dr.reinterpret_array(mi.UInt, hit.shape)
+        triangle = dr.gather(mi.UInt, first, shape, hit.is_valid()) + hit.prim_index
+        return dr.select(hit.is_valid(), triangle, 0)
+
     def is_visible(self, start_m: Points, end_m: Points) -> Bool[np.ndarray, "n"]:
         """Tell whether the straight lines between points are free of surfaces."""
         if len(start_m) == 0:

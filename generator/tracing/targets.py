@@ -1,4 +1,4 @@
-"""UEs as a tree of balls, so that a chain is tested against many of them at once.
+"""Targets as a tree of balls, so that a chain is tested against many of them at once.
 
 A test may only reject a ball when no point of it can pass; so the tree changes the time of the
 search and never its result.
@@ -19,7 +19,7 @@ PairTest = Callable[[np.ndarray, np.ndarray, np.ndarray], Bool[np.ndarray, "pair
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """One level of the tree; the last holds the UEs themselves, with radius 0.
+    """One level of the tree; the last holds the targets themselves.
 
     Attributes:
         centre_m: Centres [m].
@@ -36,32 +36,40 @@ class Level:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetTree:
-    """Levels from coarse to fine, and the number of the UE of each leaf."""
+    """Levels from coarse to fine, and the number of the target of each leaf."""
 
     levels: tuple[Level, ...]
-    ue_index: Int[np.ndarray, "ue"]
+    target: Int[np.ndarray, "target"]
 
 
-def build_tree(ue_position_m: Float[np.ndarray, "ue 3"]) -> TargetTree:
-    """Sort UEs into nested cells of 96, 24 and 6 m."""
-    cells = [np.floor(ue_position_m[:, :2] / size).astype("i8") for size in _CELL_SIZES_M]
+def build_tree(
+    centre_m: Float[np.ndarray, "target 3"], radius_m: Float[np.ndarray, "target"] | None = None
+) -> TargetTree:
+    """Sort targets into nested cells of 96, 24 and 6 m.
+
+    Args:
+        centre_m: Points, or centres of balls [m].
+        radius_m: Radii of the balls; None for points [m].
+    """
+    cells = [np.floor(centre_m[:, :2] / size).astype("i8") for size in _CELL_SIZES_M]
     order = np.lexsort(np.concatenate([cell.T for cell in reversed(cells)]))
-    position = ue_position_m[order].astype("f8")
+    centre = centre_m[order].astype("f8")
+    radius = np.zeros(len(order)) if radius_m is None else radius_m[order]
     none = np.zeros(len(order), dtype="i8")
-    levels = [Level(centre_m=position, radius_m=none * 0.0, first_child=none, num_children=none)]
-    starts = np.arange(len(order))
+    leaves = Level(centre_m=centre, radius_m=radius, first_child=none, num_children=none)
+    levels, starts = [leaves], np.arange(len(order))
     for depth in range(len(cells), 0, -1):
         key = np.concatenate([cell[order] for cell in cells[:depth]], axis=1)
         begin = np.flatnonzero(np.r_[True, (np.diff(key, axis=0) != 0).any(axis=1)])
-        levels.insert(0, _level(position, begin, starts))
+        levels.insert(0, _level(leaves, begin, starts))
         starts = begin
-    return TargetTree(levels=tuple(levels), ue_index=order)
+    return TargetTree(levels=tuple(levels), target=order)
 
 
 def find_pairs(
     tree: TargetTree, num_chains: int, test: PairTest
 ) -> Iterator[tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]]:
-    """Yield (chain, UE) pairs that pass the test, in pieces of bounded size."""
+    """Yield (chain, target) pairs that pass the test, in pieces of bounded size."""
     num_balls = len(tree.levels[0].radius_m)
     step = max(1, _MAX_PAIRS // max(1, num_balls))
     for start in range(0, num_chains, step):
@@ -86,7 +94,7 @@ def _descend(
         if len(kept_chain) == 0:
             continue
         if depth == len(tree.levels) - 1:
-            yield kept_chain, tree.ue_index[kept_ball]
+            yield kept_chain, tree.target[kept_ball]
             continue
         count = level.num_children[kept_ball]
         child = np.arange(count.sum()) + np.repeat(
@@ -96,18 +104,18 @@ def _descend(
 
 
 def _level(
-    position_m: Float[np.ndarray, "ue 3"], begin: Int[np.ndarray, "ball"], child_begin: np.ndarray
+    leaves: Level, begin: Int[np.ndarray, "ball"], child_begin: Int[np.ndarray, "child"]
 ) -> Level:
-    """Enclose each run of UEs, from `begin` to the next, in a ball."""
-    low = np.minimum.reduceat(position_m, begin)
-    high = np.maximum.reduceat(position_m, begin)
+    """Enclose each run of leaves, from `begin` to the next, in a ball."""
+    low = np.minimum.reduceat(leaves.centre_m, begin)
+    high = np.maximum.reduceat(leaves.centre_m, begin)
     centre = (low + high) / 2
-    count = np.diff(np.append(begin, len(position_m)))
-    distance = np.linalg.norm(position_m - np.repeat(centre, count, axis=0), axis=1)
+    count = np.diff(np.append(begin, len(leaves.centre_m)))
+    distance = np.linalg.norm(leaves.centre_m - np.repeat(centre, count, axis=0), axis=1)
     first = np.searchsorted(child_begin, begin)
     return Level(
         centre_m=centre,
-        radius_m=np.maximum.reduceat(distance, begin),
+        radius_m=np.maximum.reduceat(distance + leaves.radius_m, begin),
         first_child=first,
         num_children=np.diff(np.append(first, len(child_begin))),
     )

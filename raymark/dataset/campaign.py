@@ -45,7 +45,7 @@ class Discovery(Strict):
     discovery_rays: int = Field(
         default=1_000_000, ge=1000, le=100_000_000, description="Rays from each site"
     )
-    edge_points: int = Field(default=8, ge=1, le=100, description="Points tried on each edge")
+    edge_points: float = Field(default=1.0, gt=0, le=100, description="Points tried on each metre of an edge")
     cone_rays: int = Field(
         default=128, ge=4, le=10_000, description="Diffracted rays from each visible point"
     )
