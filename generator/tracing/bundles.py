@@ -139,6 +139,10 @@ class Fans:
         self._step_m = np.sqrt(area * _REACH_M)
         self._step_rad = np.sqrt(area / _REACH_M)
 
+    def step(self, fan: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n 2"]:
+        """Return the step of the lattice along [m] and about the edge [rad] of some fans."""
+        return np.column_stack([self._step_m[fan], self._step_rad[fan]])
+
     def pieces(self, num_rays: int) -> list[Int[np.ndarray, "fan"]]:
         """Divide the fans into pieces of about as many rays."""
         piece = np.cumsum(self.num_rays) // num_rays

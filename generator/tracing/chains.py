@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from raymark.generator.tracing.backend import dr, mi
 from raymark.generator.tracing.loaded_scene import LoadedScene
@@ -17,14 +17,28 @@ class ChainTable:
     Attributes:
         root: Where the chain starts: the number of a prefix.
         plane: Planes in the order of the rays.
+        low: Least place on the edge [m] and angle about it [rad] that its rays leave at.
+        high: Greatest place and angle.
     """
 
     root: Int[np.ndarray, "chain"]
     plane: Int[np.ndarray, "chain length"]
+    low: Float[np.ndarray, "chain 2"]
+    high: Float[np.ndarray, "chain 2"]
 
     def __len__(self) -> int:
         """Return the number of chains."""
         return len(self.root)
+
+
+def bare_chains(num_roots: int) -> ChainTable:
+    """Return the chains of no plane, whose rays leave anywhere."""
+    return ChainTable(
+        root=np.arange(num_roots),
+        plane=np.zeros((num_roots, 0), dtype="i8"),
+        low=np.zeros((num_roots, 2)),
+        high=np.full((num_roots, 2), [np.inf, 2 * np.pi]),
+    )
 
 
 def follow(

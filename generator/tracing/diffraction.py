@@ -23,7 +23,7 @@ from raymark.generator.tracing.backtracking import (
 from raymark.generator.tracing.beams import BeamTable
 from raymark.generator.tracing.bundles import Fans
 from raymark.generator.tracing.candidates import EDGE_SLOT, NO_SLOT, PathCandidates
-from raymark.generator.tracing.chains import ChainTable
+from raymark.generator.tracing.chains import ChainTable, bare_chains
 from raymark.generator.tracing.exploration import explore_fans
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.prefixes import EdgePoints, Prefixes, find_prefixes
@@ -64,9 +64,8 @@ class DiffractionSearch:
         for beams in tables:
             prefixes = find_prefixes(scene, bs_position_m, beams, points)
             num_after = len(tables) - 1 - beams.plane.shape[1]
-            bare = np.arange(len(prefixes.wedge))
-            chains = [ChainTable(root=bare, plane=np.zeros((len(bare), 0), dtype="i8"))]
-            if num_after > 0 and len(bare):
+            chains = [bare_chains(len(prefixes.wedge))]
+            if num_after > 0 and len(prefixes.wedge):
                 fans = Fans(scene.wedges, points.num_parts, prefixes, discovery.cone_rays)
                 chains += explore_fans(scene, fans, num_after, discovery.refinements, turn=turn)
             self._groups += [
@@ -100,6 +99,8 @@ class _Group:
         self._before = ImageWalk(bs_position_m, prefixes.plane, scene.planes)
         self._after = [unsigned(suffixes.plane[:, k]) for k in range(self._num_after)]
         self._root = unsigned(suffixes.root)
+        self._low = [real(suffixes.low[:, k]) for k in range(2)]
+        self._high = [real(suffixes.high[:, k]) for k in range(2)]
 
     def candidates(self, tree: TargetTree, ue: mi.Point3f, depth: int) -> list[PathCandidates]:
         found = []
@@ -114,20 +115,33 @@ class _Group:
         centre_m: Float[np.ndarray, "pair 3"],
         radius_m: Float[np.ndarray, "pair"],
     ) -> Bool[np.ndarray, "pair"]:
+        """Look at the edge first, which few pairs pass, then at all planes."""
         target = Ball(centre_m=point(centre_m), radius_m=real(radius_m))
-        _, possible = self._walk(unsigned(chain), target)
-        return np.array(possible)
+        result = np.array(self._leave(unsigned(chain), target)[1])
+        near = np.flatnonzero(result)
+        if len(near) > 0:
+            target = Ball(centre_m=point(centre_m[near]), radius_m=real(radius_m[near]))
+            _, possible = self._walk(unsigned(chain[near]), target)
+            result[near] = np.array(possible)
+        return result
+
+    def _leave(self, row: mi.UInt, target: Ball) -> tuple[Ball, mi.Bool]:
+        """Return where the ways to targets leave the edge, and whether they can."""
+        unfolded = target.centre_m
+        for planes in reversed(self._after):
+            unfolded = self._planes.reflect(unfolded, dr.gather(mi.UInt, planes, row))
+        return self._edge.diffract(
+            dr.gather(mi.UInt, self._root, row),
+            Ball(centre_m=unfolded, radius_m=target.radius_m),
+            low=[dr.gather(mi.Float, low, row) for low in self._low],
+            high=[dr.gather(mi.Float, high, row) for high in self._high],
+        )
 
     def _walk(self, row: mi.UInt, target: Ball) -> tuple[list[mi.Point3f], mi.Bool]:
         """Return the points from the UE back to the BS, and whether they can form a path."""
         prefix = dr.gather(mi.UInt, self._root, row)
         after = [dr.gather(mi.UInt, planes, row) for planes in self._after]
-        unfolded = target.centre_m
-        for plane in reversed(after):
-            unfolded = self._planes.reflect(unfolded, plane)
-        edge, possible = self._edge.diffract(
-            prefix, Ball(centre_m=unfolded, radius_m=target.radius_m)
-        )
+        edge, possible = self._leave(row, target)
         images = [edge.centre_m]
         for plane in after:
             images.append(self._planes.reflect(images[-1], plane))
@@ -189,38 +203,54 @@ class _DeviceEdges:
         self._length_m = real(wedges.length_m[wedge])
         self._normal_0 = point(wedges.normal_0[wedge])
         self._normal_n = point(wedges.normal_n[wedge])
+        self._along_face = point(np.cross(wedges.normal_0[wedge], direction))
         self._source_along_m = real(along)
         self._source_across_m = real(across)
 
-    def diffract(self, prefix: mi.UInt, target: Ball) -> tuple[Ball, mi.Bool]:
+    def diffract(
+        self, prefix: mi.UInt, target: Ball, low: list[mi.Float], high: list[mi.Float]
+    ) -> tuple[Ball, mi.Bool]:
         """Return the diffraction points towards a (ball of) targets, and whether they can exist.
 
         In the coordinates of the edge, the point divides the way along it from source to target
         by their distances from the edge: x = (z_s r_t + z_t r_s) / (r_s + r_t). It is monotonic
         in z_t and in r_t, so that the ends of their ranges bound it.
+
+        Args:
+            prefix: Whose edge it is.
+            target: The targets, unfolded.
+            low: Least place on the edge [m] and angle about it [rad].
+            high: Greatest place and angle.
         """
         origin = dr.gather(mi.Point3f, self._origin, prefix)
         direction = dr.gather(mi.Point3f, self._direction, prefix)
-        length = dr.gather(mi.Float, self._length_m, prefix)
+        normal_0 = dr.gather(mi.Point3f, self._normal_0, prefix)
         z_source = dr.gather(mi.Float, self._source_along_m, prefix)
         r_source = dr.gather(mi.Float, self._source_across_m, prefix)
         offset = target.centre_m - origin
         z = dr.dot(offset, direction)
         r = dr.norm(offset - z * direction)
+        rho = target.radius_m
 
         def position(z_target: mi.Float, r_target: mi.Float) -> mi.Float:
             return (z_source * r_target + z_target * r_source) / (r_source + r_target)
 
-        rho = target.radius_m
+        outside_0 = dr.dot(offset, normal_0)
+        outside_n = dr.dot(offset, dr.gather(mi.Point3f, self._normal_n, prefix))
+        possible = dr.maximum(outside_0, outside_n) + rho > -_FACE_SLACK_M
+        angle = dr.atan2(outside_0, dr.dot(offset, dr.gather(mi.Point3f, self._along_face, prefix)))
+        turned = (angle - (low[1] + high[1]) / 2) / (2 * dr.pi)
+        turned = 2 * dr.pi * dr.abs(turned - dr.round(turned))
+        possible &= (rho >= r) | (turned < (high[1] - low[1]) / 2 + dr.safe_asin(rho / r))
+
         near, far = dr.maximum(r - rho, 0), r + rho
-        low = dr.minimum(position(z - rho, near), position(z - rho, far))
-        high = dr.maximum(position(z + rho, near), position(z + rho, far))
-        outside_0 = dr.dot(offset, dr.gather(mi.Point3f, self._normal_0, prefix)) + rho
-        outside_n = dr.dot(offset, dr.gather(mi.Point3f, self._normal_n, prefix)) + rho
-        possible = (high > -_EDGE_SLACK_M) & (low < length + _EDGE_SLACK_M)
-        possible &= (outside_0 > -_FACE_SLACK_M) | (outside_n > -_FACE_SLACK_M)
+        first = dr.minimum(position(z - rho, near), position(z - rho, far))
+        last = dr.maximum(position(z + rho, near), position(z + rho, far))
+        start = dr.maximum(low[0], 0)
+        end = dr.minimum(high[0], dr.gather(mi.Float, self._length_m, prefix))
+        possible &= (last > start - _EDGE_SLACK_M) & (first < end + _EDGE_SLACK_M)
         # For a point the mean of both ends is x itself; for a ball only what is on the edge counts.
-        low, high = dr.clip(low, 0, length), dr.clip(high, 0, length)
-        x = dr.select(rho > 0, (low + high) / 2, position(z, r))
-        radius = dr.select(rho > 0, (high - low) / 2 + _EDGE_SLACK_M, 0)
+        first, last = dr.clip(first, start, end), dr.clip(last, start, end)
+        x = dr.select(rho > 0, (first + last) / 2, position(z, r))
+        radius = dr.select(rho > 0, (last - first) / 2 + _EDGE_SLACK_M, 0)
         return Ball(centre_m=origin + x * direction, radius_m=radius), possible

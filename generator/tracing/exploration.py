@@ -17,34 +17,43 @@ from raymark.generator.tracing.chains import ChainTable, follow
 from raymark.generator.tracing.loaded_scene import LoadedScene
 
 _RAYS_PER_LAUNCH = 4_000_000
+_MARGIN_STEPS = 2.0
+"""Chains reach beyond the rays that were shot through them: by this many steps of the lattice."""
 
 _Watch = Callable[[int, Int[np.ndarray, "ray"], Rays], None]
 """Takes a bounce, the numbers of the chains with it, and the rays that made it."""
 
 
 class _Extents:
-    """In which directions the rays of each chain leave the BS: boxes about their unit vectors."""
+    """Least and greatest coordinates of the rays of each chain."""
 
-    def __init__(self) -> None:
-        self._low, self._high = np.zeros((0, 3)), np.zeros((0, 3))
+    def __init__(self, num_coordinates: int) -> None:
+        self.low = np.zeros((0, num_coordinates))
+        self.high = np.zeros((0, num_coordinates))
 
-    def widen(self, chain: Int[np.ndarray, "ray"], direction: Float[np.ndarray, "ray 3"]) -> None:
-        more = max(0, int(chain.max(initial=-1)) + 1 - len(self._low))
-        self._low = np.concatenate([self._low, np.full((more, 3), np.inf)])
-        self._high = np.concatenate([self._high, np.full((more, 3), -np.inf)])
-        np.minimum.at(self._low, chain, direction)
-        np.maximum.at(self._high, chain, direction)
+    def widen(
+        self, chain: Int[np.ndarray, "ray"], coordinates: Float[np.ndarray, "ray coordinate"]
+    ) -> None:
+        more = max(0, int(chain.max(initial=-1)) + 1 - len(self.low))
+        none = np.full((more, self.low.shape[1]), np.inf)
+        self.low, self.high = np.concatenate([self.low, none]), np.concatenate([self.high, -none])
+        np.minimum.at(self.low, chain, coordinates)
+        np.maximum.at(self.high, chain, coordinates)
 
-    def cones(
-        self, margin_rad: float
-    ) -> tuple[Float[np.ndarray, "chain 3"], Float[np.ndarray, "chain"]]:
-        """Return axes, and the angles about them that hold the boxes and a margin."""
-        middle = (self._low + self._high) / 2
-        length = np.linalg.norm(middle, axis=1)
-        # A chord of the sphere subtends at most twice the arc sine of its half.
-        half = np.linalg.norm(self._high - self._low, axis=1) / 2
-        angle = 2 * np.arcsin(np.minimum(half, 1)) + margin_rad
-        return middle / np.maximum(length, 1e-9)[:, None], angle
+    def take(self, rows: Int[np.ndarray, "row"]) -> tuple[np.ndarray, np.ndarray]:
+        return self.low[rows], self.high[rows]
+
+
+def _cones(
+    low: Float[np.ndarray, "chain 3"], high: Float[np.ndarray, "chain 3"], margin_rad: float
+) -> tuple[Float[np.ndarray, "chain 3"], Float[np.ndarray, "chain"]]:
+    """Return axes, and the angles about them that hold boxes about unit vectors and a margin."""
+    middle = (low + high) / 2
+    length = np.linalg.norm(middle, axis=1)
+    # A chord of the sphere subtends at most twice the arc sine of its half.
+    half = np.linalg.norm(high - low, axis=1) / 2
+    angle = 2 * np.arcsin(np.minimum(half, 1)) + margin_rad
+    return middle / np.maximum(length, 1e-9)[:, None], angle
 
 
 def explore_sphere(
@@ -65,7 +74,7 @@ def explore_sphere(
         turn: Turn of the rays about z [turns].
     """
     book = ChainBook(num_bounces, scene.planes.count)
-    extents = [_Extents() for _ in range(num_bounces)]
+    extents = [_Extents(3) for _ in range(num_bounces)]
     sphere = Sphere(bs_position_m, discovery.discovery_rays)
 
     def watch(bounce: int, chain: Int[np.ndarray, "ray"], rays: Rays) -> None:
@@ -80,11 +89,9 @@ def explore_sphere(
     )
     tables = [everywhere]
     for rows, extent in zip(book.sequences(), extents, strict=True):
-        axis, half_angle = extent.cones(sphere.step_rad)
         order = np.lexsort(rows.T[::-1])
-        tables.append(
-            BeamTable(plane=rows[order, 1:], axis=axis[order], half_angle_rad=half_angle[order])
-        )
+        axis, half_angle = _cones(*extent.take(order), sphere.step_rad)
+        tables.append(BeamTable(plane=rows[order, 1:], axis=axis, half_angle_rad=half_angle))
     return tables
 
 
@@ -101,13 +108,22 @@ def explore_fans(
         turn: Shift of the lattice, in steps.
     """
     book = ChainBook(num_bounces, scene.planes.count)
+    extents = [_Extents(2) for _ in range(num_bounces)]
+
+    def watch(bounce: int, chain: Int[np.ndarray, "ray"], rays: Rays) -> None:
+        extents[bounce].widen(chain, np.column_stack([rays.place, rays.angle_rad]))
+
     for piece in fans.pieces(_RAYS_PER_LAUNCH):
         rays = fans.lattice(piece, turn=turn)
-        _refine(scene, fans, rays, book, refinements=refinements)
+        _refine(scene, fans, rays, book, refinements=refinements, watch=watch)
     tables = []
-    for rows in book.sequences():
-        ordered = rows[np.lexsort(rows.T[::-1])]
-        tables.append(ChainTable(root=ordered[:, 0], plane=ordered[:, 1:]))
+    for rows, extent in zip(book.sequences(), extents, strict=True):
+        order = np.lexsort(rows.T[::-1])
+        root, (low, high) = rows[order, 0], extent.take(order)
+        margin = _MARGIN_STEPS * fans.step(root)
+        tables.append(
+            ChainTable(root=root, plane=rows[order, 1:], low=low - margin, high=high + margin)
+        )
     return tables
 
 
@@ -118,7 +134,7 @@ def _refine(
     book: ChainBook,
     *,
     refinements: int,
-    watch: _Watch | None = None,
+    watch: _Watch,
 ) -> None:
     """Shoot rays, then the neighbours of those that find something, at ever smaller steps."""
     scale = 1.0
@@ -137,7 +153,7 @@ def _shoot(
     bundle: Bundle,
     rays: Rays,
     book: ChainBook,
-    watch: _Watch | None,
+    watch: _Watch,
 ) -> Bool[np.ndarray, "ray"]:
     """Enter what rays meet, and tell which have found something first."""
     found = np.zeros(len(rays), dtype=bool)
@@ -149,6 +165,5 @@ def _shoot(
         plane = scene.planes.of_triangle[triangle]
         chain, is_first = book.enter(bounce, chain[alive], plane)
         found[ray[is_first]] = True
-        if watch is not None:
-            watch(bounce, chain, rays.take(ray))
+        watch(bounce, chain, rays.take(ray))
     return found

@@ -97,10 +97,10 @@ def find_prefixes(
 
     seen = [np.zeros((0, 2), dtype="i8")]
     for chain, target in find_pairs(points.tree, len(table), beams.may_reach):
-        outside = np.flatnonzero(np.logical_or(*before_faces(chain, points.wedge[target])))
-        chain, target = chain[outside], target[outside]
-        reached = beams.reach(chain, points.position_m[target])
-        seen.append(np.column_stack([chain[reached], target[reached]]))
+        before_0, before_n = before_faces(chain, points.wedge[target])
+        pairs = np.column_stack([chain, target])[before_0 | before_n]
+        reached = beams.reach(pairs[:, 0], points.position_m[pairs[:, 1]])
+        seen.append(pairs[reached])
     chain, target = np.concatenate(seen).T
     key = chain * wedges.count + points.wedge[target]
     distinct, prefix = np.unique(key, return_inverse=True)
