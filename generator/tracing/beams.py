@@ -49,26 +49,18 @@ class Beams:
         self._half_angle = real(np.where(half_angle < _WIDEST_RAD, half_angle, 2 * np.pi))
         self._plane_of_triangle = unsigned(scene.planes.of_triangle)
 
-    def may_reach(
-        self,
-        chain: Int[np.ndarray, "pair"],
-        centre_m: Float[np.ndarray, "pair 3"],
-        radius_m: Float[np.ndarray, "pair"],
-    ) -> Bool[np.ndarray, "pair"]:
-        """Tell which balls a ray of a beam may reach, if nothing were in its way."""
-        row, radius = unsigned(chain), real(radius_m)
-        offset = point(centre_m) - dr.gather(mi.Point3f, self._apex, row)
+    def holds(self, chain: mi.UInt, target: Ball) -> mi.Bool:
+        """Tell which balls lie in the cones of beams, in part at least."""
+        offset = target.centre_m - dr.gather(mi.Point3f, self._apex, chain)
         distance = dr.norm(offset)
-        angle = dr.safe_acos(dr.dot(offset, dr.gather(mi.Point3f, self._axis, row)) / distance)
-        reach = dr.gather(mi.Float, self._half_angle, row) + dr.safe_asin(radius / distance)
-        result = np.array((angle < reach) | (radius >= distance))
-        near = np.flatnonzero(result)
-        if len(near) == 0:
-            return result
-        target = Ball(centre_m=point(centre_m[near]), radius_m=real(radius_m[near]))
-        _, crosses = self._walk.back(unsigned(chain[near]), target)
-        result[near] = np.array(crosses)
-        return result
+        angle = dr.safe_acos(dr.dot(offset, dr.gather(mi.Point3f, self._axis, chain)) / distance)
+        size = dr.safe_asin(target.radius_m / distance)
+        within = angle < dr.gather(mi.Float, self._half_angle, chain) + size
+        return within | (target.radius_m >= distance)
+
+    def crosses(self, chain: mi.UInt, target: Ball) -> mi.Bool:
+        """Tell to which balls a beam comes by its planes, if nothing is in its way."""
+        return self._walk.back(chain, target)[1]
 
     def reach(
         self, chain: Int[np.ndarray, "n"], point_m: Float[np.ndarray, "n 3"]

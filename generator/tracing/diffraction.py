@@ -29,7 +29,7 @@ from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.prefixes import EdgePoints, Prefixes, find_prefixes
 from raymark.generator.tracing.sionna_adapter import point, real, unsigned
 from raymark.generator.tracing.tables import Wedges
-from raymark.generator.tracing.targets import TargetTree, find_pairs
+from raymark.generator.tracing.targets import PairSearch, TargetTree
 
 _EDGE_SLACK_M = 0.02
 _FACE_SLACK_M = 1e-3
@@ -101,29 +101,20 @@ class _Group:
         self._root = unsigned(suffixes.root)
         self._low = [real(suffixes.low[:, k]) for k in range(2)]
         self._high = [real(suffixes.high[:, k]) for k in range(2)]
+        self._pairs = PairSearch(len(suffixes), self._leaves, self._crosses)
 
     def candidates(self, tree: TargetTree, ue: mi.Point3f, depth: int) -> list[PathCandidates]:
         found = []
-        for chain, ue_index in find_pairs(tree, len(self._suffixes), self._test):
+        for chain, ue_index in self._pairs.find(tree):
             free = self._legs_are_free(chain, dr.gather(mi.Point3f, ue, unsigned(ue_index)))
             found.append(self._as_candidates(chain[free], ue_index[free], depth))
         return found
 
-    def _test(
-        self,
-        chain: Int[np.ndarray, "pair"],
-        centre_m: Float[np.ndarray, "pair 3"],
-        radius_m: Float[np.ndarray, "pair"],
-    ) -> Bool[np.ndarray, "pair"]:
-        """Look at the edge first, which few pairs pass, then at all planes."""
-        target = Ball(centre_m=point(centre_m), radius_m=real(radius_m))
-        result = np.array(self._leave(unsigned(chain), target)[1])
-        near = np.flatnonzero(result)
-        if len(near) > 0:
-            target = Ball(centre_m=point(centre_m[near]), radius_m=real(radius_m[near]))
-            _, possible = self._walk(unsigned(chain[near]), target)
-            result[near] = np.array(possible)
-        return result
+    def _leaves(self, row: mi.UInt, target: Ball) -> mi.Bool:
+        return self._leave(row, target)[1]
+
+    def _crosses(self, row: mi.UInt, target: Ball) -> mi.Bool:
+        return self._walk(row, target)[1]
 
     def _leave(self, row: mi.UInt, target: Ball) -> tuple[Ball, mi.Bool]:
         """Return where the ways to targets leave the edge, and whether they can."""

@@ -13,7 +13,7 @@ from raymark.generator.tracing.backtracking import source_images
 from raymark.generator.tracing.beams import Beams, BeamTable
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.tables import Wedges
-from raymark.generator.tracing.targets import build_tree, find_pairs
+from raymark.generator.tracing.targets import PairSearch, build_tree
 
 OFF_EDGE_M = 1e-3
 """Step from an edge into the open, as in Sionna's image method."""
@@ -96,7 +96,7 @@ def find_prefixes(
         return before_0, before_n
 
     seen = [np.zeros((0, 2), dtype="i8")]
-    for chain, target in find_pairs(points.tree, len(table), beams.may_reach):
+    for chain, target in PairSearch(len(table), beams.holds, beams.crosses).find(points.tree):
         before_0, before_n = before_faces(chain, points.wedge[target])
         pairs = np.column_stack([chain, target])[before_0 | before_n]
         reached = beams.reach(pairs[:, 0], points.position_m[pairs[:, 1]])
