@@ -1,11 +1,11 @@
 """What a discovery misses, against a much denser one on the same UEs.
 
     python perf/completeness.py --scene florence --discovery standard thorough --folder references
-    python perf/completeness.py --scene munich --discovery "{edge_points: 16, cone_rays: 128}"
+    python perf/completeness.py --scene munich --discovery "{edge_points: 2, cone_rays: 512}"
 
-The reference shoots 10^7 rays, tries 32 points of every edge and sends 512 rays from each, if not
-told otherwise; it keeps every path, and is stored in the folder for the next run. What counts is
-the union of it and of the discovery that is judged. By label (LOS as in the reference): share of
+The reference shoots 10^7 rays, tries 10 points on every metre of an edge and sends 2,560 rays from
+it, if not told otherwise, and all of them are turned against those of the discovery that is judged;
+it keeps every path, and is stored in the folder for the next run. What counts is the union of both. By label (LOS as in the reference): share of
 the 25 strongest paths of a link that is found; share of its power that is missed, mean and 95th
 percentile over links; links whose first path comes over 1 m late; links without any path that
 have one; and the kinds of path whose power is missed most, from the BS to the UE (D a diffraction,
@@ -30,6 +30,7 @@ from raymark.dataset.samplings import UniformSampling
 from raymark.dataset.schema import DIFFRACTION, NO_INTERACTION, SPECULAR
 from raymark.dataset.writing.assembly import path_groups
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
+from raymark.generator.completeness import INDEPENDENT_TURN
 from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.chain_search import ChainSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
@@ -37,7 +38,7 @@ from raymark.radio import BAND_PRESETS, SPEED_OF_LIGHT_M_S, FrontEnd
 from raymark.scenes import get_scene
 
 BANDS = (BAND_PRESETS["6GHz"],)
-REFERENCE = "{discovery_rays: 10000000, edge_points: 32, cone_rays: 512}"
+REFERENCE = "{discovery_rays: 10000000, edge_points: 10, cone_rays: 2560}"
 NUM_STRONGEST = 25
 LATE_M = 1.0
 MOST_KINDS = 3
@@ -90,12 +91,14 @@ class Bench:
         }
         return validate(TracerSettings, data, where="perf")
 
-    def trace(self, settings: TracerSettings) -> tuple[TracedPaths, dict[str, float]]:
+    def trace(
+        self, settings: TracerSettings, *, turn: float = 0.0
+    ) -> tuple[TracedPaths, dict[str, float]]:
         """Return the paths to all UEs and the seconds that they took."""
         few = settings.discovery.model_copy(update={"discovery_rays": 1000})
         self._search(settings.model_copy(update={"discovery": few})).trace(self.ue_m[:5], BANDS)
         started = time.perf_counter()
-        search = self._search(settings)
+        search = self._search(settings, turn=turn)
         discovered = time.perf_counter()
         paths = search.trace(self.ue_m, BANDS)
         matching_s = time.perf_counter() - discovered
@@ -105,9 +108,11 @@ class Bench:
         }
         return paths, seconds
 
-    def _search(self, settings: TracerSettings) -> ChainSearch:
+    def _search(self, settings: TracerSettings, *, turn: float = 0.0) -> ChainSearch:
         position, orientation = self.site.position_m, self.site.orientation_rad
-        return ChainSearch(self.loaded, np.asarray(position), np.asarray(orientation), settings)
+        return ChainSearch(
+            self.loaded, np.asarray(position), np.asarray(orientation), settings, turn=turn
+        )
 
     def reference(self, settings: TracerSettings, folder: Path) -> TracedPaths:
         """Return the paths of the reference, from the folder if they are there."""
@@ -116,10 +121,11 @@ class Bench:
             "corners": float(self.loaded.triangles.corner_m.sum()),
             "ues": self.ue_m.tolist(),
             "settings": settings.model_dump(mode="json"),
+            "turn": INDEPENDENT_TURN,
         }
         file = folder / f"{self.scene}-{config_hash(facts)[:16]}.npz"
         if not file.exists():
-            paths, seconds = self.trace(settings)
+            paths, seconds = self.trace(settings, turn=INDEPENDENT_TURN)
             print_seconds("reference", seconds)
             folder.mkdir(parents=True, exist_ok=True)
             np.savez(file, **{name: getattr(paths, name) for name in TracedPaths.__slots__})

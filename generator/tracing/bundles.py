@@ -5,7 +5,6 @@ the neighbours of some rays at a part of its step.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -55,16 +54,6 @@ class Rays:
         )
 
 
-class Bundle(Protocol):
-    """All rays that may be shot from some roots."""
-
-    def neighbours(self, rays: Rays, scale: float) -> Rays:
-        """Return the rays beside others, at `scale` steps of the lattice."""
-
-    def in_space(self, rays: Rays) -> mi.Ray3f:
-        """Return rays with their origins and directions."""
-
-
 class Sphere:
     """All directions from the BS."""
 
@@ -110,7 +99,7 @@ class Fans:
         wedges: Wedges,
         num_parts: Int[np.ndarray, "wedge"],
         prefixes: Prefixes,
-        rays_per_m: float,
+        rays_per_m: int,
     ) -> None:
         """Find the visible parts and the open angle of each edge."""
         wedge = prefixes.wedge
@@ -188,3 +177,6 @@ class Fans:
         around = dr.cos(angle) * face + dr.sin(angle) * upward
         onward = (before / length) * direction + (beside / length) * around
         return mi.Ray3f(origin + along * direction, mi.Vector3f(onward))
+
+
+Bundle = Sphere | Fans

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Complex, Float, Int, Integer
 
 from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import RuntimeUnavailableError
@@ -111,7 +111,7 @@ def real(values: Float[np.ndarray, "n"]) -> mi.Float:
     return mi.Float(aligned(values, "f4"))
 
 
-def unsigned(values: Int[np.ndarray, "n"]) -> mi.UInt:
+def unsigned(values: Integer[np.ndarray, "n"]) -> mi.UInt:
     """Return non-negative numbers as a Dr.Jit array."""
     return mi.UInt(aligned(values, "u4"))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt
 
 from raymark.generator.tracing.backend import dr, mi
 from raymark.generator.tracing.backtracking import Ball
@@ -98,7 +98,7 @@ class PairSearch:
         for chain, ball in self._descend(tree, balls, 0, pairs):
             yield chain.astype("i8"), tree.target[ball]
 
-    def _reaching(self, cell: Int[np.ndarray, "3"]) -> Int[np.ndarray, "chain"]:
+    def _reaching(self, cell: Int[np.ndarray, "3"]) -> UInt[np.ndarray, "chain"]:
         key = tuple(cell.tolist())
         if key not in self._of_cell:
             ball = Ball(
@@ -115,6 +115,8 @@ class PairSearch:
 
     def _passing(self, chain: mi.UInt, ball: mi.UInt, balls: Ball) -> tuple[mi.UInt, mi.UInt]:
         for test in self._tests:
+            if dr.width(chain) == 0:
+                break
             passes = test(chain, _take(balls, ball))
             # A test that holds for all may be of width 1.
             kept = dr.compress(passes & dr.full(mi.Bool, True, dr.width(chain)))
@@ -126,8 +128,8 @@ class PairSearch:
         tree: TargetTree,
         balls: list[Ball],
         depth: int,
-        pairs: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
-    ) -> Iterator[tuple[Int[np.ndarray, "kept"], Int[np.ndarray, "kept"]]]:
+        pairs: tuple[UInt[np.ndarray, "pair"], UInt[np.ndarray, "pair"]],
+    ) -> Iterator[tuple[UInt[np.ndarray, "kept"], UInt[np.ndarray, "kept"]]]:
         level = tree.levels[depth]
         for start in range(0, len(pairs[0]), _MAX_PAIRS):
             part = (unsigned(numbers[start : start + _MAX_PAIRS]) for numbers in pairs)

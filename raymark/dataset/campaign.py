@@ -45,24 +45,30 @@ class Discovery(Strict):
     discovery_rays: int = Field(
         default=1_000_000, ge=1000, le=100_000_000, description="Rays from each site"
     )
-    edge_points: float = Field(default=1.0, gt=0, le=100, description="Points tried on each metre of an edge")
+    edge_points: float = Field(
+        default=1.0, gt=0, le=100, description="Points tried on each metre of an edge"
+    )
     cone_rays: int = Field(
-        default=128, ge=4, le=10_000, description="Diffracted rays from each visible point"
+        default=256,
+        ge=1,
+        le=100_000,
+        description="Diffracted rays from each metre of the visible parts of an edge",
     )
     refinements: int = Field(
-        default=0,
+        default=6,
         ge=0,
         le=12,
-        exclude_if=lambda value: value == 0,
-        description="If not 0: `cone_rays` leave each metre of the visible parts of an edge, and "
-        "around those that find a chain first, more are shot at half the step, as often as this",
+        description="How often the rays beside those that find a chain first are shot at half the "
+        "step before",
     )
 
 
 DISCOVERY_PRESETS = {
-    "quick": Discovery(discovery_rays=300_000, edge_points=4, cone_rays=32),
+    "quick": Discovery(discovery_rays=300_000, edge_points=0.25, cone_rays=32, refinements=2),
     "standard": Discovery(),
-    "thorough": Discovery(discovery_rays=3_000_000, edge_points=16, cone_rays=256),
+    "thorough": Discovery(
+        discovery_rays=3_000_000, edge_points=4.0, cone_rays=1024, refinements=8
+    ),
 }
 
 
