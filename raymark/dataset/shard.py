@@ -128,6 +128,9 @@ def _write_array(file: h5py.File, field: FieldSpec, array: np.ndarray) -> None:
         dataset[...] = array
     dataset.attrs.update({"unit": field.unit, "axes": list(field.axes)})
     dataset.attrs["description"] = field.description
+    # Else its place in the file hangs on when it is closed, hence on who holds it: Dask's profiler
+    # keeps the frames of a worker for a moment.
+    dataset.flush()
 
 
 def _chunks(field: FieldSpec, array: np.ndarray) -> tuple[int, ...]:

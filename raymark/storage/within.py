@@ -1,5 +1,6 @@
 """The one way from a name that stands in a file to the file that it names."""
 
+import stat
 from pathlib import Path
 
 from raymark.errors import DatasetError
@@ -21,9 +22,12 @@ def within(folder: Path, name: str) -> Path:
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
             raise DatasetError(f"{path} is a link that leads out of {folder}; put its file there")
-        if path.exists() and not path.is_file():
+        if not stat.S_ISREG(path.stat().st_mode):
             raise DatasetError(f"{path} is no regular file; move it elsewhere")
-    except (OSError, RuntimeError) as error:  # a name that is too long, a circle of links
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    # A name that is too long, a circle of links; until Python 3.12 the latter is no OSError.
+    except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a circle of links"
         raise DatasetError(f"{path} cannot be a file: {reason}") from error
     return path

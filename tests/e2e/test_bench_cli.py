@@ -455,7 +455,9 @@ def test_run_goes_on_when_it_was_interrupted_by_ctrl_c(
     command = [*COMMAND, *map(str, arguments)]
 
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not any(runs.glob("cells/*/train_centroid/*/result.json")) and child.poll() is None:
+    num_references = 3 * 4
+    while len(list(runs.glob("cells/*/*/*/result.json"))) <= num_references:
+        assert child.poll() is None, "it ended by itself"
         time.sleep(0.05)
     # As a terminal does, to the whole group.
     os.killpg(child.pid, signal.SIGINT)
@@ -466,7 +468,6 @@ def test_run_goes_on_when_it_was_interrupted_by_ctrl_c(
     assert child.returncode == INTERRUPTED, messages
     assert "interrupted; nothing is lost: run the same command to go on in" in messages
     assert "Traceback" not in messages
-    num_references = 3 * 4
     assert num_references < num_finished < num_references + 8
     assert result.code == FINISHED
     num_kept = num_finished - num_references

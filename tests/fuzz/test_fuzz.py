@@ -141,7 +141,8 @@ def array_sealed(rng: Rng, folder: Path) -> None:
     hashes = {f"{kind}_sha256": file_sha256(folder / record.file(kind)) for kind in _SHARD_KINDS}
     update: dict[str, Any] = {"shards": (record.model_copy(update=hashes),)}
     update["buildings"] = {x: file_sha256(folder / f"buildings/{x}.h5") for x in manifest.buildings}
-    with suppress(RaymarkError, ValueError, IndexError):  # of nonsense, there may be no index
+    # Of nonsense, there may be no index.
+    with suppress(RaymarkError, ValueError, IndexError, TypeError):
         rows = index_rows(read_shard(folder / record.file("paths"), "paths"), record, ["6GHz"])
         rows.to_parquet(folder / "index.parquet", index=False)
         update["index_sha256"] = file_sha256(folder / "index.parquet")

@@ -62,6 +62,24 @@ def test_write_shard_gives_the_same_bytes_when_repeated(
     assert digest == file_sha256(written) == file_sha256(tmp_path / "again.h5")
 
 
+def test_write_shard_gives_the_same_bytes_when_others_hold_its_arrays(
+    written: Path, tmp_path: Path, valid_arrays: MakeArrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profiler that looks at a frame keeps what stands in it for a while."""
+    held: list[h5py.Dataset] = []
+    create = h5py.Group.create_dataset
+
+    def create_and_hold(*args: Any, **options: Any) -> h5py.Dataset:
+        held.append(create(*args, **options))
+        return held[-1]
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", create_and_hold)
+    write_shard(tmp_path / "again.h5", "paths", valid_arrays(), NOTE)
+
+    assert held
+    assert (tmp_path / "again.h5").read_bytes() == written.read_bytes()
+
+
 def test_write_shard_describes_every_array_when_opened_with_plain_hdf5(written: Path) -> None:
     with h5py.File(written) as file:
         assert file.attrs["schema_version"] == 1
