@@ -280,11 +280,10 @@ def stored_buffer(paths: TracedPaths, shape_ids: Int[np.ndarray, "object"]) -> P
     size, depth = paths.interaction.shape
     present = paths.interaction > 0
     buffer = PathsBuffer(size, depth, False)
-    shape = np.where(present, shape_ids[paths.object_index], 0)
     _write_interactions(
         buffer,
         code=paths.interaction,
-        shape=shape,
+        shape=np.where(present, shape_ids[paths.object_index], 0),
         primitive=np.where(present, paths.primitive, 0),
         vertex_m=paths.vertex_m,
         ue_index=paths.ue_index,

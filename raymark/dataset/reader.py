@@ -81,7 +81,7 @@ class Dataset(DatasetViews):
         """One row per link: scene, site, position, label, track, gains, shard and row.
 
         Raises:
-            SchemaError: If the file is missing, differs from the manifest or has no row a link.
+            SchemaError: If the file is missing, differs from the manifest or has not a row a link.
         """
         path = self.folder.below(INDEX_NAME)
         with checked_copy(path, self.manifest.index_sha256) as copy:

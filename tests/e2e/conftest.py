@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,13 @@ from raymark.work.cluster import Scheduler
 
 StartDask = Callable[..., subprocess.Popen[str]]
 StartScheduler = Callable[..., tuple[Scheduler, subprocess.Popen[str]]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _heeds_ctrl_c() -> None:
+    """Let what the tests start heed Ctrl-C: a job in the background of a shell ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

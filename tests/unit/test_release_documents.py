@@ -100,6 +100,24 @@ def test_card_page_holds_the_map_of_every_scene_itself(benchmark_release: Path) 
     assert page.count('src="data:image/png;base64,') == page.count("<img ") == 2
 
 
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        (b"no front matter", "README.md does not begin with lines of YAML between two ---"),
+        (b"---\na: [\n---\n", "README.md does not begin with lines of YAML between two ---"),
+        (b"---\n\xff\n---\n", "README.md"),
+    ],
+)
+def test_card_page_is_refused_when_the_card_is_damaged(
+    benchmark_release: Path, tmp_path: Path, card: bytes, message: str
+) -> None:
+    (tmp_path / "release.json").write_bytes((benchmark_release / "release.json").read_bytes())
+    (tmp_path / "README.md").write_bytes(card)
+
+    with pytest.raises(ConfigError, match=message):
+        card_page(tmp_path)
+
+
 def test_card_page_holds_no_raw_html_when_a_title_tries(
     benchmark_release: Path, tmp_path: Path
 ) -> None:

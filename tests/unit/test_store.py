@@ -199,6 +199,14 @@ def test_cell_hash_changes_when_task_or_parts_do(suite: Suite) -> None:
     assert cell_hash_of(one, [1]) in hashes
 
 
+def test_truth_is_missing_when_its_hash_is_no_text(copied: RunFolder) -> None:
+    task = copied.info().suite.tasks()[0]
+    assert copied.has_truth(task)
+    (copied.root / "truth" / f"{task.slug}.sha256").write_bytes(b"\xff\xfe")
+
+    assert not copied.has_truth(task)
+
+
 def test_truth_is_refused_when_it_was_edited(copied: RunFolder) -> None:
     task = copied.info().suite.tasks()[0]
     path = copied.root / "truth" / f"{task.slug}.parquet"

@@ -125,6 +125,17 @@ def test_order_of_columns_and_type_of_index_do_not_matter(
     assert len(read_submission(submission, yard_suite, benchmark_run.truth)[1]) == 8
 
 
+def test_mark_for_a_missing_number_is_refused_as_one_that_is_not_finite(
+    submission: Path, benchmark_run: RunFolder, yard_suite: Suite
+) -> None:
+    """Such tables have types of their own, in which numpy sees objects."""
+    table = pd.read_parquet(path_of(submission)).convert_dtypes()
+    save(table.assign(x_m=table["x_m"].mask(table.index == 0)), path_of(submission))
+
+    with pytest.raises(ScoringError, match="finite"):
+        read_submission(submission, yard_suite, benchmark_run.truth)
+
+
 def with_value(column: str, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def change(table: pd.DataFrame) -> pd.DataFrame:
         first = np.arange(len(table)) == 0
@@ -221,6 +232,7 @@ def test_submission_is_refused_when_a_hash_is_another_ones(
         ({"pretraining_data": None}, r"missing key at .*submission.yaml: pretraining_data"),
         ({"tuning": ""}, r"at least 1 character.* at .*submission.yaml: tuning"),
         ({"name": "no name"}, r"match pattern.*, got 'no name' at .*submission.yaml: name"),
+        ({"name": "n" * 101}, r"at most 100 characters.* at .*submission.yaml: name"),
         ({"authors": "us"}, r"unknown key at .*submission.yaml: authors"),
         ({"num_parameters": -1}, r"greater than or equal to 0, got -1 at .*: num_parameters"),
     ],
