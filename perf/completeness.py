@@ -3,10 +3,10 @@
     python perf/completeness.py --scene florence --discovery standard thorough --folder references
     python perf/completeness.py --scene munich --discovery "{edge_points: 2, cone_rays: 512}"
 
-The reference shoots 10^7 rays, tries 10 points on every metre of an edge and sends 2,560 rays from
-it, if not told otherwise, and all of them are turned against those of the judged discovery; it keeps
-every path, and is stored in the folder for the next run. What counts is the union of both. By label
-(LOS as in the reference): share of the 25 strongest paths of a link that is found; share of
+The reference shoots 10^7 rays, tries 10 points on every metre of an edge and sends 2,560 rays
+from it, if not told otherwise, and all of them are turned against those of the judged discovery; it
+keeps every path, and is stored in the folder for the next run. What counts is the union of both. By
+label (LOS as in the reference): share of the 25 strongest paths of a link that is found; share of
 its power that is missed, mean and 95th percentile over links; links whose first path comes over 1 m
 late; links without any path that have one; and the kinds of path whose power is missed most, from
 the BS to the UE (D a diffraction, R a reflection), with their part of the mean.

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from raymark.config import Strict, nearest, read_yaml, validate
 from raymark.dataset.samplings import Sampling
@@ -39,36 +39,39 @@ class SceneChoice(Strict):
         return sites
 
 
+def _plain_number(value: float) -> float | int:
+    """Return a whole number as such: 1 and 1.0 are one setting, and have one hash."""
+    return int(value) if value == int(value) else value
+
+
 class Discovery(Strict):
     """How densely the rays are shot that find what a site can reach."""
 
     discovery_rays: int = Field(
         default=1_000_000, ge=1000, le=100_000_000, description="Rays from each site"
     )
-    edge_points: float = Field(
-        default=1.0, gt=0, le=100, description="Points tried on each metre of an edge"
+    edge_points: Annotated[float, PlainSerializer(_plain_number)] = Field(
+        default=1.0, gt=0, le=100, description="Points that are tried along an edge [1/m]"
     )
     cone_rays: int = Field(
         default=256,
         ge=1,
         le=100_000,
-        description="Diffracted rays from each metre of the visible parts of an edge",
+        description="Diffracted rays from the visible parts of an edge [1/m]",
     )
-    refinements: int = Field(
+    refinements: int | None = Field(
         default=6,
         ge=0,
         le=12,
         description="How often the rays beside those that find a chain first are shot at half the "
-        "step before",
+        "step before; null in datasets of a version whose search is no longer there",
     )
 
 
 DISCOVERY_PRESETS = {
     "quick": Discovery(discovery_rays=300_000, edge_points=0.25, cone_rays=32, refinements=2),
     "standard": Discovery(),
-    "thorough": Discovery(
-        discovery_rays=3_000_000, edge_points=4.0, cone_rays=1024, refinements=8
-    ),
+    "thorough": Discovery(discovery_rays=3_000_000, edge_points=4.0, cone_rays=1024, refinements=8),
 }
 
 
@@ -96,7 +99,6 @@ class TracerSettings(Strict):
     )
     fields: Literal["sionna", "raymark"] = Field(
         default="sionna",
-        exclude_if=lambda value: value == "sionna",
         description="Whose fields the paths have: Sionna RT's, or those of docs/physics.md",
     )
     discovery: Annotated[Discovery, BeforeValidator(_expand_discovery)] = Field(

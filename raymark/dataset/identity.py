@@ -5,6 +5,7 @@ from typing import Any
 
 from raymark.config import config_hash
 from raymark.dataset.campaign import Campaign
+from raymark.dataset.earlier import without_earlier
 
 
 def campaign_hash(campaign: Campaign, scene_hashes: dict[str, str]) -> str:
@@ -29,7 +30,7 @@ def _identity(campaign: Campaign) -> dict[str, Any]:
 
 def _settings(campaign: Campaign) -> dict[str, Any]:
     """Return the same but for files, which are not read."""
-    data: dict[str, Any] = campaign.model_dump(mode="json", exclude={"name", "description"})
+    data = without_earlier(campaign.model_dump(mode="json", exclude={"name", "description"}))
     for choice in data["scenes"]:
         choice["name"] = Path(choice["name"]).name
     data["sampling"].pop("files", None)

@@ -2,14 +2,15 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from raymark.config import Name, Strict, config_hash, read_sealed, sealed_json
 from raymark.dataset.buildings import buildings_file
 from raymark.dataset.campaign import Campaign
+from raymark.dataset.earlier import with_earlier
 from raymark.dataset.schema import FileKind, fields_of
 from raymark.dataset.shard import read_shard
 from raymark.errors import ConfigError, DatasetError
@@ -99,7 +100,7 @@ class Manifest(Strict):
     state: Literal["incomplete", "complete"]
     config_hash: str
     shard_size: int
-    campaign: Campaign
+    campaign: Annotated[Campaign, BeforeValidator(with_earlier)]
     sites: tuple[SiteRecord, ...] = Field(min_length=1)
     software: dict[str, str]
     notes: tuple[str, ...] = Field(default=(), description="What a reader must know of the tracing")

@@ -242,16 +242,6 @@ def test_front_end_is_the_bands_own_when_it_has_one() -> None:
     assert sizes == [64, 256]
 
 
-def test_campaign_keeps_its_hash_when_new_options_are_not_used() -> None:
-    """The hash of a published campaign, written down before these options existed."""
-    data = load_campaign("small").model_dump(mode="json")
-
-    assert not {"shared_ues"} & set(data)
-    assert "fields" not in data["tracer"]
-    assert "front_end" not in data["bands"][0]
-    assert "num_panels" not in data["scenes"][0]
-
-
 def test_campaign_is_refused_when_its_fields_do_not_cover_an_interaction() -> None:
     data = changed("tracer.fields", "raymark")
     data["tracer"]["refraction"] = True
