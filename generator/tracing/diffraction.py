@@ -26,6 +26,7 @@ from raymark.generator.tracing.candidates import EDGE_SLOT, NO_SLOT, PathCandida
 from raymark.generator.tracing.chains import ChainTable, bare_chains
 from raymark.generator.tracing.exploration import explore_fans
 from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.generator.tracing.openings import is_open
 from raymark.generator.tracing.prefixes import EdgePoints, Prefixes, find_prefixes
 from raymark.generator.tracing.sionna_adapter import point, real, unsigned
 from raymark.generator.tracing.tables import Wedges
@@ -60,7 +61,7 @@ class DiffractionSearch:
         """
         self._groups: list[_Group] = []
         discovery = settings.discovery
-        points = EdgePoints(scene.wedges, discovery.edge_points, turn=turn)
+        points = EdgePoints(scene, discovery.edge_points, turn=turn)
         for beams in tables:
             prefixes = find_prefixes(scene, bs_position_m, beams, points)
             num_after = len(tables) - 1 - beams.plane.shape[1]
@@ -150,8 +151,9 @@ class _Group:
     def _legs_are_free(
         self, chain: Int[np.ndarray, "pair"], ue: mi.Point3f
     ) -> Bool[np.ndarray, "pair"]:
-        """Shoot any-hit rays along all legs, with 5 cm spared at both ends: never too strict."""
-        points, _ = self._walk(unsigned(chain), Ball(centre_m=ue, radius_m=mi.Float(0)))
+        """Shoot any-hit rays along all legs, with 5 cm spared at both ends, and about the edge."""
+        row = unsigned(chain)
+        points, _ = self._walk(row, Ball(centre_m=ue, radius_m=mi.Float(0)))
         dr.eval(points)
         free = dr.full(mi.Bool, True, len(chain))
         for start, end in itertools.pairwise(points):
@@ -162,7 +164,9 @@ class _Group:
             ray.maxt = dr.maximum(length - 2 * _SHADOW_SLACK_M, 0)
             active = free & (length > _LEAST_LEG_M)
             free &= ~self._scene.sionna.mi_scene.ray_test(ray, active=active)
-        return np.array(free)
+        edge = points[self._num_after + 1]
+        prefix = dr.gather(mi.UInt, self._root, row)
+        return np.array(self._edge.is_open(self._scene, prefix, edge, free))
 
     def _as_candidates(
         self, chain: Int[np.ndarray, "pair"], ue_index: Int[np.ndarray, "pair"], depth: int
@@ -194,9 +198,19 @@ class _DeviceEdges:
         self._length_m = real(wedges.length_m[wedge])
         self._normal_0 = point(wedges.normal_0[wedge])
         self._normal_n = point(wedges.normal_n[wedge])
-        self._along_face = point(np.cross(wedges.normal_0[wedge], direction))
+        self._along_face = point(wedges.along_face[wedge])
         self._source_along_m = real(along)
         self._source_across_m = real(across)
+
+    def is_open(
+        self, scene: LoadedScene, prefix: mi.UInt, edge: mi.Point3f, active: mi.Bool
+    ) -> mi.Bool:
+        """Return whether nothing else fills the air about points on the edges."""
+        normal_0, normal_n, along_face = (
+            dr.gather(mi.Point3f, column, prefix)
+            for column in (self._normal_0, self._normal_n, self._along_face)
+        )
+        return is_open(scene.sionna.mi_scene, edge, (normal_0, normal_n), along_face, active)
 
     def diffract(
         self, prefix: mi.UInt, target: Ball, low: list[mi.Float], high: list[mi.Float]

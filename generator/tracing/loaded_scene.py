@@ -8,6 +8,7 @@ from jaxtyping import Bool, Complex, Float, Int
 
 from raymark.dataset.writing.traced_paths import TracedPaths, no_paths
 from raymark.errors import SceneError
+from raymark.generator.tracing import openings
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.backend import dr, mi, rt
 from raymark.generator.tracing.sionna_adapter import Endpoints, PathsBuffer
@@ -120,6 +121,17 @@ class LoadedScene:
         ray = mi.Ray3f(start, mi.Vector3f(offset / length))
         ray.maxt = length * (1 - 1e-4)
         return ~np.array(self.sionna.mi_scene.ray_test(ray))
+
+    def is_open(self, edge_m: Points, wedge: Int[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+        """Tell whether nothing else fills the air about points on diffracting edges."""
+        if len(wedge) == 0:
+            return np.zeros(0, dtype=bool)
+        wedges = self.wedges
+        normals = adapter.point(wedges.normal_0[wedge]), adapter.point(wedges.normal_n[wedge])
+        along_face = adapter.point(wedges.along_face[wedge])
+        return np.array(
+            openings.is_open(self.sionna.mi_scene, adapter.point(edge_m), normals, along_face)
+        )
 
     def with_fields(
         self,

@@ -41,7 +41,7 @@ class Prefixes:
 
 
 class EdgePoints:
-    """Points on all edges, one in each of the equal parts of an edge, in a tree.
+    """Points on all edges, one in each of the equal parts of an edge that is open, in a tree.
 
     Attributes:
         num_parts: Number of parts of each edge.
@@ -51,22 +51,25 @@ class EdgePoints:
         tree: The points as targets.
     """
 
-    def __init__(self, wedges: Wedges, points_per_m: float, *, turn: float) -> None:
+    def __init__(self, scene: LoadedScene, points_per_m: float, *, turn: float) -> None:
         """Choose the points.
 
         Args:
-            wedges: The edges.
+            scene: Whose edges.
             points_per_m: Least number of points on a metre.
             turn: Shift of the points, in steps.
         """
+        wedges = scene.wedges
         self.num_parts = np.ceil(wedges.length_m * points_per_m).astype("i8")
-        self.wedge = np.repeat(np.arange(wedges.count), self.num_parts)
+        wedge = np.repeat(np.arange(wedges.count), self.num_parts)
         first = np.cumsum(self.num_parts) - self.num_parts
-        self.part = np.arange(len(self.wedge)) - first[self.wedge]
-        step_m = (wedges.length_m / self.num_parts)[self.wedge]
-        along_m = (self.part + (0.5 + turn) % 1.0) * step_m
-        on_edge_m = wedges.origin_m[self.wedge] + along_m[:, None] * wedges.direction[self.wedge]
-        self.position_m = on_edge_m + OFF_EDGE_M * outward(wedges, self.wedge)
+        part = np.arange(len(wedge)) - first[wedge]
+        step_m = (wedges.length_m / np.maximum(self.num_parts, 1))[wedge]
+        along_m = (part + (0.5 + turn) % 1.0) * step_m
+        on_edge_m = wedges.origin_m[wedge] + along_m[:, None] * wedges.direction[wedge]
+        is_open = scene.is_open(on_edge_m, wedge)
+        self.wedge, self.part = wedge[is_open], part[is_open]
+        self.position_m = on_edge_m[is_open] + OFF_EDGE_M * outward(wedges, self.wedge)
         self.tree = build_tree(self.position_m)
 
 

@@ -125,6 +125,11 @@ class Wedges:
         """Number of wedges."""
         return len(self.length_m)
 
+    @property
+    def along_face(self) -> Float[np.ndarray, "wedge 3"]:
+        """Unit vectors from the edges into their 0-faces."""
+        return np.cross(self.normal_0, self.direction)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HalfEdges:

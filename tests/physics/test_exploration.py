@@ -46,7 +46,7 @@ def tables(fence: LoadedScene) -> list[BeamTable]:
 @pytest.fixture(scope="module")
 def points(fence: LoadedScene) -> EdgePoints:
     """Points on all edges."""
-    return EdgePoints(fence.wedges, 1.0, turn=0.0)
+    return EdgePoints(fence, 1.0, turn=0.0)
 
 
 @pytest.fixture(scope="module")
