@@ -90,7 +90,7 @@ def label_points(
     position_m: Float[np.ndarray, "ue 3"],
     band: Band,
     *,
-    max_path_length_m: float,
+    max_path_length_m: float | None,
 ) -> Int[np.ndarray, "ue"]:
     """Tell of each point whether it is LOS, NLOS or OUTAGE; only hidden points are traced."""
     bs = np.asarray(site.position_m)
@@ -99,12 +99,13 @@ def label_points(
     settings = TracerSettings(
         diffraction=True,
         discovery=DISCOVERY_PRESETS["quick"],
-        max_path_length_m=max_path_length_m,
+        fields="sionna",  # which are there at once, and only whether there is a path counts
     )
     orientation = np.asarray(site.orientation_rad)
     search = make_search(loaded, bs, orientation, settings, seed=_SEARCH_SEED)
     paths = search.trace(position_m[hidden], (band,))
-    kept = paths.ue_index[paths.delay_s <= max_path_length_m / SPEED_OF_LIGHT_M_S]
+    longest_m = np.inf if max_path_length_m is None else max_path_length_m
+    kept = paths.ue_index[paths.delay_s <= longest_m / SPEED_OF_LIGHT_M_S]
     has_path = np.bincount(kept, minlength=len(hidden)) > 0
     los = np.where(is_visible, LOS, OUTAGE)
     los[hidden] = np.where(has_path, NLOS, OUTAGE)

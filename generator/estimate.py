@@ -3,9 +3,8 @@
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from raymark.generator.plan import Plan, SitePlan
+from raymark.generator.site_tracing import assemble
 from raymark.work.peak_memory import peak_memory_bytes
 
 _NUM_FIRST = 200
@@ -59,8 +58,7 @@ def _probe(plan: Plan, site: SitePlan, count: int) -> tuple[float, float, int]:
     discovered = time.perf_counter()
     search.trace(position[:_NUM_FIRST], plan.campaign.bands)  # compiles the kernels
     compiled = time.perf_counter()
-    paths = search.trace(position, plan.campaign.bands)
+    paths = search.trace(position, plan.campaign.bands, plan.references(site))
+    arrays, _ = assemble(plan, site, paths, site.ues.take(slice(0, count)), first_ue=0)
     traced = time.perf_counter()
-    num_paths = np.bincount(paths.ue_index, minlength=count)
-    kept = np.minimum(num_paths, plan.campaign.tracer.max_num_paths).sum()
-    return discovered - started, traced - compiled, int(kept)
+    return discovered - started, traced - compiled, len(arrays["path/delay_s"])

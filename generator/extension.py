@@ -160,11 +160,12 @@ class ExtendedSite:
         record = self._records[shard.part]
         main = self._dataset.load_shard(record)
         detail = self._dataset.load_shard(record, "detail")
-        is_searched = _needs_search(main, fields=self._plan.campaign.tracer.fields)
+        is_searched = self._needs_search(main)
         of_searched = np.repeat(is_searched, np.diff(main["link/path_offset"]))
         num_new = len(self._new_bands)
         amplitude = np.zeros((num_new, len(of_searched)), dtype="c8")
-        truncated_db = np.full((num_new, shard.num_ues), NOTHING_TRUNCATED_DB, dtype="f4")
+        # Carriers of reference tell of every band; without them, what is cut off is searched.
+        truncated_db = np.tile(main["link/truncated_power_db"][:1], (num_new, 1))
         amplitude[:, ~of_searched] = self._fields(shard, main, detail, ~of_searched)
         if is_searched.any():
             again = self._search_again(shard, is_searched)
@@ -182,6 +183,17 @@ class ExtendedSite:
     def completeness(self) -> Completeness | None:
         """Return what is known of the site; it hangs on the first band alone."""
         return self._dataset.manifest.completeness.get(self._site.key)
+
+    def _needs_search(self, main: Arrays) -> Bool[np.ndarray, "link"]:
+        """Tell of which links the stored arrays do not hold all that a new band needs."""
+        lost = main["link/saturated"] | (main["link/truncated_power_db"][0] > NOTHING_TRUNCATED_DB)
+        if self._plan.references(self._site):
+            lost[:] = False
+        if self._plan.campaign.tracer.fields == "raymark":
+            return lost
+        diffracts = (main["path/interaction"] == DIFFRACTION).any(axis=1)
+        link = np.repeat(np.arange(len(lost)), np.diff(main["link/path_offset"]))
+        return lost | (np.bincount(link, diffracts, len(lost)) > 0)
 
     def _fields(
         self, shard: ShardPlan, main: Arrays, detail: Arrays, rows: Bool[np.ndarray, "path"]
@@ -213,9 +225,9 @@ class ExtendedSite:
         """Return the arrays of some UEs at the first band and the new ones."""
         ues = shard.ues(self._site).take(np.flatnonzero(rows))
         bands = (self._plan.campaign.bands[0], *self._new_bands)
-        return assemble(
-            self._plan, self._site, self._search.trace(ues.position_m, bands), ues, first_ue=0
-        )[0]
+        references = self._plan.references(self._site)
+        paths = self._search.trace(ues.position_m, bands, references)
+        return assemble(self._plan, self._site, paths, ues, first_ue=0)[0]
 
     @cached_property
     def _search(self) -> SiteSearch:
@@ -230,15 +242,6 @@ def _source(dataset: Dataset) -> Callable[[Plan, SitePlan], ShardSource]:
         return ExtendedSite(plan, site, dataset)
 
     return make
-
-
-def _needs_search(main: Arrays, *, fields: str) -> Bool[np.ndarray, "link"]:
-    lost = main["link/saturated"] | (main["link/truncated_power_db"][0] > NOTHING_TRUNCATED_DB)
-    if fields == "raymark":
-        return lost
-    diffracts = (main["path/interaction"] == DIFFRACTION).any(axis=1)
-    link = np.repeat(np.arange(len(lost)), np.diff(main["link/path_offset"]))
-    return lost | (np.bincount(link, diffracts, len(lost)) > 0)
 
 
 def _require_same_sites(dataset: Dataset, plan: Plan) -> None:

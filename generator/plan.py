@@ -17,7 +17,7 @@ from raymark.generator.outdoors import check_site
 from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.search import SiteSearch, make_search
-from raymark.radio import Site, panels_of
+from raymark.radio import Band, Site, panels_of
 from raymark.scenes import Scene, check_material, get_scene
 from raymark.seeding import child_generator
 
@@ -85,6 +85,10 @@ class Plan:
     def site(self, key: str) -> SitePlan:
         """Return a site by its name within the dataset."""
         return next(site for site in self.sites if site.key == key)
+
+    def references(self, site: "SitePlan") -> tuple[Band, ...]:
+        """Return the carriers that rank the paths of a site; none if the first band does."""
+        return () if self.campaign.tracer.kept_power is None else site.loaded.reference_bands
 
     def search(self, site: "SitePlan") -> SiteSearch:
         """Return the search for the paths of one site."""

@@ -34,7 +34,8 @@ class TracedSite:
     def arrays(self, shard: ShardPlan) -> tuple[Arrays, Arrays]:
         """Trace the UEs of one shard."""
         ues = shard.ues(self._site)
-        paths = self._search.trace(ues.position_m, self._plan.campaign.bands)
+        references = self._plan.references(self._site)
+        paths = self._search.trace(ues.position_m, self._plan.campaign.bands, references)
         return assemble(self._plan, self._site, paths, ues, first_ue=shard.first_ue)
 
     def completeness(self) -> Completeness | None:

@@ -5,6 +5,7 @@ the same bits in any company, order or batch.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -68,33 +69,37 @@ class ChainSearch:
             self._diffraction = DiffractionSearch(scene, self._bs_m, before, settings, turn=turn)
 
     def trace(
-        self, ue_position_m: Float[np.ndarray, "ue 3"], bands: tuple[Band, ...]
+        self,
+        ue_position_m: Float[np.ndarray, "ue 3"],
+        bands: tuple[Band, ...],
+        references: tuple[Band, ...] = (),
     ) -> TracedPaths:
-        """Return all paths to some UEs, with their fields at every band."""
-        depth = max(1, self._settings.max_depth)
+        """Return the paths to some UEs, with their fields at every band; see `SiteSearch`."""
+        depth, carriers = max(1, self._settings.max_depth), (*bands, *references)
         if len(ue_position_m) == 0:
-            return no_paths(depth, len(bands))
+            return no_paths(depth, len(carriers))
         tree = build_tree(ue_position_m)
         endpoints = adapter.make_endpoints(self._bs_m, self._orientation_rad, ue_position_m)
         specular = [_direct(len(ue_position_m), depth)]
         for search in self._specular:
             specular += search.candidates(tree, depth)
         # Both kinds run through kernels of their own, so that a path never depends on the other.
-        found = [no_paths(depth, len(bands))]
-        found += self._solve(specular, ue_position_m, endpoints, bands)
+        found = [*self._solve(specular, endpoints, carriers)]
         if self._diffraction is not None:
             diffracted = self._diffraction.candidates(tree, ue_position_m, depth)
-            found += self._solve(diffracted, ue_position_m, endpoints, bands)
-        return join_paths(found, [0] * len(found))
+            found += self._solve(diffracted, endpoints, carriers)
+        paths = join_paths(found, [0] * len(found))
+        if self._true_fields is not None:
+            paths = self._true_fields.complete(paths, ue_position_m, bands, references)
+        return replace(paths, num_references=len(references))
 
     def _solve(
         self,
         parts: list[PathCandidates],
-        ue_position_m: Float[np.ndarray, "ue 3"],
         endpoints: adapter.Endpoints,
-        bands: tuple[Band, ...],
+        carriers: tuple[Band, ...],
     ) -> Iterator[TracedPaths]:
-        """Let Sionna decide which candidates are paths, and compute their fields."""
+        """Let Sionna decide which candidates are paths; the fields are its own, or are to come."""
         if not parts:
             return
         candidates = join_candidates(parts)
@@ -108,10 +113,9 @@ class ChainSearch:
             adapter.validate_candidates(self._scene.sionna, buffer, endpoints)
             buffer.discard_invalid()
             if self._true_fields is None:
-                yield self._scene.with_fields(buffer, endpoints, bands)
+                yield self._scene.with_fields(buffer, endpoints, carriers)
             else:
-                paths = self._scene.solved_paths(buffer, endpoints)
-                yield self._true_fields.complete(paths, ue_position_m, bands)
+                yield self._scene.solved_paths(buffer, endpoints)
 
 
 def _direct(num_ues: int, depth: int) -> PathCandidates:

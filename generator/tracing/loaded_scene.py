@@ -20,9 +20,13 @@ from raymark.generator.tracing.tables import (
     build_wedges,
 )
 from raymark.radio import Band, FrontEnd
+from raymark.radio.bands import REFERENCE_BANDS
+from raymark.radio.p2040 import is_defined
 from raymark.scenes.scene_xml import read_scene_xml
 
 Points = Float[np.ndarray, "n 3"]
+
+_ROUNDING = 1e-6
 
 
 class LoadedScene:
@@ -68,6 +72,16 @@ class LoadedScene:
         """Lowest and highest corner of the scene [m]."""
         box = self.sionna.mi_scene.bbox()
         return np.array(box.min, dtype="f8").ravel(), np.array(box.max, dtype="f8").ravel()
+
+    @property
+    def reference_bands(self) -> tuple[Band, ...]:
+        """Carriers that rank paths: those at which all materials of the scene are defined."""
+        materials = set(self.object_materials)
+        return tuple(
+            band
+            for band in REFERENCE_BANDS
+            if all(is_defined(material, band.carrier_hz) for material in materials)
+        )
 
     @property
     def object_of_triangle(self) -> Int[np.ndarray, "tri"]:
@@ -194,7 +208,10 @@ class LoadedScene:
 
     def _tune(self, band: Band) -> None:
         """Set carrier and element patterns."""
-        self.sionna.frequency = band.carrier_hz
+        try:
+            self.sionna.frequency = band.carrier_hz
+        except ValueError:  # rounded to float32, the end of a material's range lies beyond it
+            self.sionna.frequency = band.carrier_hz * (1 - _ROUNDING)
         front_end = self.front_end_at(band)
         panel, ue = front_end.panel, front_end.ue
         self.sionna.tx_array = _single_antenna(panel.element_pattern, panel.polarization)

@@ -19,9 +19,19 @@ class SiteSearch(Protocol):
     """A search for the paths between one BS and any UEs."""
 
     def trace(
-        self, ue_position_m: Float[np.ndarray, "ue 3"], bands: tuple[Band, ...]
+        self,
+        ue_position_m: Float[np.ndarray, "ue 3"],
+        bands: tuple[Band, ...],
+        references: tuple[Band, ...] = (),
     ) -> TracedPaths:
-        """Return all paths to some UEs, with their fields at every band."""
+        """Return the paths to some UEs, with their fields at every band.
+
+        Args:
+            ue_position_m: The UEs [m].
+            bands: Carriers.
+            references: Further carriers, whose fields come last. With them the weakest paths of a
+                link may be left out, those that together have no power to speak of at any of them.
+        """
 
 
 def make_search(

@@ -4,6 +4,8 @@ Its paths of a UE depend on which UEs stand in the same call, so that the compos
 is fixed: blocks of consecutive UEs.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float
 
@@ -31,15 +33,19 @@ class SolverSearch:
         self._bs_m, self._orientation_rad = bs_position_m, bs_orientation_rad
 
     def trace(
-        self, ue_position_m: Float[np.ndarray, "ue 3"], bands: tuple[Band, ...]
+        self,
+        ue_position_m: Float[np.ndarray, "ue 3"],
+        bands: tuple[Band, ...],
+        references: tuple[Band, ...] = (),
     ) -> TracedPaths:
         """Return all paths to some UEs; the first of them must be the first of a block."""
+        bands = (*bands, *references)
         if len(ue_position_m) == 0:
             return no_paths(max(1, self._settings.max_depth), len(bands))
         size = self._settings.solver_block_size
         starts = list(range(0, len(ue_position_m), size))
         blocks = [self._trace_block(ue_position_m[i : i + size], bands) for i in starts]
-        return join_paths(blocks, starts)
+        return replace(join_paths(blocks, starts), num_references=len(references))
 
     def _trace_block(
         self, ue_position_m: Float[np.ndarray, "ue 3"], bands: tuple[Band, ...]

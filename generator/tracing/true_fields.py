@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 
 from raymark.dataset.schema import DIFFRACTION, SPECULAR
+from raymark.dataset.writing.kept import needed_paths
 from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.fields import (
     Antenna,
@@ -24,6 +25,12 @@ from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band
 
 Array = np.ndarray
+
+_UNRANKED_SHARE = 1e-5
+"""Of the power of a link at both ends of the range of carriers: the weakest paths that hold less
+are not looked at between. A hundredth of what a campaign cuts off by itself."""
+
+_PATHS_AT_ONCE = 65_536
 
 
 class TrueFields:
@@ -42,26 +49,54 @@ class TrueFields:
         self._orientation_rad = (yaw, pitch, roll)
 
     def complete(
-        self, paths: TracedPaths, ue_position_m: Float[Array, "ue 3"], bands: tuple[Band, ...]
+        self,
+        paths: TracedPaths,
+        ue_position_m: Float[Array, "ue 3"],
+        bands: tuple[Band, ...],
+        references: tuple[Band, ...] = (),
     ) -> TracedPaths:
-        """Return paths with delays and fields; one without any field at the first band is dropped.
+        """Return paths with delays and fields; see `SiteSearch` for which are left out.
 
         Args:
             paths: Of solved geometry; their delays and amplitudes are not read.
             ue_position_m: UEs that `paths` counts [m].
             bands: Carriers.
+            references: Further carriers, from the lowest to the highest.
         """
-        geometry = self.geometry(paths, ue_position_m)
-        length_m = torch.linalg.vector_norm(geometry.legs_m, dim=-1).sum(dim=1).numpy()
-        amplitude = self._amplitudes(geometry, bands)
-        complete = replace(paths, delay_s=length_m / SPEED_OF_LIGHT_M_S, amplitude=amplitude)
-        return complete.take(np.flatnonzero(np.abs(amplitude[0]) > 0))
+        ranking, others = (references, bands) if references else (bands, ())
+        ends, between = ranking[:1] + ranking[1:][-1:], ranking[1:-1]
+        delay_s, at_ends = self._solved(paths, ue_position_m, ends)
+        power = np.abs(at_ends.astype("c16")) ** 2
+        kept = power[0] > 0
+        if references:
+            share = 1 - _UNRANKED_SHARE
+            kept = needed_paths(power, paths.ue_index, len(ue_position_m), share=share)
+        rows = np.flatnonzero(kept)
+        some = replace(paths.take(rows), delay_s=delay_s[rows])
+        first, last = np.split(at_ends[:, rows], [1])
+        _, rest = self._solved(some, ue_position_m, (*others, *between))
+        before, middle = np.split(rest, [len(others)])
+        return replace(some, amplitude=np.concatenate([before, first, middle, last]))
 
     def amplitudes(
         self, paths: TracedPaths, ue_position_m: Float[Array, "ue 3"], bands: tuple[Band, ...]
     ) -> Complex[Array, "band path"]:
         """Return the fields of paths whose geometry is known, at any bands."""
-        return self._amplitudes(self.geometry(paths, ue_position_m), bands)
+        return self._solved(paths, ue_position_m, bands)[1]
+
+    def _solved(
+        self, paths: TracedPaths, ue_position_m: Float[Array, "ue 3"], bands: tuple[Band, ...]
+    ) -> tuple[Float[Array, "path"], Complex[Array, "band path"]]:
+        """Return delays and fields, in parts that bound the memory."""
+        delay_s = np.zeros(len(paths.ue_index))
+        amplitude = np.zeros((len(bands), len(delay_s)), dtype="c8")
+        for start in range(0, len(delay_s), _PATHS_AT_ONCE):
+            rows = np.arange(start, min(start + _PATHS_AT_ONCE, len(delay_s)))
+            geometry = self.geometry(paths.take(rows), ue_position_m)
+            length_m = torch.linalg.vector_norm(geometry.legs_m, dim=-1).sum(dim=1).numpy()
+            delay_s[rows] = length_m / SPEED_OF_LIGHT_M_S
+            amplitude[:, rows] = self._amplitudes(geometry, bands)
+        return delay_s, amplitude
 
     def geometry(self, paths: TracedPaths, ue_position_m: Float[Array, "ue 3"]) -> PathGeometry:
         """Return what the fields of paths hang on, looked up in the scene; materials by object."""
@@ -144,7 +179,7 @@ class TrueFields:
             )
             slabs = self._slabs(band.carrier_hz)
             found.append(path_amplitude(geometry, slabs, band.carrier_hz, bs=bs, ue=ue).numpy())
-        return np.array(found, dtype="c8")
+        return np.array(found, dtype="c8").reshape(len(bands), len(geometry.bs_m))
 
     def _slabs(self, carrier_hz: float) -> Materials:
         """Return the slab that each object of the scene is made of."""

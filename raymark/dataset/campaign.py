@@ -98,15 +98,26 @@ class TracerSettings(Strict):
         default=False, description="Let edges that separate meshes have in common diffract"
     )
     fields: Literal["sionna", "raymark"] = Field(
-        default="sionna",
-        description="Whose fields the paths have: Sionna RT's, or those of docs/physics.md",
+        default="raymark",
+        description="Whose fields the paths have: Sionna RT's, or those of docs/physics.md; with "
+        "refraction or diffuse_reflection Sionna's if not told otherwise",
     )
     discovery: Annotated[Discovery, BeforeValidator(_expand_discovery)] = Field(
         default=Discovery(), description="A mapping, or one of quick, standard and thorough"
     )
-    max_num_paths: int = Field(default=25, ge=1, le=1000, description="Paths kept per link")
-    max_path_length_m: float = Field(
-        default=380.0, gt=0, description="Longer paths are dropped and counted as truncated [m]"
+    kept_power: float | None = Field(
+        default=0.999,
+        gt=0,
+        lt=1,
+        description="The strongest paths of a link are kept that hold this share of its power at "
+        "each of 1, 3.5, 10, 28 and 60 GHz at which the materials of the scene are defined; null "
+        "for a number of paths alone, by their power at the first band",
+    )
+    max_num_paths: int = Field(default=256, ge=1, le=1000, description="Paths kept per link")
+    max_path_length_m: float | None = Field(
+        default=None,
+        gt=0,
+        description="Longer paths are dropped and counted as truncated; null for no limit [m]",
     )
     solver_rays: int = Field(
         default=100_000,
@@ -120,6 +131,14 @@ class TracerSettings(Strict):
         le=1000,
         description="UEs that share one call of that search; their paths depend on it",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fields_are_sionnas_with_its_search(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "fields" in data:
+            return data
+        needs_solver = data.get("refraction") is True or data.get("diffuse_reflection") is True
+        return {**data, "fields": "sionna"} if needs_solver else data
 
     @model_validator(mode="after")
     def _fields_cover_the_interactions(self) -> "TracerSettings":
@@ -195,23 +214,29 @@ class Campaign(Strict):
 
     @model_validator(mode="after")
     def _delays_do_not_alias(self) -> "Campaign":
-        longest_m = self.tracer.max_path_length_m
+        what, longest_m = self._longest()
         for i, band in enumerate(self.bands):
             if longest_m >= band.unambiguous_range_m:
                 needed = int(longest_m * band.bandwidth_hz / SPEED_OF_LIGHT_M_S) + 1
                 raise ValueError(
                     f"delay aliasing at bands[{i}]: '{band.name}' spaces {band.num_subcarriers} "
                     f"tones over {band.bandwidth_hz / 1e6:g} MHz, which is unambiguous up to "
-                    f"{band.unambiguous_range_m:.0f} m, but paths up to tracer.max_path_length_m "
-                    f"= {longest_m:g} m are kept; use at least {needed} subcarriers, a narrower "
-                    f"band or a shorter limit"
+                    f"{band.unambiguous_range_m:.0f} m, but {what} = {longest_m:g} m are kept; use "
+                    f"at least {needed} subcarriers, a narrower band or a shorter limit"
                 )
         return self
+
+    def _longest(self) -> tuple[str, float]:
+        """Return what must not alias: longer paths are kept, but are left out of CSI."""
+        limit_m, sector = self.tracer.max_path_length_m, self.sampling.sector
+        if limit_m is not None:
+            return "paths up to tracer.max_path_length_m", limit_m
+        return "UEs up to sampling.max_range_m", 0.0 if sector is None else sector.max_range_m
 
     @model_validator(mode="after")
     def _sector_is_within_reach(self) -> "Campaign":
         sector, limit_m = self.sampling.sector, self.tracer.max_path_length_m
-        if sector is not None and sector.max_range_m >= limit_m:
+        if sector is not None and limit_m is not None and sector.max_range_m >= limit_m:
             raise ValueError(
                 f"sampling.max_range_m ({sector.max_range_m:g} m) must be below "
                 f"tracer.max_path_length_m ({limit_m:g} m)"

@@ -159,7 +159,11 @@ class LinkSamples(Presented):
         if self.kind == "measured":
             return self._estimates(self._measured_csi(paths, site, links, draws))
         if set(self.fields) <= {"csi", *LABELS}:
-            return {"csi": synthesize_csi(paths, self.front_end.panel)}
+            return {
+                "csi": synthesize_csi(
+                    paths, self.front_end.panel, late_paths=self.front_end.late_paths
+                )
+            }
         prints = oracle_fingerprints(paths, self.front_end)
         return {name: getattr(prints, name) for name in self.fields if name not in LABELS}
 
@@ -171,7 +175,7 @@ class LinkSamples(Presented):
         draws: Int[np.ndarray, "link"],
     ) -> Complex[Tensor, "link ant subcarrier"]:
         """Return what `measured_csi` gives for each link alone, with its own generator."""
-        csi = synthesize_csi(paths, self.front_end.panel)
+        csi = synthesize_csi(paths, self.front_end.panel, late_paths=self.front_end.late_paths)
         calibration = torch.from_numpy(self.calibrations[site])
         is_ideal = self.front_end.impairments == Impairments()
         deviation = math.sqrt(self.front_end.noise_variance(self.band))

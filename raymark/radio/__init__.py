@@ -22,7 +22,7 @@ from raymark.radio.bands import (
     expand_band,
     parse_bands,
 )
-from raymark.radio.choices import FingerprintKind, ProfileMethod
+from raymark.radio.choices import FingerprintKind, LatePaths, ProfileMethod
 from raymark.radio.site import Site, panels_of
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "FingerprintKind",
     "FrontEnd",
     "Impairments",
+    "LatePaths",
     "Panel",
     "Polarization",
     "ProfileMethod",

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from raymark.config import Strict, nearest
 from raymark.errors import ConfigError
+from raymark.radio.choices import LatePaths
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 BOLTZMANN_J_K = 1.380649e-23
@@ -86,6 +87,12 @@ class FrontEnd(Strict):
     panel: Panel = Panel()
     ue: UserEquipment = UserEquipment()
     impairments: Impairments = Impairments()
+    late_paths: LatePaths = Field(
+        default="left_out",
+        exclude_if=lambda value: value == "left_out",
+        description="Paths that are longer than a band is unambiguous: left out of CSI, or aliased "
+        "into it, where they look that much shorter",
+    )
 
     def noise_variance(self, band: "Band") -> float:
         """Return the variance of the noise on one CSI entry (the channel gain has unit 1).
@@ -178,6 +185,9 @@ BAND_PRESETS = {
     }.items()
 }
 """Bands by name; all span 50 MHz by 64 tones, which is unambiguous up to 384 m."""
+
+REFERENCE_BANDS = tuple(_carrier(f"{ghz:g}GHz", ghz * 1e9) for ghz in (1, 3.5, 10, 28, 60))
+"""Carriers at which the power of a link is kept, whatever the bands of a dataset (our decision)."""
 
 _NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?"
 _CARRIER = re.compile(rf"({_NUMBER})\s*([kmgt]?hz)", re.IGNORECASE)

@@ -70,7 +70,11 @@ def measured_csi(
         calibration: Complex gain of each antenna (`calibration_error`).
     """
     clean = impair(
-        synthesize_csi(paths, front_end.panel), paths.band, front_end, generator, calibration
+        synthesize_csi(paths, front_end.panel, late_paths=front_end.late_paths),
+        paths.band,
+        front_end,
+        generator,
+        calibration,
     )
     return quantize(
         add_noise(clean, paths.band, front_end, generator),
@@ -139,7 +143,7 @@ def oracle_fingerprints(paths: PathBatch, front_end: FrontEnd) -> Fingerprints:
     profile = torch.zeros(paths.num_links, NUM_AZIMUTH_BINS, device=power.device)
     profile.scatter_add_(1, index, torch.where(inside, power, 0.0))
     return Fingerprints(
-        csi=synthesize_csi(paths, front_end.panel),
+        csi=synthesize_csi(paths, front_end.panel, late_paths=front_end.late_paths),
         aoa_profile=tensor_to_db(profile),
         distance_m=distance_m,
         gain_db=tensor_to_db(power.sum(dim=1)),

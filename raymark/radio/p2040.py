@@ -108,6 +108,11 @@ def material_law(material: str, carrier_hz: float) -> MaterialLaw:
     )
 
 
+def is_defined(material: str, carrier_hz: float) -> bool:
+    """Tell whether a material of the table has values at a carrier [Hz]."""
+    return any(law.low_hz <= carrier_hz <= law.high_hz for law in ITU_MATERIALS[material])
+
+
 def ranges_of(material: str) -> list[str]:
     """Return the ranges in which a material of the table is defined, as text."""
     laws = ITU_MATERIALS[material]

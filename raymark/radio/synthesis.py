@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from raymark.radio import Band, FrontEnd, Panel
+from raymark.radio import Band, FrontEnd, LatePaths, Panel
 from raymark.radio.frames import rotation_matrix
 
 
@@ -103,15 +103,24 @@ def panel_direction(
     return world @ rotation  # the transposed rotation applied to each row
 
 
-def synthesize_csi(paths: PathBatch, panel: Panel) -> Complex[Tensor, "link ant subcarrier"]:
+def synthesize_csi(
+    paths: PathBatch, panel: Panel, *, late_paths: LatePaths = "left_out"
+) -> Complex[Tensor, "link ant subcarrier"]:
     """Return the noiseless channel frequency response of every antenna and tone.
 
     H[n, k] = sum_p a_p exp(-j 2 pi (f_c + f_k) tau_p) exp(j 2 pi r_n . u_p), with element
     positions r in wavelengths of the carrier and u the direction from the BS: Sionna's
     `Paths.cfr(normalize_delays=False)` for a synthetic array. Delays are absolute.
+
+    Args:
+        paths: Paths of the links.
+        panel: Panel of the BS.
+        late_paths: What becomes of paths that are longer than the band is unambiguous.
     """
     response = array_response(paths, panel)
     step_turns = paths.band.subcarrier_spacing_hz * paths.delay_s
+    if late_paths == "left_out":
+        response = torch.where((step_turns < 1).unsqueeze(-1), response, 0)
     tones = _geometric_phasors(
         -step_turns, paths.band.num_subcarriers, -(paths.band.num_subcarriers // 2)
     )

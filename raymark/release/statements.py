@@ -67,10 +67,7 @@ def limitations(manifest: Manifest) -> list[str]:
         found.append(IMPORTED_LIMITATION.format(source=source))
     else:
         found += [*TRACED_LIMITATIONS, _propagation(tracer)]
-    found.append(
-        f"At most {tracer.max_num_paths} paths of up to {tracer.max_path_length_m:g} m are kept "
-        "for a link; what was dropped is counted for each link."
-    )
+    found.append(_kept(tracer))
     missed = [
         f"{site}: the search misses about {value.missed_power_share:.2%} of a UE's power and "
         f"{value.missed_paths_share:.1%} of its paths (from a second search for {value.num_ues} "
@@ -89,6 +86,16 @@ def biases(manifest: Manifest) -> list[str]:
 def sentence(note: str) -> str:
     """Return a note with a capital and a full stop."""
     return f"{note[:1].upper()}{note[1:].rstrip('.')}."
+
+
+def _kept(tracer: TracerSettings) -> str:
+    longest_m, share = tracer.max_path_length_m, tracer.kept_power
+    which = "" if longest_m is None else f" of up to {longest_m:g} m"
+    strongest = "" if share is None else f", the strongest that hold {share:.1%} of its power,"
+    return (
+        f"At most {tracer.max_num_paths} paths{which} are kept for a link{strongest} and what was "
+        "dropped is counted for each link."
+    )
 
 
 def _propagation(tracer: TracerSettings) -> str:

@@ -15,6 +15,8 @@ from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
 from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.chain_search import ChainSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.generator.tracing.openings import is_open
+from raymark.generator.tracing.sionna_adapter import point
 from raymark.generator.tracing.solver_search import SolverSearch
 from raymark.radio import BAND_PRESETS, FrontEnd
 from raymark.scenes import get_scene, scene_names
@@ -52,12 +54,30 @@ class Case:
         self.loaded = LoadedScene(scene.xml_path(workspace), FrontEnd())
         sampling = UniformSampling(num_ues=NUM_UES)
         self.ues = sample_ues(sampling, self.loaded, self.site, seed=3, scene=name).position_m
-        settings = TracerSettings(diffraction=True, solver_rays=300_000, solver_block_size=20)
+        settings = TracerSettings(
+            diffraction=True, fields="sionna", solver_rays=300_000, solver_block_size=20
+        )
         position, orientation = np.array(self.site.position_m), np.array(self.site.orientation_rad)
         search = ChainSearch(self.loaded, position, orientation, settings)
         self.ours = search.trace(self.ues, BANDS)
         peer = SolverSearch(self.loaded, position, orientation, settings)
-        self.theirs = peer.trace(self.ues, BANDS)
+        self.theirs = self._at_open_edges(peer.trace(self.ues, BANDS))
+
+    def _at_open_edges(self, paths: TracedPaths) -> TracedPaths:
+        """Leave out what diffracts where a neighbour fills the air, which ours never does."""
+        rows, slot = np.nonzero(paths.interaction == DIFFRACTION)
+        edge_m, wedge = paths.vertex_m[rows, slot], paths.wedge[rows]
+        direction, normal_0, normal_n = wedge[:, 3:6], wedge[:, 7:10], wedge[:, 10:13]
+        along_face = point(np.cross(normal_0, direction))
+        free = is_open(
+            self.loaded.sionna.mi_scene,
+            point(edge_m),
+            (point(normal_0), point(normal_n)),
+            along_face,
+        )
+        kept = np.ones(len(paths.delay_s), dtype=bool)
+        kept[rows] = np.array(free)
+        return paths.take(np.flatnonzero(kept))
 
 
 @pytest.fixture(scope="module")

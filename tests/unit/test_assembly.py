@@ -16,7 +16,7 @@ SPEED_OF_LIGHT_M_S = 299_792_458.0
 SITE = Site(name="bs0", position_m=(0.0, 0.0, 10.0), azimuth_deg=0.0)
 
 
-def traced(rows: list[dict[str, Any]]) -> TracedPaths:
+def traced(rows: list[dict[str, Any]], num_references: int = 0) -> TracedPaths:
     """Paths given by what matters: UE, length, interactions, amplitudes, perhaps a direction."""
     count = len(rows)
     direction = np.array([row.get("direction", (1.0, 0.0, 0.0)) for row in rows], dtype="f4")
@@ -33,11 +33,12 @@ def traced(rows: list[dict[str, Any]]) -> TracedPaths:
         primitive=np.where(interaction > 0, 5, -1).astype("i4"),
         wedge=np.zeros((count, 13), dtype="f4"),
         amplitude=np.array([row["a"] for row in rows], dtype="c8").reshape(count, -1).T,
+        num_references=num_references,
     )
 
 
 def assemble(
-    rows: list[dict[str, Any]], num_ues: int, **settings: Any
+    rows: list[dict[str, Any]], num_ues: int, num_references: int = 0, **settings: Any
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     ues = SampledUEs(
         position_m=np.zeros((num_ues, 3), dtype="f4"),
@@ -45,11 +46,11 @@ def assemble(
         track_step=np.arange(num_ues, dtype="i4"),
     )
     main, detail = assemble_shard(
-        traced(rows),
+        traced(rows, num_references),
         ues,
         first_ue=100,
         site=SITE,
-        settings=TracerSettings(**settings),
+        settings=TracerSettings(**{"kept_power": None, **settings}),
         material_of_object=np.array([7, 8]),
     )
     check_arrays("paths", main, where="paths")
@@ -83,7 +84,7 @@ def test_labels_tell_los_nlos_and_outage_when_assembled() -> None:
 
 
 def test_assemble_shard_makes_outage_when_nothing_was_found() -> None:
-    main, _ = assemble([{"ue": 0, "length_m": 999, "a": [1.0]}], 3)
+    main, _ = assemble([{"ue": 0, "length_m": 999, "a": [1.0]}], 3, max_path_length_m=380.0)
 
     assert main["link/los"].tolist() == [-1, -1, -1]
     assert main["path/amplitude"].shape == (1, 0)
@@ -125,7 +126,7 @@ def test_longer_path_does_not_take_a_place_when_places_are_few() -> None:
         {"ue": 0, "length_m": 110, "interaction": [1], "a": [0.3]},
     ]
 
-    main, _ = assemble(rows, 1, max_num_paths=2)
+    main, _ = assemble(rows, 1, max_num_paths=2, max_path_length_m=380.0)
 
     np.testing.assert_allclose(main["path/amplitude"][0], [0.6, 0.3])
     assert not main["link/saturated"][0]
@@ -175,3 +176,38 @@ def test_shard_is_the_same_when_paths_come_in_another_order() -> None:
 
     for name, array in first.items():
         np.testing.assert_array_equal(second[name], array)
+
+
+# Powers at one band, and at two carriers of reference.
+RANKED = [
+    {"ue": 0, "length_m": 900, "interaction": [1], "a": np.sqrt([0.90, 0.899, 0.10]).tolist()},
+    {"ue": 0, "length_m": 50, "interaction": [8], "a": np.sqrt([0.09, 0.100, 0.20]).tolist()},
+    {"ue": 0, "length_m": 60, "interaction": [8], "a": np.sqrt([0.01, 0.001, 0.70]).tolist()},
+    {"ue": 0, "length_m": 70, "interaction": [8], "a": np.sqrt([1e-4, 1e-6, 1e-5]).tolist()},
+]
+
+
+def test_paths_are_kept_until_a_share_of_power_when_references_rank_them() -> None:
+    main, _ = assemble(RANKED, 2, num_references=2, kept_power=0.99)
+
+    np.testing.assert_allclose(np.abs(main["path/amplitude"]) ** 2, [[0.9, 0.09, 0.01]], rtol=1e-5)
+    assert main["link/saturated"].tolist() == [False, False]
+    lost_db = 10 * np.log10(1e-5 / 1.00001)  # at the worse of both
+    np.testing.assert_allclose(main["link/truncated_power_db"], [[lost_db, -200]], atol=1e-3)
+
+
+def test_paths_with_the_largest_share_stay_when_more_are_needed_than_may_be_kept() -> None:
+    main, _ = assemble(RANKED, 1, num_references=2, kept_power=0.99, max_num_paths=2)
+
+    np.testing.assert_allclose(np.abs(main["path/amplitude"]) ** 2, [[0.9, 0.01]], rtol=1e-5)
+    assert main["link/saturated"].tolist() == [True]
+    lost_db = 10 * np.log10(0.20001 / 1.00001)
+    np.testing.assert_allclose(main["link/truncated_power_db"], [[lost_db]], atol=1e-3)
+
+
+def test_line_of_sight_stays_when_it_is_too_weak_to_be_needed() -> None:
+    blocked = {"ue": 0, "length_m": 40, "a": np.sqrt([1e-6, 1e-6, 1e-6]).tolist()}
+
+    main, _ = assemble([*RANKED, blocked], 1, num_references=2, kept_power=0.99)
+
+    assert main["link/los"].tolist() == [1]

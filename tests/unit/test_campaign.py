@@ -314,22 +314,32 @@ def test_campaign_shows_all_numbers_when_delays_would_alias() -> None:
     data = changed("bands", ["6GHz", {**BAND_PRESETS["6GHz"].model_dump(), "name": "wide"}])
     data["bands"][1]["bandwidth_hz"] = 400e6
 
-    # 64 tones over 400 MHz: c / 6.25 MHz = 48 m; 380 m need 380 * 400e6 / c = 507.02 tones.
+    # 64 tones over 400 MHz: c / 6.25 MHz = 48 m; 200 m need 200 * 400e6 / c = 266.9 tones.
     message = (
         r"delay aliasing at bands\[1\]: 'wide' spaces 64 tones over 400 MHz, which is unambiguous "
-        r"up to 48 m, but paths up to tracer\.max_path_length_m = 380 m are kept; use at least "
-        r"508 subcarriers"
+        r"up to 48 m, but UEs up to sampling\.max_range_m = 200 m are kept; use at least 267 "
+        r"subcarriers"
     )
     with pytest.raises(ConfigError, match=message):
+        parse(data)
+
+    data["tracer"] = {"max_path_length_m": 380.0}
+    with pytest.raises(ConfigError, match=r"but paths up to tracer\.max_path_length_m = 380 m are"):
         parse(data)
 
 
 def test_campaign_accepts_when_it_has_as_many_tones_as_the_message_asks() -> None:
     band = {"name": "wide", "carrier_hz": 6e9, "bandwidth_hz": 400e6}
 
-    parse(changed("bands", [{**band, "num_subcarriers": 508}]))
+    parse(changed("bands", [{**band, "num_subcarriers": 267}]))
     with pytest.raises(ConfigError, match="delay aliasing"):
-        parse(changed("bands", [{**band, "num_subcarriers": 507}]))
+        parse(changed("bands", [{**band, "num_subcarriers": 266}]))
+
+
+def test_fields_are_sionnas_when_its_search_is_needed_and_none_are_named() -> None:
+    assert TracerSettings().fields == "raymark"
+    assert TracerSettings(refraction=True).fields == "sionna"
+    assert TracerSettings(diffuse_reflection=True).fields == "sionna"
 
 
 @pytest.mark.parametrize("pattern", ["iso", "dipole"])
@@ -357,7 +367,7 @@ def test_campaign_raises_when_the_panel_has_grating_lobes() -> None:
     ("sampling", "message"),
     [
         ({"min_range_m": 50, "max_range_m": 40}, r"max_range_m \(40 m\) must exceed min_range_m"),
-        ({"max_range_m": 390}, r"max_range_m \(390 m\) must be below .* \(380 m\)"),
+        ({"max_range_m": 390}, r"but UEs up to sampling.max_range_m = 390 m are kept"),
         ({"min_step_m": 2.0, "max_step_m": 1.0}, r"max_step_m \(1 m\) must not be below min_step"),
         ({"sector_half_width_deg": 90}, r"less than 90, got 90"),
         ({"num_ues": 0}, r"greater than or equal to 1, got 0"),

@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 
 from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.schema import LOS, NLOS, NO_INTERACTION, NOTHING_TRUNCATED_DB, OUTAGE
+from raymark.dataset.writing.kept import needed_paths
 from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.dataset.writing.ues import SampledUEs
 from raymark.radio import SPEED_OF_LIGHT_M_S, Site
@@ -31,7 +32,8 @@ def assemble_shard(
     """Build the `paths` and `detail` arrays of one shard.
 
     Args:
-        paths: Traced paths; `ue_index` counts within `ues`.
+        paths: Traced paths; `ue_index` counts within `ues`. Without fields of references the
+            first band ranks them.
         ues: UEs of the shard.
         first_ue: Number of the first of them at its site.
         site: The base station.
@@ -62,7 +64,7 @@ def assemble_shard(
         "path/azimuth_ue_rad": azimuth_ue.astype("f4"),
         "path/interaction": paths.interaction[rows],
         "path/num_interactions": num_interactions.astype("u1"),
-        "path/amplitude": paths.amplitude[:, rows],
+        "path/amplitude": paths.amplitude[: paths.num_bands, rows],
     }
     objects = paths.object_index[rows]
     detail: Arrays = {
@@ -134,19 +136,46 @@ def _select(
     """Return the kept rows in their final order, the power cut off, and who lost paths."""
     rows = merge_duplicates(paths)
     ue, power = paths.ue_index[rows], np.abs(paths.amplitude[:, rows].astype("c16")) ** 2
-    length_m = paths.delay_s[rows].astype("f8") * SPEED_OF_LIGHT_M_S
-    short = length_m <= settings.max_path_length_m
+    references = power[paths.num_bands :]
+    ranking = references if len(references) else power[:1]
+    wanted = _wanted(paths, rows, ranking, num_ues, settings)
     direct = paths.interaction[rows, 0] == NO_INTERACTION
-    strongest = (paths.direction_bs[rows, 0], paths.delay_s[rows], -power[0])
+    total = np.stack([np.bincount(ue, values, num_ues) for values in ranking])
+    largest_share = (ranking / np.maximum(total[:, ue], np.finfo("f8").tiny)).max(axis=0)
+    same = (paths.direction_bs[rows, 0], paths.delay_s[rows])
     # The line of sight is always kept, since the label hangs on it.
-    order = np.lexsort((*strongest, ~direct, ~short, ue))
+    order = np.lexsort((*same, -largest_share, ~direct, ~wanted, ue))
     rank = np.arange(len(rows)) - np.searchsorted(ue[order], ue[order], side="left")
     kept = np.zeros(len(rows), dtype=bool)
-    kept[order] = short[order] & (rank < settings.max_num_paths)
-    order = np.lexsort((*strongest, ue))
-    found = np.bincount(ue[short], minlength=num_ues)
-    truncated_db = _truncated_db(power, ue, kept, num_ues)
+    kept[order] = wanted[order] & (rank < settings.max_num_paths)
+    order = np.lexsort((*same, -power[0], ue))
+    found = np.bincount(ue[wanted], minlength=num_ues)
+    if len(references):
+        cut_db = _truncated_db(references, ue, kept, num_ues).max(axis=0)
+        truncated_db = np.tile(cut_db, (paths.num_bands, 1))
+    else:
+        truncated_db = _truncated_db(power, ue, kept, num_ues)
     return rows[order[kept[order]]], truncated_db, found > settings.max_num_paths
+
+
+def _wanted(
+    paths: TracedPaths,
+    rows: Int[np.ndarray, "row"],
+    ranking: Float[np.ndarray, "carrier row"],
+    num_ues: int,
+    settings: TracerSettings,
+) -> Bool[np.ndarray, "row"]:
+    """Tell which rows are short and strong enough, and lines of sight."""
+    wanted = np.ones(len(rows), dtype=bool)
+    if settings.max_path_length_m is not None:
+        length_m = paths.delay_s[rows].astype("f8") * SPEED_OF_LIGHT_M_S
+        wanted = length_m <= settings.max_path_length_m
+    if settings.kept_power is not None:
+        short, ue = np.flatnonzero(wanted), paths.ue_index[rows]
+        strong = needed_paths(ranking[:, short], ue[short], num_ues, share=settings.kept_power)
+        direct = paths.interaction[rows[short], 0] == NO_INTERACTION
+        wanted[short] = strong | direct
+    return wanted
 
 
 def _truncated_db(

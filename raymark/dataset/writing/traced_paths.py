@@ -1,6 +1,7 @@
 """Paths as a tracer hands them on: unranked, in plain numpy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Complex, Float, Int, UInt8
@@ -21,6 +22,7 @@ class TracedPaths:
         primitive: Triangle of the object; -1 beyond the last.
         wedge: Origin, unit vector, length and both face normals of the diffracting edge, or zeros.
         amplitude: Response at each band, without the carrier phase.
+        num_references: Rows at the end of `amplitude` that are of no band: they rank the paths.
     """
 
     ue_index: Int[np.ndarray, "path"]
@@ -33,22 +35,33 @@ class TracedPaths:
     primitive: Int[np.ndarray, "path depth"]
     wedge: Float[np.ndarray, "path 13"]
     amplitude: Complex[np.ndarray, "band path"]
+    num_references: int = 0
+
+    @property
+    def num_bands(self) -> int:
+        """Number of bands."""
+        return len(self.amplitude) - self.num_references
 
     def take(self, rows: Int[np.ndarray, "row"]) -> "TracedPaths":
         """Return some of the paths."""
-        columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
-        return TracedPaths(amplitude=self.amplitude[:, rows], **columns)
+        columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in _COLUMNS}
+        return replace(self, amplitude=self.amplitude[:, rows], **columns)
 
 
-_COLUMNS = tuple(name for name in TracedPaths.__slots__ if name != "amplitude")
+_COLUMNS = tuple(
+    name for name in TracedPaths.__slots__ if name not in ("amplitude", "num_references")
+)
 
 
 def join_paths(parts: list[TracedPaths], first_ues: list[int]) -> TracedPaths:
     """Concatenate the paths of consecutive groups of UEs; UE indices count on."""
-    columns = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _COLUMNS}
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(p, name) for p in parts]) for name in _COLUMNS
+    }
     shifted = [p.ue_index + first for p, first in zip(parts, first_ues, strict=True)]
     columns["ue_index"] = np.concatenate(shifted)
-    return TracedPaths(amplitude=np.concatenate([p.amplitude for p in parts], axis=1), **columns)
+    amplitude = np.concatenate([p.amplitude for p in parts], axis=1)
+    return replace(parts[0], amplitude=amplitude, **columns)
 
 
 def no_paths(depth: int, num_bands: int) -> TracedPaths:
