@@ -163,6 +163,12 @@ class Campaign(Strict):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Begins the name of the dataset"
     )
     description: str = Field(default="", description="One sentence for its card")
+    version: int = Field(
+        default=1,
+        ge=1,
+        exclude_if=lambda value: value == 1,
+        description="Version of the data, which may change with the code that traces them",
+    )
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="Root of every random draw: UEs, noise, calibration"
     )

@@ -7,6 +7,9 @@ from raymark.config import config_hash
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.earlier import without_earlier
 
+NOT_DECISIVE = ("name", "description", "version")
+"""Settings of a campaign that its content does not hang on."""
+
 
 def campaign_hash(campaign: Campaign, scene_hashes: dict[str, str]) -> str:
     """Return the hash over everything that decides a dataset's content but software versions.
@@ -30,7 +33,7 @@ def _identity(campaign: Campaign) -> dict[str, Any]:
 
 def _settings(campaign: Campaign) -> dict[str, Any]:
     """Return the same but for files, which are not read."""
-    data = without_earlier(campaign.model_dump(mode="json", exclude={"name", "description"}))
+    data = without_earlier(campaign.model_dump(mode="json", exclude=set(NOT_DECISIVE)))
     for choice in data["scenes"]:
         choice["name"] = Path(choice["name"]).name
     data["sampling"].pop("files", None)

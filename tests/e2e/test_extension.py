@@ -22,15 +22,10 @@ pytestmark = pytest.mark.slow
 
 NEW = ["39GHz", "n78"]
 KINDS: dict[str, dict[str, Any]] = {
-    "all kept": {"max_depth": 2, "max_num_paths": 1000},
-    "some cut off": {"max_depth": 3, "max_num_paths": 4},
-    "diffracted": {"max_depth": 3, "max_num_paths": 6, "diffraction": True},
-    "fields of ours": {
-        "max_depth": 3,
-        "max_num_paths": 1000,
-        "diffraction": True,
-        "fields": "raymark",
-    },
+    "kept by power": {"max_depth": 3, "diffraction": True},
+    "more needed than kept": {"max_depth": 3, "diffraction": True, "max_num_paths": 4},
+    "some cut off": {"max_depth": 3, "max_num_paths": 4, "kept_power": None},
+    "fields of Sionna": {"max_depth": 3, "diffraction": True, "fields": "sionna"},
     "refracted": {"max_depth": 2, "refraction": True, "solver_rays": 2000, "solver_block_size": 5},
 }
 
@@ -78,17 +73,15 @@ def test_extension_has_the_hashes_of_a_whole_run_when_bands_are_added(
     assert open_dataset(before.folder).bands == tuple(first)
 
 
-@pytest.mark.parametrize("kind", ["all kept", "fields of ours"])
-def test_extension_searches_nothing_when_all_paths_are_stored(
+@pytest.mark.parametrize("kind", ["kept by power", "more needed than kept"])
+def test_extension_searches_nothing_when_paths_are_ranked_at_references(
     kind: str,
     small_campaign: dict[str, Any],
     make_dataset: Callable[..., Dataset],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    data = campaign_of(small_campaign, KINDS[kind], ["2.6GHz"])
-    data["sampling"]["max_range_m"] = 60.0  # no path is too long to be kept
-    dataset = make_dataset(data)
+    dataset = make_dataset(campaign_of(small_campaign, KINDS[kind], ["2.6GHz"]))
 
     def search(*_: Any, **__: Any) -> None:
         raise AssertionError("a search was begun")

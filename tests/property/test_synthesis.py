@@ -1,5 +1,7 @@
 """CSI synthesis against the defining sum, written out in float64."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from raymark.radio import Band, FrontEnd, Impairments, Panel
+from raymark.radio import (
+    SPEED_OF_LIGHT_M_S,
+    Band,
+    FrontEnd,
+    Impairments,
+    LatePaths,
+    Panel,
+)
+from raymark.radio.fingerprints import oracle_fingerprints
 from raymark.radio.synthesis import (
     PathBatch,
     calibration_error,
@@ -84,6 +94,32 @@ def test_synthesize_csi_equals_naive_sum_when_paths_are_random(seed: int, panel:
 
     scale = paths.amplitude.abs().sum(dim=1).max().item()
     np.testing.assert_allclose(csi, naive_csi(paths, panel), atol=PHASE_REL * scale)
+
+
+@given(seeds, panels)
+def test_csi_is_that_of_the_other_paths_when_late_ones_are_left_out(
+    seed: int, panel: Panel
+) -> None:
+    paths = random_paths(seed)
+    is_late = paths.delay_s * SPEED_OF_LIGHT_M_S >= paths.band.unambiguous_range_m
+
+    csi = synthesize_csi(paths, panel)
+
+    early = replace(paths, amplitude=torch.where(is_late, 0, paths.amplitude))
+    assert torch.equal(csi, synthesize_csi(early, panel, late_paths="aliased"))
+
+
+@pytest.mark.parametrize("late_paths", ["left_out", "aliased"])
+def test_fingerprints_have_late_paths_only_when_the_front_end_says_so(
+    late_paths: LatePaths,
+) -> None:
+    paths = random_paths(3, num_paths=1)
+    late = replace(paths, delay_s=paths.delay_s + 10e-6, mask=torch.ones_like(paths.mask))
+    front_end = FrontEnd(late_paths=late_paths)
+
+    csi = oracle_fingerprints(late, front_end).csi
+
+    assert bool((csi == 0).all()) == (late_paths == "left_out")
 
 
 @given(seeds, st.complex_numbers(max_magnitude=10), st.complex_numbers(max_magnitude=10))

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from raymark.config import validate
-from raymark.dataset.campaign import Campaign, read_campaign
+from raymark.dataset.campaign import Campaign, TracerSettings, read_campaign
 from raymark.errors import ConfigError
 from raymark.generator.plan import check_campaign, load_campaign, preset_names
 from raymark.radio import BAND_PRESETS, Band

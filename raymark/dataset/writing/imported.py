@@ -11,6 +11,7 @@ import numpy as np
 
 from raymark.config import config_hash
 from raymark.dataset.campaign import Campaign
+from raymark.dataset.identity import NOT_DECISIVE
 from raymark.dataset.manifest import Manifest, ShardRecord, SiteRecord, site_key
 from raymark.dataset.schema import SCHEMA_VERSION
 from raymark.dataset.writing.assembly import assemble_shard
@@ -124,7 +125,7 @@ def _manifest(
     packages: tuple[str, ...],
 ) -> Manifest:
     hashes = {site.key: _source_hash(site) for site in sites}
-    identity = campaign.model_dump(mode="json", exclude={"name", "description"})
+    identity = campaign.model_dump(mode="json", exclude=set(NOT_DECISIVE))
     of_config = config_hash({"campaign": identity, "sites": hashes})
     return Manifest(
         id=f"{campaign.name}-{of_config[:12]}",
