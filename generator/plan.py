@@ -88,7 +88,7 @@ class Plan:
 
     def references(self, site: "SitePlan") -> tuple[Band, ...]:
         """Return the carriers that rank the paths of a site; none if the first band does."""
-        return () if self.campaign.tracer.kept_power is None else site.loaded.reference_bands
+        return () if self.campaign.tracer.kept_power_share is None else site.loaded.reference_bands
 
     def search(self, site: "SitePlan") -> SiteSearch:
         """Return the search for the paths of one site."""

@@ -246,7 +246,7 @@ def trace_points(
                 "tracer": {
                     "discovery": FEW_RAYS,
                     "max_depth": 2,
-                    "kept_power": None,
+                    "kept_power_share": None,
                     "max_num_paths": 1000,
                     "max_path_length_m": 3000.0,
                     **tracer,

@@ -62,7 +62,7 @@ class DiffractionSearch:
         self._groups: list[_Group] = []
         discovery = settings.discovery
         points = EdgePoints(scene, discovery.edge_points, turn=turn)
-        for beams in tables:
+        for beams in tables if len(points.wedge) else []:
             prefixes = find_prefixes(scene, bs_position_m, beams, points)
             num_after = len(tables) - 1 - beams.plane.shape[1]
             chains = [bare_chains(len(prefixes.wedge))]

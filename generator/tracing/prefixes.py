@@ -5,6 +5,7 @@ however little of its faces the BS can see.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -13,7 +14,7 @@ from raymark.generator.tracing.backtracking import source_images
 from raymark.generator.tracing.beams import Beams, BeamTable
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.tables import Wedges
-from raymark.generator.tracing.targets import PairSearch, build_tree
+from raymark.generator.tracing.targets import PairSearch, TargetTree, build_tree
 
 OFF_EDGE_M = 1e-3
 """Step from an edge into the open, as in Sionna's image method."""
@@ -41,14 +42,13 @@ class Prefixes:
 
 
 class EdgePoints:
-    """Points on all edges, one in each of the equal parts of an edge that is open, in a tree.
+    """Points on all edges, one in each of the equal parts of an edge that is open.
 
     Attributes:
         num_parts: Number of parts of each edge.
         wedge: Edge of each point.
         part: Its part of the edge.
         position_m: The point, a step off the edge into the open [m].
-        tree: The points as targets.
     """
 
     def __init__(self, scene: LoadedScene, points_per_m: float, *, turn: float) -> None:
@@ -70,7 +70,11 @@ class EdgePoints:
         is_open = scene.is_open(on_edge_m, wedge)
         self.wedge, self.part = wedge[is_open], part[is_open]
         self.position_m = on_edge_m[is_open] + OFF_EDGE_M * outward(wedges, self.wedge)
-        self.tree = build_tree(self.position_m)
+
+    @cached_property
+    def tree(self) -> TargetTree:
+        """The points as targets; there must be one."""
+        return build_tree(self.position_m)
 
 
 def find_prefixes(

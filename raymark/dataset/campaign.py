@@ -105,7 +105,7 @@ class TracerSettings(Strict):
     discovery: Annotated[Discovery, BeforeValidator(_expand_discovery)] = Field(
         default=Discovery(), description="A mapping, or one of quick, standard and thorough"
     )
-    kept_power: float | None = Field(
+    kept_power_share: float | None = Field(
         default=0.999,
         gt=0,
         lt=1,

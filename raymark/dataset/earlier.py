@@ -11,7 +11,7 @@ from typing import Any
 _AS_BEFORE: tuple[tuple[tuple[str, ...], str, Any], ...] = (
     (("tracer", "discovery"), "refinements", None),
     (("tracer",), "fields", "sionna"),
-    (("tracer",), "kept_power", None),
+    (("tracer",), "kept_power_share", None),
 )
 
 

@@ -69,7 +69,7 @@ class DeepmimoImport(Strict):
     max_path_length_m: float | None = Field(
         default=None, gt=0, description="Longer paths are cut; else 99 % of what is unambiguous [m]"
     )
-    max_num_paths: int = Field(default=25, ge=1, le=1000, description="Paths kept per link")
+    max_num_paths: int = Field(default=256, ge=1, le=1000, description="Paths kept per link")
     every: int = Field(default=1, ge=1, description="Take each n-th of the receivers")
     max_ues: int | None = Field(default=None, ge=1, description="Draw at most so many of the rest")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of that draw, and of the dataset")

@@ -189,7 +189,7 @@ def _campaign(choice: Choice, parts: list[ScenarioPaths], options: DeepmimoImpor
             "diffraction": DIFFRACTION in kinds,
             "refraction": REFRACTION in kinds,
             "diffuse_reflection": DIFFUSE in kinds,
-            "kept_power": None,
+            "kept_power_share": None,
             "max_num_paths": options.max_num_paths,
             "max_path_length_m": options.max_path_length_m or _KEPT_SHARE_OF_RANGE * range_m,
         },

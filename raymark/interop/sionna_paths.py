@@ -209,7 +209,7 @@ def _campaign(
         "diffuse_reflection": DIFFUSE in kinds,
         "refraction": REFRACTION in kinds,
         "diffraction": DIFFRACTION in kinds,
-        "kept_power": None,
+        "kept_power_share": None,
         "max_num_paths": about.max_num_paths,
         "max_path_length_m": about.max_path_length_m or _longest_m(bands),
     }

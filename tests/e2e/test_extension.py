@@ -24,7 +24,7 @@ NEW = ["39GHz", "n78"]
 KINDS: dict[str, dict[str, Any]] = {
     "kept by power": {"max_depth": 3, "diffraction": True},
     "more needed than kept": {"max_depth": 3, "diffraction": True, "max_num_paths": 4},
-    "some cut off": {"max_depth": 3, "max_num_paths": 4, "kept_power": None},
+    "some cut off": {"max_depth": 3, "max_num_paths": 4, "kept_power_share": None},
     "fields of Sionna": {"max_depth": 3, "diffraction": True, "fields": "sionna"},
     "refracted": {"max_depth": 2, "refraction": True, "solver_rays": 2000, "solver_block_size": 5},
 }

@@ -229,7 +229,9 @@ def test_paths_are_the_same_bits_when_the_company_changes(
 
 def bits_by_ue(paths: TracedPaths, num_ues: int) -> list[list[bytes]]:
     """Every path of every UE as its bytes, in an order of its own."""
-    columns = [n for n in TracedPaths.__slots__ if n not in ("ue_index", "amplitude")]
+    columns = [
+        n for n in TracedPaths.__slots__ if n not in ("ue_index", "amplitude", "num_references")
+    ]
     result: list[list[bytes]] = [[] for _ in range(num_ues)]
     for row, ue in enumerate(paths.ue_index):
         parts = [getattr(paths, name)[row].tobytes() for name in columns]

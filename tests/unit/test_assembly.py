@@ -50,7 +50,7 @@ def assemble(
         ues,
         first_ue=100,
         site=SITE,
-        settings=TracerSettings(**{"kept_power": None, **settings}),
+        settings=TracerSettings(**{"kept_power_share": None, **settings}),
         material_of_object=np.array([7, 8]),
     )
     check_arrays("paths", main, where="paths")
@@ -188,7 +188,7 @@ RANKED = [
 
 
 def test_paths_are_kept_until_a_share_of_power_when_references_rank_them() -> None:
-    main, _ = assemble(RANKED, 2, num_references=2, kept_power=0.99)
+    main, _ = assemble(RANKED, 2, num_references=2, kept_power_share=0.99)
 
     np.testing.assert_allclose(np.abs(main["path/amplitude"]) ** 2, [[0.9, 0.09, 0.01]], rtol=1e-5)
     assert main["link/saturated"].tolist() == [False, False]
@@ -197,7 +197,7 @@ def test_paths_are_kept_until_a_share_of_power_when_references_rank_them() -> No
 
 
 def test_paths_with_the_largest_share_stay_when_more_are_needed_than_may_be_kept() -> None:
-    main, _ = assemble(RANKED, 1, num_references=2, kept_power=0.99, max_num_paths=2)
+    main, _ = assemble(RANKED, 1, num_references=2, kept_power_share=0.99, max_num_paths=2)
 
     np.testing.assert_allclose(np.abs(main["path/amplitude"]) ** 2, [[0.9, 0.01]], rtol=1e-5)
     assert main["link/saturated"].tolist() == [True]
@@ -208,6 +208,6 @@ def test_paths_with_the_largest_share_stay_when_more_are_needed_than_may_be_kept
 def test_line_of_sight_stays_when_it_is_too_weak_to_be_needed() -> None:
     blocked = {"ue": 0, "length_m": 40, "a": np.sqrt([1e-6, 1e-6, 1e-6]).tolist()}
 
-    main, _ = assemble([*RANKED, blocked], 1, num_references=2, kept_power=0.99)
+    main, _ = assemble([*RANKED, blocked], 1, num_references=2, kept_power_share=0.99)
 
     assert main["link/los"].tolist() == [1]

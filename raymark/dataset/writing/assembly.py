@@ -170,9 +170,11 @@ def _wanted(
     if settings.max_path_length_m is not None:
         length_m = paths.delay_s[rows].astype("f8") * SPEED_OF_LIGHT_M_S
         wanted = length_m <= settings.max_path_length_m
-    if settings.kept_power is not None:
+    if settings.kept_power_share is not None:
         short, ue = np.flatnonzero(wanted), paths.ue_index[rows]
-        strong = needed_paths(ranking[:, short], ue[short], num_ues, share=settings.kept_power)
+        strong = needed_paths(
+            ranking[:, short], ue[short], num_ues, share=settings.kept_power_share
+        )
         direct = paths.interaction[rows[short], 0] == NO_INTERACTION
         wanted[short] = strong | direct
     return wanted
