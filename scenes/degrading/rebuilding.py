@@ -1,0 +1,192 @@
+"""Buildings made anew as prisms on wrong footprints, by what extrudes those of a map."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import shapely
+
+from raymark.scenes.degrading.deviations import Deviation
+from raymark.scenes.degrading.grades import Grade
+from raymark.scenes.degrading.map_buildings import MapBuilding
+from raymark.scenes.degrading.reshaping import stretch
+from raymark.scenes.footprints import object_buildings
+from raymark.scenes.importing.buildings import Building, Footprint
+from raymark.scenes.importing.repair import GRID_M, repair
+from raymark.scenes.importing.solids import Meshes, build_solids
+from raymark.scenes.roofs import only_polygons
+from raymark.scenes.scene_meshes import GroundSurface, SceneMesh
+
+ROOF_TOLERANCE_M = 1.0
+"""Largest difference of a sloped roof and the flat pieces that stand for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """Buildings that were made anew.
+
+    Attributes:
+        meshes: Their surfaces by name, each with its material.
+        num_without_roof: Buildings that no footprint shows.
+        num_vanished: Pieces of which the outlines leave nothing.
+    """
+
+    meshes: Meshes
+    num_without_roof: int
+    num_vanished: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    """A prism of a building.
+
+    Attributes:
+        owner: The building.
+        prism: As it is extruded; its heights count from `ground_m`.
+    """
+
+    owner: MapBuilding
+    prism: Building
+
+
+def rebuild(
+    meshes: Sequence[SceneMesh],
+    buildings: Sequence[MapBuilding],
+    deviations: Mapping[str, Deviation],
+    *,
+    grade: Grade,
+    ground: GroundSurface,
+) -> Rebuilt:
+    """Make buildings anew: generalise their footprints, merge, move and stretch them.
+
+    Args:
+        meshes: Those in which the rows of the buildings count.
+        buildings: Those that are made anew.
+        deviations: By the names of the buildings.
+        grade: Which detail outlines lose.
+        ground: What they stand on.
+    """
+    if not buildings:
+        return Rebuilt(meshes={}, num_without_roof=0, num_vanished=0)
+    pieces = [piece for b in buildings for piece in _pieces(meshes, b, ground)]
+    pieces = _merged(pieces, buildings, deviations)
+    outlines = generalise([piece.prism.footprint for piece in pieces], grade.outline_m)
+    shifted = [
+        _shifted(piece, outline, deviations[piece.owner.name])
+        for piece, outline in zip(pieces, outlines, strict=True)
+        if not outline.is_empty
+    ]
+    fit, _ = repair(_stretched(shifted, deviations, grade.material, ground))
+    solids = build_solids(fit, np.array([prism.ground_m for prism in fit]))
+    names = {deviations[building.name].merged_into for building in buildings}
+    return Rebuilt(
+        meshes=solids.meshes,
+        num_without_roof=len(names) - len({piece.owner.name for piece in pieces}),
+        num_vanished=len(pieces) - int(solids.is_kept.sum()),
+    )
+
+
+def generalise(footprints: Sequence[Footprint], detail_m: float) -> list[Footprint]:
+    """Return footprints without the corners whose triangles are smaller than a detail squared.
+
+    Borders that footprints share stay shared: the cells into which all outlines cut the plane are
+    generalised as one, as in visvalingam1993.
+    """
+    if not detail_m:
+        return list(footprints)
+    shapes = np.array(footprints, dtype=object)
+    lines = shapely.union_all(shapely.boundary(shapes), grid_size=GRID_M)
+    cells = shapely.get_parts(shapely.polygonize([lines]))
+    inside = shapely.point_on_surface(cells)
+    owner, cell = shapely.STRtree(inside).query(shapes, predicate="intersects")
+    is_covered = np.isin(np.arange(len(cells)), cell)
+    simple = cells.copy()
+    simple[is_covered] = shapely.coverage_simplify(cells[is_covered], detail_m)
+    return [
+        only_polygons(shapely.union_all(simple[cell[owner == i]], grid_size=GRID_M))
+        for i in range(len(footprints))
+    ]
+
+
+def _pieces(
+    meshes: Sequence[SceneMesh], building: MapBuilding, ground: GroundSurface
+) -> list[_Piece]:
+    ends = np.cumsum([len(mesh.triangles) for mesh in meshes])
+    of_mesh = np.searchsorted(ends, building.rows, side="right")
+    parts = []
+    for i in np.unique(of_mesh).tolist():
+        rows = building.rows[of_mesh == i] - (ends[i] - len(meshes[i].triangles))
+        parts.append(replace(meshes[i], triangles=meshes[i].triangles[rows]))
+    found = object_buildings(building.name, parts, ground, tolerance_m=ROOF_TOLERANCE_M)
+    return [_Piece(owner=building, prism=prism) for prism in found]
+
+
+def _merged(
+    pieces: Sequence[_Piece],
+    buildings: Sequence[MapBuilding],
+    deviations: Mapping[str, Deviation],
+) -> list[_Piece]:
+    """Make one prism of all pieces of buildings that are merged, at their mean height."""
+    by_name = {building.name: building for building in buildings}
+    groups: dict[str, list[_Piece]] = defaultdict(list)
+    for piece in pieces:
+        groups[deviations[piece.owner.name].merged_into].append(piece)
+    made = []
+    for name, group in groups.items():
+        is_merged = any(piece.owner.name != name for piece in group)
+        made += [_one_prism(by_name[name], group)] if is_merged else group
+    return made
+
+
+def _one_prism(owner: MapBuilding, group: Sequence[_Piece]) -> _Piece:
+    prisms = [piece.prism for piece in group]
+    areas_m2 = [prism.footprint.area for prism in prisms]
+    tops_m = [(prism.ground_m or 0.0) + prism.top_m for prism in prisms]
+    largest = max(prisms, key=lambda prism: prism.footprint.area)
+    outline = shapely.union_all([prism.footprint for prism in prisms], grid_size=GRID_M)
+    ground_m = min(prism.ground_m or 0.0 for prism in prisms)
+    top_m = float(np.average(tops_m, weights=areas_m2)) - ground_m
+    prism = replace(
+        largest,
+        id=owner.name,
+        footprint=only_polygons(outline),
+        bottom_m=0.0,
+        top_m=top_m,
+        ground_m=ground_m,
+    )
+    return _Piece(owner=owner, prism=prism)
+
+
+def _shifted(piece: _Piece, outline: Footprint, deviation: Deviation) -> _Piece:
+    footprint = shapely.transform(outline, lambda xy: xy + deviation.shift_m)
+    return replace(piece, prism=replace(piece.prism, footprint=footprint))
+
+
+def _stretched(
+    pieces: Sequence[_Piece],
+    deviations: Mapping[str, Deviation],
+    material: str | None,
+    ground: GroundSurface,
+) -> list[Building]:
+    """Return prisms with wrong heights, each building's from the lowest ground below it."""
+    lows_m: dict[str, float] = {}
+    for piece in pieces:
+        low_m = ground.range_below(piece.prism.footprint)[0]
+        lows_m[piece.owner.name] = min(low_m, lows_m.get(piece.owner.name, np.inf))
+    made = []
+    for piece in pieces:
+        prism, low_m = piece.prism, lows_m[piece.owner.name]
+        ends_m = np.array([prism.bottom_m, prism.top_m]) + (prism.ground_m or 0.0)
+        ends_m = stretch(ends_m, piece.owner, deviations[piece.owner.name].height_m) - low_m
+        made.append(
+            replace(
+                prism,
+                bottom_m=float(ends_m[0]) if prism.bottom_m > 0 else 0.0,
+                top_m=float(ends_m[1]),
+                ground_m=low_m,
+                wall_material=material or prism.wall_material,
+                roof_material=material or prism.roof_material,
+            )
+        )
+    return made
