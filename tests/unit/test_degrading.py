@@ -260,6 +260,18 @@ def test_outlines_lose_details_and_share_their_borders_when_generalised() -> Non
     assert shapely.union(left, right).equals(shapely.union(left, right).convex_hull)
 
 
+def test_courtyard_stays_open_when_a_slit_leads_into_it() -> None:
+    """The slit of 1 cm goes, the yard of 9 m2 behind it stays."""
+    left = shapely.Polygon([(0, 0), (10, 0), (10, 6), (4, 7), (10, 9), (10, 10), (0, 10)])
+    right = shapely.Polygon([(10, 0), (20, 0), (20, 10), (10, 10), (10.01, 9), (10.01, 1)])
+
+    for detail_m in (0.3, 1.0):
+        one, other = generalise([left, right], detail_m)
+        assert one.area == pytest.approx(left.area, abs=0.1)
+        yard = shapely.box(0, 0, 20, 10).difference(shapely.union(one, other))
+        assert yard.area == pytest.approx(9.0, abs=0.1)
+
+
 def test_outlines_stay_when_there_is_no_detail_to_lose() -> None:
     crooked = shapely.Polygon([(0, 0), (5, 0.1), (10, 0), (10, 10), (0, 10)])
 
