@@ -1,6 +1,5 @@
 """From a scene to one whose map is wrong: a folder like any other, with a record of how wrong."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +11,10 @@ from numpy.typing import ArrayLike
 
 from raymark.errors import ConfigError, SceneError
 from raymark.scenes.degrading.card import card_text
+from raymark.scenes.degrading.city import City, Shape, read_city
 from raymark.scenes.degrading.deviations import Deviation, Draws, draw_deviations
 from raymark.scenes.degrading.grades import Grade
-from raymark.scenes.degrading.map_buildings import MapBuilding, find_map_buildings
+from raymark.scenes.degrading.map_buildings import MapBuilding
 from raymark.scenes.degrading.poses import WrongSite, misplace
 from raymark.scenes.degrading.rebuilding import Rebuilt, rebuild
 from raymark.scenes.degrading.report import RECORD, DegradeReport
@@ -26,61 +26,11 @@ from raymark.scenes.importing.sionna_scene import free_names
 from raymark.scenes.importing.solids import Meshes
 from raymark.scenes.scene import Scene, SceneSettings
 from raymark.scenes.scene_files import write_geometry
-from raymark.scenes.scene_meshes import (
-    GroundSurface,
-    SceneMesh,
-    are_ground,
-    read_meshes,
-    scattering_of,
-    shapes_of,
-    thickness_of,
-)
-from raymark.scenes.scene_xml import read_scene_xml
+from raymark.scenes.scene_meshes import SceneMesh
 from raymark.storage import new_folder
 from raymark.storage.atomic import writable
 
 _SEEDS = 2**32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shape:
-    """A mesh of a scene, with what counts of its walls beside their material.
-
-    Attributes:
-        name: That a file can have.
-        mesh: The mesh.
-        is_ground: Whether it is ground.
-        thickness_m: Of its walls [m].
-        scattering: Scattering coefficient of its walls.
-    """
-
-    name: str
-    mesh: SceneMesh
-    is_ground: bool
-    thickness_m: float
-    scattering: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _City:
-    """A scene, taken apart.
-
-    Attributes:
-        shapes: All meshes, in their order.
-        surface: The ground, for its heights.
-        buildings: By name.
-        sha256: Hash of the scene.
-    """
-
-    shapes: tuple[_Shape, ...]
-    surface: GroundSurface
-    buildings: tuple[MapBuilding, ...]
-    sha256: str
-
-    @property
-    def meshes(self) -> list[SceneMesh]:
-        """Those of the buildings, in which their rows count."""
-        return [shape.mesh for shape in self.shapes if not shape.is_ground]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +45,7 @@ class _Model:
         num_rebuilt: How many these are.
     """
 
-    shapes: tuple[_Shape, ...]
+    shapes: tuple[Shape, ...]
     sites: tuple[WrongSite, ...]
     deviations: Mapping[str, Deviation]
     rebuilt: Rebuilt
@@ -120,7 +70,7 @@ def degrade_scene(scene: Scene, out: Path, *, grade: Grade, seed: int = 0) -> De
 
     Raises:
         SceneError: If the scene cannot be read, or has no ground or no building, or if none is
-            left.
+            left, or a wall of another material than ITU-R P.2040 has.
         ConfigError: If the seed or the name of the folder cannot be used.
         DatasetError: If the folder is there, or cannot be written.
     """
@@ -129,7 +79,7 @@ def degrade_scene(scene: Scene, out: Path, *, grade: Grade, seed: int = 0) -> De
     if not 0 <= seed < _SEEDS:
         raise ConfigError(f"--seed must be from 0 to {_SEEDS - 1}, got {seed}")
     with new_folder(out) as partial:
-        city = _read(scene)
+        city = read_city(scene)
         model = _degrade(city, scene, grade, Draws(seed, scene.name))
         report = _report(name, scene, city, model, grade=grade, seed=seed)
         with writable(out):
@@ -137,40 +87,7 @@ def degrade_scene(scene: Scene, out: Path, *, grade: Grade, seed: int = 0) -> De
     return report
 
 
-def _read(scene: Scene) -> _City:
-    where = f"scene '{scene.name}'"
-    with tempfile.TemporaryDirectory(prefix="raymark-") as workspace:
-        xml_path = scene.xml_path(Path(workspace))
-        meshes = read_meshes(xml_path)
-        walls = [bsdf for _, bsdf in shapes_of(read_scene_xml(xml_path).root)]
-        sha256 = scene.hash(xml_path)
-    grounds = are_ground(meshes)
-    names = free_names([mesh.name for mesh in meshes])
-    shapes = tuple(
-        _Shape(
-            name=name,
-            mesh=mesh,
-            is_ground=is_ground,
-            thickness_m=thickness_of(bsdf, where=where),
-            scattering=scattering_of(bsdf, where=where),
-        )
-        for name, mesh, is_ground, bsdf in zip(names, meshes, grounds, walls, strict=True)
-    )
-    ground = [shape.mesh.triangles for shape in shapes if shape.is_ground]
-    others = [shape.mesh for shape in shapes if not shape.is_ground]
-    if not ground or not others:
-        missing = "no building" if ground else "no mesh that is its ground"
-        raise SceneError(f"{where} has {missing}, so that its map cannot be wrong")
-    surface = GroundSurface(np.concatenate(ground))
-    return _City(
-        shapes=shapes,
-        surface=surface,
-        buildings=find_map_buildings(others, surface),
-        sha256=sha256,
-    )
-
-
-def _degrade(city: _City, scene: Scene, grade: Grade, draws: Draws) -> _Model:
+def _degrade(city: City, scene: Scene, grade: Grade, draws: Draws) -> _Model:
     deviations = draw_deviations(city.buildings, grade, draws=draws)
     there = [building for building in city.buildings if not deviations[building.name].is_missing]
     changed = _with_other_outlines(there, deviations, grade)
@@ -211,19 +128,19 @@ def _with_other_outlines(
     return [b for b in buildings if into[deviations[b.name].merged_into] > 1]
 
 
-def _made_of(shape: _Shape, material: str | None) -> _Shape:
+def _made_of(shape: Shape, material: str | None) -> Shape:
     if material is None:
         return shape
     return replace(shape, mesh=replace(shape.mesh, material=material))
 
 
-def _shapes_of(meshes: Meshes, city: _City, *, taken: Sequence[str]) -> list[_Shape]:
+def _shapes_of(meshes: Meshes, city: City, *, taken: Sequence[str]) -> list[Shape]:
     """Return new meshes as shapes, with walls as most of the scene's buildings have them."""
     walls = Counter((s.thickness_m, s.scattering) for s in city.shapes if not s.is_ground)
     (thickness_m, scattering), _ = walls.most_common(1)[0]
     names = free_names([*taken, *meshes])[len(taken) :]
     return [
-        _Shape(
+        Shape(
             name=name,
             mesh=SceneMesh(
                 name=name, material=material, triangles=np.asarray(mesh.triangles, dtype=float)
@@ -237,7 +154,7 @@ def _shapes_of(meshes: Meshes, city: _City, *, taken: Sequence[str]) -> list[_Sh
 
 
 def _report(
-    name: str, scene: Scene, city: _City, model: _Model, *, grade: Grade, seed: int
+    name: str, scene: Scene, city: City, model: _Model, *, grade: Grade, seed: int
 ) -> DegradeReport:
     wrong = list(model.deviations.values())
     there = [d for key, d in model.deviations.items() if not d.is_missing and d.merged_into == key]

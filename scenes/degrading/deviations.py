@@ -83,7 +83,7 @@ def draw_deviations(
         building.name: Deviation(
             shift_m=shift_m[i],
             height_m=heights[building.name].error_m,
-            is_missing=bool(is_missing[i]),
+            is_missing=is_missing[i],
             merged_into=merged_into[i],
             is_height_unknown=heights[building.name].is_unknown,
             is_height_limited=heights[building.name].is_limited,
@@ -196,5 +196,7 @@ def _known(building: MapBuilding, grade: Grade, draws: Draws) -> _Height:
 
 
 def _limited(building: MapBuilding, error_m: float) -> _Height:
-    lowest_m = min(-(1 - _LEAST_LEFT) * (building.roof_m - anchor_m(building)), 0.0)
+    if building.roof_m <= building.low_m:  # the ground buries it: there is nothing to stretch
+        return _Height(error_m=0.0, is_limited=error_m != 0)
+    lowest_m = -(1 - _LEAST_LEFT) * (building.roof_m - anchor_m(building))
     return _Height(error_m=max(error_m, lowest_m), is_limited=error_m < lowest_m)

@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -464,3 +465,30 @@ def test_folder_is_left_alone_when_it_exists(town: Callable[..., Scene], tmp_pat
     with pytest.raises(DatasetError, match="map exists; choose another folder"):
         degrade_scene(town(row_of_houses(1, 1.0)), tmp_path / "map", grade=get_grade("open"))
     assert not any((tmp_path / "map").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('value="brick"', 'value="facade"', "mesh 'house000' is of 'facade', expected a material"),
+        ('name="thickness" value="3.0"', 'name="thickness" value="x"', "a thickness of 'x'"),
+        (
+            'name="thickness" value="3.0"',
+            'name="scattering_coefficient" value="1.5"',
+            "a scattering coefficient of '1.5', expected 0 to 1",
+        ),
+    ],
+    ids=["material", "thickness", "scattering"],
+)
+def test_scene_is_refused_when_its_walls_make_no_sense(
+    old: str, new: str, message: str, town: Callable[..., Scene], tmp_path: Path
+) -> None:
+    scene = town(row_of_houses(1, 1.0))
+    xml = scene.folder / "scene.xml"
+    text = xml.read_text(encoding="utf-8")
+    assert old in text
+    xml.write_text(text.replace(old, new), encoding="utf-8")
+
+    with pytest.raises(SceneError, match=re.escape(message)):
+        degrade_scene(scene, tmp_path / "map", grade=get_grade("exact"))
+    assert not any(tmp_path.iterdir())

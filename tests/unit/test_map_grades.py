@@ -152,6 +152,14 @@ def test_height_keeps_half_of_a_house_when_the_error_is_larger() -> None:
     assert (left[~limited] > 0.5).all()
 
 
+@pytest.mark.parametrize("roof_m", [0.0, -3.0])
+def test_height_stays_when_the_ground_buries_a_building(roof_m: float) -> None:
+    (wrong,) = deviations_of([building("cellar", shapely.box(0, 0, 9, 9), roof_m)], GRADES["open"])
+
+    assert wrong.height_m == 0.0
+    assert wrong.is_height_limited
+
+
 def test_buildings_are_missing_and_merged_as_often_as_their_grade_says_when_they_are_pairs() -> (
     None
 ):
