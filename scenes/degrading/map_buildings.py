@@ -107,8 +107,10 @@ def _building(
     own = triangles[rows]
     outline = plan_outline(own)
     corners = own.reshape(-1, 3)
-    stands_on = shapely.MultiPoint(corners[:, :2]).convex_hull if outline.is_empty else outline
-    low_m, high_m = ground.range_below(stands_on)
+    below = outline
+    if outline.is_empty:
+        below = shapely.MultiPoint(corners[:, :2]).convex_hull.buffer(TOUCH_M)
+    low_m, high_m = ground.range_below(below)
     return MapBuilding(
         name=name,
         rows=rows,

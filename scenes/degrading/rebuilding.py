@@ -68,22 +68,17 @@ def rebuild(
         grade: Which detail outlines lose.
         ground: What they stand on.
     """
-    if not buildings:
-        return Rebuilt(meshes={}, num_without_roof=0, num_vanished=0)
     pieces = [piece for b in buildings for piece in _pieces(meshes, b, ground)]
     pieces = _merged(pieces, buildings, deviations)
-    outlines = generalise([piece.prism.footprint for piece in pieces], grade.outline_m)
-    shifted = [
-        _shifted(piece, outline, deviations[piece.owner.name])
-        for piece, outline in zip(pieces, outlines, strict=True)
-        if not outline.is_empty
-    ]
-    fit, _ = repair(_stretched(shifted, deviations, grade.material, ground))
-    solids = build_solids(fit, np.array([prism.ground_m for prism in fit]))
     names = {deviations[building.name].merged_into for building in buildings}
+    num_without_roof = len(names) - len({piece.owner.name for piece in pieces})
+    prisms = _wrong_prisms(pieces, deviations, grade, ground)
+    if not prisms:
+        return Rebuilt(meshes={}, num_without_roof=num_without_roof, num_vanished=len(pieces))
+    solids = build_solids(prisms, np.array([prism.ground_m for prism in prisms]))
     return Rebuilt(
         meshes=solids.meshes,
-        num_without_roof=len(names) - len({piece.owner.name for piece in pieces}),
+        num_without_roof=num_without_roof,
         num_vanished=len(pieces) - int(solids.is_kept.sum()),
     )
 
@@ -94,7 +89,7 @@ def generalise(footprints: Sequence[Footprint], detail_m: float) -> list[Footpri
     Borders that footprints share stay shared: the cells into which all outlines cut the plane are
     generalised as one, as in visvalingam1993. What is nowhere 10 cm wide goes to its neighbour.
     """
-    if not detail_m:
+    if not detail_m or not footprints:
         return list(footprints)
     cells = cut_into_cells(footprints)
     is_covered = np.array([len(cover) > 0 for cover in cells.covers])
@@ -138,22 +133,36 @@ def _merged(
 
 
 def _one_prism(owner: MapBuilding, group: Sequence[_Piece]) -> _Piece:
-    prisms = [piece.prism for piece in group]
-    areas_m2 = [prism.footprint.area for prism in prisms]
-    tops_m = [(prism.ground_m or 0.0) + prism.top_m for prism in prisms]
-    largest = max(prisms, key=lambda prism: prism.footprint.area)
-    outline = shapely.union_all([prism.footprint for prism in prisms], grid_size=GRID_M)
-    ground_m = min(prism.ground_m or 0.0 for prism in prisms)
-    top_m = float(np.average(tops_m, weights=areas_m2)) - ground_m
+    owners = {piece.owner.name: piece.owner for piece in group}.values()
+    top_m = float(np.average([o.roof_m for o in owners], weights=[o.outline.area for o in owners]))
+    low_m = min(owner.low_m for owner in owners)
+    largest = max((piece.prism for piece in group), key=lambda prism: prism.footprint.area)
+    outline = shapely.union_all([piece.prism.footprint for piece in group], grid_size=GRID_M)
     prism = replace(
         largest,
         id=owner.name,
         footprint=only_polygons(outline),
         bottom_m=0.0,
-        top_m=top_m,
-        ground_m=ground_m,
+        top_m=top_m - low_m,
+        ground_m=low_m,
     )
     return _Piece(owner=owner, prism=prism)
+
+
+def _wrong_prisms(
+    pieces: Sequence[_Piece],
+    deviations: Mapping[str, Deviation],
+    grade: Grade,
+    ground: GroundSurface,
+) -> tuple[Building, ...]:
+    """Return the prisms that a wrong map has, fit to be extruded."""
+    outlines = generalise([piece.prism.footprint for piece in pieces], grade.outline_m)
+    shifted = [
+        _shifted(piece, outline, deviations[piece.owner.name])
+        for piece, outline in zip(pieces, outlines, strict=True)
+        if not outline.is_empty
+    ]
+    return repair(_stretched(shifted, deviations, grade.material, ground))[0]
 
 
 def _shifted(piece: _Piece, outline: Footprint, deviation: Deviation) -> _Piece:

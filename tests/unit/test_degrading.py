@@ -438,6 +438,24 @@ def test_scene_is_refused_when_its_map_has_no_building_left(
     assert not any(tmp_path.iterdir())
 
 
+def test_walls_without_a_roof_are_left_out_and_counted_when_outlines_change(
+    town: Callable[..., Scene], tmp_path: Path
+) -> None:
+    corners = [(0, -20, 0), (30, -20, 0), (30, -20, 9), (0, -20, 9)]
+    wall = trimesh.Trimesh(corners, [[0, 1, 2], [0, 2, 3]], process=False)
+    alone = {"wall": (wall, "brick")}
+
+    moved = degrade_scene(town(alone), tmp_path / "moved", grade=get_grade("shift"))
+    report = degrade_scene(
+        town({**alone, **row_of_houses(2, 5.0)}), tmp_path / "made", grade=get_grade("outline")
+    )
+
+    assert (moved.num_buildings, moved.num_without_roof) == (1, 0)
+    assert (report.num_source_buildings, report.num_without_roof, report.num_buildings) == (3, 1, 2)
+    with pytest.raises(SceneError, match="has none of its 1 buildings"):
+        degrade_scene(town(alone), tmp_path / "none", grade=get_grade("outline"))
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_seed_is_refused_when_out_of_range(
     seed: int, town: Callable[..., Scene], tmp_path: Path
