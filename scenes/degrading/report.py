@@ -1,6 +1,6 @@
 """What the degrading of a scene did, `degraded.json` in its folder: sizes, not the draws.
 
-Who localizes with a wrong map may read all of its folder: how each building was moved is not there.
+How each building was moved is not there, but follows from the seed and the right scene.
 """
 
 from pydantic import Field

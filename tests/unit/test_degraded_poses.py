@@ -44,16 +44,16 @@ def test_poses_are_as_wrong_as_their_grade_says_when_they_are_many() -> None:
             wrong=triangles(),
             draws=Draws(1, "town"),
         )
-        for i in range(400)
+        for i in range(150)
     ]
 
     moved_m = np.array([w.site.position_m for w in wrong]) - site().position_m
     tilt_deg = np.array([w.site.downtilt_deg for w in wrong]) - 10.0
     turn_deg = (np.array([w.site.azimuth_deg for w in wrong]) - 179.0 + 180) % 360 - 180
     # The root mean square of n normal numbers has a standard deviation of 1 / sqrt(2 n).
-    assert np.sqrt((moved_m**2).mean()) == pytest.approx(0.3, rel=3 / np.sqrt(2 * 1200))
+    assert np.sqrt((moved_m**2).mean()) == pytest.approx(0.3, rel=3 / np.sqrt(2 * 450))
     for error_deg in (tilt_deg, turn_deg):
-        assert np.sqrt((error_deg**2).mean()) == pytest.approx(2.0, rel=3 / np.sqrt(2 * 400))
+        assert np.sqrt((error_deg**2).mean()) == pytest.approx(2.0, rel=3 / np.sqrt(2 * 150))
     assert not any(w.is_freed for w in wrong)
     np.testing.assert_allclose(moved_m, [w.error_m for w in wrong], atol=1e-6)
 
@@ -132,12 +132,12 @@ def test_antenna_is_as_low_as_drawn_when_its_own_height_is_wrong() -> None:
             wrong=triangles(),
             draws=Draws(1, "town"),
         )
-        for i in range(200)
+        for i in range(60)
     ]
 
     above_m = np.array([w.site.position_m[2] for w in wrong]) - ROOF_M
     assert above_m.min() == pytest.approx(CLEARANCE_M)
-    assert (above_m < 1.0).mean() == pytest.approx(0.5, abs=0.12)
+    assert (above_m < 1.0).mean() == pytest.approx(0.5, abs=0.2)
     assert [w.is_freed for w in wrong] == (np.abs(above_m - CLEARANCE_M) < 1e-9).tolist()
 
 

@@ -212,6 +212,20 @@ def test_building_deviates_alike_when_others_come_go_and_change_places(
         np.testing.assert_array_equal(box_of(every[name]), box_of(some[name]))
 
 
+def test_map_is_the_same_when_the_meshes_of_its_scene_come_in_another_order(
+    town: Callable[..., Scene], tmp_path: Path
+) -> None:
+    houses = row_of_houses(8, gap_m=0.0)
+
+    for name, meshes in (("one", houses), ("other", dict(reversed(houses.items())))):
+        degrade_scene(town(meshes), tmp_path / name, grade=get_grade("open"), seed=5)
+
+    one, other = meshes_of(tmp_path / "one"), meshes_of(tmp_path / "other")
+    assert one.keys() == other.keys()
+    for name, mesh in one.items():
+        np.testing.assert_array_equal(mesh.triangles, other[name].triangles)
+
+
 def test_mesh_moves_rigidly_and_its_roof_rises_when_outlines_stay(
     town: Callable[..., Scene], tmp_path: Path
 ) -> None:

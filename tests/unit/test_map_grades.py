@@ -93,11 +93,11 @@ def rms(values: Any) -> float:
 
 
 def test_footprints_move_as_far_as_their_grade_says_when_they_are_many() -> None:
-    shifts_m = np.array([d.shift_m for d in deviations_of(lone(1000), grade(shift_m=0.5))])
+    shifts_m = np.array([d.shift_m for d in deviations_of(lone(400), grade(shift_m=0.5))])
 
     # The root mean square of n lengths in the plane has a standard deviation of 1 / (2 sqrt(n)).
-    assert rms(np.linalg.norm(shifts_m, axis=1)) == pytest.approx(0.5, rel=3 / (2 * np.sqrt(1000)))
-    assert np.abs(shifts_m.mean(axis=0)).max() < 3 * 0.5 / np.sqrt(2 * 1000)
+    assert rms(np.linalg.norm(shifts_m, axis=1)) == pytest.approx(0.5, rel=3 / (2 * np.sqrt(400)))
+    assert np.abs(shifts_m.mean(axis=0)).max() < 3 * 0.5 / np.sqrt(2 * 400)
 
 
 def test_houses_move_as_one_and_as_far_as_others_when_they_share_walls() -> None:
@@ -117,14 +117,14 @@ def test_houses_move_as_one_and_as_far_as_others_when_they_share_walls() -> None
 
 
 def test_heights_are_as_wrong_as_their_grade_says_when_they_are_many() -> None:
-    wrong = deviations_of(lone(1000), grade(height_m=1.0))
+    wrong = deviations_of(lone(400), grade(height_m=1.0))
 
-    assert rms([d.height_m for d in wrong]) == pytest.approx(1.0, rel=3 / np.sqrt(2 * 1000))
+    assert rms([d.height_m for d in wrong]) == pytest.approx(1.0, rel=3 / np.sqrt(2 * 400))
     assert not any(d.is_height_limited or d.is_height_unknown or d.shift_m.any() for d in wrong)
 
 
 def test_heights_are_whole_levels_and_a_share_is_drawn_when_a_map_knows_levels() -> None:
-    tall = lone(1000, height_m=lambda i: 40.0 + i % 12)
+    tall = lone(400, height_m=lambda i: 40.0 + i % 12)
     sizes = {"height_m": 3.0, "level_height_m": 3.0, "unknown_height_share": 0.3}
 
     wrong = deviations_of(tall, grade(**sizes))
@@ -133,10 +133,10 @@ def test_heights_are_whole_levels_and_a_share_is_drawn_when_a_map_knows_levels()
     said_m = np.array([b.roof_m + d.height_m for b, d in zip(tall, wrong, strict=True)])
     levels = said_m[~is_unknown] / 3.0
     np.testing.assert_allclose(levels, np.rint(levels), atol=1e-9)
-    assert is_unknown.mean() == pytest.approx(0.3, abs=3 * np.sqrt(0.3 * 0.7 / 1000))
+    assert is_unknown.mean() == pytest.approx(0.3, abs=3 * np.sqrt(0.3 * 0.7 / 400))
     # 3 m of errors, and those of rounding, uniform over a level.
     errors_m = [d.height_m for d in wrong if not d.is_height_unknown]
-    assert rms(errors_m) == pytest.approx(np.sqrt(9 + 9 / 12), rel=3 / np.sqrt(2 * 700))
+    assert rms(errors_m) == pytest.approx(np.sqrt(9 + 9 / 12), rel=3 / np.sqrt(2 * 280))
     assert np.median(said_m[is_unknown]) == pytest.approx(np.median(said_m[~is_unknown]), abs=2.0)
 
 
@@ -165,7 +165,7 @@ def test_buildings_are_missing_and_merged_as_often_as_their_grade_says_when_they
 ):
     pairs = [
         building(f"b{k:04d}-{i}", shapely.box(10 * i, 30 * k, 10 + 12 * i, 30 * k + 10), 9.0)
-        for k in range(1000)
+        for k in range(300)
         for i in range(2)
     ]
 
@@ -173,12 +173,12 @@ def test_buildings_are_missing_and_merged_as_often_as_their_grade_says_when_they
     merged = draw_deviations(pairs, grade(merged_share=0.1), draws=Draws(1, "town"))
 
     assert np.mean([d.is_missing for d in missing]) == pytest.approx(
-        0.1, abs=3 * np.sqrt(0.1 * 0.9 / 2000)
+        0.1, abs=3 * np.sqrt(0.1 * 0.9 / 600)
     )
     into = [(name, d.merged_into) for name, d in merged.items() if d.merged_into != name]
     assert all(name.endswith("-0") and other == f"{name[:-1]}1" for name, other in into)
     # A pair is one if either of it draws so.
-    assert len(into) / 1000 == pytest.approx(0.19, abs=3 * np.sqrt(0.19 * 0.81 / 1000))
+    assert len(into) / 300 == pytest.approx(0.19, abs=3 * np.sqrt(0.19 * 0.81 / 300))
 
 
 @pytest.mark.parametrize(("alone", "field"), [("shift", "shift_m"), ("height", "height_m")])
