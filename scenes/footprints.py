@@ -20,9 +20,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from raymark.errors import ConfigError, DatasetError, SceneError
+from raymark.scenes.degrading.report import RECORD as DEGRADED_RECORD
+from raymark.scenes.degrading.report import DegradeReport
 from raymark.scenes.importing.buildings import Building
 from raymark.scenes.importing.local_frame import LocalFrame
-from raymark.scenes.importing.report import ImportReport
+from raymark.scenes.importing.report import FrameRecord, ImportReport
 from raymark.scenes.importing.scene_folder import RECORD
 from raymark.scenes.roofs import (
     STEEPEST,
@@ -95,13 +97,22 @@ def scene_buildings(scene: Scene, *, tolerance_m: float = TOLERANCE_M) -> tuple[
 
 
 def scene_frame(scene: Scene, origin: tuple[float, float] | None = None) -> LocalFrame:
-    """Return where a scene's frame lies on earth: at a given origin, as imported, or at 0, 0."""
-    record = scene.folder / RECORD
-    if origin is None and record.is_file():
-        frame = ImportReport.model_validate_json(record.read_bytes()).frame
-        origin = None if frame is None else (frame.origin_lon_deg, frame.origin_lat_deg)
+    """Return where a scene's frame lies on earth: at a given origin, as recorded, or at 0, 0."""
+    frame = recorded_frame(scene)
+    if origin is None and frame is not None:
+        origin = (frame.origin_lon_deg, frame.origin_lat_deg)
     lon_deg, lat_deg = origin or (0.0, 0.0)
     return LocalFrame(origin_lon_deg=lon_deg, origin_lat_deg=lat_deg)
+
+
+def recorded_frame(scene: Scene) -> FrameRecord | None:
+    """Return where on earth the record of a scene's making says that it lies, if one does."""
+    imported, degraded = scene.folder / RECORD, scene.folder / DEGRADED_RECORD
+    if imported.is_file():
+        return ImportReport.model_validate_json(imported.read_bytes()).frame
+    if degraded.is_file():
+        return DegradeReport.model_validate_json(degraded.read_bytes()).frame
+    return None
 
 
 def parse_origin(text: str) -> tuple[float, float]:
@@ -143,7 +154,7 @@ def find_buildings(
     objects: dict[str, list[SceneMesh]] = defaultdict(list)
     for mesh in meshes:
         if not any(mesh is other for other in ground):
-            objects[_PART_OF_NAME.sub("", mesh.name)].append(mesh)
+            objects[object_name(mesh)].append(mesh)
     if not ground or not objects:
         missing = "no building" if ground else "no mesh that is its ground"
         raise SceneError(f"{where} has {missing}; it has: {_names(meshes)}")
@@ -151,35 +162,29 @@ def find_buildings(
     found = [
         building
         for name, parts in objects.items()
-        for building in _object_buildings(name, parts, surface, tolerance_m)
+        for building in object_buildings(name, parts, surface, tolerance_m=tolerance_m)
     ]
     if not found:
         raise SceneError(f"{where}: no mesh has a roof above the ground; it has: {_names(meshes)}")
     return _mark_parts(found)
 
 
-def to_geojson(buildings: Sequence[Building], scene: Scene, frame: LocalFrame) -> str:
-    """Return buildings as GeoJSON (RFC 7946), one feature per line."""
-    settings = scene.settings
-    head = {
-        "type": "FeatureCollection",
-        "source": f"scene '{scene.name}' ({settings.source})",
-        "licence": settings.licence,
-        "attribution": settings.attribution,
-        "origin_deg": [frame.origin_lon_deg, frame.origin_lat_deg],
-    }
-    lines = ",\n".join(json.dumps(_feature(building, frame)) for building in buildings)
-    return f'{json.dumps(head)[:-1]}, "features": [\n{lines}\n]}}\n'
+def object_name(mesh: SceneMesh) -> str:
+    """Return the name that a mesh shares with the others of its object."""
+    return _PART_OF_NAME.sub("", mesh.name)
 
 
-def _names(meshes: Sequence[SceneMesh]) -> str:
-    names = [mesh.name for mesh in meshes]
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _object_buildings(
-    name: str, parts: Sequence[SceneMesh], ground: GroundSurface, tolerance_m: float
+def object_buildings(
+    name: str, parts: Sequence[SceneMesh], ground: GroundSurface, *, tolerance_m: float
 ) -> Iterator[Building]:
+    """Yield the buildings, or their pieces, that the meshes of one object are of.
+
+    Args:
+        name: Of the object; pieces have their number behind it.
+        parts: Its meshes.
+        ground: What it stands on.
+        tolerance_m: Largest difference between a sloped roof and its pieces [m].
+    """
     triangles = np.concatenate([part.triangles for part in parts])
     material = np.repeat([part.material for part in parts], [len(p.triangles) for p in parts])
     prisms = cut_prisms(triangles, tolerance_m=tolerance_m)
@@ -205,6 +210,25 @@ def _object_buildings(
             wall_material=walls.material_at(prism) or roofs.most_common(1)[0][0],
             roof_material=roofs.most_common(1)[0][0],
         )
+
+
+def to_geojson(buildings: Sequence[Building], scene: Scene, frame: LocalFrame) -> str:
+    """Return buildings as GeoJSON (RFC 7946), one feature per line."""
+    settings = scene.settings
+    head = {
+        "type": "FeatureCollection",
+        "source": f"scene '{scene.name}' ({settings.source})",
+        "licence": settings.licence,
+        "attribution": settings.attribution,
+        "origin_deg": [frame.origin_lon_deg, frame.origin_lat_deg],
+    }
+    lines = ",\n".join(json.dumps(_feature(building, frame)) for building in buildings)
+    return f'{json.dumps(head)[:-1]}, "features": [\n{lines}\n]}}\n'
+
+
+def _names(meshes: Sequence[SceneMesh]) -> str:
+    names = [mesh.name for mesh in meshes]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 class _Walls:

@@ -88,6 +88,12 @@ def corner_numbers(triangles: Triangles) -> Int[np.ndarray, "triangle corner=3"]
     return np.unique(grid, axis=0, return_inverse=True)[1].reshape(-1, 3)
 
 
+def plan_outline(triangles: Triangles) -> Polygon | MultiPolygon:
+    """Return what triangles cover, seen from above."""
+    flat = shapely.polygons(triangles[plan_area(triangles) > WELD_M**2][..., :2])
+    return only_polygons(shapely.union_all(flat, grid_size=WELD_M))
+
+
 def _connected(
     triangles: Triangles, is_level: Bool[np.ndarray, "triangle"]
 ) -> list[Int[np.ndarray, "member"]]:
@@ -112,7 +118,7 @@ def _fill(
     """Yield the prisms below one connected piece of roof, all down to the object's lowest point."""
     roof = triangles[rows]
     low_m, high_m = float(roof[..., 2].min()), float(roof[..., 2].max())
-    outline = _outline(roof)
+    outline = plan_outline(roof)
     if high_m - low_m <= 2 * tolerance_m:
         mean_m = float(np.average(roof[..., 2].mean(axis=1), weights=plan_area(roof)))
         yield Prism(footprint=outline, bottom_m=base_m, top_m=mean_m, roof=rows)
@@ -122,7 +128,7 @@ def _fill(
     num_layers = int(np.ceil((high_m - low_m) / (2 * tolerance_m)))
     levels_m = np.linspace(low_m, high_m, num_layers + 1)
     for bottom_m, top_m in zip(levels_m[:-1].tolist(), levels_m[1:].tolist(), strict=True):
-        footprint = _outline(_part_above(roof, (bottom_m + top_m) / 2))
+        footprint = plan_outline(_part_above(roof, (bottom_m + top_m) / 2))
         yield Prism(footprint=footprint, bottom_m=bottom_m, top_m=top_m, roof=rows)
 
 
@@ -133,12 +139,6 @@ def _part_above(triangles: Triangles, level_m: float) -> Float[np.ndarray, "part
         vertices, faces, plane_normal=(0.0, 0.0, 1.0), plane_origin=(0.0, 0.0, level_m)
     )
     return np.asarray(points, dtype=float)[kept].reshape(-1, 3, 3)
-
-
-def _outline(triangles: Triangles) -> Polygon | MultiPolygon:
-    """Return what triangles cover, seen from above."""
-    flat = shapely.polygons(triangles[plan_area(triangles) > WELD_M**2][..., :2])
-    return only_polygons(shapely.union_all(flat, grid_size=WELD_M))
 
 
 def only_polygons(geometry: shapely.Geometry) -> Polygon | MultiPolygon:
@@ -155,7 +155,7 @@ def _undersides(triangles: Triangles, base_m: float) -> list[tuple[float, shapel
     triangles, height_m = triangles[hover], height_m[hover]
     step = np.rint(height_m / _LEVEL_M)
     return [
-        (float(height_m[step == value].mean()), _outline(triangles[step == value]))
+        (float(height_m[step == value].mean()), plan_outline(triangles[step == value]))
         for value in np.unique(step)[::-1]
     ]
 

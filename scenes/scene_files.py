@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Set
 from pathlib import Path
+from types import MappingProxyType
 from xml.etree import ElementTree as ET
 
 import trimesh
 
-Wall = tuple[str, float]
-"""Material, and thickness [m]."""
+Wall = tuple[str, float, float]
+"""Material, thickness [m], and scattering coefficient."""
+
+_SMOOTH: Mapping[str, float] = MappingProxyType({})
 
 
 def write_geometry(
@@ -15,6 +18,7 @@ def write_geometry(
     meshes: Mapping[str, tuple[trimesh.Trimesh, str]],
     *,
     thickness_m: float | Mapping[str, float],
+    scattering: Mapping[str, float] = _SMOOTH,
 ) -> None:
     """Write `scene.xml` and `meshes/*.ply`, which Sionna's `load_scene` and Mitsuba open.
 
@@ -23,18 +27,23 @@ def write_geometry(
         meshes: Meshes by name, each with the ITU-R P.2040 name of its material. Sionna wants names
             of meshes to differ from those of materials.
         thickness_m: Thickness of the walls, which counts for refraction, of all or by mesh [m].
+        scattering: Scattering coefficient of the walls by mesh; 0 for those that are not named.
     """
     (folder / "meshes").mkdir(parents=True, exist_ok=True)
     root = ET.Element("scene", version="2.1.0")
+    if isinstance(thickness_m, int | float):
+        thickness_m = dict.fromkeys(meshes, thickness_m)
     walls = {
-        name: (material, thickness_m if isinstance(thickness_m, int | float) else thickness_m[name])
+        name: (material, thickness_m[name], scattering.get(name, 0.0))
         for name, (_, material) in meshes.items()
     }
     ids = _bsdf_ids(set(walls.values()))
-    for (material, thick_m), bsdf_id in ids.items():
+    for (material, thick_m, scattered), bsdf_id in ids.items():
         bsdf = ET.SubElement(root, "bsdf", type="itu-radio-material", id=bsdf_id)
         ET.SubElement(bsdf, "string", name="type", value=material)
         ET.SubElement(bsdf, "float", name="thickness", value=str(thick_m))
+        if scattered:
+            ET.SubElement(bsdf, "float", name="scattering_coefficient", value=str(scattered))
     for name, (mesh, _) in meshes.items():
         mesh.export(folder / "meshes" / f"{name}.ply")
         shape = ET.SubElement(root, "shape", type="ply", id=f"mesh-{name}")
@@ -46,9 +55,9 @@ def write_geometry(
 
 
 def _bsdf_ids(walls: Set[Wall]) -> dict[Wall, str]:
-    """Name each material; the second thickness of one, and so on, has its number behind."""
+    """Name each material; the second kind of wall of one, and so on, has its number behind."""
     ids: dict[Wall, str] = {}
-    for material in sorted({material for material, _ in walls}):
+    for material in sorted({material for material, _, _ in walls}):
         thick = sorted(wall for wall in walls if wall[0] == material)
         ids |= {wall: f"mat-{material}" + f"-{i}" * (i > 0) for i, wall in enumerate(thick)}
     return ids

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import shapely
 
+from raymark.errors import SceneError
 from raymark.scenes.roofs import (
     STEEPEST,
     WELD_M,
@@ -22,6 +23,8 @@ from raymark.scenes.scene_xml import read_scene_xml
 
 _GROUND_NAME = re.compile(r"(^|[-_. ])(ground|terrain|plane)([-_. \d]|$)", re.IGNORECASE)
 _BEFORE_NAME = re.compile(r"^(mat-)?(itu[-_])?", re.IGNORECASE)
+_THICKNESS_M = 0.1
+"""What Sionna RT takes where the file does not say it (its DEFAULT_THICKNESS)."""
 _GROUND_COVER = 0.9
 """A mesh without walls that covers so much of the scene's box is its ground, whatever its name."""
 
@@ -74,6 +77,44 @@ def name_of(shape: ET.Element) -> str:
 def material_of(bsdf: ET.Element) -> str:
     """Return the material as Sionna RT reads it: the string "type", or the id after "mat-itu_"."""
     return text_of(bsdf, "type") or _BEFORE_NAME.sub("", bsdf.get("id", ""))
+
+
+def thickness_of(bsdf: ET.Element | None, *, where: str) -> float:
+    """Return the thickness of the walls of a material [m]; Sionna RT's default if it says none.
+
+    Raises:
+        SceneError: If it is no number of metres.
+    """
+    thickness_m, text = _number(bsdf, "thickness", _THICKNESS_M)
+    if not 0 <= thickness_m < np.inf:
+        raise SceneError(
+            f"{where}: a material has a thickness of '{text}', expected a number of metres"
+        )
+    return thickness_m
+
+
+def scattering_of(bsdf: ET.Element | None, *, where: str) -> float:
+    """Return the scattering coefficient of a material; 0 if it says none.
+
+    Raises:
+        SceneError: If it is no number from 0 to 1.
+    """
+    scattering, text = _number(bsdf, "scattering_coefficient", 0.0)
+    if not 0 <= scattering <= 1:
+        raise SceneError(
+            f"{where}: a material has a scattering coefficient of '{text}', expected 0 to 1"
+        )
+    return scattering
+
+
+def _number(bsdf: ET.Element | None, name: str, default: float) -> tuple[float, str]:
+    """Return a number of a material and its text; NaN if that is none."""
+    value = None if bsdf is None else bsdf.find(f"float[@name='{name}']")
+    text = str(default) if value is None else value.get("value", "")
+    try:
+        return float(text), text
+    except ValueError:
+        return np.nan, text
 
 
 def are_ground(meshes: Sequence[SceneMesh]) -> list[bool]:

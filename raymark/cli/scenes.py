@@ -167,6 +167,49 @@ def scenes_import(
     )
 
 
+@app.command("degrade")
+def scenes_degrade(
+    name: SceneArgument,
+    grade: Annotated[
+        str, typer.Option(help="How wrong: exact, surveyed, open, or one error alone, as shift")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the scene to make")],
+    seed: Annotated[int, typer.Option(help="Seed of all errors: another is another map")] = 0,
+    _trusted: TrustCode = None,
+) -> None:
+    """Make a scene of another whose map is wrong as real maps are: a city's own, OpenStreetMap."""
+    from raymark.scenes import get_scene  # noqa: PLC0415
+    from raymark.scenes.degrading import get_grade  # noqa: PLC0415
+    from raymark.scenes.degrading.degrade_scene import degrade_scene  # noqa: PLC0415
+
+    wrong, scene = get_grade(grade), get_scene(name)
+    with waiting("making the map wrong"):
+        report = degrade_scene(scene, out, grade=wrong, seed=seed)
+    counts = {
+        "in the scene": report.num_source_buildings,
+        "  missing": report.num_missing,
+        "  merged into another": report.num_merged,
+        "  without a roof, left out": report.num_without_roof,
+        "on the map": report.num_buildings,
+        "  shifted": report.num_moved,
+        "  with another height": report.num_new_heights,
+        "  whose height is not known": report.num_unknown_heights,
+        "  made anew as prisms": report.num_rebuilt,
+    }
+    print_rows(
+        [{"what": what, "count": count} for what, count in counts.items()],
+        [Column(heading="buildings", key="what"), Column(heading="count", key="count")],
+    )
+    console_out.print(
+        f"rms of shifts {report.rms_shift_m:.2f} m, of known heights {report.rms_height_m:.2f} m, "
+        f"of unknown ones {report.rms_unknown_height_m:.2f} m, of antennas' coordinates "
+        f"{report.rms_position_m:.2f} m and angles {report.rms_angle_deg:.2f} deg\n"
+        f"wrote {out} ({counted(report.num_triangles, 'triangle')}; "
+        f"{', '.join(report.materials)})",
+        soft_wrap=True,
+    )
+
+
 @app.command("export")
 def scenes_export(
     name: SceneArgument,

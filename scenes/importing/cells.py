@@ -33,6 +33,7 @@ class Cells:
         left: Cell on the left of each edge.
         right: Cell on its right, or `OUTSIDE`.
         covers: Buildings above each cell, ascending.
+        polygons: The cells as they are before slivers are absorbed, in metres.
     """
 
     vertex: Int[np.ndarray, "vertex 2"]
@@ -42,6 +43,7 @@ class Cells:
     left: Int[np.ndarray, "edge"]
     right: Int[np.ndarray, "edge"]
     covers: tuple[tuple[int, ...], ...]
+    polygons: np.ndarray
 
     def neighbours(self) -> set[tuple[int, int]]:
         """Return all pairs of buildings that overlap or share a border, the lower number first."""
@@ -82,6 +84,7 @@ def cut_into_cells(footprints: Sequence[Footprint]) -> Cells:
         left=left,
         right=right,
         covers=_absorb(covers, is_sliver, _borders(is_sliver, left, right, length)),
+        polygons=cells,
     )
 
 

@@ -122,13 +122,17 @@ def typical_heights(features: Sequence[MapFeature]) -> dict[str, Typical]:
         top_m = _extent(feature).top_m
         if top_m:
             known[_kind(feature)].append(top_m)
-    typical = {}
-    for kind, tops_m in known.items():
-        if len(tops_m) >= LEAST_KNOWN:
-            low, high = np.quantile(np.log(tops_m), (0.16, 0.84))
-            spread = float(high - low) / 2
-            typical[kind] = Typical(median_m=float(np.median(tops_m)), log_spread=spread)
-    return typical
+    return {
+        kind: typical_height(tops_m) for kind, tops_m in known.items() if len(tops_m) >= LEAST_KNOWN
+    }
+
+
+def typical_height(tops_m: Sequence[float]) -> Typical:
+    """Return the distribution of known heights [m]; the default one if they are too few."""
+    if len(tops_m) < LEAST_KNOWN:
+        return DEFAULT_HEIGHT
+    low, high = np.quantile(np.log(tops_m), (0.16, 0.84))
+    return Typical(median_m=float(np.median(tops_m)), log_spread=float(high - low) / 2)
 
 
 def draw_height_m(typical: Typical, seed: int, building: str) -> float:

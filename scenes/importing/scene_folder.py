@@ -19,12 +19,7 @@ def target_folder(out: Path, name: str, *, overwrite: bool) -> Path:
         ConfigError: If the name cannot be used.
         SceneError: If the folder exists and is not to be overwritten, or no import wrote it.
     """
-    if not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"--name '{name}' must begin with a letter and hold only letters, digits, _ and -"
-        )
-    if name in scene_names():
-        raise ConfigError(f"--name '{name}' is that of a built-in scene; choose another")
+    require_free_name(name, what=f"--name '{name}'")
     folder = out / name
     if not folder.exists():
         return folder
@@ -36,6 +31,22 @@ def target_folder(out: Path, name: str, *, overwrite: bool) -> Path:
             "--name or --out"
         )
     return folder
+
+
+def require_free_name(name: str, *, what: str) -> None:
+    """Check that a new scene can be called so.
+
+    Args:
+        name: Name of its folder.
+        what: What gave it, for errors.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{what} must begin with a letter and hold only letters, digits, _ and -")
+    if name in scene_names():
+        raise ConfigError(f"{what} is that of a built-in scene; choose another")
 
 
 def sites_of(folder: Path) -> list[str]:

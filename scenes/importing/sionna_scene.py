@@ -26,6 +26,7 @@ from raymark.scenes.scene_meshes import (
     material_of,
     name_of,
     shapes_of,
+    thickness_of,
 )
 from raymark.scenes.scene_shapes import read_shape
 from raymark.scenes.scene_xml import read_scene_xml
@@ -33,8 +34,6 @@ from raymark.scenes.scene_xml import read_scene_xml
 RULE_TAG = "material"
 """Tag of the rules that say what a material of the scene is made of."""
 
-_THICKNESS_M = 0.1
-"""What Sionna RT takes where the file does not say it (its DEFAULT_THICKNESS)."""
 _SHOWN = 5
 _COPY_NUMBER = re.compile(r"[\s._-]*\d+$")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
@@ -87,7 +86,7 @@ def read_sionna_scene(path: Path, rules: MaterialRules, options: ImportOptions) 
     shapes = [*shapes_of(xml.root)]
     if not shapes:
         raise SceneError(f"{path} holds no mesh")
-    names = _free_names([name_of(shape) for shape, _ in shapes])
+    names = free_names([name_of(shape) for shape, _ in shapes])
     found = _materials(shapes, rules, path)
     meshes = [
         SceneMesh(
@@ -101,7 +100,8 @@ def read_sionna_scene(path: Path, rules: MaterialRules, options: ImportOptions) 
     return SionnaScene(
         meshes={mesh.name: (weld(mesh.triangles), mesh.material) for mesh in meshes},
         thickness_m={
-            name: _thickness_m(bsdf, path) for name, (_, bsdf) in zip(names, shapes, strict=True)
+            name: thickness_of(bsdf, where=str(path))
+            for name, (_, bsdf) in zip(names, shapes, strict=True)
         },
         extent_m=_extent([m for m, is_it in zip(meshes, grounds, strict=True) if is_it] or meshes),
         num_grounds=sum(grounds),
@@ -119,6 +119,19 @@ def itu_name(text: str) -> str | None:
     """
     name = _plain(text).removeprefix("itu_")
     return name if name in ITU_MATERIALS else None
+
+
+def free_names(names: Sequence[str]) -> list[str]:
+    """Return names that files can have, no two the same in upper or lower case."""
+    taken: set[str] = set()
+    free = []
+    for index, name in enumerate(names):
+        plain = _NOT_IN_NAMES.sub("_", name)[:80] or "mesh"
+        while plain.lower() in taken:
+            plain = f"{plain}_{index}"
+        free.append(plain)
+        taken.add(plain.lower())
+    return free
 
 
 def _plain(text: str) -> str:
@@ -163,33 +176,6 @@ def _materials(
 def _some(names: Sequence[str]) -> str:
     rest = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _free_names(names: Sequence[str]) -> list[str]:
-    """Return names that files can have, no two the same in upper or lower case."""
-    taken: set[str] = set()
-    free = []
-    for index, name in enumerate(names):
-        plain = _NOT_IN_NAMES.sub("_", name)[:80] or "mesh"
-        while plain.lower() in taken:
-            plain = f"{plain}_{index}"
-        free.append(plain)
-        taken.add(plain.lower())
-    return free
-
-
-def _thickness_m(bsdf: ET.Element | None, path: Path) -> float:
-    value = None if bsdf is None else bsdf.find("float[@name='thickness']")
-    text = str(_THICKNESS_M) if value is None else value.get("value", "")
-    try:
-        thickness_m = float(text)
-    except ValueError:
-        thickness_m = np.nan
-    if not 0 <= thickness_m < np.inf:
-        raise SceneError(
-            f"{path}: a material has a thickness of '{text}', expected a number of metres"
-        )
-    return thickness_m
 
 
 def _left_out(shapes: Sequence[tuple[ET.Element, ET.Element | None]]) -> Iterator[ImportFinding]:
