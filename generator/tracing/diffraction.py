@@ -207,20 +207,22 @@ class _DeviceEdges:
         offset = target.centre_m - origin
         z = dr.dot(offset, direction)
         r = dr.norm(offset - z * direction)
-
-        def position(z_target: mi.Float, r_target: mi.Float) -> mi.Float:
-            return (z_source * r_target + z_target * r_source) / (r_source + r_target)
-
-        rho = target.radius_m
+        source, rho = (z_source, r_source), target.radius_m
         near, far = dr.maximum(r - rho, 0), r + rho
-        low = dr.minimum(position(z - rho, near), position(z - rho, far))
-        high = dr.maximum(position(z + rho, near), position(z + rho, far))
+        low = dr.minimum(_between(source, (z - rho, near)), _between(source, (z - rho, far)))
+        high = dr.maximum(_between(source, (z + rho, near)), _between(source, (z + rho, far)))
         outside_0 = dr.dot(offset, dr.gather(mi.Point3f, self._normal_0, prefix)) + rho
         outside_n = dr.dot(offset, dr.gather(mi.Point3f, self._normal_n, prefix)) + rho
         possible = (high > -_EDGE_SLACK_M) & (low < length + _EDGE_SLACK_M)
         possible &= (outside_0 > -_FACE_SLACK_M) | (outside_n > -_FACE_SLACK_M)
         # For a point the mean of both ends is x itself; for a ball only what is on the edge counts.
         low, high = dr.clip(low, 0, length), dr.clip(high, 0, length)
-        x = dr.select(rho > 0, (low + high) / 2, position(z, r))
+        x = dr.select(rho > 0, (low + high) / 2, _between(source, (z, r)))
         radius = dr.select(rho > 0, (high - low) / 2 + _EDGE_SLACK_M, 0)
         return Ball(centre_m=origin + x * direction, radius_m=radius), possible
+
+
+def _between(source: tuple[mi.Float, mi.Float], target: tuple[mi.Float, mi.Float]) -> mi.Float:
+    """Divide the way along an edge by the distances from it; each end is (along, across) [m]."""
+    (z_source, r_source), (z_target, r_target) = source, target
+    return (z_source * r_target + z_target * r_source) / (r_source + r_target)
