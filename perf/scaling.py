@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--scene", default="munich")
     parser.add_argument("--shard-size", type=int, default=5000, help="about ten seconds")
     parser.add_argument("--num-shards", type=int, default=4, help="shards for each worker")
-    parser.add_argument("--most-workers", type=int, default=8, help="at once")
+    parser.add_argument("--most-workers", type=int, default=8, help="of the largest row")
     parser.add_argument("--discovery", default="standard", help="how thorough")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
