@@ -39,6 +39,7 @@ def preview_scene(scene: Scene, out: Path, *, num_ues: int = 500, seed: int = 0)
         ConfigError: If the ending of `out` is another.
         DatasetError: If a file cannot be written.
     """
+    plots.require_figure_name(out)
     if not scene.sites:
         _save(out, scene, height_map(load_geometry(scene)[0], scene.extent_m), [], None)
         return

@@ -5,7 +5,6 @@ from functools import singledispatch
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float
 
 from raymark.dataset.samplings import (
@@ -238,7 +237,9 @@ def read_positions(path: Path) -> Float[np.ndarray, "n dim"]:
         if path.suffix == ".npy":
             table = np.load(path, allow_pickle=False)
         elif path.suffix == ".csv":
-            frame = pd.read_csv(path)
+            from pandas import read_csv  # noqa: PLC0415 - half a second that few campaigns need
+
+            frame = read_csv(path)
             if not {"x_m", "y_m"} <= set(frame):
                 raise ConfigError(
                     f"{path}: expected columns x_m, y_m and optionally z_m, got {list(frame)}"

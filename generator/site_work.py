@@ -8,7 +8,6 @@ from raymark.dataset.buildings import write_buildings
 from raymark.dataset.manifest import Completeness, Manifest, ShardRecord, SiteRecord
 from raymark.dataset.writing.assembly import Arrays
 from raymark.dataset.writing.folder import write_shard_pair
-from raymark.generator.buildings import plan_buildings
 from raymark.generator.plan import Plan, ShardPlan, SitePlan
 from raymark.generator.site_tracing import ShardSource, TracedSite
 from raymark.storage import Place
@@ -90,6 +89,9 @@ def make_part(work: SiteWork, part: Part) -> ShardRecord | Completeness | str | 
         DatasetError: If nothing can be written, or this is another scene or software than planned.
     """
     if part == "buildings":
+        # Reading meshes takes most of a second to load: of many workers one finds the buildings.
+        from raymark.generator.buildings import plan_buildings  # noqa: PLC0415
+
         scene = work.site.scene
         return write_buildings(work.folder, scene, plan_buildings(work.plan, scene))
     site, source = work.opened()

@@ -24,18 +24,19 @@ def main() -> None:
     """Run all campaigns and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scene", default="munich")
-    parser.add_argument("--sizes", type=int, nargs=3, default=[200, 2_000, 10_000], help="UEs")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 2_000, 10_000], help="UEs")
     parser.add_argument("--discovery", default="standard", help="how thorough")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     scene, sizes, discovery = arguments.scene, arguments.sizes, arguments.discovery
     rows = [in_child(scene, count, THREE, discovery) for count in sizes]
-    one = in_child(scene, sizes[1], THREE[:1], discovery)
+    middle = rows[len(rows) // 2]
+    one = in_child(scene, sizes[len(sizes) // 2], THREE[:1], discovery)
     result = {
         "runs": [*rows, one],
-        "memory_ratio_largest_to_smallest": rows[2]["peak_gb"] / rows[0]["peak_gb"],
-        "memory_ratio_largest_to_middle": rows[2]["peak_gb"] / rows[1]["peak_gb"],
-        "three_bands_to_one": rows[1]["seconds"] / one["seconds"],
+        "memory_ratio_largest_to_smallest": rows[-1]["peak_gb"] / rows[0]["peak_gb"],
+        "memory_ratio_largest_to_middle": rows[-1]["peak_gb"] / middle["peak_gb"],
+        "three_bands_to_one": middle["seconds"] / one["seconds"],
     }
     print(json.dumps({k: v for k, v in result.items() if k != "runs"}, indent=1))
     if arguments.json:

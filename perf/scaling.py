@@ -54,22 +54,22 @@ def main() -> None:
     parser.add_argument("--scene", default="munich")
     parser.add_argument("--shard-size", type=int, default=5000, help="about ten seconds")
     parser.add_argument("--num-shards", type=int, default=4, help="shards for each worker")
-    parser.add_argument("--most-workers", type=int, default=8, help="of the last row, if over 2")
+    parser.add_argument("--most-workers", type=int, default=8, help="of the largest row")
     parser.add_argument("--discovery", default="standard", help="how thorough")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     size, count = arguments.shard_size, arguments.num_shards
     made = partial(campaign, arguments.scene, arguments.discovery)
-    peer, peers = (alone(made, num, count, size) for num in (1, 2))
-    one, two = (spread(made, num, count, size) for num in (1, 2))
-    rows = [peer, peers, one, two]
+    nums = [num for num in (1, 2) if num <= arguments.most_workers]
+    peers = [alone(made, num, count, size) for num in nums]
+    workers = [spread(made, num, count, size) for num in nums]
+    rows = [*peers, *workers]
     if arguments.most_workers > 2:
         rows.append(spread(made, arguments.most_workers, 6, size // 10))
-    ratios = {
-        "two_processes_to_one": peers["ues_per_s"] / peer["ues_per_s"],
-        "one_worker_to_one_process": one["ues_per_s"] / peer["ues_per_s"],
-        "two_workers_to_one": two["ues_per_s"] / one["ues_per_s"],
-    }
+    ratios = {"one_worker_to_one_process": workers[0]["ues_per_s"] / peers[0]["ues_per_s"]}
+    if len(nums) > 1:
+        ratios["two_processes_to_one"] = peers[1]["ues_per_s"] / peers[0]["ues_per_s"]
+        ratios["two_workers_to_one"] = workers[1]["ues_per_s"] / workers[0]["ues_per_s"]
     print(json.dumps(ratios, indent=1))
     if arguments.json:
         arguments.json.write_text(json.dumps({"rows": rows, **ratios}, indent=1) + "\n")

@@ -145,7 +145,7 @@ def print_rate(row: dict[str, Any]) -> None:
 
 def ways(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Compare ways to submit and to collect; the ways take turns, medians are printed."""
-    base = Work(num_shards=500 if arguments.quick else 1000, num_sites=NUM_SITES)
+    base = Work(num_shards=100 if arguments.quick else 1000, num_sites=NUM_SITES)
     sides = {
         "no handle": base,
         "tiny handle": replace(base, claimed_bytes=TINY_BYTES),

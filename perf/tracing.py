@@ -55,6 +55,7 @@ class Case:
     num_ues: int
     diffraction: bool
     peer_rays: int | None = None
+    discovery: str = "standard"
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,14 @@ class Bench:
         self.kind = "diffraction" if case.diffraction else "specular"
         self.peer_rays = case.peer_rays or PEER_RAYS[self.kind]
 
-    def ours(self, ues: np.ndarray, bands: tuple[Any, ...], discovery: str = "standard") -> Any:
-        """Discover and trace."""
+    def ours(
+        self, ues: np.ndarray, bands: tuple[Any, ...], discovery: str | None = None
+    ) -> TracedPaths:
+        """Discover, as the case says if not told otherwise, and trace."""
         settings = TracerSettings(
-            max_depth=DEPTH, diffraction=self.case.diffraction, discovery=discovery
+            max_depth=DEPTH,
+            diffraction=self.case.diffraction,
+            discovery=discovery or self.case.discovery,
         )
         search = make_search(self.loaded, self.bs_m, self.orientation, settings, seed=0)
         return search.trace(ues, bands)
@@ -301,13 +306,15 @@ def main() -> None:
     parser.add_argument("--scene", default="munich", help="of --quick")
     parser.add_argument("--num-ues", type=int, default=1000, help="of --quick, specular")
     parser.add_argument("--peer-rays", type=int, help="of --quick")
+    parser.add_argument("--discovery", default="standard", help="of --quick, how thorough")
     parser.add_argument("--json", type=Path, help="write the ratios and all timings")
     parser.add_argument("--plot", type=Path, help="draw the scaling")
     arguments = parser.parse_args()
     if arguments.quick:
+        how = (arguments.peer_rays, arguments.discovery)
         cases = (
-            Case(arguments.scene, arguments.num_ues, False, arguments.peer_rays),
-            Case(arguments.scene, min(40, arguments.num_ues), True, arguments.peer_rays),
+            Case(arguments.scene, arguments.num_ues, False, *how),
+            Case(arguments.scene, min(40, arguments.num_ues), True, *how),
         )
         results = [compare(case, [PER_BAND, OURS], with_thorough=True) for case in cases]
         specular, diffraction = results

@@ -8,6 +8,7 @@ import importlib.util
 import itertools
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from raymark.work.threads import ONE_THREAD
 if TYPE_CHECKING:
     import trimesh
 
+    from raymark.benchmark.run import Runner
     from raymark.benchmark.store import RunFolder
     from raymark.benchmark.task import Suite, Task
     from raymark.benchmark.task_data import Splits, TaskData
@@ -64,6 +66,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_configure() -> None:
     """Let the workers of pytest-xdist, which inherit this, compute with one thread each."""
     os.environ.update(ONE_THREAD)
+
+
+def pytest_collection_finish() -> None:
+    """Let the ray tracer, which tests have loaded by now, compute with one thread as well."""
+    if backend := sys.modules.get("raymark.generator.tracing.backend"):
+        backend.use_one_thread()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -426,13 +434,13 @@ def benchmark_splits(benchmark_dataset: "Dataset", benchmark_suite: "Suite") -> 
 
 
 @pytest.fixture(scope="session")
-def benchmark_measurements(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where `load_benchmark_task` keeps measurements."""
+def benchmark_measurements(make_once: MakeOnce) -> Path:
+    """Where `load_benchmark_task` keeps measurements, for all workers of pytest-xdist."""
     import torch
 
     # The matrices are small: more threads only wait for each other.
     torch.set_num_threads(1)
-    return tmp_path_factory.mktemp("measurements")
+    return make_once("measurements", lambda _folder: None)
 
 
 @pytest.fixture(scope="session")
@@ -476,6 +484,21 @@ def benchmark_run(
         assert (report.num_run, report.failures) == (2 * 4 * 2, ())
 
     return RunFolder(make_once("benchmark_run", fill) / "runs")
+
+
+@pytest.fixture(scope="session")
+def measured_run(
+    benchmark_dataset: "Dataset", benchmark_run: "RunFolder"
+) -> Callable[["Suite", Path], "Runner"]:
+    """Begin a run that has what `benchmark_run` has measured, and goes on with its models."""
+    from raymark.benchmark.run import Runner
+
+    def begin(suite: "Suite", folder: Path) -> "Runner":
+        runner = Runner(suite, benchmark_dataset, folder)
+        shutil.copytree(benchmark_run.measurements, runner.folder.measurements)
+        return runner
+
+    return begin
 
 
 @pytest.fixture(scope="session")

@@ -235,11 +235,7 @@ class _DeviceEdges:
         offset = target.centre_m - origin
         z = dr.dot(offset, direction)
         r = dr.norm(offset - z * direction)
-        rho = target.radius_m
-
-        def position(z_target: mi.Float, r_target: mi.Float) -> mi.Float:
-            return (z_source * r_target + z_target * r_source) / (r_source + r_target)
-
+        source, rho = (z_source, r_source), target.radius_m
         outside_0 = dr.dot(offset, normal_0)
         outside_n = dr.dot(offset, dr.gather(mi.Point3f, self._normal_n, prefix))
         possible = dr.maximum(outside_0, outside_n) + rho > -_FACE_SLACK_M
@@ -249,13 +245,19 @@ class _DeviceEdges:
         possible &= (rho >= r) | (turned < (high[1] - low[1]) / 2 + dr.safe_asin(rho / r))
 
         near, far = dr.maximum(r - rho, 0), r + rho
-        first = dr.minimum(position(z - rho, near), position(z - rho, far))
-        last = dr.maximum(position(z + rho, near), position(z + rho, far))
+        first = dr.minimum(_between(source, (z - rho, near)), _between(source, (z - rho, far)))
+        last = dr.maximum(_between(source, (z + rho, near)), _between(source, (z + rho, far)))
         start = dr.maximum(low[0], 0)
         end = dr.minimum(high[0], dr.gather(mi.Float, self._length_m, prefix))
         possible &= (last > start - _EDGE_SLACK_M) & (first < end + _EDGE_SLACK_M)
         # For a point the mean of both ends is x itself; for a ball only what is on the edge counts.
         first, last = dr.clip(first, start, end), dr.clip(last, start, end)
-        x = dr.select(rho > 0, (first + last) / 2, position(z, r))
+        x = dr.select(rho > 0, (first + last) / 2, _between(source, (z, r)))
         radius = dr.select(rho > 0, (last - first) / 2 + _EDGE_SLACK_M, 0)
         return Ball(centre_m=origin + x * direction, radius_m=radius), possible
+
+
+def _between(source: tuple[mi.Float, mi.Float], target: tuple[mi.Float, mi.Float]) -> mi.Float:
+    """Divide the way along an edge by the distances from it; each end is (along, across) [m]."""
+    (z_source, r_source), (z_target, r_target) = source, target
+    return (z_source * r_target + z_target * r_source) / (r_source + r_target)

@@ -300,11 +300,14 @@ def scenes_add_site(
         require_writable,
     )
     from raymark.generator.siting import NUM_TRACED, propose_sites  # noqa: PLC0415
+    from raymark.plots import require_figure_name  # noqa: PLC0415
     from raymark.scenes import get_scene  # noqa: PLC0415
 
     scene = get_scene(name)
     if write:
         require_writable(scene)
+    if out is not None:
+        require_figure_name(out)
     options = {
         "mast_height_m": mast_height,
         "height_m": height,

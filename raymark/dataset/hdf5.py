@@ -153,13 +153,10 @@ def array_names(file: h5py.File) -> set[str]:
 
 
 def _require_self_contained(file: h5py.File, where: str) -> None:
-    links: dict[str, bool] = {}
-
-    def note(name: str, link: Any) -> None:  # a visitor must not raise: the error would be lost
-        links[name] = isinstance(link, h5py.HardLink)
-
-    file.visititems_links(note)
-    for name, is_own in links.items():
+    links: dict[str, Any] = {}
+    file.visititems_links(links.__setitem__)  # a visitor must not raise: the error would be lost
+    for name, link in links.items():
+        is_own = isinstance(link, h5py.HardLink)
         item = file[name] if is_own else None
         if not is_own or (isinstance(item, h5py.Dataset) and (item.is_virtual or item.external)):
             raise SchemaError(f"{where}: {name} is a link or lies in another file; put it here")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from raymark.dataset.schema import NO_INTERACTION
 from raymark.presenting import Presented
@@ -59,18 +59,12 @@ class PathTable(Presented):
         mask = column < (last - first)[:, None]
         rows = (first[:, None] + column)[mask]
         num_interactions = (self.interaction[rows] != NO_INTERACTION).sum(axis=1)
-
-        def padded(values: np.ndarray) -> torch.Tensor:
-            whole = np.zeros(mask.shape, dtype=values.dtype)
-            whole[mask] = values
-            return torch.from_numpy(whole)
-
         return PathBatch(
-            amplitude=padded(self.amplitude[rows]),
-            delay_s=padded(self.delay_s[rows]),
-            zenith_bs_rad=padded(self.zenith_bs_rad[rows]),
-            azimuth_bs_rad=padded(self.azimuth_bs_rad[rows]),
-            num_interactions=padded(num_interactions),
+            amplitude=_padded(self.amplitude[rows], mask),
+            delay_s=_padded(self.delay_s[rows], mask),
+            zenith_bs_rad=_padded(self.zenith_bs_rad[rows], mask),
+            azimuth_bs_rad=_padded(self.azimuth_bs_rad[rows], mask),
+            num_interactions=_padded(num_interactions, mask),
             mask=torch.from_numpy(mask),
             band=band,
             orientation_rad=orientation_rad,
@@ -90,3 +84,12 @@ class DetailTable(Presented):
     def facts(self) -> dict[str, str]:
         """Return how many paths there are."""
         return {"paths": str(len(self.wedge)), "most points": str(self.vertex_m.shape[1])}
+
+
+def _padded(
+    values: Shaped[np.ndarray, "path"], mask: Bool[np.ndarray, "link most"]
+) -> torch.Tensor:
+    """Return ragged values as rows, zero where there is no path."""
+    whole = np.zeros(mask.shape, dtype=values.dtype)
+    whole[mask] = values
+    return torch.from_numpy(whole)

@@ -27,6 +27,7 @@ from raymark.seeding import child_generator
 from raymark.storage import Place, PlaceLike, as_place
 
 DEFAULT_BATCH_SIZE = 256
+_OF_LINKS = ("ue/position_m", "ue/ue_index", "link/los")
 
 
 class Dataset(DatasetViews):
@@ -216,17 +217,17 @@ class Selection(LinkViews):
     @cached_property
     def position_m(self) -> Float[np.ndarray, "link 3"]:
         """UE positions, world frame [m]."""
-        return self._gather("ue/position_m")
+        return self._of_links["ue/position_m"]
 
     @cached_property
     def los(self) -> Int[np.ndarray, "link"]:
         """Labels: 1 LOS, 0 NLOS, -1 outage."""
-        return self._gather("link/los")
+        return self._of_links["link/los"]
 
     @cached_property
     def ue_index(self) -> Int[np.ndarray, "link"]:
         """Number of each UE at its site."""
-        return self._gather("ue/ue_index")
+        return self._of_links["ue/ue_index"]
 
     @cached_property
     def site_index(self) -> Int[np.ndarray, "link"]:
@@ -234,8 +235,13 @@ class Selection(LinkViews):
         keys = [site.key for site in self.sites]
         return np.concatenate([np.full(r.num_ues, keys.index(r.key)) for r in self._shards])
 
-    def _gather(self, name: str) -> np.ndarray:
-        return np.concatenate([self.dataset.load_shard(r)[name] for r in self._shards])
+    @cached_property
+    def _of_links(self) -> dict[str, np.ndarray]:
+        """Small columns, all in one pass: of many shards only the last ones are in memory."""
+        shards = (self.dataset.load_shard(record) for record in self._shards)
+        parts = [[arrays[name] for name in _OF_LINKS] for arrays in shards]
+        columns = zip(*parts, strict=True)
+        return {name: np.concatenate(c) for name, c in zip(_OF_LINKS, columns, strict=True)}
 
     def path_table(self, start: int, stop: int) -> PathTable:
         """Return the paths of links `start:stop` as ragged numpy arrays.

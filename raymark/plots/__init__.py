@@ -31,6 +31,7 @@ from raymark.plots.style import (
     colorbar_beside,
     house_style,
     new_figure,
+    require_figure_name,
     save_figure,
     share_ranges,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "plot_los_map",
     "plot_scene_plan",
     "plot_split_map",
+    "require_figure_name",
     "save_figure",
     "share_ranges",
 ]

@@ -109,6 +109,16 @@ def root_figure(ax: Axes) -> Figure:
     return figure
 
 
+def require_figure_name(path: Path) -> None:
+    """Check that a name is that of a figure, before it is drawn.
+
+    Raises:
+        ConfigError: If its ending is no format of a figure.
+    """
+    if path.suffix not in _FORMATS:
+        raise ConfigError(f"{path}: a figure's name must end in {', '.join(_FORMATS)}")
+
+
 @house_style()
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure; its format follows from the name.
@@ -117,8 +127,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         ConfigError: If the name's ending is no format of a figure.
         DatasetError: If the file cannot be written.
     """
-    if path.suffix not in _FORMATS:
-        raise ConfigError(f"{path}: a figure's name must end in {', '.join(_FORMATS)}")
+    require_figure_name(path)
     # The version of matplotlib in the file's text would make the same figure differ by machine.
     metadata = {"Software": None} if path.suffix == ".png" else None
     with writable(path):

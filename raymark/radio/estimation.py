@@ -244,13 +244,12 @@ def _parabolic_shift(
 ) -> Float[Tensor, "link"]:
     """Return the offset of a parabola's top from a grid maximum along an axis, in bins."""
     link = torch.arange(len(power), device=power.device)
-
-    def neighbour(step: int) -> Float[Tensor, "link"]:
+    values = []
+    for step in (-1, 0, 1):
         place = [index[:, i] for i in range(3)]
         place[axis] = (place[axis] + step) % power.shape[axis + 1]
-        return power[link, place[0], place[1], place[2]]
-
-    left, middle, right = (neighbour(step) for step in (-1, 0, 1))
+        values.append(power[link, place[0], place[1], place[2]])
+    left, middle, right = values
     curvature = left - 2 * middle + right
     shift = 0.5 * (left - right) / torch.where(curvature < 0, curvature, -1.0)
     return torch.where(curvature < 0, shift, 0.0).clamp(-0.5, 0.5)
@@ -355,15 +354,17 @@ def _grams(
     """Return the products of all steering vectors and derivatives, from those of each axis."""
     inner = [factor.conj() @ factor.transpose(1, 2) for factor in factors]
     blocks = [[half.chunk(2, dim=2) for half in product.chunk(2, dim=1)] for product in inner]
+    slope_gram = torch.cat([_product(blocks, i, None) for i in range(3)], dim=1)
+    rows = [torch.cat([_product(blocks, i, j) for j in range(3)], dim=2) for i in range(3)]
+    return _product(blocks, None, None), slope_gram, torch.cat(rows, dim=1)
 
-    def product(left: int | None, right: int | None) -> Tensor:
-        """Multiply the axes, with derivatives by axis `left` and by axis `right`."""
-        picked = [block[axis == left][axis == right] for axis, block in enumerate(blocks)]
-        return picked[0] * picked[1] * picked[2]
 
-    slope_gram = torch.cat([product(i, None) for i in range(3)], dim=1)
-    rows = [torch.cat([product(i, j) for j in range(3)], dim=2) for i in range(3)]
-    return product(None, None), slope_gram, torch.cat(rows, dim=1)
+def _product(
+    blocks: list[list[tuple[Tensor, ...]]], left: int | None, right: int | None
+) -> Complex[Tensor, "link path path"]:
+    """Multiply the axes, with derivatives by axis `left` and by axis `right`."""
+    picked = [block[axis == left][axis == right] for axis, block in enumerate(blocks)]
+    return picked[0] * picked[1] * picked[2]
 
 
 def _centred_index(count: int, device: torch.device) -> Float[Tensor, "{count}"]:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from command_line import COMMAND, raymark
 
+from raymark.benchmark.run import Runner
 from raymark.benchmark.scoring import score_rows, score_run
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite, load_suite
@@ -22,6 +24,7 @@ from raymark.dataset import Dataset
 from raymark.models import get_model
 
 FINISHED, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+BeginRun = Callable[[Suite, Path], Runner]
 
 PEEKS = """
 from raymark.benchmark import Localizer, Prediction
@@ -106,6 +109,7 @@ def test_commands_work_in_a_row_when_models_are_compared(
 def test_expensive_models_run_only_when_they_are_asked_for(
     suite_file: Path,
     benchmark_dataset: Dataset,
+    measured_run: BeginRun,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -120,6 +124,7 @@ def test_expensive_models_run_only_when_they_are_asked_for(
     monkeypatch.setattr("raymark.models.get_model", known.get)
     asked = ["run", "--suite", suite_file, "--data", benchmark_dataset.folder, "--jobs", 1]
     asked += ["--tracks", "interpolation", "--out", tmp_path / "runs"]
+    measured_run(load_suite(str(suite_file)), tmp_path / "runs")
 
     listed = bench("models")
     default = bench(*asked)
@@ -276,8 +281,9 @@ def test_submission_is_checked_and_stands_on_the_board_when_it_is_good(
 
 @pytest.mark.slow
 def test_exit_code_is_1_and_the_model_is_named_when_it_tries_to_read_test_positions(
-    suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
+    suite_file: Path, benchmark_dataset: Dataset, measured_run: BeginRun, tmp_path: Path
 ) -> None:
+    measured_run(load_suite(str(suite_file)), tmp_path / "runs")
     bench("new-model", "cli_peeks", "--out", tmp_path)
     (tmp_path / "cli_peeks" / "model.py").write_text(PEEKS, encoding="utf-8")
     models = f"{tmp_path / 'cli_peeks'},train_centroid"
@@ -447,9 +453,10 @@ def test_nearest_track_is_offered_when_one_is_unknown(
 
 @pytest.mark.slow
 def test_run_goes_on_when_it_was_interrupted_by_ctrl_c(
-    suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path
+    suite_file: Path, benchmark_dataset: Dataset, measured_run: BeginRun, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
+    measured_run(load_suite(str(suite_file)), runs)
     arguments = ["bench", "run", "--suite", suite_file, "--data", benchmark_dataset.folder]
     arguments += ["--out", runs, "--models", "train_centroid,gradient_boosting", "--jobs", "1"]
     command = [*COMMAND, *map(str, arguments)]

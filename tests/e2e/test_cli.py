@@ -125,6 +125,7 @@ def test_refraction_and_scattering_go_through_sionnas_search_when_asked_for(
         (["verify", "nowhere"], "nowhere holds no dataset"),
         (["status", "nowhere"], "nowhere holds no dataset"),
         (["scenes", "preview", "etoile", "--out", "x.bmp"], "must end in .png, .pdf, .svg"),
+        (["scenes", "add-site", "etoile", "--out", "x.bmp"], "must end in .png, .pdf, .svg"),
     ],
 )
 def test_one_sentence_and_exit_code_2_when_input_is_wrong(

@@ -1,7 +1,7 @@
 """A benchmark run on real workers gives the numbers of one on this machine."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +16,8 @@ from raymark.models import get_model
 from raymark.work.cluster import LocalCluster, open_cluster
 from raymark.work.dask_workers import DaskWorkers
 from raymark.work.executor import ThisMachine
+
+BeginRun = Callable[[Suite, Path], Runner]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_network_predicts_the_same_when_fitted_on_a_cluster(
 
 @pytest.mark.slow
 def test_failure_is_recorded_once_when_a_model_raises_on_a_cluster(
-    client: Client, benchmark_dataset: Dataset, yard_suite: Suite, tmp_path: Path
+    client: Client, measured_run: BeginRun, yard_suite: Suite, tmp_path: Path
 ) -> None:
     folder = tmp_path / "raises"
     shutil.copytree(get_model("train_centroid").folder, folder)
@@ -87,7 +89,7 @@ def test_failure_is_recorded_once_when_a_model_raises_on_a_cluster(
     )
     suite = yard_suite.model_copy(update={"seeds": (0,), "tracks": yard_suite.tracks[:1]})
 
-    report = Runner(suite, benchmark_dataset, tmp_path / "runs").run(
+    report = measured_run(suite, tmp_path / "runs").run(
         RunChoice(models=(get_model(str(folder)),)),
         executor=DaskWorkers(client, time_limit_s=300.0),
     )

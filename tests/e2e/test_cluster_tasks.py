@@ -30,6 +30,8 @@ from raymark.work.executor import Finished, Shared, TaskKind
 StartDask = Callable[..., subprocess.Popen[str]]
 StartScheduler = Callable[..., tuple[Scheduler, subprocess.Popen[str]]]
 KIND = TaskKind(name="test", max_failures=3)
+NUM_JOBS = 1200
+"""A few more than the window of two workers holds."""
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +51,14 @@ def test_all_results_come_back_when_there_are_more_jobs_than_the_window_holds(
     client: Client,
 ) -> None:
     taken = []
-    jobs = (taken.append(i) or i for i in range(2500))
+    jobs = (taken.append(i) or i for i in range(NUM_JOBS))
     found = DaskWorkers(client).run(KIND, double, jobs, lambda job: (job,))
 
     first = next(found)
-    assert len(taken) < 2500  # the rest waits here, not in the scheduler
+    assert len(taken) < NUM_JOBS  # the rest waits here, not in the scheduler
     rest = list(found)
 
-    assert sorted(x.result for x in [first, *rest]) == [2 * i for i in range(2500)]
+    assert sorted(x.result for x in [first, *rest]) == [2 * i for i in range(NUM_JOBS)]
     assert all(len(x.attempts) == 1 and x.error is None for x in rest)
 
 

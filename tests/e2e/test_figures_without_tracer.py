@@ -54,7 +54,11 @@ def raymark(*commands: Sequence[object]) -> subprocess.CompletedProcess[str]:
 
 
 def test_figures_audit_board_and_release_are_made_when_there_is_no_ray_tracer(
-    benchmark_dataset: Dataset, benchmark_run: RunFolder, yard_suite: Suite, tmp_path: Path
+    benchmark_dataset: Dataset,
+    two_site_dataset: Dataset,
+    benchmark_run: RunFolder,
+    yard_suite: Suite,
+    tmp_path: Path,
 ) -> None:
     pytest.importorskip("mlcroissant", reason="the extra `release` is not installed")
     suite, about = tmp_path / "suite.yaml", tmp_path / "about.yaml"
@@ -64,7 +68,7 @@ def test_figures_audit_board_and_release_are_made_when_there_is_no_ray_tracer(
     release, published = tmp_path / "release", ["--about", about, "--runs", runs]
 
     done = raymark(
-        ["inspect", data, "--out", tmp_path / "figures"],
+        ["inspect", two_site_dataset.folder, "--out", tmp_path / "figures"],
         ["bench", "audit", "--suite", suite, "--data", data, "--out", tmp_path / "audit"],
         ["bench", "board", runs, "--data", data, "--out", tmp_path / "board"],
         ["release", "build", data, "--version", "1.0.0", *published, "--out", release],

@@ -21,15 +21,15 @@ ARGUMENTS = {
     ],
     "generation": [
         *["--scene", "street_canyon", "--discovery", "quick"],
-        *["--sizes", "10", "20", "30"],
+        *["--sizes", "10"],
     ],
     "interval_coverage": ["--num-trials", "20"],
     "loading": ["{data}", "--scene", "street_canyon", "--quick"],
-    "path_estimation": ["--num-links", "16"],
+    "path_estimation": ["--num-links", "2"],
     "release_verify": ["--megabytes", "2", "--repeats", "1"],
     "scaling": [
         *["--scene", "street_canyon", "--discovery", "quick", "--shard-size", "10"],
-        *["--num-shards", "1", "--most-workers", "2"],
+        *["--num-shards", "1", "--most-workers", "1"],
     ],
     "scene_import": ["--num", "50"],
     "scheduler_rate": ["--quick", "--parts", "ways"],
@@ -38,7 +38,7 @@ ARGUMENTS = {
     "synthesis": ["--num-ues", "20"],
     "tracing": [
         *["--scene", "street_canyon", "--quick"],
-        *["--num-ues", "2", "--peer-rays", "10000"],
+        *["--num-ues", "2", "--peer-rays", "10000", "--discovery", "quick"],
     ],
 }
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sionna import rt
 
 from raymark.dataset import Dataset, PathTable
+from raymark.generator.tracing.backend import rt
 from raymark.radio import BAND_PRESETS, Band, Panel
 from raymark.radio.synthesis import PathBatch, subcarrier_frequencies, synthesize_csi
 from raymark.scenes import get_scene

@@ -25,6 +25,8 @@ from raymark.errors import ConfigError, ScoringError
 from raymark.models import get_model
 from raymark.work.executor import ThisMachine
 
+BeginRun = Callable[[Suite, Path], Runner]
+
 CENTROID = """
 import os
 import signal
@@ -132,7 +134,7 @@ def one_task(yard_suite: Suite) -> Suite:
 
 @pytest.fixture(scope="module")
 def faulty(
-    tmp_path_factory: pytest.TempPathFactory, benchmark_dataset: Dataset, one_task: Suite
+    tmp_path_factory: pytest.TempPathFactory, measured_run: BeginRun, one_task: Suite
 ) -> tuple[RunFolder, RunReport]:
     """One task, run by models that fail in all ways that leave their process alive, and by two."""
     parent = tmp_path_factory.mktemp("faulty")
@@ -140,9 +142,8 @@ def faulty(
         write_model(parent / "models", name, **{where: code})
     write_model(parent / "models", "of_a_user", fit=REPORT)
     models = [*models_in(parent / "models"), get_model("train_centroid")]
-    folder = parent / "runs"
-    runner = Runner(one_task, benchmark_dataset, folder)
-    return RunFolder(folder), runner.run(chosen(models), executor=ThisMachine(1))
+    runner = measured_run(one_task, parent / "runs")
+    return runner.folder, runner.run(chosen(models), executor=ThisMachine(1))
 
 
 @pytest.fixture
@@ -356,14 +357,14 @@ def test_predictions_are_the_same_bits_when_two_processes_share_the_work(
 
 @pytest.mark.slow
 def test_only_the_models_own_cell_fails_when_it_takes_its_process_down(
-    benchmark_dataset: Dataset, one_task: Suite, tmp_path: Path
+    measured_run: BeginRun, one_task: Suite, tmp_path: Path
 ) -> None:
     deaths = {"exits": "os._exit(3)", "is_killed": "os.kill(os.getpid(), signal.SIGKILL)"}
     for name, code in deaths.items():
         write_model(tmp_path / "models", name, fit=code)
     for name in ("after", "before", "later"):
         write_model(tmp_path / "models", name)
-    runner = Runner(one_task, benchmark_dataset, tmp_path / "runs")
+    runner = measured_run(one_task, tmp_path / "runs")
 
     report = runner.run(chosen(models_in(tmp_path / "models")), executor=ThisMachine(2))
 
