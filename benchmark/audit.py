@@ -194,7 +194,10 @@ def similarity_range_m(curve: pd.DataFrame) -> float:
 
 
 def _angle_delay_images(selection: Selection, rows: np.ndarray) -> Float[np.ndarray, "link pixel"]:
-    """Return images of unit length, float32; every other row of the panel adds up in power."""
+    """Return images of unit length, float32; every other row of the panel adds up in power.
+
+    The image of a link all of whose paths are too late for CSI is zero.
+    """
     panel = selection.front_end.panel
     images = []
     for start, stop in selection.ranges():
@@ -205,7 +208,8 @@ def _angle_delay_images(selection: Selection, rows: np.ndarray) -> Float[np.ndar
             spectrum = torch.fft.ifft(torch.fft.fft(grid, dim=1), dim=3).abs().square().sum(dim=2)
             images.append(spectrum.sqrt().flatten(1).numpy())
     flat = np.concatenate(images)
-    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return flat / np.maximum(length, np.finfo("f4").tiny)
 
 
 def _draw_map(split: Split, links: pd.DataFrame, buildings: Buildings | None, path: Path) -> None:

@@ -68,7 +68,7 @@ class DiffractionSearch:
             chains = [bare_chains(len(prefixes.wedge))]
             if num_after > 0 and len(prefixes.wedge):
                 fans = Fans(scene.wedges, points.num_parts, prefixes, discovery.cone_rays)
-                chains += explore_fans(scene, fans, num_after, discovery.refinements, turn=turn)
+                chains += explore_fans(scene, fans, num_after, discovery.num_refinements, turn=turn)
             self._groups += [
                 _Group(scene, bs_position_m, prefixes, table) for table in chains if len(table)
             ]

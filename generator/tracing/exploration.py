@@ -81,7 +81,7 @@ def explore_sphere(
         extents[bounce].widen(chain, sphere.directions(rays))
 
     rays = sphere.lattice(turn=turn)
-    _refine(scene, sphere, rays, book, refinements=discovery.refinements, watch=watch)
+    _refine(scene, sphere, rays, book, refinements=discovery.num_refinements, watch=watch)
     everywhere = BeamTable(
         plane=np.zeros((1, 0), dtype="i8"),
         axis=np.array([[0.0, 0.0, 1.0]]),

@@ -7,7 +7,6 @@ from jaxtyping import Float
 
 from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.writing.traced_paths import TracedPaths
-from raymark.errors import ConfigError
 from raymark.generator.tracing.chain_search import ChainSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.solver_search import SolverSearch
@@ -49,9 +48,4 @@ def make_search(
     """
     if settings.needs_solver:
         return SolverSearch(scene, bs_position_m, bs_orientation_rad, settings, seed=seed)
-    if settings.discovery.refinements is None:
-        raise ConfigError(
-            "tracer.discovery.refinements is null: these paths are of a search that this version "
-            "no longer has; generate the dataset anew, without that key"
-        )
     return ChainSearch(scene, bs_position_m, bs_orientation_rad, settings)

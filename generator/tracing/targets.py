@@ -132,8 +132,8 @@ class PairSearch:
     ) -> Iterator[tuple[UInt[np.ndarray, "kept"], UInt[np.ndarray, "kept"]]]:
         level = tree.levels[depth]
         for start in range(0, len(pairs[0]), _MAX_PAIRS):
-            part = (unsigned(numbers[start : start + _MAX_PAIRS]) for numbers in pairs)
-            chain, ball = (np.array(kept) for kept in self._passing(*part, balls[depth]))
+            chains, targets = (unsigned(x[start : start + _MAX_PAIRS]) for x in pairs)
+            chain, ball = (np.array(x) for x in self._passing(chains, targets, balls[depth]))
             if len(chain) == 0:
                 continue
             if depth == len(tree.levels) - 1:

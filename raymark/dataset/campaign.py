@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, m
 
 from raymark.config import Strict, nearest, read_yaml, validate
 from raymark.dataset.samplings import Sampling
+from raymark.errors import ConfigError
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd, Site, expand_band
 
 
@@ -66,6 +67,20 @@ class Discovery(Strict):
         description="How often the rays beside those that find a chain first are shot at half the "
         "step before; null in datasets of a version whose search is no longer there",
     )
+
+    @property
+    def num_refinements(self) -> int:
+        """Number of refinements.
+
+        Raises:
+            ConfigError: If the settings are those of a search that is no longer there.
+        """
+        if self.refinements is None:
+            raise ConfigError(
+                "tracer.discovery.refinements is null: these paths are of a search that this "
+                "version no longer has; generate the dataset anew, without that key"
+            )
+        return self.refinements
 
 
 DISCOVERY_PRESETS = {

@@ -226,7 +226,7 @@ def _notes(
     """Say how the paths were made, and what was done to them."""
     num_lifted = sum(part.num_lifted for part in parts)
     num_all = len(choice.placements[0].rx_position_m)
-    limit_m = campaign.tracer.max_path_length_m
+    limit_m = campaign.tracer.max_path_length_m or math.inf
     num_far = sum(_num_too_far(part.paths, limit_m) for part in parts)
     patterns = "are those of the scenario" if has_patterns else "were multiplied with the front-end"
     said = [

@@ -245,7 +245,7 @@ def _merge_note(
 
 
 def _limit_notes(found: Sequence[TracedPaths], campaign: Campaign) -> list[str]:
-    limit_m = campaign.tracer.max_path_length_m
+    limit_m = campaign.tracer.max_path_length_m or math.inf
     length_m = np.concatenate([part.delay_s for part in found]) * SPEED_OF_LIGHT_M_S
     return [
         f"{int((length_m > limit_m).sum())} of {len(length_m)} paths are longer than {limit_m:g} m "

@@ -21,7 +21,7 @@ from raymark.radio import BAND_PRESETS, FrontEnd
 from raymark.scenes import get_scene
 
 BANDS = tuple(BAND_PRESETS[name] for name in ("2.6GHz", "6GHz", "28GHz"))
-QUICK = TracerSettings(diffraction=True, discovery="quick")
+QUICK = TracerSettings(diffraction=True, fields="sionna", discovery="quick")
 
 POWER_DB = 2e-4
 """Of all paths together, half of it but in Florence; single ones differ where terms cancel."""
