@@ -1,5 +1,6 @@
 """A static scenario folder of DeepMIMO v4 becomes a dataset."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
