@@ -75,7 +75,8 @@ FIELDS: tuple[FieldSpec, ...] = (
         "f4",
         "band link",
         "dB",
-        "Power of the paths that were found and dropped, relative to all found; -200 if none",
+        "Power of the paths that were found and dropped, relative to all found: the largest share "
+        "at any carrier of reference, of the band where there is none; -200 if none was dropped",
     ),
     _spec("paths", "link/saturated", "?", "link", "", "More paths were found than may be kept"),
     _spec("paths", "path/delay_s", "f4", "path", "s", "Absolute propagation delay"),
