@@ -205,7 +205,7 @@ def test_suite_is_refused_when_its_file_is_missing(tmp_path: Path) -> None:
         load_suite(str(tmp_path / "none.yaml"))
 
 
-@pytest.mark.parametrize("version", ["", "@1"])
+@pytest.mark.parametrize("version", ["", "@2"])
 def test_task_is_found_with_or_without_its_version_when_it_exists(version: str) -> None:
     task = find_task(f"small/unseen-nlos/etoile/28GHz/fold-3{version}")
 
@@ -216,8 +216,8 @@ def test_task_is_found_with_or_without_its_version_when_it_exists(version: str) 
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
-        ("small/unseen-nlos/etoil/28GHz/fold-3", "small/unseen-nlos/etoile/28GHz/fold-3@1"),
-        ("small/interpolation/munich/6GHz@2", "small/interpolation/munich/6GHz@1"),
+        ("small/unseen-nlos/etoil/28GHz/fold-3", "small/unseen-nlos/etoile/28GHz/fold-3@2"),
+        ("small/interpolation/munich/6GHz@1", "small/interpolation/munich/6GHz@2"),
     ],
 )
 def test_task_offers_the_nearest_name_when_it_is_unknown(name: str, nearest: str) -> None:
