@@ -45,10 +45,11 @@ import deepmimo
 name, out, folder, shape = sys.argv[1:5]
 if folder:
     deepmimo.config.set("scenarios_folder", folder)
-loaded = deepmimo.load(name)
+loaded = deepmimo.load(name, max_paths=256)
 transmitters = loaded.datasets if type(loaded).__name__ == "MacroDataset" else [loaded]
 sites = transmitters[0].rt_params.raw_params.raymark.sites
 ofdm = {"subcarriers": 64, "selected_subcarriers": np.arange(64), "bandwidth": 50e6}
+every = {"ofdm": ofdm, "num_paths": 256}
 arrays = {}
 for i, each in enumerate(transmitters):
     for key in [*json.loads(sys.argv[5]), "rx_pos", "tx_pos", "los", "num_paths", "distance"]:
@@ -56,7 +57,7 @@ for i, each in enumerate(transmitters):
             arrays[f"{key}-{i}"] = np.asarray(each[key])
     site = sites[each.txrx["tx_set_id"]]
     one = deepmimo.ChannelParameters(
-        bs_antenna={"shape": np.array([1, 1])}, ue_antenna={"shape": np.array([1, 1])}, ofdm=ofdm
+        bs_antenna={"shape": np.array([1, 1])}, ue_antenna={"shape": np.array([1, 1])}, **every
     )
     arrays[f"one-{i}"] = np.asarray(each.compute_channels(one))
     panel = {
@@ -65,7 +66,7 @@ for i, each in enumerate(transmitters):
         "rotation": np.array([0, site["downtilt_deg"], site["azimuth_deg"]]),
     }
     array = deepmimo.ChannelParameters(
-        bs_antenna=panel, ue_antenna={"shape": np.array([1, 1])}, ofdm=ofdm
+        bs_antenna=panel, ue_antenna={"shape": np.array([1, 1])}, **every
     )
     arrays[f"panel-{i}"] = np.asarray(each.compute_channels(array))
     arrays[f"set-{i}"] = each.txrx["tx_set_id"]
