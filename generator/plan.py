@@ -105,7 +105,7 @@ class Plan:
 def search_notes(campaign: Campaign) -> tuple[str, ...]:
     """Return what a reader must know of how the paths of a campaign are found."""
     tracer, first = campaign.tracer, campaign.bands[0].name
-    notes = [f"paths are ranked and cut off by their power at {first}"]
+    notes = [_ranking_note(tracer.kept_power_share, first)]
     if tracer.fields == "raymark":
         notes.append("fields computed by raymark from the geometry of the paths (docs/physics.md)")
     elif tracer.diffraction:
@@ -122,6 +122,16 @@ def search_notes(campaign: Campaign) -> tuple[str, ...]:
         "of a UE depend on its block",
         f"interactions were sampled with the materials at {first} for all bands",
         *notes,
+    )
+
+
+def _ranking_note(share: float | None, first: str) -> str:
+    if share is None:
+        return f"paths are ranked and cut off by their power at {first}"
+    return (
+        f"paths are kept that hold {100 * share:g} % of a link's power at each of 1, 3.5, 10, 28 "
+        "and 60 GHz at which the scene's materials are defined; CSI leaves out those that are "
+        "longer than the band is unambiguous, if not told otherwise"
     )
 
 

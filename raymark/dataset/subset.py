@@ -43,7 +43,7 @@ class Cut:
 def cut_dataset(dataset: Dataset, out: Path, cut: Cut) -> Manifest:
     """Write a subset; it appears whole or not at all.
 
-    Paths stay as they are: ranked and cut off by the first band of the whole dataset.
+    Paths stay as they are: in the order of the first band of the whole dataset.
 
     Raises:
         ConfigError: If a scene, site or band is not in the dataset, or nothing would be left out.

@@ -91,7 +91,9 @@ def sentence(note: str) -> str:
 def _kept(tracer: TracerSettings) -> str:
     longest_m, share = tracer.max_path_length_m, tracer.kept_power_share
     which = "" if longest_m is None else f" of up to {longest_m:g} m"
-    strongest = "" if share is None else f", the strongest that hold {share:.1%} of its power,"
+    strongest = (
+        "" if share is None else f", the strongest that hold {100 * share:g} % of its power,"
+    )
     return (
         f"At most {tracer.max_num_paths} paths{which} are kept for a link{strongest} and what was "
         "dropped is counted for each link."
