@@ -3,8 +3,8 @@
 The result is what the dataset would hold had the bands been there from the start, to the bit:
 which paths are kept does not hang on the bands. Some links cannot be served from what is stored
 and are searched again: those with a diffracted path if its field is Sionna RT's, which hangs on
-more than its geometry, and, where the first band ranked the paths, those that lost some, whose power at
-the new band is part of a dataset.
+more than its geometry, and, where the first band ranked the paths, those that lost some, whose
+power at the new band is part of a dataset.
 """
 
 from collections.abc import Callable
