@@ -1,0 +1,182 @@
+"""Diffuse scattering by rough surfaces: the field of a tile, as large as its lit solid angle says.
+
+The effective roughness of Degli-Esposti et al. (2007): a surface scatters the share S^2 of what it
+would reflect, into Lambert's lobe or into one about the mirrored ray (their directive model).
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from raymark.fields.antennas import Antenna, spherical_basis
+from raymark.fields.materials import Carrier, Materials
+from raymark.fields.paths import lengths, unit
+from raymark.fields.reflection import reflect, slab_reflection
+from raymark.radio import SPEED_OF_LIGHT_M_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roughness:
+    """Where surfaces scatter to; how much they do is `Materials.scattering`.
+
+    Attributes:
+        directivity: Exponent alpha_R of the lobe about the mirrored ray; 0 for Lambert's lobe.
+        cross_polar: Share K_x of the scattered power that is in the other polarization.
+    """
+
+    directivity: Int[Tensor, "material"]
+    cross_polar: Float[Tensor, "material"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScatteredPaths:
+    """Paths from a base station over one tile to a UE.
+
+    Attributes:
+        bs_m: Base station of each path [m].
+        ue_m: UE of each path [m].
+        point_m: Where the tile scatters [m].
+        normal: Unit normal of the tile, of either sign.
+        solid_angle_sr: What the BS sees of the tile: area x cos / distance^2 if all of it [sr].
+        phase_rad: Phase of the tile's own and of the other polarization [rad].
+        material: Row of the tile's material.
+    """
+
+    bs_m: Float[Tensor, "path 3"]
+    ue_m: Float[Tensor, "path 3"]
+    point_m: Float[Tensor, "path 3"]
+    normal: Float[Tensor, "path 3"]
+    solid_angle_sr: Float[Tensor, "path"]
+    phase_rad: Float[Tensor, "path 2"]
+    material: Int[Tensor, "path"]
+
+
+def scattered_amplitude(
+    paths: ScatteredPaths,
+    materials: Materials,
+    roughness: Roughness,
+    carrier_hz: Carrier,
+    *,
+    bs: Antenna,
+    ue: Antenna,
+) -> Complex[Tensor, "path"]:
+    """Return the coefficients of scattered paths, without exp(-j 2 pi f tau).
+
+    The magnitude is wavelength / (4 pi r) x Gamma S sqrt(f omega), with r the way from the tile to
+    the UE, f its lobe and omega its solid angle. Gamma is what a smooth surface would make of the
+    length of the incident field vector, so that it is no property of the direction alone. The
+    components along the spherical bases of both rays are turned by K_x, each with its phase.
+
+    Args:
+        paths: Their geometry.
+        materials: The slabs that `paths` counts.
+        roughness: Of the same materials.
+        carrier_hz: Carrier [Hz].
+        bs: Element of the base station.
+        ue: Antenna of the UE.
+    """
+    leg_m = paths.ue_m - paths.point_m
+    arriving, leaving = unit(paths.point_m - paths.bs_m), unit(leg_m)
+    launched = bs.field(arriving)
+    slabs = materials.take(paths.material)
+    lobe = scattering_pattern(
+        arriving, leaving, paths.normal, roughness.directivity[paths.material]
+    )
+    turned = _turned(
+        unit(launched), (arriving, leaving), roughness.cross_polar[paths.material], paths.phase_rad
+    )
+    received = (ue.field(-leaving) * turned).sum(dim=1)
+    reflected = _reflected_length(launched, arriving, paths.normal, slabs, carrier_hz)
+    spreading = SPEED_OF_LIGHT_M_S / (4 * math.pi * carrier_hz * lengths(leg_m))
+    return spreading * reflected * slabs.scattering * _root(lobe * paths.solid_angle_sr) * received
+
+
+def scattering_pattern(
+    arriving: Float[Tensor, "path 3"],
+    leaving: Float[Tensor, "path 3"],
+    normal: Float[Tensor, "path 3"],
+    directivity: Int[Tensor, "path"],
+) -> Float[Tensor, "path"]:
+    """Return the share of the scattered power per solid angle [1/sr]; 0 behind the surface.
+
+    cos / pi for Lambert's lobe, ((1 + cos psi) / 2)^alpha / F for the directive one, with psi the
+    angle from the mirrored ray (Degli-Esposti et al., 2007). Over the half space both make 1.
+
+    Args:
+        arriving: Unit vectors of incidence.
+        leaving: Unit vectors of the scattered rays.
+        normal: Unit normals, of either sign.
+        directivity: alpha; 0 for Lambert's lobe.
+    """
+    height = (arriving * normal).sum(-1)
+    cos_leaving = -torch.sign(height) * (leaving * normal).sum(-1)
+    mirrored = arriving - 2 * height[:, None] * normal
+    about_mirror = (1 + (mirrored * leaving).sum(-1)) / 2
+    lobe = cos_leaving / math.pi
+    for exponent in torch.unique(directivity[directivity > 0]).tolist():
+        directive = about_mirror**exponent / _lobe_integral(height.abs(), exponent)
+        lobe = torch.where(directivity == exponent, directive, lobe)
+    return torch.where(cos_leaving > 0, lobe, torch.zeros_like(lobe))
+
+
+def _root(values: Float[Tensor, "path"]) -> Float[Tensor, "path"]:
+    """Return square roots; the gradient is 0 where nothing is scattered."""
+    nothing = values == 0
+    return torch.where(
+        nothing, torch.zeros_like(values), torch.sqrt(values.masked_fill(nothing, 1))
+    )
+
+
+def _lobe_integral(cos_incidence: Float[Tensor, "path"], exponent: int) -> Float[Tensor, "path"]:
+    """Return the integral of ((1 + cos psi) / 2)^alpha over the half space [sr].
+
+    The binomial theorem leaves integrals of cos^j psi: 2 pi / (j + 1) for even j, the same times
+    cos_incidence x sum over w of binom(2w, w) (sin^2 / 4)^w up to w = (j - 1) / 2 for odd j.
+    """
+    quarter = (1 - cos_incidence**2) / 4
+    whole = torch.zeros_like(cos_incidence)
+    series = torch.zeros_like(cos_incidence)
+    for power in range(exponent + 1):
+        share = math.comb(exponent, power) * 2 * math.pi / (power + 1) / 2**exponent
+        if power % 2:
+            half = (power - 1) // 2
+            series = series + math.comb(2 * half, half) * quarter**half
+            whole = whole + share * cos_incidence * series
+        else:
+            whole = whole + share
+    return whole
+
+
+def _reflected_length(
+    launched: Float[Tensor, "path 3"],
+    arriving: Float[Tensor, "path 3"],
+    normal: Float[Tensor, "path 3"],
+    slabs: Materials,
+    carrier_hz: Carrier,
+) -> Float[Tensor, "path"]:
+    """Return the length of the field vector that smooth slabs would reflect."""
+    smooth = replace(slabs, scattering=torch.zeros_like(slabs.scattering))
+    coefficients = slab_reflection((arriving * normal).sum(-1).abs(), smooth, carrier_hz)
+    field = launched.to(torch.complex128)[..., None]
+    reflected = reflect(field, arriving, normal, coefficients)[..., 0]
+    return torch.linalg.vector_norm(reflected, dim=1)
+
+
+def _turned(
+    vector: Float[Tensor, "path 3"],
+    rays: tuple[Float[Tensor, "path 3"], Float[Tensor, "path 3"]],
+    cross_polar: Float[Tensor, "path"],
+    phase_rad: Float[Tensor, "path 2"],
+) -> Complex[Tensor, "path 3"]:
+    """Return the field vectors behind a tile of a unit one before it."""
+    arriving, leaving = rays
+    zenith, azimuth = ((vector * axis).sum(-1) for axis in spherical_basis(arriving))
+    own = torch.polar(torch.sqrt(1 - cross_polar), phase_rad[:, 0])
+    other = torch.polar(torch.sqrt(cross_polar), phase_rad[:, 1])
+    along_zenith, along_azimuth = spherical_basis(leaving)
+    return (own * zenith - other * azimuth)[:, None] * along_zenith + (
+        other * zenith + own * azimuth
+    )[:, None] * along_azimuth
