@@ -2,9 +2,9 @@
 
 The result is what the dataset would hold had the bands been there from the start, to the bit:
 which paths are kept does not hang on the bands. Some links cannot be served from what is stored
-and are searched again: those with a diffracted path if its field is Sionna RT's, which hangs on
-more than its geometry, and, where the first band ranked the paths, those that lost some, whose
-power at the new band is part of a dataset.
+and are searched again: those with a path whose field hangs on more than its stored geometry, a
+diffracted one if the field is Sionna RT's, a scattered one if it is ours, and, where the first band
+ranked the paths, those that lost some, whose power at the new band is part of a dataset.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.manifest import MANIFEST_NAME, Completeness, Manifest, read_manifest
-from raymark.dataset.schema import DIFFRACTION, NOTHING_TRUNCATED_DB
+from raymark.dataset.schema import DIFFRACTION, DIFFUSE, NOTHING_TRUNCATED_DB
 from raymark.dataset.writing.assembly import Arrays
 from raymark.dataset.writing.folder import changed_software, dataset_files
 from raymark.dataset.writing.traced_paths import TracedPaths
@@ -189,11 +189,11 @@ class ExtendedSite:
         lost = main["link/saturated"] | (main["link/truncated_power_db"][0] > NOTHING_TRUNCATED_DB)
         if self._plan.references(self._site):
             lost[:] = False
-        if self._plan.campaign.tracer.fields == "raymark":
-            return lost
-        diffracts = (main["path/interaction"] == DIFFRACTION).any(axis=1)
+        # The tile that a path was scattered at is stored without its size.
+        unserved = DIFFUSE if self._plan.campaign.tracer.fields == "raymark" else DIFFRACTION
+        has_unserved = (main["path/interaction"] == unserved).any(axis=1)
         link = np.repeat(np.arange(len(lost)), np.diff(main["link/path_offset"]))
-        return lost | (np.bincount(link, diffracts, len(lost)) > 0)
+        return lost | (np.bincount(link, has_unserved, len(lost)) > 0)
 
     def _fields(
         self, shard: ShardPlan, main: Arrays, detail: Arrays, rows: Bool[np.ndarray, "path"]

@@ -114,6 +114,10 @@ def search_notes(campaign: Campaign) -> tuple[str, ...]:
             "the uniform theory (docs/tracing.md)"
         )
     if not tracer.needs_solver:
+        if tracer.diffuse_reflection:
+            notes.append(
+                "diffuse reflection: one bounce from tiles that the site lights, no ray is drawn"
+            )
         rays = tracer.discovery.discovery_rays
         return (f"paths found by the chain search, {rays} discovery rays per site", *notes)
     return (

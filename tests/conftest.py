@@ -168,9 +168,10 @@ def write_scene(tmp_path_factory: pytest.TempPathFactory) -> WriteScene:
         sites: list[dict[str, Any]],
         *,
         thickness_m: float = 3.0,
+        scattering: float = 0.0,
     ) -> Path:
         folder = tmp_path_factory.mktemp("scene") / name
-        return fill_scene(folder, meshes, sites, thickness_m=thickness_m)
+        return fill_scene(folder, meshes, sites, thickness_m=thickness_m, scattering=scattering)
 
     return write
 
@@ -181,11 +182,13 @@ def fill_scene(
     sites: list[dict[str, Any]],
     *,
     thickness_m: float = 3.0,
+    scattering: float = 0.0,
 ) -> Path:
     """Write a scene into a folder, which gives it its name."""
     from raymark.scenes.scene_files import write_geometry
 
-    write_geometry(folder, meshes, thickness_m=thickness_m)
+    scatters = dict.fromkeys(meshes, scattering)
+    write_geometry(folder, meshes, thickness_m=thickness_m, scattering=scatters)
     settings_ = {
         "title": folder.name,
         "geometry": "files",

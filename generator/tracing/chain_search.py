@@ -49,12 +49,17 @@ class ChainSearch:
         self._scene, self._settings = scene, settings
         self._bs_m = np.asarray(bs_position_m, dtype="f4").astype("f8")
         self._orientation_rad = bs_orientation_rad
-        self._true_fields = None
+        self._true_fields, self._diffuse = None, None
         if settings.fields == "raymark":
-            # Loads torch, which takes seconds that no other search should wait for.
+            # Load torch, which takes seconds that no other search should wait for.
+            from raymark.generator.tracing.diffuse import DiffuseSearch  # noqa: PLC0415
             from raymark.generator.tracing.true_fields import TrueFields  # noqa: PLC0415
 
             self._true_fields = TrueFields(scene, self._bs_m, bs_orientation_rad)
+            if settings.diffuse_reflection and settings.max_depth > 0:
+                self._diffuse = DiffuseSearch(
+                    scene, self._bs_m, self._true_fields, settings.max_depth
+                )
         tables = explore_sphere(
             scene, self._bs_m, settings.max_depth, settings.discovery, turn=turn
         )
@@ -91,6 +96,10 @@ class ChainSearch:
         paths = join_paths(found, [0] * len(found))
         if self._true_fields is not None:
             paths = self._true_fields.complete(paths, ue_position_m, bands, references)
+        if self._diffuse is not None:
+            paths = join_paths(
+                [paths, self._diffuse.trace(ue_position_m, bands, references)], [0, 0]
+            )
         return replace(paths, num_references=len(references))
 
     def _solve(

@@ -11,6 +11,7 @@ from raymark.errors import SceneError
 from raymark.generator.tracing import openings
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.backend import dr, mi, rt
+from raymark.generator.tracing.meshes import mesh_records, set_lobes
 from raymark.generator.tracing.sionna_adapter import Endpoints, PathsBuffer
 from raymark.generator.tracing.tables import (
     Planes,
@@ -37,6 +38,9 @@ class LoadedScene:
         object_materials: ITU name of each mesh's material.
         object_thickness_m: Thickness of each mesh's walls [m].
         object_scattering: Scattering coefficient of each mesh's walls.
+        object_directivity: Exponent of their lobe of scattering, 0 for Lambert's; None if it is of
+            another kind.
+        object_cross_polar: Share of what they scatter that is in the other polarization.
         triangles: All triangles.
     """
 
@@ -56,12 +60,14 @@ class LoadedScene:
         self.sionna = _load(xml_path)
         self._front_end = front_end
         self._weld_edges = weld_edges
-        meshes = adapter.mesh_records(self.sionna)
+        meshes = mesh_records(self.sionna)
         self.triangles: Triangles = adapter.read_triangles(meshes)
         self.object_names = tuple(mesh.name for mesh in meshes)
         self.object_materials = tuple(mesh.material for mesh in meshes)
         self.object_thickness_m = tuple(mesh.thickness_m for mesh in meshes)
         self.object_scattering = tuple(mesh.scattering for mesh in meshes)
+        self.object_directivity = tuple(mesh.directivity for mesh in meshes)
+        self.object_cross_polar = tuple(mesh.cross_polar for mesh in meshes)
         ids = np.array([mesh.shape_id for mesh in meshes])
         self._shape_ids = ids
         self._object_of_shape = np.full(ids.max() + 1, -1, dtype="i4")
@@ -117,6 +123,21 @@ class LoadedScene:
         shape = np.array(dr.select(hit.is_valid(), dr.reinterpret_array(mi.UInt, hit.shape), 0))
         distance = np.where(valid, np.array(hit.t, dtype="f8"), np.inf)
         return distance, np.where(valid, self._object_of_shape[shape], -1)
+
+    def first_triangle(
+        self, origin_m: Float[np.ndarray, "3"], target_m: Points
+    ) -> Int[np.ndarray, "n"]:
+        """Return the row of the triangle that is first met on the way to each target; -1 if none.
+
+        The ways go on beyond the targets.
+        """
+        if len(target_m) == 0:
+            return np.zeros(0, dtype="i8")
+        direction = mi.Vector3f(adapter.point(_unit(target_m - origin_m)))
+        ray = mi.Ray3f(adapter.point(origin_m[None]), direction)
+        hit = self.sionna.mi_scene.ray_intersect(ray, ray_flags=mi.RayFlags.Minimal, coherent=False)
+        row = np.array(self.triangle_hit(hit), dtype="i8")
+        return np.where(np.array(hit.is_valid()), row, -1)
 
     def triangle_hit(self, hit: mi.SurfaceInteraction3f) -> mi.UInt:
         """Return the row of the triangle that each ray has hit; 0 if none."""
@@ -266,9 +287,10 @@ def _last(
 
 
 def _load(xml_path: Path) -> rt.Scene:
-    xml = read_scene_xml(xml_path).for_tracing()
+    xml = read_scene_xml(xml_path)
+    exponents = xml.lobe_exponents()
     try:
-        scene = rt.load_scene_from_string(xml, merge_shapes=True)
+        scene = rt.load_scene_from_string(xml.for_tracing(), merge_shapes=True)
     except (RuntimeError, ValueError, TypeError, SyntaxError) as error:  # of a mesh or a material
         reason = " ".join(str(error).split())
         raise SceneError(f"cannot load the geometry of {xml_path}: {reason}") from error
@@ -280,4 +302,5 @@ def _load(xml_path: Path) -> rt.Scene:
                 f"{xml_path}: mesh '{name}' is of no ITU-R P.2040 material; give its bsdf the "
                 "type 'itu-radio-material'"
             )
+    set_lobes(scene, exponents)
     return scene

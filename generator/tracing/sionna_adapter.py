@@ -6,7 +6,6 @@ registers meshes. `tests/contract/test_sionna_internals.py` fails with a sentenc
 changes them.
 """
 
-import hashlib
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -17,6 +16,7 @@ from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import RuntimeUnavailableError
 from raymark.generator.tracing.backend import dr, mi, rt
 from raymark.generator.tracing.candidates import EDGE_SLOT, PathCandidates
+from raymark.generator.tracing.meshes import MeshRecord
 from raymark.generator.tracing.tables import HalfEdges, Planes, Triangles, Wedges
 
 # isort: split
@@ -29,14 +29,12 @@ from sionna.rt.utils.wedges import wedge_geometry
 
 __all__ = [
     "Endpoints",
-    "MeshRecord",
     "PathsBuffer",
     "SolverSettings",
     "aligned",
     "candidate_buffer",
     "compute_fields",
     "make_endpoints",
-    "mesh_records",
     "point",
     "read_half_edges",
     "read_triangles",
@@ -126,52 +124,6 @@ def make_endpoints(
     orientation = point(bs_orientation_rad[None])
     dr.make_opaque(source, targets, orientation)
     return Endpoints(source=source, targets=targets, source_orientation=orientation)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeshRecord:
-    """One mesh of a scene.
-
-    Attributes:
-        name: Name in the scene's file; `merged-<material>` where Sionna has merged several.
-        material: ITU name of its material.
-        thickness_m: Thickness of its walls [m].
-        scattering: Scattering coefficient of its walls.
-        shape_id: The ray tracer's number of it, which changes from load to load.
-        corner_m: Corners of its triangles [m].
-    """
-
-    name: str
-    material: str
-    thickness_m: float
-    scattering: float
-    shape_id: int
-    corner_m: Float[np.ndarray, "tri 3 3"]
-
-
-def mesh_records(scene: rt.Scene) -> list[MeshRecord]:
-    """Return the meshes of a scene in an order that depends on their content alone.
-
-    Sionna sorts them by name, and merged meshes by a counter that grows with every scene loaded
-    ("no-name-10" comes before "no-name-9"), so its own order is not reproducible.
-    """
-    records = []
-    for name, item in scene.objects.items():
-        params = mi.traverse(item.mi_mesh)
-        vertex = np.array(params["vertex_positions"], dtype="f8").reshape(-1, 3)
-        wall = item.radio_material
-        material = wall.itu_type
-        records.append(
-            MeshRecord(
-                name=f"merged-{material}" if name.startswith("no-name") else name,
-                material=material,
-                thickness_m=float(wall.thickness[0]),
-                scattering=float(wall.scattering_coefficient[0]),
-                shape_id=int(dr.reinterpret_array(mi.UInt, mi.ShapePtr(item.mi_mesh))[0]),
-                corner_m=vertex[np.array(params["faces"]).reshape(-1, 3)],
-            )
-        )
-    return sorted(records, key=lambda r: (r.name, hashlib.sha256(r.corner_m.tobytes()).digest()))
 
 
 def read_triangles(meshes: list[MeshRecord]) -> Triangles:

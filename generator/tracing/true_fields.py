@@ -17,16 +17,19 @@ from raymark.fields import (
     Antenna,
     Materials,
     PathGeometry,
+    Roughness,
+    ScatteredPaths,
     Wedges,
     itu_materials,
     path_amplitude,
+    scattered_amplitude,
 )
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band
 
 Array = np.ndarray
 
-_UNRANKED_SHARE = 1e-5
+UNRANKED_SHARE = 1e-5
 """Of the power of a link at both ends of the range of carriers: the weakest paths that hold less
 are not looked at between. A hundredth of what a campaign cuts off by itself."""
 
@@ -69,7 +72,7 @@ class TrueFields:
         power = np.abs(at_ends.astype("c16")) ** 2
         kept = power[0] > 0
         if references:
-            share = 1 - _UNRANKED_SHARE
+            share = 1 - UNRANKED_SHARE
             kept = needed_paths(power, paths.ue_index, len(ue_position_m), share=share)
         rows = np.flatnonzero(kept)
         some = replace(paths.take(rows), delay_s=delay_s[rows])
@@ -83,6 +86,23 @@ class TrueFields:
     ) -> Complex[Array, "band path"]:
         """Return the fields of paths whose geometry is known, at any bands."""
         return self._solved(paths, ue_position_m, bands)[1]
+
+    def scattered(
+        self, paths: ScatteredPaths, bands: tuple[Band, ...]
+    ) -> Complex[Array, "band path"]:
+        """Return the fields of scattered paths, whose materials are the objects of the scene."""
+        roughness = Roughness(
+            # An object that has another lobe scatters nothing here; see `DiffuseSearch`.
+            directivity=torch.tensor([power or 0 for power in self._scene.object_directivity]),
+            cross_polar=torch.tensor(self._scene.object_cross_polar, dtype=torch.float64),
+        )
+        found = []
+        for band in bands:
+            bs, ue = self._antennas(band)
+            slabs = self._slabs(band.carrier_hz)
+            at_band = scattered_amplitude(paths, slabs, roughness, band.carrier_hz, bs=bs, ue=ue)
+            found.append(at_band.numpy())
+        return np.array(found, dtype="c8").reshape(len(bands), len(paths.bs_m))
 
     def _solved(
         self, paths: TracedPaths, ue_position_m: Float[Array, "ue 3"], bands: tuple[Band, ...]
@@ -168,18 +188,21 @@ class TrueFields:
     ) -> Complex[Array, "band path"]:
         found = []
         for band in bands:
-            front_end = self._scene.front_end_at(band)
-            bs = Antenna(
-                pattern=front_end.panel.element_pattern,
-                polarization=front_end.panel.polarization,
-                orientation_rad=self._orientation_rad,
-            )
-            ue = Antenna(
-                pattern=front_end.ue.element_pattern, polarization=front_end.ue.polarization
-            )
+            bs, ue = self._antennas(band)
             slabs = self._slabs(band.carrier_hz)
             found.append(path_amplitude(geometry, slabs, band.carrier_hz, bs=bs, ue=ue).numpy())
         return np.array(found, dtype="c8").reshape(len(bands), len(geometry.bs_m))
+
+    def _antennas(self, band: Band) -> tuple[Antenna, Antenna]:
+        """Return the elements of the BS and of the UEs at a band."""
+        front_end = self._scene.front_end_at(band)
+        bs = Antenna(
+            pattern=front_end.panel.element_pattern,
+            polarization=front_end.panel.polarization,
+            orientation_rad=self._orientation_rad,
+        )
+        ue = Antenna(pattern=front_end.ue.element_pattern, polarization=front_end.ue.polarization)
+        return bs, ue
 
     def _slabs(self, carrier_hz: float) -> Materials:
         """Return the slab that each object of the scene is made of."""

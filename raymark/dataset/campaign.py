@@ -108,14 +108,18 @@ class TracerSettings(Strict):
     specular_reflection: bool = Field(default=True, description="Reflection at walls and ground")
     diffraction: bool = Field(default=False, description="First-order diffraction at edges")
     refraction: bool = Field(default=False, description="Transmission through walls")
-    diffuse_reflection: bool = Field(default=False, description="Diffuse scattering")
+    diffuse_reflection: bool = Field(
+        default=False,
+        description="Diffuse scattering at surfaces with a scattering coefficient: with fields "
+        "raymark one bounce from tiles of them, else by the rays of Sionna's own search",
+    )
     weld_edges: bool = Field(
         default=False, description="Let edges that separate meshes have in common diffract"
     )
     fields: Literal["sionna", "raymark"] = Field(
         default="raymark",
         description="Whose fields the paths have: Sionna RT's, or those of docs/physics.md; with "
-        "refraction or diffuse_reflection Sionna's if not told otherwise",
+        "refraction, which needs them, or diffuse_reflection Sionna's if not told otherwise",
     )
     discovery: Annotated[Discovery, BeforeValidator(_expand_discovery)] = Field(
         default=Discovery(), description="A mapping, or one of quick, standard and thorough"
@@ -138,7 +142,8 @@ class TracerSettings(Strict):
         default=100_000,
         ge=1000,
         le=50_000_000,
-        description="Rays of Sionna's own search, used with refraction or diffuse reflection",
+        description="Rays of Sionna's own search, used with refraction, and with diffuse "
+        "reflection if fields are sionna",
     )
     solver_block_size: int = Field(
         default=50,
@@ -157,17 +162,16 @@ class TracerSettings(Strict):
 
     @model_validator(mode="after")
     def _fields_cover_the_interactions(self) -> "TracerSettings":
-        if self.fields == "raymark" and self.needs_solver:
+        if self.fields == "raymark" and self.refraction:
             raise ValueError(
-                "fields 'raymark' are of reflections and diffraction only; use fields 'sionna' "
-                "with refraction or diffuse_reflection"
+                "fields 'raymark' know no transmission; use fields 'sionna' with refraction"
             )
         return self
 
     @property
     def needs_solver(self) -> bool:
         """Whether Sionna's own search is needed; the chain search has no such interactions."""
-        return self.refraction or self.diffuse_reflection
+        return self.refraction or (self.diffuse_reflection and self.fields == "sionna")
 
 
 class Campaign(Strict):

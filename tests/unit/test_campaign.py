@@ -246,7 +246,7 @@ def test_campaign_is_refused_when_its_fields_do_not_cover_an_interaction() -> No
     data = changed("tracer.fields", "raymark")
     data["tracer"]["refraction"] = True
 
-    with pytest.raises(ConfigError, match="fields 'raymark' are of reflections and diffraction"):
+    with pytest.raises(ConfigError, match="fields 'raymark' know no transmission"):
         parse(data)
 
 
@@ -340,6 +340,11 @@ def test_fields_are_sionnas_when_its_search_is_needed_and_none_are_named() -> No
     assert TracerSettings().fields == "raymark"
     assert TracerSettings(refraction=True).fields == "sionna"
     assert TracerSettings(diffuse_reflection=True).fields == "sionna"
+
+
+def test_sionnas_search_is_needed_when_diffuse_reflection_has_its_fields() -> None:
+    assert TracerSettings(diffuse_reflection=True).needs_solver
+    assert not TracerSettings(diffuse_reflection=True, fields="raymark").needs_solver
 
 
 @pytest.mark.parametrize("pattern", ["iso", "dipole"])

@@ -270,3 +270,40 @@ def test_scene_is_the_same_when_its_folder_is_a_link(
 
     for other in (tmp_path / "other name", tmp_path / "with spaces" / "own"):
         assert LoadedScene(other / "scene.xml", FrontEnd()).triangles.count == 12
+
+
+LOBE = BSDF.replace("</bsdf>", '<integer name="alpha_r" value="{}"/></bsdf>')
+
+
+def test_material_scatters_into_a_directive_lobe_when_it_says_its_exponent(
+    write: Callable[..., Path],
+) -> None:
+    path = write(shape("meshes/box.ply"))
+    smooth = LoadedScene(path, FrontEnd())
+    path.write_text(path.read_text().replace(BSDF, LOBE.format(4)), encoding="utf-8")
+
+    assert smooth.object_directivity == (0,)
+    assert LoadedScene(path, FrontEnd()).object_directivity == (4,)
+
+
+@pytest.mark.parametrize("exponent", ["0", "-1", "1.5", "1000", ""])
+def test_scene_is_refused_when_the_exponent_of_a_lobe_is_no_whole_number_from_one(
+    exponent: str, write: Callable[..., Path]
+) -> None:
+    path = write(shape("meshes/box.ply"))
+    path.write_text(path.read_text().replace(BSDF, LOBE.format(exponent)), encoding="utf-8")
+
+    with pytest.raises(
+        SceneError, match=f"material 'm' has alpha_r '{exponent}', expected a whole"
+    ):
+        LoadedScene(path, FrontEnd())
+
+
+def test_scene_is_refused_when_no_mesh_is_of_a_material_with_a_lobe(
+    write: Callable[..., Path],
+) -> None:
+    unused = LOBE.format(4).replace('id="m"', 'id="plaster"')
+    path = write(unused, shape("meshes/box.ply"))
+
+    with pytest.raises(SceneError, match="'plaster' says where it scatters to, but no mesh"):
+        LoadedScene(path, FrontEnd())
