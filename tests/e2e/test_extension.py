@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
 
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.manifest import write_manifest
+from raymark.dataset.schema import DIFFUSE
 from raymark.dataset.verification import verify_dataset
 from raymark.errors import ConfigError, DatasetError, SceneError
 from raymark.generator import extension
@@ -71,6 +73,43 @@ def test_extension_has_the_hashes_of_a_whole_run_when_bands_are_added(
     assert made.buildings == whole.manifest.buildings == before.manifest.buildings
     assert verify_dataset(tmp_path / "out") == []
     assert open_dataset(before.folder).bands == tuple(first)
+
+
+def test_extension_has_the_hashes_of_a_whole_run_when_surfaces_scatter(
+    small_campaign: dict[str, Any],
+    write_scene: Callable[..., Path],
+    make_dataset: Callable[..., Dataset],
+    tmp_path: Path,
+) -> None:
+    """A scattered path is stored without the size of its tile: it is searched again."""
+    site = {"name": "bs0", "position_m": [0.0, 0.0, 10.0], "azimuth_deg": 0.0}
+    slab = trimesh.creation.box(bounds=[[-40, -40, -1], [40, 40, 0]])
+    scene = write_scene("rough", {"ground": (slab, "concrete")}, [site], scattering=0.3)
+
+    def campaign(bands: list[str]) -> dict[str, Any]:
+        return {
+            "name": "rough",
+            "scenes": [{"name": str(scene)}],
+            "bands": bands,
+            "sampling": {"kind": "uniform", "num_ues": 5, "max_range_m": 35.0},
+            "tracer": {
+                "max_depth": 1,
+                "discovery": small_campaign["tracer"]["discovery"],
+                "diffuse_reflection": True,
+                "fields": "raymark",
+            },
+        }
+
+    before = make_dataset(campaign(["6GHz"]), shard_size=2)
+    whole = make_dataset(campaign(["6GHz", "39GHz"]), shard_size=5)
+
+    plan = plan_extension(before, parse_bands("39GHz"))
+    made = extend_dataset(before, plan, tmp_path / "out")
+
+    assert made.arrays == whole.manifest.arrays
+    assert made.content_hash == whole.manifest.content_hash
+    stored = before.select(scene="rough", band="6GHz").path_table(0, 5)
+    assert (stored.interaction == DIFFUSE).any()
 
 
 @pytest.mark.parametrize("kind", ["kept by power", "more needed than kept"])

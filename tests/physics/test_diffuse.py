@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from conftest import rectangle
 
 from raymark.dataset import Dataset
 from raymark.dataset.campaign import TracerSettings
@@ -30,19 +29,28 @@ VACUUM_PERMITTIVITY_F_M = 8.8541878128e-12
 WriteScene = Callable[..., Path]
 
 
+def rectangle(corner_m: list[float], edges_m: list[list[float]]) -> trimesh.Trimesh:
+    a, (u, v) = np.array(corner_m), np.array(edges_m)
+    return trimesh.Trimesh(vertices=[a, a + u, a + u + v, a + v], faces=[[0, 1, 2], [0, 2, 3]])
+
+
+def square() -> trimesh.Trimesh:
+    return rectangle([-40, -40, 0], [[100, 0, 0], [0, 80, 0]])
+
+
 @pytest.fixture(scope="module")
 def plain(write_scene: WriteScene) -> Path:
     """A ground of 100 m x 80 m and nothing else."""
-    ground = rectangle((-40, -40, 0), (100, 0, 0), (0, 80, 0))
-    return write_scene("plain", {"ground": (ground, "concrete")}, [SITE], scattering=SCATTERING)
+    meshes = {"ground": (square(), "concrete")}
+    return write_scene("plain", meshes, [SITE], scattering=SCATTERING)
 
 
 @pytest.fixture(scope="module")
 def yard(write_scene: WriteScene) -> Path:
     """Ground, a wall behind the UEs and a block that shades both."""
     meshes = {
-        "ground": (rectangle((-40, -40, 0), (100, 0, 0), (0, 80, 0)), "concrete"),
-        "wall": (rectangle((-40, 30, 0), (100, 0, 0), (0, 0, 20)), "brick"),
+        "ground": (square(), "concrete"),
+        "wall": (rectangle([-40, 30, 0], [[100, 0, 0], [0, 0, 20]]), "brick"),
         "block": (trimesh.creation.box(bounds=[[14, -4, 0], [20, 18, 8]]), "concrete"),
     }
     return write_scene("yard", meshes, [SITE], scattering=SCATTERING)
