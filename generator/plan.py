@@ -254,7 +254,13 @@ def plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> tup
     with tempfile.TemporaryDirectory(prefix="raymark-") as workspace:
         xml_path = scene.xml_path(Path(workspace))
         scene_hash = scene.hash(xml_path)
-        loaded = LoadedScene(xml_path, campaign.front_end, weld_edges=campaign.tracer.weld_edges)
+        tracer = campaign.tracer
+        loaded = LoadedScene(
+            xml_path,
+            campaign.front_end,
+            weld_edges=tracer.weld_edges,
+            roughness=tracer.roughness,
+        )
     unlisted = sorted(set(loaded.object_materials) - set(scene.settings.materials))
     if unlisted:
         raise SceneError(

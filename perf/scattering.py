@@ -13,18 +13,16 @@ link; the share of the power that its 256 strongest hold; CPU seconds of a site 
 
 import argparse
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import numpy as np
 
 from raymark.config import config_hash
-from raymark.dataset.campaign import TracerSettings
+from raymark.dataset.campaign import RoughMaterial, TracerSettings
 from raymark.dataset.samplings import UniformSampling
 from raymark.dataset.schema import DIFFUSE
 from raymark.dataset.writing.traced_paths import TracedPaths
@@ -34,8 +32,8 @@ from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.solver_search import SolverSearch
 from raymark.generator.tracing.true_fields import TrueFields
 from raymark.radio import BAND_PRESETS, FrontEnd
+from raymark.radio.p2040 import ITU_MATERIALS
 from raymark.scenes import get_scene
-from raymark.scenes.scene_xml import LOBE_EXPONENT
 
 BANDS = (BAND_PRESETS["28GHz"],)
 SCATTERING = 0.3
@@ -51,9 +49,12 @@ class Bench:
         """Load the scene and draw the UEs."""
         scene = get_scene(scene_name)
         self.scene, self.site, self.alpha = scene_name, scene.sites[0], alpha
+        rough = RoughMaterial(scattering_coefficient=SCATTERING, lobe_exponent=alpha)
         with tempfile.TemporaryDirectory() as workspace:
-            xml = scene.xml_path(Path(workspace, "smooth"))
-            self.loaded = LoadedScene(rough_copy(xml, Path(workspace, "rough"), alpha), FrontEnd())
+            xml = scene.xml_path(Path(workspace))
+            self.loaded = LoadedScene(
+                xml, FrontEnd(), roughness=dict.fromkeys(ITU_MATERIALS, rough)
+            )
         self.bs_m = np.asarray(self.site.position_m, dtype="f4").astype("f8")
         self.orientation_rad = np.asarray(self.site.orientation_rad)
         sampling = UniformSampling(num_ues=POOL * num_ues)
@@ -108,18 +109,6 @@ class Bench:
             np.savez(file, power_db=power_db, spread_ns=spread_ns)
         with np.load(file) as arrays:
             return arrays["power_db"], arrays["spread_ns"]
-
-
-def rough_copy(xml: Path, folder: Path, alpha: int) -> Path:
-    """Copy a scene's files, and let all its materials scatter."""
-    shutil.copytree(xml.parent, folder)
-    tree = ET.parse(xml)  # noqa: S314 - of a scene that ships
-    for bsdf in tree.getroot().iter("bsdf"):
-        ET.SubElement(bsdf, "float", name="scattering_coefficient", value=str(SCATTERING))
-        if alpha:
-            ET.SubElement(bsdf, "integer", name=LOBE_EXPONENT, value=str(alpha))
-    tree.write(folder / xml.name, encoding="unicode")
-    return folder / xml.name
 
 
 def scattered(paths: TracedPaths) -> TracedPaths:

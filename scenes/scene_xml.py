@@ -5,7 +5,6 @@ one names. So an XML is read here first: elements and types are those of a list,
 the scene's folder. What was read is what is hashed, checked and traced.
 """
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,12 @@ from xml.etree import ElementTree as ET
 
 from raymark.errors import SceneError
 
-LOBE_EXPONENT = "alpha_r"
-"""Name of the number of a material that makes its lobe of scattering a directive one. It is ours:
-Sionna RT lets a scene's file say how much a material scatters, but not where to."""
-
 MESH_TYPES = ("ply", "obj", "cube")
 """Types of shapes that are meshes, which is what can be traced."""
 
 _PLUGINS = "plugins"
 """Folder that Mitsuba loads native code from."""
 _MOST_DEPTH = 30
-_LARGEST_EXPONENT = 100
 _LEFT_OUT = frozenset({"default", "emitter", "integrator", "sensor"})
 """What a program for pictures adds; nothing of it is seen by radio waves."""
 _VALUES = frozenset(
@@ -58,26 +52,8 @@ class SceneXml:
     root: ET.Element
     files: tuple[Path, ...]
 
-    def lobe_exponents(self) -> dict[str, int]:
-        """Return the exponents of the directive lobes of materials by their ids.
-
-        Raises:
-            SceneError: If one is no whole number from 1.
-        """
-        found = {}
-        for bsdf in self.root.iter("bsdf"):
-            for element in _lobes(bsdf):
-                text = element.get("value", "")
-                if not text.isdecimal() or not 1 <= int(text) <= _LARGEST_EXPONENT:
-                    raise SceneError(
-                        f"{self.path}: material '{bsdf.get('id', '')}' has {LOBE_EXPONENT} "
-                        f"'{text}', expected a whole number from 1 to {_LARGEST_EXPONENT}"
-                    )
-                found[bsdf.get("id", "")] = int(text)
-        return found
-
     def for_tracing(self) -> str:
-        """Return the XML to be traced, without what Sionna RT does not know.
+        """Return the XML to be traced.
 
         Raises:
             SceneError: If a shape is no mesh, or Mitsuba would not find the files.
@@ -91,15 +67,7 @@ class SceneXml:
                 )
         if any("$" in str(path) for path in self.files):
             raise SceneError(f"{self.path}: Mitsuba reads no path with a $; rename its folder")
-        root = copy.deepcopy(self.root)
-        for bsdf in root.iter("bsdf"):
-            for element in _lobes(bsdf):
-                bsdf.remove(element)
-        return ET.tostring(root, encoding="unicode")
-
-
-def _lobes(bsdf: ET.Element) -> list[ET.Element]:
-    return bsdf.findall(f"integer[@name='{LOBE_EXPONENT}']")
+        return ET.tostring(self.root, encoding="unicode")
 
 
 def read_scene_xml(path: Path) -> SceneXml:

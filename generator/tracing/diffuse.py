@@ -6,12 +6,11 @@ keeps its own, for every UE and every carrier.
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Complex, Float
 
 from raymark.dataset.schema import DIFFUSE
 from raymark.dataset.writing.kept import needed_paths
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths, no_paths
-from raymark.errors import SceneError
 from raymark.fields import ScatteredPaths
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.scatterers import Scatterers, TileSearch
@@ -43,13 +42,9 @@ class DiffuseSearch:
             fields: What computes the fields of its paths.
             depth: Interactions that its paths have room for.
             fineness: By how much tiles are smaller than they are by themselves.
-
-        Raises:
-            SceneError: If a surface scatters into a lobe that there are no fields for.
         """
         self._scene, self._bs_m, self._fields, self._depth = scene, bs_position_m, fields, depth
         scatters = np.array(scene.object_scattering) > 0
-        _require_lobes(scene, scatters)
         triangle = np.flatnonzero(scatters[scene.object_of_triangle])
         self._tiles = TileSearch(scene, bs_position_m, triangle, fineness=fineness)
 
@@ -121,13 +116,3 @@ class DiffuseSearch:
             wedge=np.zeros((len(before_m), 13), dtype="f4"),
             amplitude=amplitude,
         )
-
-
-def _require_lobes(scene: LoadedScene, scatters: Bool[Array, "object"]) -> None:
-    for row in np.flatnonzero(scatters):
-        if scene.object_directivity[row] is None:
-            raise SceneError(
-                f"mesh '{scene.object_names[row]}' scatters into a lobe that is neither lambertian "
-                "nor directive; give its material one of these scattering patterns, or ask for "
-                "tracer.fields 'sionna'"
-            )

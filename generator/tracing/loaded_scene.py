@@ -1,17 +1,20 @@
 """A scene in the ray tracer: geometry queries, tables, and fields of found paths."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
+from raymark.dataset.campaign import RoughMaterial
 from raymark.dataset.writing.traced_paths import TracedPaths, no_paths
 from raymark.errors import SceneError
 from raymark.generator.tracing import openings
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.backend import dr, mi, rt
-from raymark.generator.tracing.meshes import mesh_records, set_lobes
+from raymark.generator.tracing.meshes import mesh_records, set_roughness
 from raymark.generator.tracing.sionna_adapter import Endpoints, PathsBuffer
 from raymark.generator.tracing.tables import (
     Planes,
@@ -28,6 +31,7 @@ from raymark.scenes.scene_xml import read_scene_xml
 Points = Float[np.ndarray, "n 3"]
 
 _ROUNDING = 1e-6
+_AS_IN_THE_FILE: Mapping[str, RoughMaterial] = MappingProxyType({})
 
 
 class LoadedScene:
@@ -38,19 +42,26 @@ class LoadedScene:
         object_materials: ITU name of each mesh's material.
         object_thickness_m: Thickness of each mesh's walls [m].
         object_scattering: Scattering coefficient of each mesh's walls.
-        object_directivity: Exponent of their lobe of scattering, 0 for Lambert's; None if it is of
-            another kind.
+        object_directivity: Exponent of their lobe of scattering, 0 for Lambert's.
         object_cross_polar: Share of what they scatter that is in the other polarization.
         triangles: All triangles.
     """
 
-    def __init__(self, xml_path: Path, front_end: FrontEnd, *, weld_edges: bool = False) -> None:
+    def __init__(
+        self,
+        xml_path: Path,
+        front_end: FrontEnd,
+        *,
+        weld_edges: bool = False,
+        roughness: Mapping[str, RoughMaterial] = _AS_IN_THE_FILE,
+    ) -> None:
         """Load the geometry.
 
         Args:
             xml_path: Mitsuba scene.
             front_end: Patterns of panel elements and UEs, at bands that have none of their own.
             weld_edges: Let edges that separate meshes have in common diffract.
+            roughness: How materials scatter, by name, whatever the file says of them.
 
         Raises:
             RuntimeUnavailableError: If another version of sionna-rt is installed.
@@ -58,6 +69,7 @@ class LoadedScene:
         """
         adapter.require_supported_version()
         self.sionna = _load(xml_path)
+        set_roughness(self.sionna, roughness)
         self._front_end = front_end
         self._weld_edges = weld_edges
         meshes = mesh_records(self.sionna)
@@ -287,10 +299,9 @@ def _last(
 
 
 def _load(xml_path: Path) -> rt.Scene:
-    xml = read_scene_xml(xml_path)
-    exponents = xml.lobe_exponents()
+    xml = read_scene_xml(xml_path).for_tracing()
     try:
-        scene = rt.load_scene_from_string(xml.for_tracing(), merge_shapes=True)
+        scene = rt.load_scene_from_string(xml, merge_shapes=True)
     except (RuntimeError, ValueError, TypeError, SyntaxError) as error:  # of a mesh or a material
         reason = " ".join(str(error).split())
         raise SceneError(f"cannot load the geometry of {xml_path}: {reason}") from error
@@ -302,5 +313,4 @@ def _load(xml_path: Path) -> rt.Scene:
                 f"{xml_path}: mesh '{name}' is of no ITU-R P.2040 material; give its bsdf the "
                 "type 'itu-radio-material'"
             )
-    set_lobes(scene, exponents)
     return scene

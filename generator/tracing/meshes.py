@@ -7,19 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from raymark.errors import SceneError
+from raymark.dataset.campaign import RoughMaterial
 from raymark.generator.tracing.backend import dr, mi, rt
-
-# isort: split
-from sionna.rt.radio_materials.scattering_pattern import (
-    BackscatteringPattern,
-    DirectivePattern,
-    LambertianPattern,
-    ScatteringPattern,
-)
-
-_ID_PREFIX = "mat-"
-"""What Sionna RT takes off the ids of materials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +20,7 @@ class MeshRecord:
         material: ITU name of its material.
         thickness_m: Thickness of its walls [m].
         scattering: Scattering coefficient of its walls.
-        directivity: Exponent of their lobe of scattering, 0 for Lambert's; None if it is another.
+        directivity: Exponent of their lobe of scattering, 0 for Lambert's.
         cross_polar: Share of what they scatter that is in the other polarization.
         shape_id: The ray tracer's number of it, which changes from load to load.
         corner_m: Corners of its triangles [m].
@@ -41,7 +30,7 @@ class MeshRecord:
     material: str
     thickness_m: float
     scattering: float
-    directivity: int | None
+    directivity: int
     cross_polar: float
     shape_id: int
     corner_m: Float[np.ndarray, "tri 3 3"]
@@ -65,7 +54,7 @@ def mesh_records(scene: rt.Scene) -> list[MeshRecord]:
                 material=material,
                 thickness_m=float(wall.thickness[0]),
                 scattering=float(wall.scattering_coefficient[0]),
-                directivity=_directivity(wall.scattering_pattern),
+                directivity=_directivity(wall),
                 cross_polar=float(wall.xpd_coefficient[0]),
                 shape_id=int(dr.reinterpret_array(mi.UInt, mi.ShapePtr(item.mi_mesh))[0]),
                 corner_m=vertex[np.array(params["faces"]).reshape(-1, 3)],
@@ -74,31 +63,21 @@ def mesh_records(scene: rt.Scene) -> list[MeshRecord]:
     return sorted(records, key=lambda r: (r.name, hashlib.sha256(r.corner_m.tobytes()).digest()))
 
 
-def set_lobes(scene: rt.Scene, exponents: Mapping[str, int]) -> None:
-    """Let materials scatter into directive lobes.
-
-    Args:
-        scene: A loaded scene.
-        exponents: Exponents alpha_R of the lobes, by the ids of the materials in the scene's file.
-
-    Raises:
-        SceneError: If no mesh is of such a material.
-    """
-    used = {item.radio_material.name: item.radio_material for item in scene.objects.values()}
-    for material_id, exponent in exponents.items():
-        name = material_id.removeprefix(_ID_PREFIX)
-        if name not in used:
-            raise SceneError(
-                f"material '{material_id}' says where it scatters to, but no mesh refers to it by "
-                f"that id; there are {', '.join(sorted(used))}"
+def set_roughness(scene: rt.Scene, roughness: Mapping[str, RoughMaterial]) -> None:
+    """Let materials scatter as they are told to, by their ITU names; others stay as they are."""
+    for item in scene.objects.values():
+        wall = item.radio_material
+        if wall.itu_type in roughness:
+            rough = roughness[wall.itu_type]
+            wall.scattering_coefficient = rough.scattering_coefficient
+            wall.xpd_coefficient = rough.cross_polar_share
+            exponent = rough.lobe_exponent
+            wall.scattering_pattern = (
+                rt.DirectivePattern(exponent) if exponent else rt.LambertianPattern()
             )
-        used[name].scattering_pattern = DirectivePattern(exponent)
 
 
-def _directivity(pattern: ScatteringPattern) -> int | None:
-    """Return the exponent of a lobe, 0 for Lambert's; None if it is of another kind."""
-    if isinstance(pattern, LambertianPattern):
-        return 0
-    if isinstance(pattern, BackscatteringPattern) and float(pattern.lambda_[0]) == 1:
-        return int(pattern.alpha_r)
-    return None
+def _directivity(wall: rt.RadioMaterial) -> int:
+    """Return the exponent of a wall's lobe; Sionna RT takes no lobe but Lambert's from a file."""
+    lobe = wall.scattering_pattern
+    return int(lobe.alpha_r) if isinstance(lobe, rt.DirectivePattern) else 0

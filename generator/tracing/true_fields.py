@@ -92,8 +92,7 @@ class TrueFields:
     ) -> Complex[Array, "band path"]:
         """Return the fields of scattered paths, whose materials are the objects of the scene."""
         roughness = Roughness(
-            # An object that has another lobe scatters nothing here; see `DiffuseSearch`.
-            directivity=torch.tensor([power or 0 for power in self._scene.object_directivity]),
+            directivity=torch.tensor(self._scene.object_directivity),
             cross_polar=torch.tensor(self._scene.object_cross_polar, dtype=torch.float64),
         )
         found = []

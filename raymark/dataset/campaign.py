@@ -9,6 +9,7 @@ from raymark.config import Strict, nearest, read_yaml, validate
 from raymark.dataset.samplings import Sampling
 from raymark.errors import ConfigError
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd, Site, expand_band
+from raymark.radio.p2040 import ITU_MATERIALS
 
 
 class SceneChoice(Strict):
@@ -101,6 +102,20 @@ def _expand_discovery(value: Any) -> Any:
     return DISCOVERY_PRESETS[value]
 
 
+class RoughMaterial(Strict):
+    """How a material scatters, after Degli-Esposti et al. (2007)."""
+
+    scattering_coefficient: float = Field(
+        ge=0, le=1, description="S: the share S^2 of what would be reflected is scattered"
+    )
+    lobe_exponent: int = Field(
+        default=0, ge=0, le=100, description="Of the lobe about the mirrored ray; 0 for Lambert's"
+    )
+    cross_polar_share: float = Field(
+        default=0.0, ge=0, le=1, description="Of the scattered power, in the other polarization"
+    )
+
+
 class TracerSettings(Strict):
     """Which propagation is traced, how densely, and what is kept."""
 
@@ -112,6 +127,11 @@ class TracerSettings(Strict):
         default=False,
         description="Diffuse scattering at surfaces with a scattering coefficient: with fields "
         "raymark one bounce from tiles of them, else by the rays of Sionna's own search",
+    )
+    roughness: dict[str, RoughMaterial] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,
+        description="By the name of a material: how it scatters, whatever the scene's file says",
     )
     weld_edges: bool = Field(
         default=False, description="Let edges that separate meshes have in common diffract"
@@ -151,6 +171,16 @@ class TracerSettings(Strict):
         le=1000,
         description="UEs that share one call of that search; their paths depend on it",
     )
+
+    @field_validator("roughness")
+    @classmethod
+    def _materials_are_known(cls, roughness: dict[str, RoughMaterial]) -> dict[str, RoughMaterial]:
+        for name in roughness:
+            if name not in ITU_MATERIALS:
+                raise ValueError(
+                    f"'{name}' is no ITU-R P.2040 material{nearest(name, list(ITU_MATERIALS))}"
+                )
+        return roughness
 
     @model_validator(mode="before")
     @classmethod

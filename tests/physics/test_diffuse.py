@@ -8,11 +8,10 @@ import pytest
 import trimesh
 
 from raymark.dataset import Dataset
-from raymark.dataset.campaign import TracerSettings
+from raymark.dataset.campaign import RoughMaterial, TracerSettings
 from raymark.dataset.schema import DIFFUSE, SPECULAR
 from raymark.dataset.verification import verify_dataset
 from raymark.dataset.writing.traced_paths import TracedPaths
-from raymark.errors import SceneError
 from raymark.generator.tracing.diffuse import DiffuseSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.scatterers import TileSearch
@@ -197,12 +196,17 @@ def test_nothing_is_found_when_there_is_no_ue_and_nothing_that_scatters(
     assert search_of(loaded_scene(ground_and_wall)).trace(UE_M, bands).amplitude.shape == (2, 0)
 
 
-def test_search_is_refused_when_a_lobe_is_of_another_kind(plain: Path) -> None:
-    loaded = loaded_scene(plain)
-    loaded.object_directivity = (None,)
+def test_materials_scatter_as_they_are_told_to_when_the_file_says_otherwise(yard: Path) -> None:
+    rough = RoughMaterial(scattering_coefficient=0.25, lobe_exponent=3, cross_polar_share=0.125)
 
-    with pytest.raises(SceneError, match=r"mesh '.*' scatters into a lobe that is neither"):
-        search_of(loaded)
+    loaded = LoadedScene(yard / "scene.xml", FrontEnd(), roughness={"brick": rough})
+
+    of = {material: i for i, material in enumerate(loaded.object_materials)}
+    assert loaded.object_scattering[of["brick"]] == 0.25
+    assert loaded.object_directivity[of["brick"]] == 3
+    assert loaded.object_cross_polar[of["brick"]] == 0.125
+    assert loaded.object_scattering[of["concrete"]] == pytest.approx(SCATTERING)
+    assert loaded.object_directivity[of["concrete"]] == 0
 
 
 @pytest.fixture(scope="module")

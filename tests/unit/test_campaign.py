@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from raymark.config import validate
+from raymark.config import config_hash, validate
 from raymark.dataset.campaign import Campaign, TracerSettings, read_campaign
 from raymark.errors import ConfigError
 from raymark.generator.plan import check_campaign, load_campaign, preset_names
@@ -345,6 +345,22 @@ def test_fields_are_sionnas_when_its_search_is_needed_and_none_are_named() -> No
 def test_sionnas_search_is_needed_when_diffuse_reflection_has_its_fields() -> None:
     assert TracerSettings(diffuse_reflection=True).needs_solver
     assert not TracerSettings(diffuse_reflection=True, fields="raymark").needs_solver
+
+
+def test_campaign_raises_when_a_rough_material_is_unknown() -> None:
+    data = changed("tracer.roughness", {"concret": {"scattering_coefficient": 0.3}})
+
+    with pytest.raises(ConfigError, match=r"'concret' is no ITU-R P.2040 material; did you mean"):
+        parse(data)
+
+
+def test_hash_is_as_before_when_no_material_is_rough() -> None:
+    rough = parse(changed("tracer.roughness", {"concrete": {"scattering_coefficient": 0.3}}))
+    smooth = parse(changed("tracer.roughness", {}))
+
+    assert config_hash(smooth) == config_hash(parse(changed("name", smooth.name)))
+    assert config_hash(rough) != config_hash(smooth)
+    assert "roughness" not in smooth.model_dump(mode="json")["tracer"]
 
 
 @pytest.mark.parametrize("pattern", ["iso", "dipole"])

@@ -13,7 +13,7 @@ from raymark.errors import ConfigError
 from raymark.radio import Site
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "settings_table.py"
-PURE_NUMBERS = ("share", "probability")
+PURE_NUMBERS = ("share", "probability", "coefficient")
 
 
 @pytest.fixture(scope="module")
