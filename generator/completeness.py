@@ -61,11 +61,13 @@ def estimate_completeness(plan: Plan, site: SitePlan, search: SiteSearch) -> Com
         return None
     rows = np.linspace(0, len(site.ues) - 1, min(_NUM_UES, len(site.ues))).astype("i8")
     position, band = site.ues.position_m[rows], plan.campaign.bands[:1]
+    # The tiles that scatter are no discovery: a second one would have the same.
+    settings = plan.campaign.tracer.model_copy(update={"diffuse_reflection": False})
     independent = ChainSearch(
         site.loaded,
         np.asarray(site.site.position_m),
         np.asarray(site.site.orientation_rad),
-        plan.campaign.tracer,
+        settings,
         turn=INDEPENDENT_TURN,
     )
     own, other = search.trace(position, band), independent.trace(position, band)

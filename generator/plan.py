@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from raymark.config import nearest
-from raymark.dataset.campaign import Campaign, SceneChoice, read_campaign
+from raymark.dataset.campaign import Campaign, SceneChoice, TracerSettings, read_campaign
 from raymark.dataset.identity import campaign_hash
 from raymark.dataset.manifest import SiteRecord, site_key
 from raymark.dataset.writing.ues import SampledUEs, join_ues
@@ -245,11 +245,22 @@ def _sites_of(scene: Scene, choice: SceneChoice) -> tuple[Site, ...]:
     return tuple(panel for site in sites for panel in panels_of(site, choice.num_panels))
 
 
+def _require_rough(loaded: LoadedScene, tracer: TracerSettings, *, scene: str) -> None:
+    asked = tracer.diffuse_reflection and not tracer.needs_solver
+    if asked and not any(loaded.object_scattering):
+        materials = ", ".join(sorted(set(loaded.object_materials)))
+        raise SceneError(
+            f"scene '{scene}': nothing scatters, but tracer.diffuse_reflection asks for it; give "
+            f"scattering coefficients of its materials ({materials}) in tracer.roughness"
+        )
+
+
 def plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> tuple[SitePlan, ...]:
     """Load one scene of a campaign and draw the UEs of its sites; other scenes play no part.
 
     Raises:
-        SceneError: If a site lies in a building or a sector has no outdoor point.
+        SceneError: If a site lies in a building or a sector has no outdoor point, or if diffuse
+            reflection is asked for and nothing scatters.
     """
     with tempfile.TemporaryDirectory(prefix="raymark-") as workspace:
         xml_path = scene.xml_path(Path(workspace))
@@ -261,6 +272,7 @@ def plan_scene(campaign: Campaign, scene: Scene, sites: tuple[Site, ...]) -> tup
             weld_edges=tracer.weld_edges,
             roughness=tracer.roughness,
         )
+    _require_rough(loaded, tracer, scene=scene.name)
     unlisted = sorted(set(loaded.object_materials) - set(scene.settings.materials))
     if unlisted:
         raise SceneError(

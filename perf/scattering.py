@@ -45,7 +45,7 @@ POOL = 8
 class Bench:
     """One scene whose surfaces scatter, with UEs of both labels."""
 
-    def __init__(self, scene_name: str, num_ues: int, *, alpha: int) -> None:
+    def __init__(self, scene_name: str, num_los: int, num_nlos: int, *, alpha: int) -> None:
         """Load the scene and draw the UEs."""
         scene = get_scene(scene_name)
         self.scene, self.site, self.alpha = scene_name, scene.sites[0], alpha
@@ -57,10 +57,10 @@ class Bench:
             )
         self.bs_m = np.asarray(self.site.position_m, dtype="f4").astype("f8")
         self.orientation_rad = np.asarray(self.site.orientation_rad)
-        sampling = UniformSampling(num_ues=POOL * num_ues)
+        sampling = UniformSampling(num_ues=POOL * max(num_los, num_nlos))
         pool_m = sample_ues(sampling, self.loaded, self.site, seed=7, scene=scene_name).position_m
         is_los = self.loaded.is_visible(np.broadcast_to(self.bs_m, pool_m.shape), pool_m)
-        chosen = [np.flatnonzero(is_los == label)[:num_ues] for label in (True, False)]
+        chosen = [np.flatnonzero(is_los)[:num_los], np.flatnonzero(~is_los)[:num_nlos]]
         self.ue_m, self.is_los = (x[np.concatenate(chosen)] for x in (pool_m, is_los))
 
     def ours(self, fineness: float) -> tuple[TracedPaths, dict[str, float]]:
@@ -190,13 +190,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scene", default="street_canyon")
     parser.add_argument("--rays", type=int, default=10_000_000)
-    parser.add_argument("--num-ues", type=int, default=50, help="of each label")
+    parser.add_argument("--num-los", type=int, default=10, help="UEs in sight of the BS")
+    parser.add_argument("--num-nlos", type=int, default=50, help="UEs that are not")
     parser.add_argument("--alpha", type=int, default=0, help="of the directive lobe; 0 for Lambert")
     parser.add_argument("--fineness", type=float, nargs="+", default=[1.0])
     parser.add_argument("--folder", type=Path, help="where Sionna's figures are stored")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    bench = Bench(arguments.scene, arguments.num_ues, alpha=arguments.alpha)
+    bench = Bench(arguments.scene, arguments.num_los, arguments.num_nlos, alpha=arguments.alpha)
     with tempfile.TemporaryDirectory() as temporary:
         reference = bench.reference(arguments.rays, arguments.folder or Path(temporary))
     rows = [compare(bench, fineness, reference) for fineness in arguments.fineness]

@@ -19,7 +19,9 @@ from raymark.radio import SPEED_OF_LIGHT_M_S, Band
 
 Array = np.ndarray
 
+_UES_AT_ONCE = 256
 _PAIRS_AT_ONCE = 1_000_000
+"""UEs, and pairs of UEs and triangles, that are matched in one go."""
 
 
 class DiffuseSearch:
@@ -56,7 +58,7 @@ class DiffuseSearch:
     ) -> TracedPaths:
         """Return the scattered paths to some UEs; see `SiteSearch` for which are left out."""
         ue_m = np.asarray(ue_position_m, dtype="f4").astype("f8")
-        size = max(1, _PAIRS_AT_ONCE // max(1, self._tiles.num_whole))
+        size = max(1, min(_UES_AT_ONCE, _PAIRS_AT_ONCE // max(1, self._tiles.num_whole)))
         parts, starts = [no_paths(self._depth, len(bands) + len(references))], [0]
         for start in range(0, len(ue_m), size):
             parts.append(self._paths(ue_m[start : start + size], bands, references))

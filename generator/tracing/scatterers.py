@@ -70,7 +70,8 @@ class TileSearch:
         self._phase_rad = self._lit.tiles.phase_rad
         whole = self._lit.tiles.triangle[: self.num_whole]
         normal, centre_m = scene.triangles.normal[whole], scene.triangles.centre_m[whole]
-        self._lit_side = np.sign(_dot(bs_position_m - centre_m, normal))[:, None] * normal
+        height_m = ((bs_position_m - centre_m) * normal).sum(axis=1, keepdims=True)
+        self._lit_side = np.sign(height_m) * normal
 
     @property
     def num_whole(self) -> int:
@@ -110,7 +111,7 @@ class TileSearch:
     def _before(self, ue_m: Float[Array, "ue 3"]) -> Pairs:
         """Return the whole triangles that have UEs on their lit side."""
         point_m = self._lit.point_m[: self.num_whole]
-        height_m = ue_m @ self._lit_side.T - _dot(point_m, self._lit_side)
+        height_m = ue_m @ self._lit_side.T - (point_m * self._lit_side).sum(axis=1)
         ue, tile = np.nonzero(height_m > 0)
         return ue, tile
 
@@ -162,7 +163,8 @@ class TileSearch:
         owner, piece = np.arange(len(tile)), tile
         for _ in range(_VIEW_HALVINGS):
             half = self._lit.half[piece]
-            half[(half < 0).all(axis=1), 0] = piece[(half < 0).all(axis=1)]
+            is_piece = (half < 0).all(axis=1)
+            half[is_piece, 0] = piece[is_piece]
             owner, piece = np.repeat(owner, 2)[half.ravel() >= 0], half[half >= 0]
         return owner, piece
 
@@ -196,7 +198,3 @@ def _joined(parts: list[Pairs]) -> Pairs:
 
 def _stored(point_m: Float[Array, "n 3"]) -> Float[Array, "n 3"]:
     return point_m.astype("f4").astype("f8")
-
-
-def _dot(a: Float[Array, "n 3"], b: Float[Array, "n 3"]) -> Float[Array, "n"]:
-    return np.einsum("ni,ni->n", a, b)

@@ -229,7 +229,7 @@ def _dot(a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "n 3"]) -> Float[np.n
 
 
 def _mixed(state: UInt64[np.ndarray, "n"]) -> UInt64[np.ndarray, "n"]:
-    """Return the output of SplitMix64 from some states (Steele, Lea and Flood, 2014, fig. 16)."""
+    """Return the output of SplitMix64 from some states (Steele, Lea and Flood, 2014)."""
     state = state + _STEP
     state = (state ^ (state >> np.uint64(30))) * _FIRST
     state = (state ^ (state >> np.uint64(27))) * _SECOND

@@ -31,7 +31,7 @@ ARGUMENTS = {
         *["--scene", "street_canyon", "--discovery", "quick", "--shard-size", "10"],
         *["--num-shards", "1", "--most-workers", "1"],
     ],
-    "scattering": ["--num-ues", "2", "--rays", "10000"],
+    "scattering": ["--num-los", "2", "--num-nlos", "2", "--rays", "10000"],
     "scene_import": ["--num", "50"],
     "scheduler_rate": ["--quick", "--parts", "ways"],
     "scoring": ["--num-cells", "4", "--num-points", "50"],

@@ -12,6 +12,7 @@ from raymark.dataset.campaign import RoughMaterial, TracerSettings
 from raymark.dataset.schema import DIFFUSE, SPECULAR
 from raymark.dataset.verification import verify_dataset
 from raymark.dataset.writing.traced_paths import TracedPaths
+from raymark.errors import SceneError
 from raymark.generator.tracing.diffuse import DiffuseSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.scatterers import TileSearch
@@ -244,6 +245,14 @@ def test_dataset_has_both_kinds_of_reflection_when_surfaces_are_rough(
     np.testing.assert_allclose(reflected, before, rtol=1e-6)
 
 
+def test_campaign_is_refused_when_nothing_scatters(
+    ground_and_wall: Path, trace_points: Callable[..., Dataset]
+) -> None:
+    with pytest.raises(SceneError, match=r"nothing scatters, .* \(brick, concrete\)"):
+        trace_points(ground_and_wall, UE_M, diffuse_reflection=True, fields="raymark")
+
+
+@pytest.mark.slow
 def test_what_is_cut_off_is_counted_when_few_scattered_paths_are_kept(
     scattered: Dataset, yard: Path, trace_points: Callable[..., Dataset]
 ) -> None:
