@@ -94,6 +94,12 @@ def measure(survey: Survey, dataset: Dataset, folder: Path, *, with_csi: bool) -
     return path
 
 
+def num_paths_in(path: Path) -> Int[np.ndarray, " link"]:
+    """Return the number of estimated paths of every link in what `measure` has kept."""
+    with np.load(path) as stored:
+        return np.asarray(stored["path_mask"].sum(axis=1))
+
+
 def _publish_csi(path: Path, csi: np.ndarray) -> None:
     with writing(path) as partial, partial.open("wb") as file:
         np.save(file, csi)

@@ -24,7 +24,7 @@ from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
 from raymark.benchmark.submission import read_submission
 from raymark.benchmark.summary import cdfs_of, compare, maps_of, summarize
-from raymark.benchmark.task import Suite, TrackSettings
+from raymark.benchmark.task import Suite, TrackSettings, successor_of
 from raymark.benchmark.tracks import TRACKS
 from raymark.benchmark.truths import Truths
 from raymark.dataset import Dataset
@@ -128,7 +128,8 @@ def build_board(
         done += count
         progress("intervals", done, len(groups))
 
-    summary = summarize(groups, progress=advance)
+    rivals = [record.name for record in records.values() if record.kind == "model"]
+    summary = summarize(groups, rivals, progress=advance)
     audit = folder.root / "audit" / TABLE_NAME
     return Board(
         suite=_suite_info(folder, cells, truth_is_checked=truths.are_checked),
@@ -139,7 +140,7 @@ def build_board(
         ),
         rows=score_rows(cells),
         summary=summary,
-        comparisons=compare(groups, [r.name for r in records.values() if r.kind == "model"]),
+        comparisons=compare(groups, rivals),
         audits=(
             pd.read_parquet(audit).drop(columns="hash")
             if audit.is_file()
@@ -191,7 +192,9 @@ def _suite_info(
         content_hash=info.content_hash,
         seeds=info.suite.seeds,
         num_scenes=len(info.suite.scenes),
+        superseded_by=successor_of(info.suite),
         truth_is_checked=truth_is_checked,
+        detections_are_known=all(cell.is_detected is not None for cell in cells),
         sandboxes=tuple(sorted(sandboxes)),
     )
 

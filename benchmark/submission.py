@@ -12,13 +12,13 @@ from raymark.benchmark.references import REFERENCES
 from raymark.benchmark.scoring import align
 from raymark.benchmark.store import (
     COVARIANCE_COLUMNS,
+    KEYS,
     Cell,
     CellResult,
     ModelRecord,
     covariance_of,
 )
 from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.truths import KEYS
 from raymark.config import Strict, config_hash, nearest, read_text, read_yaml, validate
 from raymark.dataset.tables import read_csv, read_table
 from raymark.errors import ConfigError, SchemaError, ScoringError

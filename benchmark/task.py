@@ -336,6 +336,14 @@ def suite_names() -> list[str]:
     return sorted(path.stem for path in SUITES_FOLDER.glob("*.yaml"))
 
 
+def successor_of(suite: Suite) -> str | None:
+    """Return what has taken a suite's place, NAME@VERSION: as it says, or as raymark ships."""
+    if suite.superseded_by is not None or suite.name not in suite_names():
+        return suite.superseded_by
+    shipped = load_suite(suite.name)
+    return f"{shipped.name}@{shipped.version}" if shipped.version > suite.version else None
+
+
 def load_suite(name: str) -> Suite:
     """Load a suite by its name, or from a YAML file.
 

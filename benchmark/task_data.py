@@ -123,7 +123,7 @@ def training_surveys_of(task: Task, seed: int) -> list[Survey]:
 def surveys_of(task: Task, seed: int) -> list[Survey]:
     """Return every survey that a task reads."""
     surveys = training_surveys_of(task, seed)
-    test = _test_survey(task, seed)
+    test = survey_of_test(task, seed)
     return [*surveys, *([] if test in surveys else [test])]
 
 
@@ -159,7 +159,7 @@ def load_task(
     """
     train, validation = load_training(task, seed, dataset, splits, folder, with_csi=with_csi)
     split = splits.get(task, task.scene)
-    test = load_survey(_test_survey(task, seed), dataset, folder, split, with_csi=with_csi)
+    test = load_survey(survey_of_test(task, seed), dataset, folder, split, with_csi=with_csi)
     return TaskData(
         train=train,
         validation=validation,
@@ -250,7 +250,8 @@ class _Loader:
         return available.take(np.sort(rng.permutation(len(available))[:count]))
 
 
-def _test_survey(task: Task, seed: int) -> Survey:
+def survey_of_test(task: Task, seed: int) -> Survey:
+    """Return the survey that the test links of a task are measured by."""
     return Survey(scene=task.scene, band=task.band, seed=seed, conditions=task.conditions)
 
 

@@ -8,7 +8,6 @@ import pandas as pd
 
 from raymark.benchmark.board.content import (
     EVERY,
-    HEADLINE_METRIC,
     ROW_KEYS,
     Board,
     ModelRow,
@@ -20,6 +19,7 @@ from raymark.benchmark.board.headline import (
     headline,
     number,
     ranked,
+    ranking,
     values_of,
 )
 from raymark.benchmark.board.standings import (
@@ -30,7 +30,9 @@ from raymark.benchmark.board.standings import (
     standings,
     titled,
 )
+from raymark.benchmark.labels import NLOS_LABEL
 from raymark.benchmark.metrics import METRICS
+from raymark.benchmark.skill import SHOWN
 
 _TRACK_COLUMNS = (
     ("all", "median_m"),
@@ -41,6 +43,14 @@ _TRACK_COLUMNS = (
     ("nlos", "median_m"),
     ("nlos", "p90_m"),
     ("nlos", "mse_m2"),
+    ("detectable", "median_m"),
+    ("detectable", "p90_m"),
+    ("blind", "median_m"),
+    ("blind", "nll_nat"),
+    ("blind", "area_90_m2"),
+    ("outage", "median_m"),
+    ("outage", "nll_nat"),
+    ("outage", "area_90_m2"),
 )
 """Label and metric of each column in a track's Markdown table."""
 
@@ -58,6 +68,7 @@ def markdown_board(board: Board) -> str:
     blocks = [
         f"# Leaderboard of the suite {suite.name}",
         suite.description,
+        f"**Superseded by the suite {suite.superseded_by}.**" if suite.superseded_by else "",
         facts,
         f"## {heading(board, at)}",
         "Rows without a rank are references and bounds, which use what no model may see.",
@@ -100,18 +111,34 @@ def _standings(board: Board, at: Headline) -> list[list[str]]:
 
 
 def _matrix(board: Board, at: Headline) -> list[list[str]]:
-    metric = METRICS[at.metric]
+    metric = SHOWN[at.metric]
     scenes = [name for name in board.summary["scene"].unique() if name != EVERY]
     cells = [(scene, band) for scene in scenes for band in bands_of(board)]
     columns = [values_of(cell(board, at, scene=s, band=b), at.metric) for s, b in cells]
     head = ["model", *(f"{scene} {band}" for scene, band in cells)]
     return [
         head,
+        *_detectable_shares(board, at, cells),
         *(
             [model.title, *(shown_value(metric, column.get(model.name)) for column in columns)]
             for model in ranked(board, values_of(cell(board, at), at.metric), metric)
         ),
     ]
+
+
+def _detectable_shares(
+    board: Board, at: Headline, cells: Sequence[tuple[str, str]]
+) -> list[list[str]]:
+    """Return a row with the share of the NLOS links of each cell that show a path, if known."""
+    nlos = Headline(track=at.track, shots=at.shots, label=NLOS_LABEL, metric=at.metric)
+    shares = []
+    for scene, band in cells:
+        known = values_of(cell(board, nlos, scene=scene, band=band), "detectable_share")
+        shares.append(next(iter(known.values()), None))
+    if all(share is None for share in shares):
+        return []
+    texts = ["–" if share is None else f"{100 * share:.0f}" for share in shares]
+    return [["*detectable share of NLOS* [%]", *texts]]
 
 
 def _track_section(board: Board, track: TrackInfo) -> list[str]:
@@ -129,9 +156,12 @@ def _track_rows(board: Board, track: str, shots: int | None) -> list[list[str]]:
         at = Headline(track=track, shots=shots, label=label, metric=metric)
         return values_of(cell(board, at), metric)
 
-    chosen = [(label, METRICS[name]) for label, name in _TRACK_COLUMNS if name in board.summary]
-    columns = [values(label, metric.name) for label, metric in chosen]
-    order = ranked(board, values(EVERY, HEADLINE_METRIC), METRICS[HEADLINE_METRIC])
+    given = [(label, SHOWN[name]) for label, name in _TRACK_COLUMNS if name in board.summary]
+    found = [(label, metric, values(label, metric.name)) for label, metric in given]
+    chosen = [(label, metric) for label, metric, own in found if own]
+    columns = [own for _, _, own in found if own]
+    by = ranking(board, track=track, shots=shots, label=EVERY).metric
+    order = ranked(board, values(EVERY, by), SHOWN[by])
     head = ["model", *(f"{titled(metric)}, {label.upper()}" for label, metric in chosen)]
     return [
         head,

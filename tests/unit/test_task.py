@@ -14,6 +14,7 @@ from raymark.benchmark.task import (
     find_task,
     load_suite,
     split_key,
+    successor_of,
     suite_names,
 )
 from raymark.benchmark.tracks import TRACKS, TrackName
@@ -90,6 +91,17 @@ def test_shipped_suite_publishes_every_split_and_no_other_when_loaded(name: str)
     for task in suite.tasks():
         assert set(task.split_hashes) == set(task.scenes)
     assert suite.superseded_by is None
+
+
+def test_suite_is_superseded_by_the_shipped_one_of_its_name_with_a_later_version() -> None:
+    shipped = load_suite("small")
+
+    assert successor_of(shipped) is None
+    earlier = shipped.model_copy(update={"version": shipped.version - 1})
+    assert successor_of(earlier) == f"small@{shipped.version}"
+    assert successor_of(earlier.model_copy(update={"name": "somebody's"})) is None
+    told = shipped.model_copy(update={"superseded_by": "large@1"})
+    assert successor_of(told) == "large@1"
 
 
 def test_task_id_names_suite_track_cell_fold_shots_and_version_when_made() -> None:
@@ -205,7 +217,7 @@ def test_suite_is_refused_when_its_file_is_missing(tmp_path: Path) -> None:
         load_suite(str(tmp_path / "none.yaml"))
 
 
-@pytest.mark.parametrize("version", ["", "@2"])
+@pytest.mark.parametrize("version", ["", "@3"])
 def test_task_is_found_with_or_without_its_version_when_it_exists(version: str) -> None:
     task = find_task(f"small/unseen-nlos/etoile/28GHz/fold-3{version}")
 
@@ -216,8 +228,8 @@ def test_task_is_found_with_or_without_its_version_when_it_exists(version: str) 
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
-        ("small/unseen-nlos/etoil/28GHz/fold-3", "small/unseen-nlos/etoile/28GHz/fold-3@2"),
-        ("small/interpolation/munich/6GHz@1", "small/interpolation/munich/6GHz@2"),
+        ("small/unseen-nlos/etoil/28GHz/fold-1", "small/unseen-nlos/etoile/28GHz/fold-1@3"),
+        ("small/interpolation/munich/6GHz@1", "small/interpolation/munich/6GHz@3"),
     ],
 )
 def test_task_offers_the_nearest_name_when_it_is_unknown(name: str, nearest: str) -> None:
