@@ -231,7 +231,7 @@ def _model_row(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> Mo
         present = [float(value) for value in values if value is not None]
         return float(getattr(np, how)(present)) if present else None
 
-    parameters = reduced("num_parameters", "median")
+    parameters, trust = reduced("num_parameters", "median"), record.trust
     return ModelRow(
         name=record.name,
         title=record.title + _missing_seeds(record, cells, suite),
@@ -244,6 +244,14 @@ def _model_row(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> Mo
         predict_ms_per_point=reduced("predict_ms_per_point", "median"),
         peak_memory_mb=reduced("peak_memory_mb", "max"),
         verified=record.verified,
+        inputs=None if trust.inputs is None else ", ".join(trust.inputs),
+        pretraining=(
+            None
+            if trust.pretraining is None
+            else ", ".join(data.title for data in trust.pretraining) or "none"
+        ),
+        openness=trust.openness,
+        replication=trust.replication,
     )
 
 

@@ -18,6 +18,7 @@ from raymark.benchmark.store import (
     ModelRecord,
     RunFolder,
     RunInfo,
+    Trust,
     cell_hash_of,
     prediction_table,
 )
@@ -324,4 +325,10 @@ def _record_of(model: ModelFolder) -> ModelRecord:
         card=model.card,
         tuning=model.info.tuning,
         config=model.info.config,
+        trust=Trust(
+            inputs=model.info.inputs,
+            pretraining=() if model.is_shipped else None,
+            openness="code and weights" if model.is_shipped else None,
+            replication="raymark bench run",
+        ),
     )

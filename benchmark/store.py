@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 from pydantic import Field
 
+from raymark.benchmark.pretraining import PretrainingData
 from raymark.benchmark.task import Suite, Task
 from raymark.config import Name, Strict, config_hash, read_json, validate
 from raymark.errors import ConfigError, ScoringError
@@ -20,6 +21,9 @@ RUN_NAME = "run.json"
 FAILURE_NAME = "failure.txt"
 OUTPUT_NAME = "output.log"
 Kind = Literal["model", "reference", "bound"]
+Openness = Literal["code and weights", "code", "weights", "closed"]
+"""What of a model others can get."""
+
 KEYS = ["site", "ue_index"]
 """Columns that name a link of a scene and band."""
 
@@ -34,6 +38,15 @@ class RunInfo(Strict):
     content_hash: str
 
 
+class Trust(Strict):
+    """What a board says of how far a model's numbers can be relied on; None is not stated."""
+
+    inputs: tuple[str, ...] | None = None
+    pretraining: tuple[PretrainingData, ...] | None = None
+    openness: Openness | None = None
+    replication: str | None = None
+
+
 class ModelRecord(Strict):
     """`models/<name>.json`: what the board says of a model."""
 
@@ -46,6 +59,7 @@ class ModelRecord(Strict):
     tuning: str
     config: dict[str, Any] = Field(default_factory=dict)
     verified: bool = True
+    trust: Trust = Trust()
 
 
 class CellResult(Strict):

@@ -136,7 +136,10 @@ class TrackInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRow:
-    """A row of the board; references and bounds are shown apart and get no rank."""
+    """A row of the board; references and bounds are shown apart and get no rank.
+
+    `inputs` to `replication` say how far its numbers can be relied on; None is not stated.
+    """
 
     name: str
     title: str
@@ -149,6 +152,10 @@ class ModelRow:
     predict_ms_per_point: float | None
     peak_memory_mb: float | None
     verified: bool
+    inputs: str | None = None
+    pretraining: str | None = None
+    openness: str | None = None
+    replication: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

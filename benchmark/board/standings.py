@@ -41,27 +41,34 @@ class Column:
     texts: list[str]
 
 
-def standings(board: Board, at: Headline) -> list[Column]:
+def standings(board: Board, at: Headline, *, only: str | None = None) -> list[Column]:
     """Return the columns of the standings at a cell, all of the same length.
 
     Rows are models in the order of their rank, then references and bounds, which get none. A
     column that would be empty, such as the interval of an aggregate, is left out; rank, model,
     bands and total stay.
+
+    Args:
+        board: What to show.
+        at: Track, shots, label and metric to show and rank by.
+        only: Name of a model whose row alone is wanted, with its rank among all.
     """
     metric = SHOWN[at.metric]
     values = values_of(cell(board, at), at.metric)
     rows = ranked(board, values, metric)
-    names = [model.name for model in rows]
-    ranks = [
-        str(place) if model.kind == "model" and model.name in values else ""
-        for place, model in enumerate(rows, start=1)
-    ]
     best = values.get(rows[0].name) if rows and rows[0].kind == "model" else None
+    placed = [
+        (str(place) if model.kind == "model" and model.name in values else "", model)
+        for place, model in enumerate(rows, start=1)
+        if only in {None, model.name}
+    ]
+    ranks, titles = [rank for rank, _ in placed], [model.title for _, model in placed]
+    names = [model.name for _, model in placed]
     ratios = [shown_number(ratio_to_best(metric, values.get(name), best)) for name in names]
     totals = [shown_value(metric, values.get(name)) for name in names]
     always = [
         Column(key=RANK, title=RANK, texts=ranks),
-        Column(key=MODEL, title=MODEL, texts=[model.title for model in rows]),
+        Column(key=MODEL, title=MODEL, texts=titles),
         *(_metric_column(board, at, names, band) for band in bands_of(board)),
         Column(key=TOTAL, title=TOTAL, texts=totals),
     ]

@@ -6,14 +6,21 @@ const COSTS = [
   { key: "predict_ms_per_point", title: "Predict", note: "[ms/point]", format: formatNumber },
   { key: "peak_memory_mb", title: "Memory", note: "[MB]", format: formatNumber },
 ];
+const TRUST = [
+  { key: "inputs", title: "Sees" },
+  { key: "pretraining", title: "Trained before on" },
+  { key: "openness", title: "Open" },
+  { key: "replication", title: "Made again by" },
+];
 /** What the standings show beside the chosen metric, so that it fits the page. */
 const COLUMN_SETS = {
   main: ["skill", "win_rate", "median_m", "p90_m", "share_under_1m", "share_under_3m", "mse_m2", "ratio"],
   errors: ["median_m", "p67_m", "p80_m", "p90_m", "p95_m", "mean_m", "rmse_m", "outlier_share", "skill_geometry"],
   doubt: ["median_m", "nll_nat", "area_90_m2", "coverage_90"],
   cost: COSTS.map((cost) => cost.key),
+  trust: ["p90_m", ...TRUST.map((column) => column.key)],
 };
-const COLUMN_SET_TITLES = { main: "Main", errors: "Errors", doubt: "Uncertainty", cost: "Cost" };
+const COLUMN_SET_TITLES = { main: "Main", errors: "Errors", doubt: "Uncertainty", cost: "Cost", trust: "Trust" };
 const GROUPS = [
   { kind: "model", title: null },
   { kind: "reference", title: "References: they use what no model may see, and get no rank" },
@@ -68,9 +75,12 @@ function columnsOf(state) {
     { key: "rank", title: "#", about: "Rank by the chosen metric", value: (e) => e.rank, cell: (e) => el("td", { class: "rank" }, e.rank ? String(e.rank) : ""), css: "rank", isKept: true },
     { key: "model", title: "Model", value: (e) => e.model.title, cell: modelCell, css: "text", isKept: true },
     metricColumn(chosen),
-    ...[ratio, ...others, ...COSTS.map((cost) => ({ ...cost, value: (e) => e.model[cost.key], cell: (e) => el("td", {}, cost.format(e.model[cost.key])) }))].filter((column) => isShown(column.key)),
+    ...[ratio, ...others, ...COSTS.map(costColumn), ...TRUST.map(trustColumn)].filter((column) => isShown(column.key)),
   ];
 }
+
+const costColumn = (cost) => ({ ...cost, value: (e) => e.model[cost.key], cell: (e) => el("td", {}, cost.format(e.model[cost.key])) });
+const trustColumn = (trust) => ({ ...trust, css: "text words", value: (e) => e.model[trust.key], cell: (e) => el("td", { class: "text words" }, e.model[trust.key] ?? MISSING) });
 
 function modelCell({ model }) {
   const index = DATA.models.indexOf(model);

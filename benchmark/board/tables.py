@@ -23,6 +23,7 @@ from raymark.benchmark.board.headline import (
     values_of,
 )
 from raymark.benchmark.board.standings import (
+    MISSING,
     bands_of,
     heading,
     shown_number,
@@ -56,7 +57,7 @@ _TRACK_COLUMNS = (
 
 
 def markdown_board(board: Board) -> str:
-    """Return the board as Markdown: facts, the headline matrix, and one table per track."""
+    """Return the board as Markdown: facts, headline, matrix, a table per track, and trust."""
     at = headline(board)
     suite = board.suite
     seeds = ", ".join(map(str, suite.seeds)) or "none"
@@ -78,6 +79,7 @@ def markdown_board(board: Board) -> str:
     ]
     for track in board.tracks:
         blocks += _track_section(board, track)
+    blocks += ["## Trust", _markdown(_trust_rows(board))]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -137,7 +139,7 @@ def _detectable_shares(
         shares.append(next(iter(known.values()), None))
     if all(share is None for share in shares):
         return []
-    texts = ["–" if share is None else f"{100 * share:.0f}" for share in shares]
+    texts = [MISSING if share is None else f"{100 * share:.0f}" for share in shares]
     return [["*detectable share of NLOS* [%]", *texts]]
 
 
@@ -166,6 +168,31 @@ def _track_rows(board: Board, track: str, shots: int | None) -> list[list[str]]:
     return [
         head,
         *([_marked_title(m), *(shown_number(c.get(m.name)) for c in columns)] for m in order),
+    ]
+
+
+def _trust_rows(board: Board) -> list[list[str]]:
+    """Return what each model states of itself, and whether it was run here."""
+    head = ["model", "sees", "trained before on", "open", "made again by", "verified"]
+    return [
+        head,
+        *(
+            [
+                model.title,
+                *(
+                    text or MISSING
+                    for text in (
+                        model.inputs,
+                        model.pretraining,
+                        model.openness,
+                        model.replication,
+                    )
+                ),
+                "yes" if model.verified else "no",
+            ]
+            for model in board.models
+            if model.kind == "model"
+        ),
     ]
 
 

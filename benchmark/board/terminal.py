@@ -36,7 +36,11 @@ _GAP = 2
 
 
 def terminal_table(
-    board: Board, *, at: Headline | None = None, width: int = _FEWEST_COLUMNS
+    board: Board,
+    *,
+    at: Headline | None = None,
+    width: int = _FEWEST_COLUMNS,
+    only: str | None = None,
 ) -> Table:
     """Return the standings: the metric per band and over all bands, then others and the ratio.
 
@@ -47,9 +51,11 @@ def terminal_table(
         at: Track, shots, label and metric to show and rank by; the headline if not given.
         width: Columns of the terminal; where not all fit, the MSE goes first, then the shares, the
             win rate, the ratio, the interval, the median and the P90.
+        only: Name of a model whose row alone is shown, with its rank among all.
     """
     at = at or headline(board)
-    columns = _fitting([_shortened(column) for column in standings(board, at)], width)
+    every = standings(board, at, only=only)
+    columns = _fitting([_shortened(column) for column in every], width)
     table = Table(
         title=Text(heading(board, at)),
         title_justify="left",

@@ -153,7 +153,7 @@ def make_board(**changes: Any) -> Board:
             model("far"),
             model("silent"),
             model("oracle", kind="reference", is_trajectory=True),
-            model("near", verified=False),
+            model("near", verified=False, inputs="paths, csi", pretraining="none", openness="code"),
         ),
         rows=rows_of(),
         summary=summary_of(tracks),
@@ -427,7 +427,7 @@ def test_terminal_table_names_the_shots_when_the_track_has_some(board: Board) ->
 
 def test_markdown_holds_standings_matrix_and_one_table_per_track_and_shots(board: Board) -> None:
     text = markdown_board(board)
-    found, matrix, *tracks = tables_in(text)
+    found, matrix, *tracks, trust = tables_in(text)
 
     further = ["Median [m]", "Under 1 m [%]", "MSE [m²]", "ratio"]
     assert found[0] == ["#", "model", *BANDS, "all bands", *further]
@@ -438,6 +438,8 @@ def test_markdown_holds_standings_matrix_and_one_table_per_track_and_shots(board
     assert matrix[1] == ["Near", *(f"{value:#.3g}" for value in P90_NEAR_M.values())]
     assert len(tracks) == 4  # interpolation, unseen-nlos, cross-scene with 0 and with 10 shots
     assert all(len(row) == len(table[0]) for table in tables_in(text) for row in table)
+    assert trust[0] == ["model", "sees", "trained before on", "open", "made again by", "verified"]
+    assert trust[-1] == ["Near", "paths, csi", "none", "code", "–", "no"]
     assert "A diagnostic: models are not ranked by this track." in text
     assert "*Oracle* (reference)" in text
     assert "seeds 0, 1. Independent scenes: 2." in text
