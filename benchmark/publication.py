@@ -20,6 +20,7 @@ from raymark.benchmark.board import (
     write_board,
 )
 from raymark.benchmark.board.content import AUDIT_COLUMNS
+from raymark.benchmark.budget import budget_curves
 from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score_run
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
 from raymark.benchmark.submission import read_submission
@@ -120,7 +121,7 @@ def build_board(
     truths = Truths(folder, dataset)
     cells = score_run(folder, [cell for _, own in submissions for cell in own], truths=truths)
     progress("score", 1, 1)
-    groups = group_cells(cells)
+    groups = group_cells([cell for cell in cells if cell.task.gain_db is None])
     done = 0
 
     def advance(count: int) -> None:
@@ -149,6 +150,7 @@ def build_board(
         cdfs=cdfs_of(groups),
         maps=maps_of(groups),
         layouts={} if dataset is None else _layouts(dataset),
+        budgets=budget_curves(cells),
         sites_m={} if dataset is None else _sites_m(dataset),
     )
 
@@ -216,13 +218,17 @@ def _track_infos(suite: Suite, present: set[str]) -> tuple[TrackInfo, ...]:
 def _description(settings: TrackSettings) -> str:
     """Return what a track asks, and whether it says anything of new places."""
     track = TRACKS[settings.track]
+    if settings.conditions is not None and settings.conditions.budget:
+        budget = f". Link budget: {settings.conditions.budget}"
+    else:
+        budget = ""
     if track.tests is None:
-        return track.asks
+        return f"{track.asks}{budget}"
     if not settings.split.gap_m:
         lie = "stand among training ones, often centimetres away (distances in the audit)"
     else:
         lie = f"stand {settings.split.gap_m:g} m or more from any training one"
-    return f"{track.asks}. It tests {track.tests}, not places: its links {lie}"
+    return f"{track.asks}. It tests {track.tests}, not places: its links {lie}{budget}"
 
 
 def _model_row(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> ModelRow:

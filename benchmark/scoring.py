@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -143,20 +144,23 @@ def score_rows(cells: Sequence[ScoredCell]) -> pd.DataFrame:
     for cell in cells:
         for label, mask in cell.masks.items():
             if mask.any():
-                keys = {
+                keys: dict[str, Any] = {
                     "task": cell.task.id,
                     "track": cell.task.track,
                     "shots": cell.task.shots,
                     "scene": cell.task.scene,
                     "band": cell.task.band,
                     "fold": cell.task.fold,
+                    "gain_db": cell.task.gain_db,
                     "model": cell.result.model,
                     "seed": cell.result.seed,
                     "label": label,
                     "num_points": int(mask.sum()),
                 }
                 rows.append(keys | score(cell.errors, mask))
-    return with_metric_columns(pd.DataFrame(rows)).astype({"shots": "Int64", "fold": "Int64"})
+    return with_metric_columns(pd.DataFrame(rows)).astype(
+        {"shots": "Int64", "fold": "Int64", "gain_db": "Float64"}
+    )
 
 
 def with_metric_columns(table: pd.DataFrame) -> pd.DataFrame:

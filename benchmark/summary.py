@@ -95,7 +95,7 @@ def compare(groups: Sequence[Group], models: Sequence[str]) -> pd.DataFrame:
                     for name in having
                 }
                 for metric in COMPARED_METRICS:
-                    keys = {**_keys_of(group), "label": label, "metric": metric}
+                    keys = {**keys_of(group), "label": label, "metric": metric}
                     rows += [keys | row for row in _comparisons(found, metric)]
     columns = ["track", "shots", "scene", "band", "label", "metric", "model", "rival"]
     numbers = ["difference", "low", "high", "p_holm"]
@@ -107,7 +107,7 @@ def cdfs_of(groups: Sequence[Group]) -> tuple[Cdf, ...]:
     """Return the quantiles of the pooled errors of every group, label and model."""
     return tuple(
         Cdf(
-            **_keys_of(group),
+            **keys_of(group),
             label=label,
             model=model,
             error_m=np.quantile(group.error_m[model][mask], CDF_LEVELS),
@@ -125,7 +125,7 @@ def maps_of(groups: Sequence[Group]) -> tuple[ErrorMap, ...]:
     """
     return tuple(
         ErrorMap(
-            **_keys_of(group),
+            **keys_of(group),
             x_m=group.truth["x_m"].to_numpy("f8"),
             y_m=group.truth["y_m"].to_numpy("f8"),
             los=group.truth["los"].to_numpy("i8"),
@@ -148,7 +148,8 @@ def _by_question(groups: Sequence[Group]) -> dict[tuple[str, int | None], list[G
     return found
 
 
-def _keys_of(group: Group) -> dict[str, Any]:
+def keys_of(group: Group) -> dict[str, Any]:
+    """Return what names a group, as columns."""
     return dict(zip(("track", "shots", "scene", "band"), group.key, strict=True))
 
 
@@ -159,12 +160,12 @@ def _cells_of(group: Group) -> list[_Cell]:
         for label, mask in group.masks(model).items():
             fresh = _Cell(scene=scene, band=band, label=label, rows={}, resamples={})
             cell = cells.setdefault(label, fresh)
-            cell.rows[model] = _scores(group, model, mask)
+            cell.rows[model] = point_scores(group, model, mask)
             cell.resamples[model] = _resamples(group, model, mask, INTERVAL_METRICS)
     return list(cells.values())
 
 
-def _scores(group: Group, model: str, mask: Bool[np.ndarray, "seed point"]) -> dict[str, Any]:
+def point_scores(group: Group, model: str, mask: Bool[np.ndarray, "seed point"]) -> dict[str, Any]:
     """Return the metrics of a model at some points, means over the seeds that have any."""
     by_seed = [
         score(errors, own)

@@ -82,6 +82,7 @@ function render() {
   renderStandings(state, setState);
   renderCdf(state);
   renderMatrix(state, setState);
+  renderBudget(state);
   renderMap(state, setState);
   renderDifferences(state);
   renderAudit(state);
@@ -99,6 +100,7 @@ function redraw() {
   document.documentElement.dataset.width = String(window.innerWidth);
   if (before === String(window.innerWidth)) return;
   renderCdf(state);
+  renderBudget(state);
   panels.forEach(drawPanel);
   markScrollable();
 }

@@ -1,6 +1,6 @@
 """What a board shows, as values: who makes one computes nothing for the page, and vice versa."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -32,6 +32,7 @@ ROW_KEYS = (
     "band",
     "fold",
     "model",
+    "gain_db",
     "seed",
     "label",
     "num_points",
@@ -50,6 +51,18 @@ SUMMARY_KEYS = (
     "detectable_share",
 )
 """Columns of `Board.summary` before its measures."""
+
+BUDGET_KEYS = (
+    "track",
+    "shots",
+    "scene",
+    "band",
+    "label",
+    "model",
+    "gain_db",
+    "detectable_share",
+)
+"""Columns of `Board.budgets` before its metrics."""
 
 COMPARISON_COLUMNS = (
     "track",
@@ -206,6 +219,8 @@ class Board:
     aggregates under scene or band `"all"`. A metric that does not apply is `pandas.NA`.
     `layouts` and `sites_m` (x and y of each base station by its name) are told by scene, where the
     dataset was at hand.
+    `budgets` has one row per cell, label, model and processing gain, of tracks that were asked at
+    more than one.
     """
 
     suite: SuiteInfo
@@ -219,3 +234,4 @@ class Board:
     maps: tuple[ErrorMap, ...]
     layouts: dict[str, Layout]
     sites_m: dict[str, dict[str, tuple[float, float]]]
+    budgets: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(BUDGET_KEYS)))

@@ -36,6 +36,7 @@ function group(items, key) {
 
 const SUMMARY = group(rowsOf(DATA.summary), (row) => cellKey(row, row.label));
 const COMPARISONS = group(rowsOf(DATA.comparisons), (row) => cellKey(row, row.label, row.metric));
+const BUDGETS = group(rowsOf(DATA.budgets), (row) => cellKey(row, row.label));
 const AUDITS = group(rowsOf(DATA.audits), (row) => row.track);
 const CDFS = group(DATA.cdfs, (cdf) => cellKey(cdf, cdf.label));
 const MAPS = new Map(DATA.maps.map((map) => [cellKey(map), map]));

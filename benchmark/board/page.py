@@ -13,7 +13,7 @@ from raymark.benchmark.board.payload import page_data
 from raymark.benchmark.labels import LABEL_TITLES
 from raymark.benchmark.skill import SHOWN
 
-_SCRIPTS = ("data.js", "table.js", "cdf.js", "map.js", "board.js")
+_SCRIPTS = ("data.js", "table.js", "cdf.js", "budget.js", "map.js", "board.js")
 """Joined in this order into one function, so that nothing of theirs is global."""
 
 _TOP_CARD_HEADING = 4

@@ -56,6 +56,7 @@ def page_data(board: Board) -> dict[str, Any]:
         "metrics": [_metric(name) for name in names["metric"]],
         "summary": _columns(board.summary, names),
         "comparisons": _columns(board.comparisons, names),
+        "budgets": _columns(board.budgets, names),
         "audits": _columns(board.audits.filter(list(AUDIT_COLUMNS)), {}),
         "scale": {"smallest_m": SMALLEST_ERROR_M, "decades": DECADES},
         "cdfs": [_cdf(cdf) for cdf in board.cdfs],

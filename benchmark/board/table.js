@@ -160,7 +160,7 @@ function renderStandings(state, setState) {
   if (!entries.length) table.append(el("tbody", {}, el("tr", {}, el("td", { class: "text", colspan: columns.length }, "No model has points here. Choose other points, or another cell."))));
   const counts = entries.map((entry) => entry.row.num_points).filter(Boolean);
   const blocks = entries.map((entry) => entry.row.num_blocks).filter(Boolean);
-  const points = counts.length ? ` · ${Math.max(...counts).toLocaleString("en")} test points${blocks.length ? ` in ${Math.max(...blocks).toLocaleString("en")} blocks` : ""}${detectableShare(state)}` : "";
+  const points = counts.length ? ` · ${Math.max(...counts).toLocaleString("en")} test points${blocks.length ? ` in ${Math.max(...blocks).toLocaleString("en")} ${Math.max(...blocks) === 1 ? "block" : "blocks"}` : ""}${detectableShare(state)}` : "";
   byId("standings-where").textContent = `${describeCell(state)} · ${LABEL_TITLES[state.label]}${points}${state.scene === EVERY ? ` · independent scenes: ${DATA.num_scenes}` : ""}`;
   const hasIntervals = entries.some((entry) => isKnown(entry.row[`${metric.name}_low`]));
   const hasSpreads = entries.some((entry) => isKnown(entry.row[`${metric.name}_std`]));

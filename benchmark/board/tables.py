@@ -79,7 +79,7 @@ def markdown_board(board: Board) -> str:
     ]
     for track in board.tracks:
         blocks += _track_section(board, track)
-    blocks += ["## Trust", _markdown(_trust_rows(board))]
+    blocks += ["## Trust", _markdown(_trust_rows(board), words=True)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -200,10 +200,10 @@ def _marked_title(model: ModelRow) -> str:
     return model.title if model.kind == "model" else f"*{model.title}* ({model.kind})"
 
 
-def _markdown(rows: Iterable[Sequence[str]]) -> str:
-    """Return rows, the first of them the head, as a Markdown table."""
+def _markdown(rows: Iterable[Sequence[str]], *, words: bool = False) -> str:
+    """Return rows, the first of them the head, as a Markdown table, of words or of numbers."""
     head, *body = ([text.replace("|", "\\|") for text in row] for row in rows)
-    rule = ["---" if name == "model" else "---:" for name in head]
+    rule = ["---" if words or name == "model" else "---:" for name in head]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *body))
 
 

@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("--cells", type=Path)
     arguments = parser.parse_args()
     run, dataset = RunFolder(arguments.runs), open_dataset(arguments.dataset)
-    every_group = group_cells(score_run(run, truths=Truths(run, dataset)))
+    cells = score_run(run, truths=Truths(run, dataset))
+    every_group = group_cells([cell for cell in cells if cell.task.gain_db is None])
     models = {name for name, record in run.models().items() if record.kind == "model"}
     if arguments.cells is not None:
         _write_cells(summarize(every_group, models), arguments.cells)

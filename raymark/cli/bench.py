@@ -212,9 +212,10 @@ def score(
     folder = RunFolder(runs)
     truths = Truths(folder, None if data is None else open_dataset(data))
     rows = score_rows(score_run(folder, truths=truths))
+    plain = rows[rows["gain_db"].isna()]
     keys = ["track", "label", "model"]
     names = ["median_m", "p90_m", "mse_m2"]
-    mean = rows.groupby(keys, sort=False)[names].mean().reset_index()
+    mean = plain.groupby(keys, sort=False)[names].mean().reset_index()
     columns = [
         *(Column(heading=key, key=key) for key in keys),
         Column(heading="median [m]", key="median_m"),

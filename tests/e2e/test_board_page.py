@@ -199,7 +199,7 @@ def make_board(**changes: Any) -> Board:
         ),
         "tracks": TRACKS,
         "models": MODELS,
-        "rows": table.assign(task="t", fold=0, seed=0),
+        "rows": table.assign(task="t", fold=0, gain_db=pd.NA, seed=0),
         "summary": pd.concat([table, *means], ignore_index=True),
         "comparisons": pd.DataFrame(pairs, columns=list(COMPARISON_COLUMNS)),
         "audits": pd.DataFrame(
@@ -472,8 +472,18 @@ def test_page_tells_what_shows_a_path_when_that_is_known(tmp_path: Path) -> None
         nlos.assign(label="blind", detectable_share=0.0, nll_nat=-3.5, area_90_m2=90.0),
     ]
     pairs = board.comparisons[board.comparisons["label"] == "nlos"].assign(label="detectable")
+    curve = [
+        {"track": "unseen-nlos", "shots": pd.NA, "scene": "all", "band": "all", "label": label}
+        | {"model": name, "gain_db": gain_db, "detectable_share": share, "p90_m": 30.0 - gain_db}
+        for label in ("nlos", "detectable")
+        for name in ("near", "far", "oracle")
+        for gain_db, share in ((-10.0, 0.4), (0.0, 0.684), (20.0, 0.9))
+    ]
     made = dataclasses.replace(
-        board, summary=pd.concat(summary, ignore_index=True), comparisons=pairs
+        board,
+        summary=pd.concat(summary, ignore_index=True),
+        comparisons=pairs,
+        budgets=pd.DataFrame(curve).astype({"shots": "Int64"}),
     )
 
     report = drive(
@@ -487,6 +497,9 @@ def test_page_tells_what_shows_a_path_when_that_is_known(tmp_path: Path) -> None
         report.skill = cellOf("near", "skill").textContent;
         report.pairs = one("#differences-where").textContent;
         report.map = one("#maps canvas").ariaLabel;
+        report.budget = texts("#budget-chart text");
+        report.curves = all("#budget-chart polyline").map((node) => node.dataset.model);
+        press("choose-label", "blind"); report.noCurve = texts("#budget-chart");
         press("choose-label", "blind"); press("choose-columns", "doubt");
         report.doubt = heads();
         report.blind = [valueOf("near", "nll_nat"), valueOf("near", "area_90_m2")];
@@ -494,6 +507,7 @@ def test_page_tells_what_shows_a_path_when_that_is_known(tmp_path: Path) -> None
         press("choose-columns", "cost"); report.cost = heads();
         report.hash = location.hash;
         {WIDTHS}
+        press("choose-track", "interpolation"); report.noBudget = one("#budget").hidden;
         """,
     )
 
@@ -511,6 +525,12 @@ def test_page_tells_what_shows_a_path_when_that_is_known(tmp_path: Path) -> None
     assert "P90 [m]" in report["pairs"]
     # Of 30 points every third is NLOS, and of those every second shows a path.
     assert "errors of 5 points" in report["map"]
+    shown = ["−10 dB", "40 %", "0 dB", "68 %", "+20 dB", "90 %"]
+    assert [text for text in report["budget"] if text in shown] == shown
+    assert {"10.0", "20.0"} <= set(report["budget"])
+    assert set(report["curves"]) == {"near", "far"}
+    assert report["noCurve"] == ["No curve is stored for these points."]
+    assert report["noBudget"]
     assert report["doubt"] == [*first, "median_m", "coverage_90", "nll_nat", "area_90_m2"]
     assert report["blind"] == ["−3.50", "90.0"]
     assert "errors of 10 points" in report["blindMap"]  # LOS and NLOS

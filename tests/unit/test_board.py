@@ -116,7 +116,7 @@ def summary_of(tracks: tuple[TrackInfo, ...]) -> pd.DataFrame:
 
 def rows_of() -> pd.DataFrame:
     keys = {"task": "nlos-yard@1", "track": "unseen-nlos", "shots": pd.NA, "scene": "yard"}
-    keys |= {"band": "6GHz", "fold": 0, "label": "nlos", "num_points": 20}
+    keys |= {"band": "6GHz", "fold": 0, "gain_db": pd.NA, "label": "nlos", "num_points": 20}
     return as_metrics(
         [
             keys | {"model": name, "seed": seed} | metrics_of(name, worst)
@@ -466,6 +466,7 @@ def test_json_is_a_list_of_rows_with_nested_metrics(board: Board) -> None:
         "scene": "yard",
         "band": "6GHz",
         "fold": 0,
+        "gain_db": None,
         "model": "near",
         "seed": 0,
         "label": "nlos",

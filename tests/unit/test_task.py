@@ -6,8 +6,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from raymark.benchmark.conditions import Conditions
 from raymark.benchmark.task import (
-    Conditions,
     Suite,
     Task,
     TrackSettings,
@@ -20,6 +20,7 @@ from raymark.benchmark.task import (
 from raymark.benchmark.tracks import TRACKS, TrackName
 from raymark.config import config_hash, validate
 from raymark.errors import ConfigError
+from raymark.radio import BAND_PRESETS, FrontEnd, Impairments
 
 NUM_CELLS = 9
 """Three scenes at three bands."""
@@ -166,7 +167,19 @@ def test_task_trains_on_the_other_scenes_only_when_cross_scene() -> None:
             "has no use for 'shots'",
         ),
         ({"track": "impaired", "split": {"kind": "random-tracks"}}, "needs 'conditions'"),
-        ({**CROSS_SCENE, "conditions": {}}, "has no use for 'conditions'"),
+        (
+            {**NLOS, "conditions": {"impairments": {"random_phase": True}}},
+            "track 'unseen-nlos' has no use for impairments and blockage",
+        ),
+        (
+            {**CROSS_SCENE, "conditions": {"blockage_probability": 0.1}},
+            "its conditions are a link budget: noise, power_change_db, bandwidth_share, num_paths",
+        ),
+        (
+            {**NLOS, "conditions": {"noise": "none", "power_change_db": 3.0}},
+            "without noise, power_change_db changes nothing",
+        ),
+        ({**NLOS, "conditions": {"num_paths": 25}}, "less than or equal to 24, got 25"),
         ({**NLOS, "split": {"kind": "blocks"}}, "random-tracks"),
         (
             {**NLOS, "split": {**NLOS["split"], "block_cm": 5}},
@@ -279,8 +292,51 @@ def test_task_changes_its_hash_when_conditions_change() -> None:
         {"blockage_probability": 0.1},
         {"blockage_loss_db": 3.0},
         {"impairments": {"random_phase": True}},
+        {"noise": "none"},
+        {"bandwidth_share": 0.5},
+        {"num_paths": 8},
     ]
     assert len({config_hash(task(**values)) for values in conditions}) == len(conditions)
+
+
+def test_hash_of_conditions_is_the_earlier_one_when_they_use_no_new_key() -> None:
+    keys = {"impairments", "power_change_db", "blockage_probability", "blockage_loss_db"}
+
+    assert set(Conditions().model_dump(mode="json")) == keys
+    for name in ("interpolation", "impaired"):
+        (one, *_) = [task for task in load_suite("mini").tasks() if task.track == name]
+        assert (one.conditions is None) == (name == "interpolation")
+        assert one.training_conditions is None
+
+
+def test_link_budget_holds_for_training_too_and_is_told_in_words() -> None:
+    conditions = {"power_change_db": 10.0, "bandwidth_share": 0.5, "num_paths": 4}
+
+    task = only_track({**NLOS, "conditions": conditions})[0]
+
+    assert task.training_conditions == task.conditions == Conditions(**conditions)
+    assert task.conditions.budget == "+10 dB, 50 % of the band, 4 estimated paths"
+    assert Conditions(noise="none").budget == "no noise"
+    assert Conditions().budget == ""
+
+
+def test_conditions_change_power_and_band_and_nothing_else() -> None:
+    front_end = FrontEnd(impairments=Impairments(random_phase=True))
+    band = BAND_PRESETS["6GHz"]
+    conditions = Conditions(power_change_db=10.0, bandwidth_share=0.3)
+
+    made, narrow = conditions.applied_to(front_end, band)
+
+    assert made.ue.tx_power_dbm == front_end.ue.tx_power_dbm + 10.0
+    assert made.impairments == front_end.impairments
+    # 0.3 of 64 tones, to the nearest even number; the same tones, the same power on fewer.
+    assert narrow.num_subcarriers == 20
+    assert narrow.subcarrier_spacing_hz == band.subcarrier_spacing_hz
+    expected = front_end.noise_variance(band) * (20 / 64) / 10
+    assert made.noise_variance(narrow) == pytest.approx(expected)
+    assert Conditions().applied_to(front_end, band) == (front_end, band)
+    quiet, _ = Conditions(noise="none").applied_to(front_end, band)
+    assert quiet.noise_variance(band) == pytest.approx(front_end.noise_variance(band) / 1e6)
 
 
 def test_suite_knows_no_published_split_when_bound_to_another_dataset() -> None:
