@@ -1,5 +1,6 @@
 """How a task measures links, where it is not as the dataset's own front-end does."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -10,7 +11,8 @@ from raymark.radio import Band, FrontEnd, Impairments
 MOST_PATHS = 24
 """Paths that are estimated of a link: weak ones too, since those that are not bias the others."""
 
-_NOISELESS_DB = 60.0
+MOST_GAIN_DB = 60.0
+"""Largest change of the UE's power or of the processing gain [dB]; `noise: none` is as much."""
 
 
 class Conditions(Strict):
@@ -24,11 +26,14 @@ class Conditions(Strict):
     noise: Literal["thermal", "none"] = Field(
         default="thermal",
         exclude_if=lambda value: value == "thermal",
-        description=f"That of the receiver; `none` is {_NOISELESS_DB:g} dB less, which hides "
+        description=f"That of the receiver; `none` is {MOST_GAIN_DB:g} dB less, which hides "
         "nothing but rounding",
     )
     power_change_db: float = Field(
-        default=0.0, ge=-60, le=60, description="UE power or processing gain, added [dB]"
+        default=0.0,
+        ge=-MOST_GAIN_DB,
+        le=MOST_GAIN_DB,
+        description="UE power or processing gain, added [dB]",
     )
     bandwidth_share: float = Field(
         default=1.0,
@@ -75,7 +80,7 @@ class Conditions(Strict):
 
     def applied_to(self, front_end: FrontEnd, band: Band) -> tuple[FrontEnd, Band]:
         """Return the front-end and the band that measure under these conditions."""
-        added_db = _NOISELESS_DB if self.noise == "none" else self.power_change_db
+        added_db = MOST_GAIN_DB if self.noise == "none" else self.power_change_db
         power_dbm = front_end.ue.tx_power_dbm + added_db
         ue = front_end.ue.model_copy(update={"tx_power_dbm": power_dbm})
         is_impaired = self.impairments != Impairments()
@@ -89,6 +94,37 @@ class Conditions(Strict):
             front_end.model_copy(update={"ue": ue, "impairments": impairments}),
             band if self.bandwidth_share == 1 else band.model_copy(update=narrowed),
         )
+
+
+def check_budget(
+    track: str, conditions: Conditions | None, gains_db: Sequence[float], *, of_test: bool
+) -> None:
+    """Check that the conditions of a track, and the gains at which it is asked again, fit it.
+
+    Args:
+        track: Its name, for the sentence.
+        conditions: Its conditions.
+        gains_db: The gains [dB].
+        of_test: Whether its conditions are those of the test alone; then they must be given.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    if of_test and (conditions is None or gains_db):
+        use = "has no use for 'gains_db'" if gains_db else "needs 'conditions'"
+        raise ValueError(f"track '{track}' {use}")
+    base = conditions or Conditions()
+    if base.changes_hardware and not of_test:
+        raise ValueError(
+            f"track '{track}' has no use for impairments and blockage; its conditions are a link "
+            "budget: noise, power_change_db, bandwidth_share, num_paths"
+        )
+    if 0.0 in gains_db or len(set(gains_db)) < len(gains_db):
+        raise ValueError("gains_db are different gains; 0 is the track itself")
+    if gains_db and base.noise == "none":
+        raise ValueError("without noise, gains_db change nothing; leave one of them out")
+    if any(abs(base.power_change_db + gain_db) > MOST_GAIN_DB for gain_db in gains_db):
+        raise ValueError(f"power_change_db and a gain add up to {MOST_GAIN_DB:g} dB at most")
 
 
 def with_gain(conditions: Conditions | None, gain_db: float | None) -> Conditions | None:

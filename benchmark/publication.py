@@ -25,7 +25,7 @@ from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
 from raymark.benchmark.submission import read_submission
 from raymark.benchmark.summary import cdfs_of, compare, maps_of, summarize
-from raymark.benchmark.task import Suite, TrackSettings, successor_of
+from raymark.benchmark.task import Suite, TrackSettings, load_suite, suite_names
 from raymark.benchmark.tracks import TRACKS
 from raymark.benchmark.truths import Truths
 from raymark.dataset import Dataset
@@ -199,6 +199,14 @@ def _suite_info(
         detections_are_known=all(cell.is_detected is not None for cell in cells),
         sandboxes=tuple(sorted(sandboxes)),
     )
+
+
+def successor_of(suite: Suite) -> str | None:
+    """Return what has taken a suite's place, NAME@VERSION: as it says, or as raymark ships."""
+    if suite.superseded_by is not None or suite.name not in suite_names():
+        return suite.superseded_by
+    shipped = load_suite(suite.name)
+    return f"{shipped.name}@{shipped.version}" if shipped.version > suite.version else None
 
 
 def _track_infos(suite: Suite, present: set[str]) -> tuple[TrackInfo, ...]:

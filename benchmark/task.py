@@ -6,13 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from raymark.benchmark.conditions import Conditions, with_gain
+from raymark.benchmark.conditions import MOST_GAIN_DB, Conditions, check_budget, with_gain
 from raymark.benchmark.tracks import TRACKS, TrackName
 from raymark.config import Name, Strict, config_hash, nearest, read_yaml, validate
 from raymark.errors import ConfigError
 
 Count = Annotated[int, Field(ge=0)]
-Gain = Annotated[float, Field(ge=-60, le=60)]
+Gain = Annotated[float, Field(ge=-MOST_GAIN_DB, le=MOST_GAIN_DB)]
 
 SUITES_FOLDER = Path(__file__).with_name("suites")
 
@@ -149,15 +149,8 @@ class TrackSettings(Strict):
             "folds": (bool(self.folds), num_groups > 0),
             "shots": (bool(self.shots), "shots" in track.needs),
         }
-        if self.gains_db and track.tests == "hardware":
-            raise ValueError(f"track '{self.track}' has no use for 'gains_db'")
-        if self.conditions is None and "conditions" in track.needs:
-            raise ValueError(f"track '{self.track}' needs 'conditions'")
-        if self.conditions and self.conditions.changes_hardware and track.tests != "hardware":
-            raise ValueError(
-                f"track '{self.track}' has no use for impairments and blockage; its conditions are "
-                "a link budget: noise, power_change_db, bandwidth_share, num_paths"
-            )
+        needs = "conditions" in track.needs
+        check_budget(self.track, self.conditions, self.gains_db, of_test=needs)
         for key, (is_given, is_needed) in rules.items():
             if is_given != is_needed:
                 verb = "needs" if is_needed else "has no use for"
@@ -354,14 +347,6 @@ def split_key(track: TrackName, scene: str, fold: int | None) -> str:
 def suite_names() -> list[str]:
     """Return the suites that ship with raymark."""
     return sorted(path.stem for path in SUITES_FOLDER.glob("*.yaml"))
-
-
-def successor_of(suite: Suite) -> str | None:
-    """Return what has taken a suite's place, NAME@VERSION: as it says, or as raymark ships."""
-    if suite.superseded_by is not None or suite.name not in suite_names():
-        return suite.superseded_by
-    shipped = load_suite(suite.name)
-    return f"{shipped.name}@{shipped.version}" if shipped.version > suite.version else None
 
 
 def load_suite(name: str) -> Suite:

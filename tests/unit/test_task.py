@@ -14,7 +14,6 @@ from raymark.benchmark.task import (
     find_task,
     load_suite,
     split_key,
-    successor_of,
     suite_names,
 )
 from raymark.benchmark.tracks import TRACKS, TrackName
@@ -94,17 +93,6 @@ def test_shipped_suite_publishes_every_split_and_no_other_when_loaded(name: str)
     assert suite.superseded_by is None
 
 
-def test_suite_is_superseded_by_the_shipped_one_of_its_name_with_a_later_version() -> None:
-    shipped = load_suite("small")
-
-    assert successor_of(shipped) is None
-    earlier = shipped.model_copy(update={"version": shipped.version - 1})
-    assert successor_of(earlier) == f"small@{shipped.version}"
-    assert successor_of(earlier.model_copy(update={"name": "somebody's"})) is None
-    told = shipped.model_copy(update={"superseded_by": "large@1"})
-    assert successor_of(told) == "large@1"
-
-
 def test_task_id_names_suite_track_cell_fold_shots_and_version_when_made() -> None:
     ids = [task.id for task in only_track(NLOS, scenes=["a"], bands=["low"])]
     shot_ids = [task.id for task in only_track(CROSS_SCENE, bands=["low"])]
@@ -178,6 +166,16 @@ def test_task_trains_on_the_other_scenes_only_when_cross_scene() -> None:
         (
             {**NLOS, "conditions": {"noise": "none", "power_change_db": 3.0}},
             "without noise, power_change_db changes nothing",
+        ),
+        ({**NLOS, "gains_db": [0, 10]}, "gains_db are different gains; 0 is the track itself"),
+        ({**NLOS, "gains_db": [10, 10]}, "gains_db are different gains"),
+        (
+            {**NLOS, "gains_db": [10], "conditions": {"noise": "none"}},
+            "without noise, gains_db change nothing",
+        ),
+        (
+            {**NLOS, "gains_db": [30], "conditions": {"power_change_db": 40.0}},
+            "power_change_db and a gain add up to 60 dB at most",
         ),
         ({**NLOS, "conditions": {"num_paths": 25}}, "less than or equal to 24, got 25"),
         ({**NLOS, "split": {"kind": "blocks"}}, "random-tracks"),
