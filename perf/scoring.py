@@ -114,8 +114,9 @@ def compare_bootstrap(error_m: np.ndarray, block: np.ndarray) -> dict[str, float
 
     def ours() -> dict[str, tuple[float, float]]:
         rng = np.random.default_rng(0)
-        draws = draw_blocks(NUM_BLOCKS, rng=rng, num_resamples=NUM_RESAMPLES)
-        found = resample_blocks(error_m, block, names, draws)
+        with_points, index = np.unique(block, return_inverse=True)
+        draws = draw_blocks(len(with_points), rng=rng, num_resamples=NUM_RESAMPLES)
+        found = resample_blocks(error_m, index, names, draws)
         intervals = {name: found.interval(name) for name in names}
         return {name: (own.low or 0.0, own.high or 0.0) for name, own in intervals.items()}
 
