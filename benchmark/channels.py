@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Complex, Int
 from torch import Tensor
 
+from raymark.benchmark.conditions import Conditions
 from raymark.dataset import Selection
 from raymark.errors import ConfigError
 from raymark.radio import FrontEnd
@@ -96,13 +97,22 @@ class Channels:
         return csi[order.to(csi.device)]
 
 
-def channels_of(selection: Selection) -> Channels:
-    """Return the channels of all links of a selection, in its order."""
-    front_end = selection.front_end
+def channels_of(selection: Selection, conditions: Conditions | None = None) -> Channels:
+    """Return the channels of all links of a selection, in its order.
+
+    Args:
+        selection: The links.
+        conditions: The link budget that they are measured under, if not the dataset's own.
+    """
+    front_end, band = selection.front_end, selection.band
+    if conditions is not None:
+        front_end, band = conditions.applied_to(front_end, band)
     ranges = list(selection.ranges(len(selection)))
     counts = [stop - start for start, stop in ranges]
     return Channels(
-        batches=tuple(selection.path_batch(start, stop) for start, stop in ranges),
+        batches=tuple(
+            replace(selection.path_batch(start, stop), band=band) for start, stop in ranges
+        ),
         front_end=front_end,
         calibrations=tuple(selection.calibration(start, front_end) for start, _ in ranges),
         batch_index=np.repeat(np.arange(len(ranges)), counts),

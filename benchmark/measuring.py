@@ -1,5 +1,6 @@
 """Measure the links of a dataset: synthesise noisy CSI, estimate everything from it, keep it."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,9 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from raymark.benchmark.conditions import MOST_PATHS, Conditions
 from raymark.benchmark.measurements import CsiArray, CsiFiles, Measurements, SiteContext
 from raymark.benchmark.splits import TEST, Split
-from raymark.benchmark.task import Conditions
 from raymark.config import config_hash
 from raymark.dataset import Dataset, Selection
 from raymark.dataset.materialization import BATCH_SIZE
@@ -28,8 +29,8 @@ from raymark.storage import writing
 MEASURING_VERSION = 1
 """Raised when the estimates change, so that kept ones are made anew."""
 
-NUM_EXTRACTED_PATHS, NUM_KEPT_PATHS = 24, 8
-"""Weak paths are estimated too, since those that are not bias the strong ones; 8 are handed on."""
+NUM_KEPT_PATHS = 8
+"""Of `MOST_PATHS` that are estimated so many are handed on, unless conditions say otherwise."""
 
 _LEAST_COHERENCE = 1e-12
 
@@ -94,6 +95,12 @@ def measure(survey: Survey, dataset: Dataset, folder: Path, *, with_csi: bool) -
     return path
 
 
+def num_paths_in(path: Path) -> Int[np.ndarray, " link"]:
+    """Return the number of estimated paths of every link in what `measure` has kept."""
+    with np.load(path) as stored:
+        return np.asarray(stored["path_mask"].sum(axis=1))
+
+
 def _publish_csi(path: Path, csi: np.ndarray) -> None:
     with writing(path) as partial, partial.open("wb") as file:
         np.save(file, csi)
@@ -118,7 +125,7 @@ def load_survey(
     )
     return Measurements(
         sites=_site_contexts(selection, split),
-        bands=(selection.band,),
+        bands=(_receiver(selection, survey.conditions)[1],),
         site_index=selection.site_index,
         band_index=np.zeros(num_links, dtype="i8"),
         window=split.table["window"].to_numpy(),
@@ -200,11 +207,10 @@ def measurements_of_csi(
 def _batches(
     selection: Selection, conditions: Conditions | None, seed: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    front_end = selection.front_end
-    if conditions is not None:
-        front_end = _worse_front_end(front_end, conditions)
+    front_end, band = _receiver(selection, conditions)
+    num_paths = (conditions and conditions.num_paths) or NUM_KEPT_PATHS
     for start, stop in selection.ranges(BATCH_SIZE):
-        paths = selection.path_batch(start, stop)
+        paths = dataclasses.replace(selection.path_batch(start, stop), band=band)
         if conditions is not None:
             # The same paths are blocked at every band: no band in the name of the draw.
             rng = child_generator(seed, selection.sites[0].scene, "blockage", start)
@@ -215,7 +221,7 @@ def _batches(
             generator=selection.batch_noise_generator(start, seed),
             calibration=selection.calibration(start, front_end),
         )
-        yield _estimates(csi, paths.band, front_end, paths.orientation_rad)
+        yield _estimates(csi, band, front_end, paths.orientation_rad, num_paths=num_paths)
 
 
 def _estimates(
@@ -223,6 +229,8 @@ def _estimates(
     band: Band,
     front_end: FrontEnd,
     orientation_rad: Float[np.ndarray, "3"],
+    *,
+    num_paths: int = NUM_KEPT_PATHS,
 ) -> dict[str, np.ndarray]:
     """Return the arrays of `Measurements` that are estimated, by name, and the CSI itself."""
     prints = estimated_fingerprints(csi, band, front_end)
@@ -232,8 +240,8 @@ def _estimates(
         band,
         noise_variance=front_end.noise_variance(band),
         orientation_rad=orientation_rad,
-        max_num_paths=NUM_EXTRACTED_PATHS,
-    ).strongest(NUM_KEPT_PATHS)
+        max_num_paths=MOST_PATHS,
+    ).strongest(num_paths)
     yaw_rad = float(orientation_rad[0])
     delay_s, mask = estimated.delay_s.numpy(), estimated.mask.numpy()
     azimuth_rad = wrap_rad(estimated.azimuth_bs_rad.numpy() - yaw_rad)
@@ -255,19 +263,19 @@ def _estimates(
     }
 
 
-def _worse_front_end(front_end: FrontEnd, conditions: Conditions) -> FrontEnd:
-    power_dbm = front_end.ue.tx_power_dbm + conditions.power_change_db
-    ue = front_end.ue.model_copy(update={"tx_power_dbm": power_dbm})
-    return front_end.model_copy(update={"ue": ue, "impairments": conditions.impairments})
+def _receiver(selection: Selection, conditions: Conditions | None) -> tuple[FrontEnd, Band]:
+    """Return the front-end and the band that links are measured with."""
+    if conditions is None:
+        return selection.front_end, selection.band
+    return conditions.applied_to(selection.front_end, selection.band)
 
 
 def _block_paths(paths: PathBatch, conditions: Conditions, rng: np.random.Generator) -> PathBatch:
     """Weaken each path at random, as clutter that has moved since the survey would."""
     is_blocked = rng.random(paths.amplitude.shape) < conditions.blockage_probability
     factor = np.where(is_blocked, 10 ** (-conditions.blockage_loss_db / 20), 1.0)
-    tensors = {name: getattr(paths, name) for name in PathBatch.__slots__}
-    tensors["amplitude"] = paths.amplitude * torch.from_numpy(factor.astype("f4"))
-    return PathBatch(**tensors)
+    amplitude = paths.amplitude * torch.from_numpy(factor.astype("f4"))
+    return dataclasses.replace(paths, amplitude=amplitude)
 
 
 def _spreads(

@@ -1,29 +1,47 @@
 """How predictions are scored: a statistic of each point, a metric over points, a choice of points.
 
 The three are separate objects. `point_errors` turns predictions into one statistic per point,
-`METRICS` reduces the statistics of some points to one number, and `label_masks` says which points
-are taken together.
+`METRICS` reduces the statistics of some points to one number, and `raymark.benchmark.labels` says
+which points are taken together. What compares a model with others is in `raymark.benchmark.skill`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.errors import ScoringError
 
 OUTLIER_M = 50.0
 """A point whose horizontal error is above this counts as an outlier [m]."""
 
-LABELS = ("all", "los", "nlos", "outage")
-"""Choices of points, in table order; `all` is LOS and NLOS, as an outage has no path to measure."""
-
 _COVERAGE = 0.9
+_CHI_SQUARED_90 = -2.0 * np.log1p(-_COVERAGE)
+"""Quantile of chi squared with two degrees of freedom, in closed form."""
+
 _LARGEST = 1e100  # of a coordinate [m] or a covariance [m^2], so that no square overflows
 _LEAST_VARIANCE_M2 = 1e-12  # one micrometre squared; below it, squared distances may overflow
 _SYMMETRY_REL = 1e-5  # covariances may have been stored as float32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The uncertainty that a model states at each scored point, as a normal density.
+
+    Attributes:
+        mahalanobis_squared: e^T C^-1 e of the error e under the model's own covariance C.
+        log_det: Natural logarithm of det C, of C in m^2.
+    """
+
+    mahalanobis_squared: Float[np.ndarray, " point"]
+    log_det: Float[np.ndarray, " point"]
+
+    def take(self, chosen: Bool[np.ndarray, " point"]) -> "Spread":
+        """Return the values of some points."""
+        return Spread(
+            mahalanobis_squared=self.mahalanobis_squared[chosen], log_det=self.log_det[chosen]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +50,11 @@ class PointErrors:
 
     Attributes:
         error_m: Horizontal distance from the prediction to the truth [m].
-        mahalanobis_squared: e^T C^-1 e of the error e under the model's own covariance C, or None
-            where the model states none.
+        spread: What the model's own covariances say, or None where it states none.
     """
 
     error_m: Float[np.ndarray, " point"]
-    mahalanobis_squared: Float[np.ndarray, " point"] | None = None
+    spread: Spread | None = None
 
 
 def point_errors(
@@ -65,12 +82,12 @@ def point_errors(
     )
     _refuse_rows(_is_unusable(true), "true position is not finite", true)
     error = predicted - true
-    squared = None
+    spread = None
     if covariance_m2 is not None:
         covariance = np.asarray(covariance_m2, dtype=np.float64)
         _check_rows(covariance, true, "covariances")
-        squared = _mahalanobis_squared(error, covariance)
-    return PointErrors(error_m=np.hypot(error[:, 0], error[:, 1]), mahalanobis_squared=squared)
+        spread = _spread(error, covariance)
+    return PointErrors(error_m=np.hypot(error[:, 0], error[:, 1]), spread=spread)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,27 +119,38 @@ class QuantileOf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """A number that sums up some points.
+class Measure:
+    """A number that a board shows of a model.
 
     Attributes:
-        name: Key of the metric, in result rows and columns.
+        name: Key of the measure, in result rows and columns.
         title: Short heading for tables.
-        unit: Unit of its value; empty for a share, which lies in [0, 1].
+        unit: Unit of its value; empty for a share, of which 1 is all.
         description: One sentence that defines it.
-        reduce: Computes it from at least one point.
         higher_is_better: Whether a larger value is a better one.
         target: The best value, where neither larger nor smaller is better.
-        needs_covariance: Whether it applies only to models that state their uncertainty.
+        has_ratios: Whether "twice the value" says something; not where zero means nothing.
     """
 
     name: str
     title: str
     unit: str
     description: str
-    reduce: MeanOf | QuantileOf
     higher_is_better: bool = False
     target: float | None = None
+    has_ratios: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric(Measure):
+    """A measure that sums up some points.
+
+    Attributes:
+        reduce: Computes it from at least one point.
+        needs_covariance: Whether it applies only to models that state their uncertainty.
+    """
+
+    reduce: MeanOf | QuantileOf
     needs_covariance: bool = False
 
 
@@ -142,16 +170,31 @@ def _is_under_1m(errors: PointErrors) -> np.ndarray:
     return (errors.error_m < 1.0).astype(np.float64)
 
 
+def _is_under_3m(errors: PointErrors) -> np.ndarray:
+    return (errors.error_m < 3.0).astype(np.float64)
+
+
 def _is_outlier(errors: PointErrors) -> np.ndarray:
     return (errors.error_m > OUTLIER_M).astype(np.float64)
 
 
 def _is_covered(errors: PointErrors) -> np.ndarray:
-    if errors.mahalanobis_squared is None:
-        raise ScoringError("coverage needs the model's covariances, but it states none")
-    # Quantile of chi squared with two degrees of freedom, in closed form.
-    limit = -2.0 * np.log1p(-_COVERAGE)
-    return (errors.mahalanobis_squared <= limit).astype(np.float64)
+    return (_spread_of(errors).mahalanobis_squared <= _CHI_SQUARED_90).astype(np.float64)
+
+
+def _surprise(errors: PointErrors) -> np.ndarray:
+    spread = _spread_of(errors)
+    return 0.5 * (spread.mahalanobis_squared + spread.log_det) + np.log(2 * np.pi)
+
+
+def _log_area(errors: PointErrors) -> np.ndarray:
+    return np.log(np.pi * _CHI_SQUARED_90) + 0.5 * _spread_of(errors).log_det
+
+
+def _spread_of(errors: PointErrors) -> Spread:
+    if errors.spread is None:
+        raise ScoringError("the metric needs the model's covariances, but it states none")
+    return errors.spread
 
 
 def _percentile(percent: int) -> Metric:
@@ -167,6 +210,30 @@ def _percentile(percent: int) -> Metric:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
+        Metric(
+            name="median_m",
+            title="Median",
+            unit="m",
+            description="Median horizontal error",
+            reduce=QuantileOf(probability=0.5),
+        ),
+        _percentile(90),
+        Metric(
+            name="share_under_1m",
+            title="Under 1 m",
+            unit="",
+            description="Share of points with an error below 1 m",
+            reduce=MeanOf(value=_is_under_1m),
+            higher_is_better=True,
+        ),
+        Metric(
+            name="share_under_3m",
+            title="Under 3 m",
+            unit="",
+            description="Share of points with an error below 3 m",
+            reduce=MeanOf(value=_is_under_3m),
+            higher_is_better=True,
+        ),
         Metric(
             name="mse_m2",
             title="MSE",
@@ -188,22 +255,7 @@ METRICS: dict[str, Metric] = {
             description="Mean horizontal error",
             reduce=MeanOf(value=_error),
         ),
-        Metric(
-            name="median_m",
-            title="Median",
-            unit="m",
-            description="Median horizontal error",
-            reduce=QuantileOf(probability=0.5),
-        ),
-        *(_percentile(percent) for percent in (67, 80, 90, 95)),
-        Metric(
-            name="share_under_1m",
-            title="Under 1 m",
-            unit="",
-            description="Share of points with an error below 1 m",
-            reduce=MeanOf(value=_is_under_1m),
-            higher_is_better=True,
-        ),
+        *(_percentile(percent) for percent in (67, 80, 95)),
         Metric(
             name="outlier_share",
             title="Outliers",
@@ -221,24 +273,27 @@ METRICS: dict[str, Metric] = {
             target=_COVERAGE,
             needs_covariance=True,
         ),
+        Metric(
+            name="nll_nat",
+            title="NLL",
+            unit="nat",
+            description="Negative logarithm of the density, in 1/m², that the model's own normal "
+            "distribution has at the true position; mean over points",
+            reduce=MeanOf(value=_surprise),
+            needs_covariance=True,
+            has_ratios=False,
+        ),
+        Metric(
+            name="area_90_m2",
+            title="Area 90 %",
+            unit="m²",
+            description="Area of the model's own 90 % ellipse; geometric mean over points",
+            reduce=MeanOf(value=_log_area, finish=np.exp),
+            needs_covariance=True,
+        ),
     )
 }
 """Every metric, in table order."""
-
-
-def label_masks(los: Int[np.ndarray, " point"]) -> dict[str, Bool[np.ndarray, " point"]]:
-    """Return which points each of `LABELS` takes.
-
-    Args:
-        los: 1 LOS, 0 NLOS, -1 outage, as in `link/los`.
-
-    Raises:
-        ScoringError: If a point has another label.
-    """
-    masks = {"los": los == LOS, "nlos": los == NLOS, "outage": los == OUTAGE}
-    masks["all"] = masks["los"] | masks["nlos"]
-    _refuse_rows(~(masks["all"] | masks["outage"]), "label is none of 1, 0 and -1", los)
-    return {label: masks[label] for label in LABELS}
 
 
 def score(errors: PointErrors, mask: Bool[np.ndarray, " point"]) -> dict[str, float]:
@@ -252,21 +307,19 @@ def score(errors: PointErrors, mask: Bool[np.ndarray, " point"]) -> dict[str, fl
         raise ScoringError(f"no point to score: the mask takes none of {mask.size}")
     if not np.isfinite(taken).all():
         _refuse_rows(mask & ~np.isfinite(errors.error_m), "error is not finite", errors.error_m)
-    squared = errors.mahalanobis_squared
+    spread = None if errors.spread is None else errors.spread.take(mask)
     # Sorted once: on sorted values each of the five quantiles partitions in linear time.
-    chosen = PointErrors(
-        error_m=np.sort(taken), mahalanobis_squared=None if squared is None else squared[mask]
-    )
+    chosen = PointErrors(error_m=np.sort(taken), spread=spread)
     return {
         name: metric.reduce(chosen)
         for name, metric in METRICS.items()
-        if squared is not None or not metric.needs_covariance
+        if spread is not None or not metric.needs_covariance
     }
 
 
-def _mahalanobis_squared(
+def _spread(
     error_m: Float[np.ndarray, "point 2"], covariance_m2: Float[np.ndarray, "point 2 2"]
-) -> Float[np.ndarray, " point"]:
+) -> Spread:
     """Solve by the Cholesky factor of each 2x2 covariance, which also tells if it has one."""
     _refuse_rows(_is_unusable(covariance_m2), "covariance is not finite", covariance_m2)
     xx, xy, yx, yy = covariance_m2.reshape(-1, 4).T
@@ -283,7 +336,10 @@ def _mahalanobis_squared(
     )
     whitened_x = error_m[:, 0] / lower_xx
     whitened_y = (error_m[:, 1] - lower_yx * whitened_x) / np.sqrt(schur)
-    return np.square(whitened_x) + np.square(whitened_y)
+    return Spread(
+        mahalanobis_squared=np.square(whitened_x) + np.square(whitened_y),
+        log_det=np.log(lower_xx) * 2 + np.log(schur),
+    )
 
 
 def _is_unusable(values: Float[np.ndarray, "point ..."]) -> Bool[np.ndarray, " point"]:

@@ -20,11 +20,12 @@ from raymark.benchmark.board import (
     write_board,
 )
 from raymark.benchmark.board.content import AUDIT_COLUMNS
+from raymark.benchmark.budget import budget_curves
 from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score_run
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
 from raymark.benchmark.submission import read_submission
 from raymark.benchmark.summary import cdfs_of, compare, maps_of, summarize
-from raymark.benchmark.task import Suite, TrackSettings
+from raymark.benchmark.task import Suite, TrackSettings, load_suite, suite_names
 from raymark.benchmark.tracks import TRACKS
 from raymark.benchmark.truths import Truths
 from raymark.dataset import Dataset
@@ -120,7 +121,7 @@ def build_board(
     truths = Truths(folder, dataset)
     cells = score_run(folder, [cell for _, own in submissions for cell in own], truths=truths)
     progress("score", 1, 1)
-    groups = group_cells(cells)
+    groups = group_cells([cell for cell in cells if cell.task.gain_db is None])
     done = 0
 
     def advance(count: int) -> None:
@@ -128,7 +129,8 @@ def build_board(
         done += count
         progress("intervals", done, len(groups))
 
-    summary = summarize(groups, progress=advance)
+    rivals = [record.name for record in records.values() if record.kind == "model"]
+    summary = summarize(groups, rivals, progress=advance)
     audit = folder.root / "audit" / TABLE_NAME
     return Board(
         suite=_suite_info(folder, cells, truth_is_checked=truths.are_checked),
@@ -139,7 +141,7 @@ def build_board(
         ),
         rows=score_rows(cells),
         summary=summary,
-        comparisons=compare(groups, [r.name for r in records.values() if r.kind == "model"]),
+        comparisons=compare(groups, rivals),
         audits=(
             pd.read_parquet(audit).drop(columns="hash")
             if audit.is_file()
@@ -148,6 +150,7 @@ def build_board(
         cdfs=cdfs_of(groups),
         maps=maps_of(groups),
         layouts={} if dataset is None else _layouts(dataset),
+        budgets=budget_curves(cells),
         sites_m={} if dataset is None else _sites_m(dataset),
     )
 
@@ -191,9 +194,19 @@ def _suite_info(
         content_hash=info.content_hash,
         seeds=info.suite.seeds,
         num_scenes=len(info.suite.scenes),
+        superseded_by=successor_of(info.suite),
         truth_is_checked=truth_is_checked,
+        detections_are_known=all(cell.is_detected is not None for cell in cells),
         sandboxes=tuple(sorted(sandboxes)),
     )
+
+
+def successor_of(suite: Suite) -> str | None:
+    """Return what has taken a suite's place, NAME@VERSION: as it says, or as raymark ships."""
+    if suite.superseded_by is not None or suite.name not in suite_names():
+        return suite.superseded_by
+    shipped = load_suite(suite.name)
+    return f"{shipped.name}@{shipped.version}" if shipped.version > suite.version else None
 
 
 def _track_infos(suite: Suite, present: set[str]) -> tuple[TrackInfo, ...]:
@@ -213,13 +226,17 @@ def _track_infos(suite: Suite, present: set[str]) -> tuple[TrackInfo, ...]:
 def _description(settings: TrackSettings) -> str:
     """Return what a track asks, and whether it says anything of new places."""
     track = TRACKS[settings.track]
+    if settings.conditions is not None and settings.conditions.budget:
+        budget = f". Link budget: {settings.conditions.budget}"
+    else:
+        budget = ""
     if track.tests is None:
-        return track.asks
+        return f"{track.asks}{budget}"
     if not settings.split.gap_m:
         lie = "stand among training ones, often centimetres away (distances in the audit)"
     else:
         lie = f"stand {settings.split.gap_m:g} m or more from any training one"
-    return f"{track.asks}. It tests {track.tests}, not places: its links {lie}"
+    return f"{track.asks}. It tests {track.tests}, not places: its links {lie}{budget}"
 
 
 def _model_row(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> ModelRow:
@@ -228,7 +245,7 @@ def _model_row(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> Mo
         present = [float(value) for value in values if value is not None]
         return float(getattr(np, how)(present)) if present else None
 
-    parameters = reduced("num_parameters", "median")
+    parameters, trust = reduced("num_parameters", "median"), record.trust
     return ModelRow(
         name=record.name,
         title=record.title + _missing_seeds(record, cells, suite),
@@ -241,6 +258,14 @@ def _model_row(record: ModelRecord, cells: list[ScoredCell], suite: Suite) -> Mo
         predict_ms_per_point=reduced("predict_ms_per_point", "median"),
         peak_memory_mb=reduced("peak_memory_mb", "max"),
         verified=record.verified,
+        inputs=None if trust.inputs is None else ", ".join(trust.inputs),
+        pretraining=(
+            None
+            if trust.pretraining is None
+            else ", ".join(data.title for data in trust.pretraining) or "none"
+        ),
+        openness=trust.openness,
+        replication=trust.replication,
     )
 
 

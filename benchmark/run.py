@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from raymark.benchmark.cell_work import DataPlace, fit_cell, measure_survey
+from raymark.benchmark.detections import count_paths
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured
 from raymark.benchmark.model_code import code_hash, model_hash
@@ -17,6 +18,7 @@ from raymark.benchmark.store import (
     ModelRecord,
     RunFolder,
     RunInfo,
+    Trust,
     cell_hash_of,
     prediction_table,
 )
@@ -25,6 +27,7 @@ from raymark.benchmark.task_data import (
     Splits,
     load_task,
     require_dataset,
+    survey_of_test,
     surveys_of,
     truth_of,
     world_frame_covariances,
@@ -164,8 +167,9 @@ class Runner:
         ]
         for model in models:
             self.folder.write_model(_record_of(model))
-        self._measure(tasks, pending, executor, progress)
+        self._measure(tasks, seeds, pending, executor, progress)
         self._references(tasks, progress)
+        self._note_detections(tasks, seeds, progress)
         sandboxes = self._run_cells(pending, executor, progress)
         noted = self.folder.failures()
         asked = {self.folder.place(cell.task, cell.model.name, cell.seed) for cell in cells}
@@ -187,17 +191,19 @@ class Runner:
     def _measure(
         self,
         tasks: Sequence[Task],
+        seeds: Sequence[int],
         cells: Sequence[_Cell],
         executor: Executor,
         progress: Progress,
     ) -> None:
-        """Estimate what the open cells and the references need."""
+        """Estimate what open cells and references need, and what shows which links are heard."""
         wanted: dict[Survey, bool] = {}
         for cell in cells:
             for survey in surveys_of(cell.task, cell.seed):
                 wanted[survey] = wanted.get(survey, False) or cell.needs_csi
         for task in tasks:
-            for survey in surveys_of(task, task.seeds[0]):
+            heard = [survey_of_test(task, seed) for seed in self._unnoted(task, seeds)]
+            for survey in [*surveys_of(task, task.seeds[0]), *heard]:
                 wanted.setdefault(survey, False)
         kept = self.folder.measurements
         missing = [s for s, csi in wanted.items() if not is_measured(s, self.dataset, kept, csi)]
@@ -239,6 +245,23 @@ class Runner:
                     cell_hash=cell_hash,
                 )
         progress("references", len(tasks), len(tasks))
+
+    def _note_detections(
+        self, tasks: Sequence[Task], seeds: Sequence[int], progress: Progress
+    ) -> None:
+        """Keep which test links show a path, so that scores need no measurements."""
+        missing = [(task, seed) for task in tasks for seed in self._unnoted(task, seeds)]
+        for i, (task, seed) in enumerate(missing):
+            progress("detectable links", i, len(missing))
+            counts = count_paths(task, seed, self.dataset, self.splits, self.folder.measurements)
+            self.folder.write_detections(task, seed, counts)
+        if missing:
+            progress("detectable links", len(missing), len(missing))
+
+    def _unnoted(self, task: Task, seeds: Sequence[int]) -> list[int]:
+        """Return the seeds, that of the references among them, whose detections are not kept."""
+        wanted = dict.fromkeys((task.seeds[0], *seeds))
+        return [seed for seed in wanted if self.folder.detections(task, seed) is None]
 
     def _run_cells(
         self, cells: Sequence[_Cell], executor: Executor, progress: Progress
@@ -302,4 +325,10 @@ def _record_of(model: ModelFolder) -> ModelRecord:
         card=model.card,
         tuning=model.info.tuning,
         config=model.info.config,
+        trust=Trust(
+            inputs=model.info.inputs,
+            pretraining=() if model.is_shipped else None,
+            openness="code and weights" if model.is_shipped else None,
+            replication="raymark bench run",
+        ),
     )

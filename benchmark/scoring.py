@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from raymark.benchmark.metrics import METRICS, PointErrors, label_masks, point_errors, score
-from raymark.benchmark.store import Cell, CellResult, RunFolder, covariance_of
+from raymark.benchmark.labels import label_masks
+from raymark.benchmark.metrics import METRICS, PointErrors, Spread, point_errors, score
+from raymark.benchmark.store import KEYS, Cell, CellResult, RunFolder, covariance_of
 from raymark.benchmark.task import Task
-from raymark.benchmark.truths import KEYS, Truths
+from raymark.benchmark.truths import Truths
 from raymark.errors import ScoringError, counted
 
 
@@ -24,6 +26,7 @@ class ScoredCell:
         errors: Statistics of the points that are `present`.
         present: False where a bound does not exist; True everywhere for a model.
         truth: One row per test link.
+        is_detected: Which of them showed a path to this seed; None where that is not known.
     """
 
     task: Task
@@ -31,11 +34,18 @@ class ScoredCell:
     errors: PointErrors
     present: Bool[np.ndarray, "link"]
     truth: pd.DataFrame
+    is_detected: Bool[np.ndarray, "link"] | None = None
 
     @property
     def los(self) -> Int[np.ndarray, "point"]:
         """Label of each present point."""
         return self.truth["los"].to_numpy()[self.present]
+
+    @property
+    def masks(self) -> dict[str, Bool[np.ndarray, "point"]]:
+        """Which present points each label takes."""
+        detected = self.is_detected
+        return label_masks(self.los, None if detected is None else detected[self.present])
 
 
 def score_run(
@@ -52,14 +62,24 @@ def score_run(
         ScoringError: If predictions were changed, do not fit the truth, or there are none.
     """
     truths = truths or Truths(folder)
-    scored = [score_cell(cell, truths.of(cell.task)) for cell in (*folder.cells(), *submitted)]
+    scored = [
+        score_cell(cell, truths.of(cell.task), truths.detected(cell.task, cell.result.seed))
+        for cell in (*folder.cells(), *submitted)
+    ]
     if not scored:
         raise ScoringError(f"{folder.root} holds no finished cell; see `raymark bench run`")
     return scored
 
 
-def score_cell(cell: Cell, truth: pd.DataFrame) -> ScoredCell:
+def score_cell(
+    cell: Cell, truth: pd.DataFrame, is_detected: Bool[np.ndarray, "link"] | None = None
+) -> ScoredCell:
     """Compare the predictions of one cell with the truth.
+
+    Args:
+        cell: The predictions.
+        truth: One row per test link.
+        is_detected: Which of these showed a path under the noise of the cell's seed, if known.
 
     Raises:
         ScoringError: If a point is missing, repeated, unknown or not finite.
@@ -81,7 +101,12 @@ def score_cell(cell: Cell, truth: pd.DataFrame) -> ScoredCell:
         except ScoringError as error:
             raise ScoringError(f"{where}: {error}") from error
     return ScoredCell(
-        task=cell.task, result=cell.result, errors=errors, present=present, truth=truth
+        task=cell.task,
+        result=cell.result,
+        errors=errors,
+        present=present,
+        truth=truth,
+        is_detected=is_detected,
     )
 
 
@@ -117,22 +142,25 @@ def score_rows(cells: Sequence[ScoredCell]) -> pd.DataFrame:
     """Return one row per task, model, seed and label with all metrics; NA where one has no use."""
     rows = []
     for cell in cells:
-        for label, mask in label_masks(cell.los).items():
+        for label, mask in cell.masks.items():
             if mask.any():
-                keys = {
+                keys: dict[str, Any] = {
                     "task": cell.task.id,
                     "track": cell.task.track,
                     "shots": cell.task.shots,
                     "scene": cell.task.scene,
                     "band": cell.task.band,
                     "fold": cell.task.fold,
+                    "gain_db": cell.task.gain_db,
                     "model": cell.result.model,
                     "seed": cell.result.seed,
                     "label": label,
                     "num_points": int(mask.sum()),
                 }
                 rows.append(keys | score(cell.errors, mask))
-    return with_metric_columns(pd.DataFrame(rows)).astype({"shots": "Int64", "fold": "Int64"})
+    return with_metric_columns(pd.DataFrame(rows)).astype(
+        {"shots": "Int64", "fold": "Int64", "gain_db": "Float64"}
+    )
 
 
 def with_metric_columns(table: pd.DataFrame) -> pd.DataFrame:
@@ -147,17 +175,44 @@ class Group:
 
     Attributes:
         key: (track, shots, scene, band).
-        truth: One row per test link of every fold; `block` is unique over folds.
+        truth: One row per test link of every fold; `block` counts from 0, and is unique over folds.
         error_m: By model, the error of every seed at every present point [m].
-        mahalanobis_squared: By model that states covariances, of the same shape.
+        spread: By model that states covariances, its uncertainty at the same points, by seed.
         present: By model, which rows of `truth` its columns are.
+        detected: By model, which rows of `truth` showed a path to each of its seeds; models without
+            that are left out.
     """
 
     key: tuple[str, int | None, str, str]
     truth: pd.DataFrame
     error_m: dict[str, Float[np.ndarray, "_seed _point"]]
-    mahalanobis_squared: dict[str, Float[np.ndarray, "_seed _point"]]
+    spread: dict[str, tuple[Spread, ...]]
     present: dict[str, Bool[np.ndarray, "link"]]
+    detected: dict[str, Bool[np.ndarray, "_seed link"]]
+
+    def masks(self, model: str) -> dict[str, Bool[np.ndarray, "_seed _point"]]:
+        """Return which points of each seed of a model each label takes; empty ones are left out."""
+        present = self.present[model]
+        los = self.truth["los"].to_numpy()[present]
+        if model in self.detected:
+            by_seed = [label_masks(los, detected[present]) for detected in self.detected[model]]
+        else:
+            by_seed = [label_masks(los)] * len(self.error_m[model])
+        masks = {label: np.stack([own[label] for own in by_seed]) for label in by_seed[0]}
+        return {label: mask for label, mask in masks.items() if mask.any()}
+
+    def errors(self, model: str) -> list[PointErrors]:
+        """Return the statistics of every seed of a model."""
+        spreads = self.spread.get(model, (None,) * len(self.error_m[model]))
+        return [
+            PointErrors(error_m=error_m, spread=spread)
+            for error_m, spread in zip(self.error_m[model], spreads, strict=True)
+        ]
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of blocks that hold test links."""
+        return int(self.truth["block"].max()) + 1
 
 
 def group_cells(cells: Sequence[ScoredCell]) -> list[Group]:
@@ -173,30 +228,44 @@ def _pool_folds(key: tuple[str, int | None, str, str], cells: list[ScoredCell]) 
     folds = {cell.task.id: cell.truth for cell in cells}
     truth = pd.concat([table.assign(fold=task) for task, table in folds.items()])
     truth["block"] = pd.factorize(pd.MultiIndex.from_frame(truth[["fold", "block"]]))[0]
-    error_m: dict[str, np.ndarray] = {}
-    squared: dict[str, np.ndarray] = {}
-    present: dict[str, np.ndarray] = {}
+    group = Group(
+        key=key,
+        truth=truth.reset_index(drop=True),
+        error_m={},
+        spread={},
+        present={},
+        detected={},
+    )
     for model in dict.fromkeys(cell.result.model for cell in cells):
         own = {(c.task.id, c.result.seed): c for c in cells if c.result.model == model}
         seeds = sorted({seed for _, seed in own})
-        if len(own) < len(folds) * len(seeds):
-            continue
-        table = [[own[task, seed] for task in folds] for seed in seeds]
-        error_m[model] = np.stack(
-            [np.concatenate([c.errors.error_m for c in row]) for row in table]
-        )
-        present[model] = np.concatenate([c.present for c in table[0]])
-        if all(c.errors.mahalanobis_squared is not None for c in own.values()):
-            squared[model] = np.stack(
-                [np.concatenate([c.errors.mahalanobis_squared for c in row]) for row in table]
-            )
-    return Group(
-        key=key,
-        truth=truth.reset_index(drop=True),
-        error_m=error_m,
-        mahalanobis_squared=squared,
-        present=present,
+        if len(own) == len(folds) * len(seeds):
+            _add_model(group, model, [[own[task, seed] for task in folds] for seed in seeds])
+    return group
+
+
+def _add_model(group: Group, model: str, by_seed: list[list[ScoredCell]]) -> None:
+    """Put the cells of a model, all its folds for every seed, into a group."""
+
+    def joined(name: str, cells: list[ScoredCell]) -> np.ndarray:
+        return np.concatenate([getattr(cell.errors.spread, name) for cell in cells])
+
+    group.error_m[model] = np.stack(
+        [np.concatenate([cell.errors.error_m for cell in cells]) for cells in by_seed]
     )
+    group.present[model] = np.concatenate([cell.present for cell in by_seed[0]])
+    every = [cell for cells in by_seed for cell in cells]
+    if all(cell.errors.spread is not None for cell in every):
+        group.spread[model] = tuple(
+            Spread(
+                mahalanobis_squared=joined("mahalanobis_squared", cells),
+                log_det=joined("log_det", cells),
+            )
+            for cells in by_seed
+        )
+    found = [[c.is_detected for c in cells if c.is_detected is not None] for cells in by_seed]
+    if sum(map(len, found)) == len(every):
+        group.detected[model] = np.stack([np.concatenate(detected) for detected in found])
 
 
 def _name(links: pd.MultiIndex) -> str:

@@ -11,11 +11,11 @@ blocks, 92, 88 and 81 % with 20, 94, 93 and 88 % with 40; drawing points one by 
 blocks gives 45 % (`perf/interval_coverage.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import ndtr, stdtrit
 
 from raymark.benchmark.metrics import METRICS, MeanOf, PointErrors, QuantileOf
@@ -27,6 +27,9 @@ LEAST_BLOCKS = 6
 
 _CHUNK_BYTES = 64 * 2**20
 _TABLE_BYTES = 64 * 2**20
+
+_Seed = tuple[Float[np.ndarray, "_point"], Int[np.ndarray, "_point"]]
+"""Errors [m] and blocks of the points that one seed takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,102 +58,139 @@ class PairedDifference:
     p_value: float | None
 
 
-def block_bootstrap(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resamples:
+    """Metrics of a model, each averaged over seeds, on its points and on every resample of them.
+
+    Attributes:
+        observed: Each metric on the points as they are.
+        resampled: Each metric on every resample; any number where a resample has no point.
+        has_points: Which resamples hold at least one point.
+        num_blocks: How many blocks hold points.
+    """
+
+    observed: dict[str, float]
+    resampled: dict[str, Float[np.ndarray, " resample"]]
+    has_points: Bool[np.ndarray, " resample"]
+    num_blocks: int
+
+    def interval(self, metric: str, *, confidence: float = 0.95) -> Interval:
+        """Return a metric with its interval, without bounds where blocks are few."""
+        low, high = bounds(
+            self.resampled[metric][self.has_points], self.num_blocks, confidence=confidence
+        )
+        return Interval(value=self.observed[metric], low=low, high=high)
+
+
+def draw_blocks(
+    num_blocks: int, *, rng: np.random.Generator, num_resamples: int = 1000
+) -> Float[np.ndarray, "resample block"]:
+    """Draw blocks with replacement, as many as there are; return how often each was drawn.
+
+    Raises:
+        ScoringError: If no resample is asked for.
+    """
+    if num_resamples < 1:
+        raise ScoringError(f"expected at least 1 resample, got {num_resamples}")
+    drawn = rng.integers(num_blocks, size=(num_resamples, num_blocks))
+    drawn += num_blocks * np.arange(num_resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=num_resamples * num_blocks)
+    return counts.reshape(num_resamples, num_blocks).astype(np.float64)
+
+
+def resample_blocks(
     error_m: Float[np.ndarray, "seed point"],
     block: Int[np.ndarray, " row"],
     metrics: Sequence[str],
+    draws: Float[np.ndarray, "resample block"],
     *,
-    rng: np.random.Generator,
-    num_resamples: int = 1000,
-    confidence: float = 0.95,
-) -> dict[str, Interval]:
-    """Return intervals of metrics, each averaged over seeds, by a cluster bootstrap.
+    taken: Bool[np.ndarray, "seed point"] | None = None,
+) -> Resamples:
+    """Return metrics on resamples of whole blocks (cluster bootstrap).
 
-    The intervals are expanded percentile ones ([hesterberg2015]): percentile p' in place of p,
-    where z(p') sqrt((n - 1) / n) = t(p, n - 1) for n blocks, z is a normal's quantile and t
-    Student's.
+    Where seeds take different points, a metric is the mean over those that have any in a resample.
 
     Args:
         error_m: Horizontal error of every seed at every point [m].
-        block: Spatial block of each point; any integers.
+        block: Spatial block of each point, from 0.
         metrics: Names of `METRICS` that need no covariance.
-        rng: Draws the blocks.
-        num_resamples: How many times the blocks are drawn.
-        confidence: Share of such intervals that should hold the true value.
+        draws: How often each block is drawn; the same draws pair models, bands and labels.
+        taken: Which points count; all if not given.
 
     Raises:
-        ScoringError: If a metric is unknown or needs covariances, or errors and blocks are empty,
-            not finite or of different lengths.
+        ScoringError: If a metric is unknown or needs covariances, or errors, blocks and draws are
+            empty, not finite or of different lengths.
     """
-    num_blocks, index = _block_index(error_m, block)
-    values = {name: float(np.mean(_by_seed(error_m, name))) for name in metrics}
-    if num_blocks < LEAST_BLOCKS:
-        return {name: Interval(value=values[name], low=None, high=None) for name in metrics}
-    tables = _Tables.build(error_m, index, num_blocks, tuple(metrics))
-    parts = [
-        tables.resample(multiplicity)
-        for multiplicity in _multiplicities(num_blocks, num_resamples, tables.row_bytes, rng)
-    ]
-    bounds = {
-        name: _expanded_bounds(
-            np.concatenate([part[name] for part in parts]), num_blocks, confidence
-        )
-        for name in metrics
-    }
-    return {
-        name: Interval(value=values[name], low=bounds[name][0], high=bounds[name][1])
-        for name in metrics
-    }
+    if taken is None:
+        taken = np.ones(error_m.shape, dtype=bool)
+    _check_points(error_m, block, draws.shape[1], taken)
+    seeds = [(e[t].astype(np.float64), block[t]) for e, t in zip(error_m, taken, strict=True)]
+    seeds = [(error, own) for error, own in seeds if len(error)]
+    _check_metrics(metrics)
+    tables = _Tables.build(seeds, draws.shape[1], tuple(metrics))
+    chunk = max(1, _CHUNK_BYTES // tables.row_bytes)
+    parts = [tables.resample(draws[i : i + chunk]) for i in range(0, len(draws), chunk)]
+    return Resamples(
+        observed={name: float(np.mean(_by_seed(seeds, name))) for name in metrics},
+        resampled={name: np.concatenate([part[name] for part, _ in parts]) for name in metrics},
+        has_points=np.concatenate([there for _, there in parts]),
+        num_blocks=len(np.unique(np.concatenate([own for _, own in seeds]))),
+    )
 
 
-def paired_block_bootstrap(  # noqa: PLR0913 - data, what to compute, and how to resample
-    error_a_m: Float[np.ndarray, "seed_a point"],
-    error_b_m: Float[np.ndarray, "seed_b point"],
-    block: Int[np.ndarray, " row"],
-    metric: str,
-    *,
-    rng: np.random.Generator,
-    num_resamples: int = 1000,
-    confidence: float = 0.95,
+def paired_difference(
+    a: Resamples, b: Resamples, metric: str, *, confidence: float = 0.95
 ) -> PairedDifference:
-    """Compare two models on the same points, with the same resampled blocks for both.
+    """Compare two models on the same points and the same draws of blocks.
 
     The p-value is the share of resamples whose difference strays from the observed one at least as
     far as that one lies from zero: the resampled differences, centred, stand for the null
     ([hall1991], first guideline). It counts the observed sample as one, so that it is at least
-    1 / (num_resamples + 1): after Holm's correction over m comparisons nothing is significant at
-    level alpha unless num_resamples >= m / alpha.
+    1 / (number of resamples + 1): after Holm's correction over m comparisons nothing is significant
+    at level alpha unless there are m / alpha resamples.
 
     Args:
-        error_a_m: Errors of model a, seed by seed [m].
-        error_b_m: Errors of model b at the same points [m]; it may have other seeds.
-        block: Spatial block of each point; any integers.
-        metric: Name of one of `METRICS` that needs no covariance.
-        rng: Draws the blocks.
-        num_resamples: How many times the blocks are drawn.
+        a: Of the one model.
+        b: Of the other, which may have other seeds.
+        metric: Which one.
         confidence: Share of such intervals that should hold the true difference.
-
-    Raises:
-        ScoringError: As `block_bootstrap`.
     """
-    num_blocks, index = _block_index(error_a_m, block)
-    _block_index(error_b_m, block)
-    by_seed = [_by_seed(error_m, metric) for error_m in (error_a_m, error_b_m)]
-    difference = float(np.mean(by_seed[0]) - np.mean(by_seed[1]))
-    if num_blocks < LEAST_BLOCKS:
+    difference = a.observed[metric] - b.observed[metric]
+    num_blocks, is_there = min(a.num_blocks, b.num_blocks), a.has_points & b.has_points
+    resampled = (a.resampled[metric] - b.resampled[metric])[is_there]
+    low, high = bounds(resampled, num_blocks, confidence=confidence)
+    if low is None:
         return PairedDifference(difference=difference, low=None, high=None, p_value=None)
-    a, b = (_Tables.build(e, index, num_blocks, (metric,)) for e in (error_a_m, error_b_m))
-    resampled = np.concatenate(
-        [
-            a.resample(drawn)[metric] - b.resample(drawn)[metric]
-            for drawn in _multiplicities(num_blocks, num_resamples, a.row_bytes, rng)
-        ]
-    )
-    low, high = _expanded_bounds(resampled, num_blocks, confidence)
     strayed = np.abs(resampled - difference) * _inflation(num_blocks)
     num_farther = int(np.sum(strayed >= abs(difference)))
-    p_value = (1 + num_farther) / (num_resamples + 1)
+    p_value = (1 + num_farther) / (len(resampled) + 1)
     return PairedDifference(difference=difference, low=low, high=high, p_value=p_value)
+
+
+def bounds(
+    resampled: Float[np.ndarray, " resample"], num_blocks: int, *, confidence: float = 0.95
+) -> tuple[float, float] | tuple[None, None]:
+    """Return an expanded percentile interval, or no bounds with fewer than `LEAST_BLOCKS`.
+
+    Percentile p' stands in place of p, where z(p') sqrt((n - 1) / n) = t(p, n - 1) for n blocks, z
+    is a normal's quantile and t Student's ([hesterberg2015]).
+
+    Args:
+        resampled: A value on every resample.
+        num_blocks: How many blocks hold points.
+        confidence: Share of such intervals that should hold the true value.
+
+    Raises:
+        ScoringError: If the confidence does not lie between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise ScoringError(f"confidence lies between 0 and 1, got {confidence}")
+    if num_blocks < LEAST_BLOCKS:
+        return None, None
+    student = stdtrit(num_blocks - 1, (1 - confidence) / 2)
+    tail = ndtr(student * _inflation(num_blocks))
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
@@ -247,35 +287,32 @@ class _Tables:
     """What resampling needs of the errors: sums by block for means, sorted errors for quantiles."""
 
     metrics: tuple[str, ...]
-    count: Float[np.ndarray, " block"]
+    count: Float[np.ndarray, "block seed"]
     sums: dict[str, Float[np.ndarray, "block seed"]]
     by_seed: tuple[_SortedErrors, ...]
     row_bytes: int
 
     @classmethod
-    def build(
-        cls,
-        error_m: Float[np.ndarray, "seed point"],
-        block: Int[np.ndarray, " point"],
-        num_blocks: int,
-        metrics: tuple[str, ...],
-    ) -> "_Tables":
-        error_m = error_m.astype(np.float64)
+    def build(cls, seeds: Sequence[_Seed], num_blocks: int, metrics: tuple[str, ...]) -> "_Tables":
+        def by_block(value: Callable[[PointErrors], np.ndarray]) -> np.ndarray:
+            sums = [np.bincount(b, value(_errors(e)), minlength=num_blocks) for e, b in seeds]
+            return np.stack(sums, axis=1)
+
         reductions = {name: METRICS[name].reduce for name in metrics}
         sums = {
-            name: np.stack([np.bincount(block, reduce.value(_errors(e))) for e in error_m], axis=1)
+            name: by_block(reduce.value)
             for name, reduce in reductions.items()
             if isinstance(reduce, MeanOf)
         }
-        num_seeds, num_points = error_m.shape
-        most_rows = max(1, _TABLE_BYTES // (8 * num_seeds * num_blocks))
+        num_points = max(len(error) for error, _ in seeds)
+        most_rows = max(1, _TABLE_BYTES // (8 * len(seeds) * num_blocks))
         num_rows = min(int(np.ceil(np.sqrt(num_points))), most_rows)
         by_seed: tuple[_SortedErrors, ...] = ()
         if len(sums) < len(reductions):
-            by_seed = tuple(_SortedErrors.build(e, block, num_blocks, num_rows) for e in error_m)
+            by_seed = tuple(_SortedErrors.build(e, b, num_blocks, num_rows) for e, b in seeds)
         return cls(
             metrics=metrics,
-            count=np.bincount(block).astype(np.float64),
+            count=by_block(lambda errors: np.ones(len(errors.error_m))),
             sums=sums,
             by_seed=by_seed,
             row_bytes=8 * (4 * num_blocks + 2 * num_rows + 5 * (num_points // num_rows + 1)),
@@ -283,16 +320,21 @@ class _Tables:
 
     def resample(
         self, multiplicity: Float[np.ndarray, "resample block"]
-    ) -> dict[str, Float[np.ndarray, " resample"]]:
-        """Return each metric, averaged over seeds, where block b is taken multiplicity times."""
+    ) -> tuple[dict[str, Float[np.ndarray, " resample"]], Bool[np.ndarray, " resample"]]:
+        """Return each metric, averaged over seeds, where block b is taken multiplicity times.
+
+        Also tells which resamples hold any point; the metrics of the others mean nothing.
+        """
         num_points = multiplicity @ self.count
+        has_points = num_points > 0
+        share = has_points / np.maximum(has_points.sum(axis=1, keepdims=True), 1)
         found: dict[str, np.ndarray] = {}
         for name, sums in self.sums.items():
-            mean = (multiplicity @ sums) / num_points[:, None]
+            mean = (multiplicity @ sums) / np.maximum(num_points, 1)
             reduce = METRICS[name].reduce
             if isinstance(reduce, MeanOf) and reduce.finish is not None:
                 mean = reduce.finish(mean)
-            found[name] = mean.mean(axis=1)
+            found[name] = (mean * share).sum(axis=1)
         probabilities = {
             name: reduce.probability
             for name in self.metrics
@@ -301,50 +343,46 @@ class _Tables:
         if probabilities:
             wanted = tuple(probabilities.values())
             quantiles = [errors.quantiles(multiplicity, wanted) for errors in self.by_seed]
-            found |= dict(zip(probabilities, np.mean(quantiles, axis=0), strict=True))
-        return found
+            mean_of = np.einsum("spr,rs->pr", np.stack(quantiles), share)
+            found |= dict(zip(probabilities, mean_of, strict=True))
+        return found, has_points.any(axis=1)
 
 
-def _multiplicities(
-    num_blocks: int, num_resamples: int, row_bytes: int, rng: np.random.Generator
-) -> Iterator[Float[np.ndarray, "resample block"]]:
-    """Draw blocks with replacement, in chunks that keep memory bounded; yield counts by block."""
-    if num_resamples < 1:
-        raise ScoringError(f"expected at least 1 resample, got {num_resamples}")
-    chunk = max(1, _CHUNK_BYTES // row_bytes)
-    for start in range(0, num_resamples, chunk):
-        num_rows = min(chunk, num_resamples - start)
-        drawn = rng.integers(num_blocks, size=(num_rows, num_blocks))
-        drawn += num_blocks * np.arange(num_rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=num_rows * num_blocks)
-        yield counts.reshape(num_rows, num_blocks).astype(np.float64)
-
-
-def _block_index(
-    error_m: Float[np.ndarray, "seed point"], block: Int[np.ndarray, " row"]
-) -> tuple[int, Int[np.ndarray, " row"]]:
-    """Check that errors and blocks fit; return the number of blocks, and each point's from 0."""
+def _check_points(
+    error_m: Float[np.ndarray, "seed point"],
+    block: Int[np.ndarray, " row"],
+    num_blocks: int,
+    taken: Bool[np.ndarray, "seed point"],
+) -> None:
     if error_m.size == 0 or error_m.shape[1] != len(block):
         raise ScoringError(
             f"expected the error of at least one seed at each of {len(block)} points,"
             f" got an array of shape {error_m.shape}"
         )
+    if not taken.any():
+        raise ScoringError(f"no point to resample: none of {taken.size} is taken")
     if not np.isfinite(error_m).all():
         seed, point = np.argwhere(~np.isfinite(error_m))[0]
         raise ScoringError(
             f"the error of seed {seed} at point {point} is not finite: {error_m[seed, point]} m"
         )
-    names, index = np.unique(block, return_inverse=True)
-    return len(names), index
+    if block.min() < 0 or block.max() >= num_blocks:
+        raise ScoringError(
+            f"blocks count from 0 to {num_blocks - 1}, got {block.min()} to {block.max()}"
+        )
 
 
-def _by_seed(error_m: Float[np.ndarray, "seed point"], name: str) -> list[float]:
+def _check_metrics(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in METRICS:
+            raise ScoringError(f"unknown metric '{name}'{nearest(name, list(METRICS))}")
+        if METRICS[name].needs_covariance:
+            raise ScoringError(f"metric '{name}' needs covariances; only errors can be resampled")
+
+
+def _by_seed(seeds: Sequence[_Seed], name: str) -> list[float]:
     """Return a metric of each seed."""
-    if name not in METRICS:
-        raise ScoringError(f"unknown metric '{name}'{nearest(name, list(METRICS))}")
-    if METRICS[name].needs_covariance:
-        raise ScoringError(f"metric '{name}' needs covariances; only errors can be resampled")
-    return [METRICS[name].reduce(_errors(error)) for error in error_m.astype(np.float64)]
+    return [METRICS[name].reduce(_errors(error)) for error, _ in seeds]
 
 
 def _inflation(num_blocks: int) -> float:
@@ -354,15 +392,3 @@ def _inflation(num_blocks: int) -> float:
 
 def _errors(error_m: Float[np.ndarray, " point"]) -> PointErrors:
     return PointErrors(error_m=error_m)
-
-
-def _expanded_bounds(
-    resampled: Float[np.ndarray, " resample"], num_blocks: int, confidence: float
-) -> tuple[float, float]:
-    """Return the expanded percentile interval of resampled values."""
-    if not 0 < confidence < 1:
-        raise ScoringError(f"confidence lies between 0 and 1, got {confidence}")
-    student = stdtrit(num_blocks - 1, (1 - confidence) / 2)
-    tail = ndtr(student * _inflation(num_blocks))
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return float(low), float(high)

@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 from pydantic import Field
 
+from raymark.benchmark.pretraining import PretrainingData
 from raymark.benchmark.task import Suite, Task
 from raymark.config import Name, Strict, config_hash, read_json, validate
 from raymark.errors import ConfigError, ScoringError
@@ -20,6 +21,12 @@ RUN_NAME = "run.json"
 FAILURE_NAME = "failure.txt"
 OUTPUT_NAME = "output.log"
 Kind = Literal["model", "reference", "bound"]
+Openness = Literal["code and weights", "code", "weights", "closed"]
+"""What of a model others can get."""
+
+KEYS = ["site", "ue_index"]
+"""Columns that name a link of a scene and band."""
+
 COVARIANCE_COLUMNS = ("var_x_m2", "var_y_m2", "cov_xy_m2")
 
 
@@ -29,6 +36,15 @@ class RunInfo(Strict):
     suite: Suite
     dataset_id: str
     content_hash: str
+
+
+class Trust(Strict):
+    """What a board says of how far a model's numbers can be relied on; None is not stated."""
+
+    inputs: tuple[str, ...] | None = None
+    pretraining: tuple[PretrainingData, ...] | None = None
+    openness: Openness | None = None
+    replication: str | None = None
 
 
 class ModelRecord(Strict):
@@ -43,6 +59,7 @@ class ModelRecord(Strict):
     tuning: str
     config: dict[str, Any] = Field(default_factory=dict)
     verified: bool = True
+    trust: Trust = Trust()
 
 
 class CellResult(Strict):
@@ -131,9 +148,7 @@ class RunFolder:
 
     def write_truth(self, task: Task, truth: pd.DataFrame) -> None:
         """Keep what only the scorer knows of a task, and its hash."""
-        path = self._truth(task)
-        write_table(path, truth)
-        write_text(path.with_suffix(".sha256"), file_sha256(path) + "\n")
+        _write_sealed(self._truth(task), truth)
 
     def truth(self, task: Task) -> pd.DataFrame:
         """Read the test links of a task.
@@ -149,14 +164,30 @@ class RunFolder:
 
     def has_truth(self, task: Task) -> bool:
         """Return whether the truth of a task is there, as it was written."""
-        path = self._truth(task)
-        seal = path.with_suffix(".sha256")
-        if not (path.is_file() and seal.is_file()):
-            return False
-        return seal.read_bytes().strip() == file_sha256(path).encode()
+        return _is_sealed(self._truth(task))
 
     def _truth(self, task: Task) -> Path:
         return self.root / "truth" / f"{task.slug}.parquet"
+
+    def write_detections(self, task: Task, seed: int, counts: pd.DataFrame) -> None:
+        """Keep how many paths each test link of a task shows to a seed."""
+        _write_sealed(self._detections(task, seed), counts)
+
+    def detections(self, task: Task, seed: int) -> pd.DataFrame | None:
+        """Read how many paths each test link shows to a seed; None if the run has not noted it.
+
+        Raises:
+            ScoringError: If the file was changed.
+        """
+        path = self._detections(task, seed)
+        if not path.is_file():
+            return None
+        if not _is_sealed(path):
+            raise ScoringError(f"{path}: the file was changed; remove it and run the suite again")
+        return pd.read_parquet(path)
+
+    def _detections(self, task: Task, seed: int) -> Path:
+        return self.root / "detections" / task.slug / f"seed-{seed}.parquet"
 
     def write_model(self, record: ModelRecord) -> None:
         """Keep what the board says of a model."""
@@ -297,7 +328,7 @@ def prediction_table(
     covariance_m2: Float[np.ndarray, "link 2 2"] | None,
 ) -> pd.DataFrame:
     """Return predictions as they are stored: site, ue_index, x_m, y_m and the covariance [m^2]."""
-    table = truth[["site", "ue_index"]].assign(x_m=position_m[:, 0], y_m=position_m[:, 1])
+    table = truth[KEYS].assign(x_m=position_m[:, 0], y_m=position_m[:, 1])
     if covariance_m2 is not None:
         entries = (covariance_m2[:, 0, 0], covariance_m2[:, 1, 1], covariance_m2[:, 0, 1])
         table = table.assign(**dict(zip(COVARIANCE_COLUMNS, entries, strict=True)))
@@ -321,6 +352,19 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a Parquet file at once."""
     with writing(path) as partial:
         table.to_parquet(partial, index=False)
+
+
+def _write_sealed(path: Path, table: pd.DataFrame) -> None:
+    write_table(path, table)
+    write_text(path.with_suffix(".sha256"), file_sha256(path) + "\n")
+
+
+def _is_sealed(path: Path) -> bool:
+    """Return whether a table is there, as it was written."""
+    seal = path.with_suffix(".sha256")
+    if not (path.is_file() and seal.is_file()):
+        return False
+    return seal.read_bytes().strip() == file_sha256(path).encode()
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

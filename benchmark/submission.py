@@ -2,27 +2,34 @@
 
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from raymark.benchmark.metrics import point_errors
+from raymark.benchmark.pretraining import PretrainingData, refuse_suites_dataset
 from raymark.benchmark.references import REFERENCES
 from raymark.benchmark.scoring import align
 from raymark.benchmark.store import (
     COVARIANCE_COLUMNS,
+    KEYS,
     Cell,
     CellResult,
     ModelRecord,
+    Openness,
+    Trust,
     covariance_of,
 )
 from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.truths import KEYS
 from raymark.config import Strict, config_hash, nearest, read_text, read_yaml, validate
 from raymark.dataset.tables import read_csv, read_table
 from raymark.errors import ConfigError, SchemaError, ScoringError
 from raymark.storage import file_sha256
+
+DeclaredInput = Literal["paths", "aoa_profile", "scalars", "csi", "map", "other_sites"]
+"""What a model that is run elsewhere may say it uses; whether it sees windows stands apart."""
 
 INFO_NAME = "submission.yaml"
 CARD_NAME = "card.md"
@@ -41,7 +48,21 @@ class SubmissionInfo(Strict):
     suite_hash: str = Field(description="As `raymark bench tasks --suite` prints it")
     content_hash: str = Field(description="Content hash of the dataset it was trained on")
     tuning: str = Field(min_length=1, description="What was chosen, on what, in how many tries")
-    pretraining_data: str = Field(min_length=1, description="'none', or what it was trained on")
+    inputs: tuple[DeclaredInput, ...] = Field(
+        min_length=1,
+        description="Of paths, aoa_profile, scalars, csi, map (of the city) and other_sites (that "
+        "hear the same UE)",
+    )
+    pretraining: tuple[PretrainingData, ...] = Field(
+        description="[] for none, or name, content_hash (of a raymark dataset) and source of each "
+        "dataset that it was trained on before"
+    )
+    openness: Openness = Field(
+        description="What others can get: 'code and weights', 'code', 'weights' or 'closed'"
+    )
+    replication: str = Field(
+        min_length=1, description="Where and how to make the predictions again, or 'none'"
+    )
     num_parameters: int | None = Field(default=None, ge=0, lt=2**63, description="Fitted numbers")
     hardware: str = Field(default="", description="On which it was trained")
     software: dict[str, str] = Field(default_factory=dict, description="Versions, by name")
@@ -81,8 +102,8 @@ def read_submission(
     Raises:
         ConfigError: If a file is missing, a key is wrong, the name is taken, or a task or seed is
             unknown.
-        ScoringError: If it is for another dataset or suite, or a point is missing, repeated,
-            unknown or not finite.
+        ScoringError: If it is for another dataset or suite, was trained on the suite's dataset
+            before, or a point is missing, repeated, unknown or not finite.
     """
     info = _read_info(folder)
     if info.name in {*built_in, *REFERENCES}:
@@ -91,6 +112,10 @@ def read_submission(
             "submission another name"
         )
     _check_hashes(info, suite, folder)
+    try:
+        refuse_suites_dataset(info.pretraining, suite.content_hash)
+    except ScoringError as error:
+        raise ScoringError(f"{folder / INFO_NAME}: {error}") from error
     tasks = {task.slug: task for task in suite.tasks()}
     files = _prediction_files(folder / "predictions", example=next(iter(tasks)))
     stems = [path.with_suffix("") for path in files]
@@ -108,9 +133,15 @@ def read_submission(
         kind="model",
         is_trajectory=info.is_trajectory,
         summary=info.summary,
-        card=read_text(folder / CARD_NAME) + f"\nPretraining data: {info.pretraining_data}.\n",
+        card=read_text(folder / CARD_NAME),
         tuning=info.tuning,
         verified=False,
+        trust=Trust(
+            inputs=info.inputs,
+            pretraining=info.pretraining,
+            openness=info.openness,
+            replication=info.replication,
+        ),
     )
     return record, cells
 

@@ -6,12 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from raymark.benchmark.conditions import MOST_GAIN_DB, Conditions, check_budget, with_gain
 from raymark.benchmark.tracks import TRACKS, TrackName
 from raymark.config import Name, Strict, config_hash, nearest, read_yaml, validate
 from raymark.errors import ConfigError
-from raymark.radio import Impairments
 
 Count = Annotated[int, Field(ge=0)]
+Gain = Annotated[float, Field(ge=-MOST_GAIN_DB, le=MOST_GAIN_DB)]
 
 SUITES_FOLDER = Path(__file__).with_name("suites")
 
@@ -111,17 +112,6 @@ class NlosBlocks(BaseSplit):
 SplitSettings = Annotated[RandomTracks | CrossingTracks | NlosBlocks, Field(discriminator="kind")]
 
 
-class Conditions(Strict):
-    """How the measurements of a test differ from those of the dataset's own front-end."""
-
-    impairments: Impairments = Impairments()
-    power_change_db: float = Field(default=0.0, ge=-60, le=0, description="UE power, added [dB]")
-    blockage_probability: float = Field(
-        default=0.0, ge=0, le=1, description="Chance of each path to be blocked by moved clutter"
-    )
-    blockage_loss_db: float = Field(default=20.0, ge=0, description="Loss of a blocked path [dB]")
-
-
 class Links(Strict):
     """The links of one scene at one band."""
 
@@ -136,7 +126,15 @@ class TrackSettings(Strict):
     split: SplitSettings = Field(description="How links are parted; its `kind` decides the keys")
     folds: tuple[Count, ...] = Field(default=(), description="Folds of `nlos-blocks` to run")
     shots: tuple[Count, ...] = Field(default=(), description="Labelled links of the new scene")
-    conditions: Conditions | None = None
+    conditions: Conditions | None = Field(
+        default=None, description="A link budget; on `impaired`, how the test is measured worse"
+    )
+    gains_db: tuple[Gain, ...] = Field(
+        default=(),
+        exclude_if=lambda value: not value,
+        description="Changes of the processing gain, as in power_change_db, at which it is asked "
+        "once more: a curve on the board [dB]",
+    )
 
     @model_validator(mode="after")
     def _fits_its_track(self) -> "TrackSettings":
@@ -150,8 +148,9 @@ class TrackSettings(Strict):
         rules = {
             "folds": (bool(self.folds), num_groups > 0),
             "shots": (bool(self.shots), "shots" in track.needs),
-            "conditions": (self.conditions is not None, "conditions" in track.needs),
         }
+        needs = "conditions" in track.needs
+        check_budget(self.track, self.conditions, self.gains_db, of_test=needs)
         for key, (is_given, is_needed) in rules.items():
             if is_given != is_needed:
                 verb = "needs" if is_needed else "has no use for"
@@ -175,6 +174,11 @@ class Task(Strict):
     split_hashes: dict[str, str] = Field(description="By scene; of every split that is used")
     window_size: int
     conditions: Conditions | None
+    gain_db: float | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="A point of a curve: the change of the processing gain, also in conditions",
+    )
     seeds: tuple[int, ...]
 
     @property
@@ -183,6 +187,7 @@ class Task(Strict):
         parts = [self.suite, self.track, self.scene, self.band]
         parts += [f"fold-{self.fold}"] if self.fold is not None else []
         parts += [f"shots-{self.shots}"] if self.shots is not None else []
+        parts += [f"gain{self.gain_db:+g}dB"] if self.gain_db is not None else []
         return "/".join(parts) + f"@{self.version}"
 
     @property
@@ -194,6 +199,11 @@ class Task(Strict):
     def is_ranked(self) -> bool:
         """Whether models are compared by it."""
         return TRACKS[self.track].is_ranked
+
+    @property
+    def training_conditions(self) -> Conditions | None:
+        """How training and validation links are measured; None is as the dataset says."""
+        return None if "conditions" in TRACKS[self.track].needs else self.conditions
 
     @property
     def scenes(self) -> tuple[str, ...]:
@@ -247,12 +257,13 @@ class Suite(Strict):
     def tasks(self) -> tuple[Task, ...]:
         """Return all tasks, track by track."""
         return tuple(
-            self._task(settings, scene, band, fold, shots)
+            self._task(settings, Links(scene=scene, band=band), fold, shots, gain_db)
             for settings in self.tracks
             for scene in self.scenes
             for band in self.bands
             for fold in settings.folds or (None,)
             for shots in settings.shots or (None,)
+            for gain_db in (None, *settings.gains_db)
         )
 
     def tasks_of(self, tracks: Sequence[str]) -> tuple[Task, ...]:
@@ -285,11 +296,12 @@ class Suite(Strict):
     def _task(
         self,
         settings: TrackSettings,
-        scene: str,
-        band: str,
+        links: Links,
         fold: int | None,
         shots: int | None,
+        gain_db: float | None,
     ) -> Task:
+        scene, band = links.scene, links.band
         train = _train_links(settings.track, scene, band, self.scenes, self.bands)
         scenes = dict.fromkeys([links.scene for links in train] + [scene])
         keys = {name: split_key(settings.track, name, fold) for name in scenes}
@@ -310,7 +322,8 @@ class Suite(Strict):
                 if key in self.split_hashes
             },
             window_size=self.window_size,
-            conditions=settings.conditions,
+            conditions=with_gain(settings.conditions, gain_db),
+            gain_db=gain_db,
             seeds=self.seeds,
         )
 

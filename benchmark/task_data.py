@@ -114,16 +114,16 @@ def bound_to(suite: Suite, dataset: Dataset) -> Suite:
 
 def training_surveys_of(task: Task, seed: int) -> list[Survey]:
     """Return every survey that training and validation read."""
-    surveys = [Survey(scene=x.scene, band=x.band, seed=seed) for x in task.train]
+    links = [*task.train]
     if task.shots is not None:
-        surveys.append(Survey(scene=task.scene, band=task.band, seed=seed))
-    return surveys
+        links.append(Links(scene=task.scene, band=task.band))
+    return [_training_survey(task, each, seed) for each in links]
 
 
 def surveys_of(task: Task, seed: int) -> list[Survey]:
     """Return every survey that a task reads."""
     surveys = training_surveys_of(task, seed)
-    test = _test_survey(task, seed)
+    test = survey_of_test(task, seed)
     return [*surveys, *([] if test in surveys else [test])]
 
 
@@ -159,7 +159,7 @@ def load_task(
     """
     train, validation = load_training(task, seed, dataset, splits, folder, with_csi=with_csi)
     split = splits.get(task, task.scene)
-    test = load_survey(_test_survey(task, seed), dataset, folder, split, with_csi=with_csi)
+    test = load_survey(survey_of_test(task, seed), dataset, folder, split, with_csi=with_csi)
     return TaskData(
         train=train,
         validation=validation,
@@ -224,18 +224,20 @@ class _Loader:
 
     def labelled(self, links: Links, part: int) -> Labelled:
         split = self.splits.get(self.task, links.scene)
-        survey = Survey(scene=links.scene, band=links.band, seed=self.seed)
+        survey = _training_survey(self.task, links, self.seed)
         measurements = load_survey(survey, self.dataset, self.folder, split, with_csi=self.with_csi)
         selection = self.dataset.select(scene=links.scene, band=links.band)
         rows = split.rows(part)
-        has_channels = self.with_csi and part == TRAIN
+        channels = None
+        if self.with_csi and part == TRAIN:
+            channels = channels_of(selection, self.task.training_conditions).take(rows)
         return Labelled(
             measurements=measurements.take(rows),
             position_m=site_frame_positions(
                 selection.position_m[rows, :2], selection.site_index[rows], selection.sites
             ),
             los=selection.los[rows],
-            channels=channels_of(selection).take(rows) if has_channels else None,
+            channels=channels,
         )
 
     def shots(self, count: int) -> Labelled:
@@ -250,7 +252,14 @@ class _Loader:
         return available.take(np.sort(rng.permutation(len(available))[:count]))
 
 
-def _test_survey(task: Task, seed: int) -> Survey:
+def _training_survey(task: Task, links: Links, seed: int) -> Survey:
+    return Survey(
+        scene=links.scene, band=links.band, seed=seed, conditions=task.training_conditions
+    )
+
+
+def survey_of_test(task: Task, seed: int) -> Survey:
+    """Return the survey that the test links of a task are measured by."""
     return Survey(scene=task.scene, band=task.band, seed=seed, conditions=task.conditions)
 
 

@@ -18,7 +18,8 @@ class Track:
         is_ranked: Whether models are compared by it.
         tests: What it tests where its places are those of training; None if it tests places.
         trains_on_other: Train on every other one of these, not on the tested one.
-        needs: Settings that a suite must give for it, and for no other track.
+        needs: Settings that a suite must give for it. Shots are for no other track; conditions of
+            other tracks are a link budget, for training and test alike.
         split: Kind of split that it needs, and that no other track may have; None if any other.
     """
 

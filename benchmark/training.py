@@ -75,8 +75,15 @@ def train_model(
 
     Raises:
         CheckpointError: If the model keeps no checkpoint, or the folder holds something else.
+        ConfigError: If the task has a link budget of its own, under which `raymark predict` would
+            not measure.
         WorkError: If the model raises; its file and line are named, and the traceback is kept.
     """
+    if task.training_conditions is not None:
+        raise ConfigError(
+            f"task {task.id} has a link budget of its own, and a checkpoint measures by the "
+            "dataset's: train on a task without 'conditions', or run the suite"
+        )
     with told_by_line(model.folder):
         localizer = model.create(seed)
     if not localizer.keeps_checkpoints:

@@ -2,15 +2,16 @@
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
-from raymark.benchmark.store import RunFolder
+from raymark.benchmark.detections import count_paths, is_detected
+from raymark.benchmark.store import KEYS, RunFolder
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import Splits, require_dataset, truth_of
 from raymark.dataset import Dataset
 from raymark.dataset.verification import require_content
 from raymark.errors import ScoringError
 
-KEYS = ["site", "ue_index"]
 _SCORED = ("site", "ue_index", "block", "los", "x_m", "y_m")
 """The columns that scores hang on."""
 
@@ -30,6 +31,7 @@ class Truths:
             SchemaError: If its arrays are not those of its content hash.
         """
         self._folder, self._known = folder, dict[str, pd.DataFrame]()
+        self._counted = dict[tuple[str, int], pd.DataFrame | None]()
         self._dataset, self._splits = dataset, None
         if dataset is not None:
             suite = folder.info().suite
@@ -56,6 +58,26 @@ class Truths:
                 _require_same(stored, made, f"{self._folder.root}, truth of {task.id}")
             self._known[task.slug] = stored
         return self._known[task.slug]
+
+    def detected(self, task: Task, seed: int) -> Bool[np.ndarray, " link"] | None:
+        """Return which test links of a task show a path to a seed, in the order of the truth.
+
+        That is what the run has noted, else it is counted in the dataset; None where neither is
+        there.
+
+        Raises:
+            ScoringError: If what the run has noted was changed, or is of other links.
+        """
+        key = (task.slug, seed)
+        if key not in self._counted:
+            counts = self._folder.detections(task, seed)
+            if counts is None and self._dataset is not None and self._splits is not None:
+                place = self._folder.measurements
+                counts = count_paths(task, seed, self._dataset, self._splits, place)
+            self._counted[key] = counts
+        found = self._counted[key]
+        where = f"{self._folder.root}, detections of {task.id}, seed {seed}"
+        return None if found is None else is_detected(found, self.of(task), where=where)
 
 
 def same_truth(stored: pd.DataFrame, made: pd.DataFrame) -> str | None:

@@ -11,7 +11,12 @@ import argparse
 import numpy as np
 from scipy import stats
 
-from raymark.benchmark.statistics import LEAST_BLOCKS, block_bootstrap, paired_block_bootstrap
+from raymark.benchmark.statistics import (
+    LEAST_BLOCKS,
+    draw_blocks,
+    paired_difference,
+    resample_blocks,
+)
 
 POINTS_PER_BLOCK = 20
 SUM_OF_TWO = stats.gamma(2)
@@ -35,13 +40,17 @@ def main() -> None:
 def trial(rng: np.random.Generator, num_blocks: int) -> list[bool]:
     """Return which intervals hold the truth, and whether two equal models are told apart."""
     error_m, block = draw(rng, num_blocks)
-    blocked = block_bootstrap(error_m, block, list(TRUTH), rng=rng)
-    by_points = block_bootstrap(error_m, np.arange(block.size), ["mean_m"], rng=rng)
+    draws = draw_blocks(num_blocks, rng=rng)
+    blocked = resample_blocks(error_m, block, list(TRUTH), draws)
+    points = np.arange(block.size)
+    by_points = resample_blocks(error_m, points, ["mean_m"], draw_blocks(block.size, rng=rng))
     other_m, _ = draw(rng, num_blocks)
-    paired = paired_block_bootstrap(error_m, other_m, block, "mean_m", rng=rng)
+    other = resample_blocks(other_m, block, ["mean_m"], draws)
+    paired = paired_difference(blocked, other, "mean_m")
+    intervals = {name: blocked.interval(name) for name in TRUTH}
     held = [
         interval.low <= TRUTH[name] <= interval.high
-        for name, interval in (*blocked.items(), *by_points.items())
+        for name, interval in (*intervals.items(), ("mean_m", by_points.interval("mean_m")))
     ]
     return [*held, paired.p_value <= 0.05]
 

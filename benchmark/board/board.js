@@ -1,6 +1,6 @@
 // The state of the page: chosen in the controls, kept in the address, shown everywhere.
 
-const STATE_KEYS = ["track", "shots", "scene", "band", "label", "metric", "model", "left", "right", "sort", "desc", "scale"];
+const STATE_KEYS = ["track", "shots", "scene", "band", "label", "metric", "model", "left", "right", "columns", "sort", "desc", "scale"];
 let state = {};
 
 function fillSelect(select, options, chosen) {
@@ -37,6 +37,7 @@ function completed(wanted) {
     metric: present(wanted.metric, names.metric, present(start.metric, names.metric, names.metric[0])),
     model: present(wanted.model, names.model, ""),
     desc: wanted.desc === true || wanted.desc === "true",
+    columns: present(wanted.columns, Object.keys(COLUMN_SETS), "main"),
     scale: wanted.scale === "linear" ? "linear" : "log",
   };
 }
@@ -47,7 +48,7 @@ function stateOfAddress() {
 }
 
 function addressOfState() {
-  const kept = STATE_KEYS.filter((key) => isKnown(state[key]) && state[key] !== "" && state[key] !== false && state[key] !== "log");
+  const kept = STATE_KEYS.filter((key) => isKnown(state[key]) && state[key] !== "" && state[key] !== false && state[key] !== "log" && state[key] !== "main");
   return `#${new URLSearchParams(kept.map((key) => [key, String(state[key])]))}`;
 }
 
@@ -63,6 +64,7 @@ function renderControls() {
   const track = TRACKS.get(state.track);
   checkSegment(byId("choose-track"), state.track);
   checkSegment(byId("choose-label"), state.label);
+  checkSegment(byId("choose-columns"), state.columns);
   checkSegment(byId("choose-scale"), state.scale);
   for (const input of byId("choose-label").querySelectorAll("input")) input.disabled = !input.checked && !summaryOf(state, input.value).size;
   byId("field-shots").hidden = !track.shots.length;
@@ -80,6 +82,7 @@ function render() {
   renderStandings(state, setState);
   renderCdf(state);
   renderMatrix(state, setState);
+  renderBudget(state);
   renderMap(state, setState);
   renderDifferences(state);
   renderAudit(state);
@@ -97,6 +100,7 @@ function redraw() {
   document.documentElement.dataset.width = String(window.innerWidth);
   if (before === String(window.innerWidth)) return;
   renderCdf(state);
+  renderBudget(state);
   panels.forEach(drawPanel);
   markScrollable();
 }
@@ -110,6 +114,7 @@ function start() {
   }
   fillSegments(byId("choose-track"), "track", DATA.tracks.map((t) => ({ value: t.name, text: t.title, css: t.ranked ? null : "diagnostic", about: t.ranked ? null : "A diagnostic, not ranked" })));
   fillSegments(byId("choose-label"), "label", DATA.names.label.map((name) => ({ value: name, text: SHORT_LABELS[name] })));
+  fillSegments(byId("choose-columns"), "columns", Object.entries(COLUMN_SET_TITLES).map(([value, text]) => ({ value, text })));
   fillSegments(byId("choose-scale"), "scale", [{ value: "log", text: "log" }, { value: "linear", text: "linear" }]);
   for (const name of ["shots", "scene", "band", "metric", "model", "left", "right"]) byId(`choose-${name}`).addEventListener("change", (event) => setState(changeOf(name, event.target.value)));
   byId("controls").addEventListener("submit", (event) => event.preventDefault());

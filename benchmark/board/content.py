@@ -1,17 +1,25 @@
 """What a board shows, as values: who makes one computes nothing for the page, and vice versa."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
+
+from raymark.benchmark.labels import DETECTABLE, NLOS_LABEL
 
 ModelKind = Literal["model", "reference", "bound"]
 EVERY = "all"
 """In the columns scene, band and label: the aggregate over all of them."""
 
-HEADLINE_TRACK, HEADLINE_LABEL, HEADLINE_METRIC = "unseen-nlos", "nlos", "p90_m"
+HEADLINE_TRACK = "unseen-nlos"
+HEADLINE_LABELS = (DETECTABLE, NLOS_LABEL)
+HEADLINE_METRICS = ("skill", "p90_m")
+"""What models are ranked by: the first of each that the board has.
+
+A run of an older version, whose dataset is not at hand, does not know which links show a path.
+"""
 
 CDF_LEVELS: Float[np.ndarray, "101"] = np.linspace(0.0, 1.0, 101)
 """Probabilities at which the quantiles of a `Cdf` stand."""
@@ -24,14 +32,37 @@ ROW_KEYS = (
     "band",
     "fold",
     "model",
+    "gain_db",
     "seed",
     "label",
     "num_points",
 )
 """Columns of `Board.rows` before its metrics."""
 
-SUMMARY_KEYS = ("track", "shots", "scene", "band", "label", "model", "num_points", "num_blocks")
-"""Columns of `Board.summary` before its metrics."""
+SUMMARY_KEYS = (
+    "track",
+    "shots",
+    "scene",
+    "band",
+    "label",
+    "model",
+    "num_points",
+    "num_blocks",
+    "detectable_share",
+)
+"""Columns of `Board.summary` before its measures."""
+
+BUDGET_KEYS = (
+    "track",
+    "shots",
+    "scene",
+    "band",
+    "label",
+    "model",
+    "gain_db",
+    "detectable_share",
+)
+"""Columns of `Board.budgets` before its metrics."""
 
 COMPARISON_COLUMNS = (
     "track",
@@ -69,8 +100,9 @@ AUDIT_COLUMNS = (
 class SuiteInfo:
     """The suite and the dataset that the board was computed from.
 
-    `truth_is_checked` tells whether the truth was compared with the dataset; `sandboxes` are those
-    in which the models of the run were, `none` among them if some were in none.
+    `truth_is_checked` tells whether the truth was compared with the dataset, `detections_are_known`
+    whether links that show a path are told apart from those that do not; `sandboxes` are those in
+    which the models of the run were, `none` among them if some were in none.
     """
 
     name: str
@@ -81,7 +113,9 @@ class SuiteInfo:
     content_hash: str
     seeds: tuple[int, ...]
     num_scenes: int
+    superseded_by: str | None = None
     truth_is_checked: bool = False
+    detections_are_known: bool = False
     sandboxes: tuple[str, ...] = ()
 
     @property
@@ -92,7 +126,14 @@ class SuiteInfo:
             if self.truth_is_checked
             else "Truth unchecked: the dataset was not at hand (--data)."
         )
-        return f"{truth} Sandbox of the models: {', '.join(self.sandboxes) or 'none'}."
+        unknown = (
+            ""
+            if self.detections_are_known
+            else " Links that show no path are not told apart: the run did not note them, and the "
+            "dataset was not at hand (--data)."
+        )
+        sandboxes = ", ".join(self.sandboxes) or "none"
+        return f"{truth}{unknown} Sandbox of the models: {sandboxes}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +149,10 @@ class TrackInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRow:
-    """A row of the board; references and bounds are shown apart and get no rank."""
+    """A row of the board; references and bounds are shown apart and get no rank.
+
+    `inputs` to `replication` say how far its numbers can be relied on; None is not stated.
+    """
 
     name: str
     title: str
@@ -121,6 +165,10 @@ class ModelRow:
     predict_ms_per_point: float | None
     peak_memory_mb: float | None
     verified: bool
+    inputs: str | None = None
+    pretraining: str | None = None
+    openness: str | None = None
+    replication: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +181,10 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ErrorMap:
-    """Where the errors of one cell stand: test points, their label and each model's error."""
+    """Where the errors of one cell stand: test points, their label and each model's error.
+
+    `is_detected` tells which points show a path, where that is known.
+    """
 
     track: str
     shots: int | None
@@ -142,6 +193,7 @@ class ErrorMap:
     x_m: Float[np.ndarray, " point"]
     y_m: Float[np.ndarray, " point"]
     los: Integer[np.ndarray, " point"]
+    is_detected: Bool[np.ndarray, " point"] | None
     error_m: dict[str, Float[np.ndarray, " point"]]
 
 
@@ -167,6 +219,8 @@ class Board:
     aggregates under scene or band `"all"`. A metric that does not apply is `pandas.NA`.
     `layouts` and `sites_m` (x and y of each base station by its name) are told by scene, where the
     dataset was at hand.
+    `budgets` has one row per cell, label, model and processing gain, of tracks that were asked at
+    more than one.
     """
 
     suite: SuiteInfo
@@ -180,3 +234,4 @@ class Board:
     maps: tuple[ErrorMap, ...]
     layouts: dict[str, Layout]
     sites_m: dict[str, dict[str, tuple[float, float]]]
+    budgets: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(BUDGET_KEYS)))

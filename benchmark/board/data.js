@@ -2,8 +2,8 @@
 
 const DATA = JSON.parse(document.getElementById("board-data").textContent);
 const EVERY = "all";
-const LABEL_TITLES = { all: "LOS and NLOS points", los: "LOS points", nlos: "NLOS points", outage: "points in outage" };
-const SHORT_LABELS = { all: "LOS + NLOS", los: "LOS", nlos: "NLOS", outage: "Outage" };
+const LABEL_TITLES = DATA.label_titles;
+const SHORT_LABELS = { all: "LOS + NLOS", los: "LOS", nlos: "NLOS", detectable: "NLOS, detectable", blind: "No path", outage: "Outage" };
 const MISSING = "–";
 
 const isKnown = (value) => value !== null && value !== undefined;
@@ -36,6 +36,7 @@ function group(items, key) {
 
 const SUMMARY = group(rowsOf(DATA.summary), (row) => cellKey(row, row.label));
 const COMPARISONS = group(rowsOf(DATA.comparisons), (row) => cellKey(row, row.label, row.metric));
+const BUDGETS = group(rowsOf(DATA.budgets), (row) => cellKey(row, row.label));
 const AUDITS = group(rowsOf(DATA.audits), (row) => row.track);
 const CDFS = group(DATA.cdfs, (cdf) => cellKey(cdf, cdf.label));
 const MAPS = new Map(DATA.maps.map((map) => [cellKey(map), map]));
@@ -134,7 +135,7 @@ function costOf(metric, value) {
 
 /** How much worse than the best: 1 for the best itself, null where it cannot be said. */
 function ratioToBest(metric, value, best) {
-  if (hasTarget(metric) || !value || !best) return null;
+  if (hasTarget(metric) || !metric.ratios || !value || !best) return null;
   return metric.higher ? best / value : value / best;
 }
 

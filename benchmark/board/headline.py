@@ -9,14 +9,15 @@ import pandas as pd
 
 from raymark.benchmark.board.content import (
     EVERY,
-    HEADLINE_LABEL,
-    HEADLINE_METRIC,
+    HEADLINE_LABELS,
+    HEADLINE_METRICS,
     HEADLINE_TRACK,
     Board,
     ModelKind,
     ModelRow,
 )
-from raymark.benchmark.metrics import METRICS, Metric
+from raymark.benchmark.metrics import Measure
+from raymark.benchmark.skill import SHOWN
 
 _KINDS = get_args(ModelKind)
 
@@ -39,14 +40,24 @@ def headline(board: Board) -> Headline:
     names = [track.name for track in sorted(board.tracks, key=lambda track: not track.is_ranked)]
     track = HEADLINE_TRACK if HEADLINE_TRACK in names else next(iter(names), HEADLINE_TRACK)
     shots = next((t.shots[0] for t in board.tracks if t.name == track and t.shots), None)
-    labels = set(board.summary.loc[board.summary["track"] == track, "label"])
-    label = HEADLINE_LABEL if HEADLINE_LABEL in labels or not labels else EVERY
-    return Headline(track=track, shots=shots, label=label, metric=HEADLINE_METRIC)
+    labels = set(board.summary.loc[board.summary["track"] == track, "label"]) or {*HEADLINE_LABELS}
+    label = next((label for label in HEADLINE_LABELS if label in labels), EVERY)
+    return ranking(board, track=track, shots=shots, label=label)
+
+
+def ranking(board: Board, *, track: str, shots: int | None, label: str) -> Headline:
+    """Return what the models are ranked by where track, shots and label are given."""
+    *better, last = HEADLINE_METRICS
+    for metric in better:
+        at = Headline(track=track, shots=shots, label=label, metric=metric)
+        if values_of(cell(board, at), metric):
+            return at
+    return Headline(track=track, shots=shots, label=label, metric=last)
 
 
 def present_metrics(board: Board) -> list[str]:
-    """Return the metrics that the summary has, in the order of the registry."""
-    return [name for name in METRICS if name in board.summary]
+    """Return the measures that the summary has, in the order of the registry."""
+    return [name for name in SHOWN if name in board.summary]
 
 
 def cell(board: Board, at: Headline, *, scene: str = EVERY, band: str = EVERY) -> pd.DataFrame:
@@ -74,7 +85,7 @@ def by_kind(models: Iterable[ModelRow]) -> list[ModelRow]:
     return sorted(models, key=lambda model: _KINDS.index(model.kind))
 
 
-def ranked(board: Board, values: Mapping[str, float], metric: Metric) -> list[ModelRow]:
+def ranked(board: Board, values: Mapping[str, float], metric: Measure) -> list[ModelRow]:
     """Return all models of the board, best value first; references and bounds stand last."""
 
     def key(model: ModelRow) -> float:
@@ -83,19 +94,19 @@ def ranked(board: Board, values: Mapping[str, float], metric: Metric) -> list[Mo
     return by_kind(sorted(board.models, key=key))
 
 
-def ratio_to_best(metric: Metric, value: float | None, best: float | None) -> float | None:
+def ratio_to_best(metric: Measure, value: float | None, best: float | None) -> float | None:
     """Return how many times worse a value is than the best model's; None where that says nothing.
 
     >>> from raymark.benchmark.metrics import METRICS
     >>> ratio_to_best(METRICS["p90_m"], 6.0, 4.0), ratio_to_best(METRICS["coverage_90"], 0.8, 0.9)
     (1.5, None)
     """
-    if metric.target is not None or not value or not best:
+    if metric.target is not None or not metric.has_ratios or not value or not best:
         return None
     return best / value if metric.higher_is_better else value / best
 
 
-def cost(metric: Metric, value: float) -> float:
+def cost(metric: Measure, value: float) -> float:
     """Return a number that is smaller for a better value of the metric.
 
     >>> from raymark.benchmark.metrics import METRICS

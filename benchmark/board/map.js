@@ -2,7 +2,14 @@
 
 const ERROR_STEPS_M = [1, 3, 10, 30, 100];
 const LOS_NAMES = { 1: "LOS", 0: "NLOS", "-1": "outage" };
-const LOS_OF_LABEL = { los: 1, nlos: 0, outage: -1 };
+const IN_LABEL = {
+  all: (los) => los >= 0,
+  los: (los) => los === 1,
+  nlos: (los) => los === 0,
+  detectable: (los, isHeard) => los === 0 && isHeard,
+  blind: (los, isHeard) => los >= 0 && !isHeard,
+  outage: (los) => los === -1,
+};
 const layoutImages = new Map();
 let panels = [];
 
@@ -23,7 +30,7 @@ function layoutImage(scene) {
 function mapPoints(map, label) {
   const x = unpackPositions(map.x);
   const y = unpackPositions(map.y);
-  const keep = map.los.map((los, i) => i).filter((i) => (label === EVERY ? map.los[i] !== LOS_OF_LABEL.outage : map.los[i] === LOS_OF_LABEL[label]));
+  const keep = map.los.map((los, i) => i).filter((i) => IN_LABEL[label](map.los[i], map.heard?.[i]));
   const errors = new Map(Object.entries(map.errors).map(([name, packed]) => {
     const all = unpackErrors(packed);
     return [name, keep.map((i) => all[i])];

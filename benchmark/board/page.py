@@ -10,9 +10,10 @@ from markupsafe import Markup
 from raymark.benchmark.board.content import Board
 from raymark.benchmark.board.headline import by_kind, headline, present_metrics
 from raymark.benchmark.board.payload import page_data
-from raymark.benchmark.metrics import METRICS
+from raymark.benchmark.labels import LABEL_TITLES
+from raymark.benchmark.skill import SHOWN
 
-_SCRIPTS = ("data.js", "table.js", "cdf.js", "map.js", "board.js")
+_SCRIPTS = ("data.js", "table.js", "cdf.js", "budget.js", "map.js", "board.js")
 """Joined in this order into one function, so that nothing of theirs is global."""
 
 _TOP_CARD_HEADING = 4
@@ -29,9 +30,9 @@ def render_page(board: Board) -> str:
         suite=board.suite,
         tracks=board.tracks,
         start_track=next((t for t in board.tracks if t.name == start.track), None),
-        start_metric=METRICS[start.metric].title,
-        start_label=start.label,
-        metrics=[METRICS[name] for name in present_metrics(board)],
+        start_metric=SHOWN[start.metric].title,
+        start_points=LABEL_TITLES[start.label],
+        metrics=[SHOWN[name] for name in present_metrics(board)],
         models=[(model, render_card(model.card_markdown)) for model in by_kind(board.models)],
         style=Markup(_resource("board.css")),  # noqa: S704 - a file of this package
         script=Markup("\n".join(map(_resource, _SCRIPTS))),  # noqa: S704 - the same

@@ -16,7 +16,8 @@ from raymark.benchmark.board.content import (
     ModelRow,
 )
 from raymark.benchmark.board.headline import by_kind, headline, number, present_metrics
-from raymark.benchmark.metrics import LABELS, METRICS
+from raymark.benchmark.labels import LABEL_TITLES, LABELS
+from raymark.benchmark.skill import SHOWN
 
 SMALLEST_ERROR_M, DECADES = 1e-4, 9
 """Packed errors run from 0.1 mm over nine decades; smaller ones become the smallest."""
@@ -43,6 +44,7 @@ def page_data(board: Board) -> dict[str, Any]:
     names["rival"] = names["model"]
     return {
         "names": names,
+        "label_titles": LABEL_TITLES,
         "num_scenes": board.suite.num_scenes,
         "start": {"track": start.track, "label": start.label, "metric": start.metric},
         "tracks": [
@@ -54,6 +56,7 @@ def page_data(board: Board) -> dict[str, Any]:
         "metrics": [_metric(name) for name in names["metric"]],
         "summary": _columns(board.summary, names),
         "comparisons": _columns(board.comparisons, names),
+        "budgets": _columns(board.budgets, names),
         "audits": _columns(board.audits.filter(list(AUDIT_COLUMNS)), {}),
         "scale": {"smallest_m": SMALLEST_ERROR_M, "decades": DECADES},
         "cdfs": [_cdf(cdf) for cdf in board.cdfs],
@@ -130,6 +133,10 @@ def _model(model: ModelRow) -> dict[str, Any]:
         "kind": model.kind,
         "trajectory": model.is_trajectory,
         "verified": model.verified,
+        "inputs": model.inputs,
+        "pretraining": model.pretraining,
+        "openness": model.openness,
+        "replication": model.replication,
         "num_parameters": model.num_parameters,
         "fit_s": round_4(model.fit_s),
         "predict_ms_per_point": round_4(model.predict_ms_per_point),
@@ -138,12 +145,13 @@ def _model(model: ModelRow) -> dict[str, Any]:
 
 
 def _metric(name: str) -> dict[str, Any]:
-    metric = METRICS[name]
+    metric = SHOWN[name]
     return {
         "name": name,
         "unit": metric.unit,
         "title": metric.title,
         "higher": metric.higher_is_better,
+        "ratios": metric.has_ratios,
         "target": metric.target,
         "about": metric.description,
     }
@@ -172,5 +180,6 @@ def _map(item: ErrorMap) -> dict[str, Any]:
         "x": pack_positions(item.x_m[::step]),
         "y": pack_positions(item.y_m[::step]),
         "los": [int(label) for label in item.los[::step]],
+        "heard": None if item.is_detected is None else item.is_detected[::step].tolist(),
         "errors": {model: pack_errors(e[::step]) for model, e in item.error_m.items()},
     }

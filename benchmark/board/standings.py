@@ -11,11 +11,20 @@ from raymark.benchmark.board.headline import (
     ratio_to_best,
     values_of,
 )
-from raymark.benchmark.metrics import METRICS, Metric
+from raymark.benchmark.labels import LABEL_TITLES
+from raymark.benchmark.metrics import Measure
+from raymark.benchmark.skill import SHOWN
 
 MISSING = "–"
 RANK, MODEL, TOTAL, INTERVAL, RATIO = "#", "model", "all bands", "95 %", "ratio"
-SECOND_METRICS = ("mse_m2", "median_m")
+SECOND_METRICS = (
+    "win_rate",
+    "median_m",
+    "p90_m",
+    "share_under_1m",
+    "share_under_3m",
+    "mse_m2",
+)
 """Shown beside the metric that is ranked by."""
 
 SMALLEST_SHOWN = 0.001
@@ -32,27 +41,34 @@ class Column:
     texts: list[str]
 
 
-def standings(board: Board, at: Headline) -> list[Column]:
+def standings(board: Board, at: Headline, *, only: str | None = None) -> list[Column]:
     """Return the columns of the standings at a cell, all of the same length.
 
     Rows are models in the order of their rank, then references and bounds, which get none. A
     column that would be empty, such as the interval of an aggregate, is left out; rank, model,
     bands and total stay.
+
+    Args:
+        board: What to show.
+        at: Track, shots, label and metric to show and rank by.
+        only: Name of a model whose row alone is wanted, with its rank among all.
     """
-    metric = METRICS[at.metric]
+    metric = SHOWN[at.metric]
     values = values_of(cell(board, at), at.metric)
     rows = ranked(board, values, metric)
-    names = [model.name for model in rows]
-    ranks = [
-        str(place) if model.kind == "model" and model.name in values else ""
-        for place, model in enumerate(rows, start=1)
-    ]
     best = values.get(rows[0].name) if rows and rows[0].kind == "model" else None
+    placed = [
+        (str(place) if model.kind == "model" and model.name in values else "", model)
+        for place, model in enumerate(rows, start=1)
+        if only in {None, model.name}
+    ]
+    ranks, titles = [rank for rank, _ in placed], [model.title for _, model in placed]
+    names = [model.name for _, model in placed]
     ratios = [shown_number(ratio_to_best(metric, values.get(name), best)) for name in names]
     totals = [shown_value(metric, values.get(name)) for name in names]
     always = [
         Column(key=RANK, title=RANK, texts=ranks),
-        Column(key=MODEL, title=MODEL, texts=[model.title for model in rows]),
+        Column(key=MODEL, title=MODEL, texts=titles),
         *(_metric_column(board, at, names, band) for band in bands_of(board)),
         Column(key=TOTAL, title=TOTAL, texts=totals),
     ]
@@ -77,19 +93,19 @@ def heading(board: Board, at: Headline) -> str:
     """Return what the standings show: track, shots, points and metric with its unit."""
     title = next((track.title for track in board.tracks if track.name == at.track), at.track)
     shots = "" if at.shots is None else f", {at.shots} shots"
-    return f"{title}{shots}, {at.label.upper()}: {titled(METRICS[at.metric])}"
+    return f"{title}{shots}, {LABEL_TITLES[at.label]}: {titled(SHOWN[at.metric])}"
 
 
-def titled(metric: Metric) -> str:
+def titled(metric: Measure) -> str:
     """Return the title of a metric with its unit.
 
-    >>> titled(METRICS["mse_m2"]), titled(METRICS["outlier_share"])
+    >>> titled(SHOWN["mse_m2"]), titled(SHOWN["outlier_share"])
     ('MSE [m²]', 'Outliers [%]')
     """
     return f"{metric.title} [{metric.unit or '%'}]"
 
 
-def shown_value(metric: Metric, value: object) -> str:
+def shown_value(metric: Measure, value: object) -> str:
     """Return a metric's value as text; a share in percent, without the sign."""
     known = number(value)
     if known is not None and not metric.unit:
@@ -118,18 +134,18 @@ def shown_number(value: object) -> str:
 
 def _metric_column(board: Board, at: Headline, names: list[str], band: str) -> Column:
     values = values_of(cell(board, at, band=band), at.metric)
-    metric = METRICS[at.metric]
+    metric = SHOWN[at.metric]
     return Column(key=band, title=band, texts=[shown_value(metric, values.get(n)) for n in names])
 
 
 def _second_column(board: Board, at: Headline, names: list[str], other: str) -> Column:
     values = values_of(cell(board, at), other)
-    texts = [shown_number(values.get(name)) for name in names]
-    return Column(key=other, title=titled(METRICS[other]), texts=texts)
+    texts = [shown_value(SHOWN[other], values.get(name)) for name in names]
+    return Column(key=other, title=titled(SHOWN[other]), texts=texts)
 
 
 def _interval_column(board: Board, at: Headline, names: list[str]) -> Column:
-    metric, total = METRICS[at.metric], cell(board, at)
+    metric, total = SHOWN[at.metric], cell(board, at)
     low, high = (values_of(total, f"{at.metric}_{end}") for end in ("low", "high"))
     texts = [
         f"{shown_value(metric, low[name])}–{shown_value(metric, high[name])}"

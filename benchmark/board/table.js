@@ -6,6 +6,21 @@ const COSTS = [
   { key: "predict_ms_per_point", title: "Predict", note: "[ms/point]", format: formatNumber },
   { key: "peak_memory_mb", title: "Memory", note: "[MB]", format: formatNumber },
 ];
+const TRUST = [
+  { key: "inputs", title: "Sees" },
+  { key: "pretraining", title: "Trained before on" },
+  { key: "openness", title: "Open" },
+  { key: "replication", title: "Made again by" },
+];
+/** What the standings show beside the chosen metric, so that it fits the page. */
+const COLUMN_SETS = {
+  main: ["skill", "win_rate", "median_m", "p90_m", "share_under_1m", "share_under_3m", "mse_m2", "ratio"],
+  errors: ["median_m", "p67_m", "p80_m", "p90_m", "p95_m", "mean_m", "rmse_m", "outlier_share", "skill_geometry"],
+  doubt: ["median_m", "nll_nat", "area_90_m2", "coverage_90"],
+  cost: COSTS.map((cost) => cost.key),
+  trust: ["p90_m", ...TRUST.map((column) => column.key)],
+};
+const COLUMN_SET_TITLES = { main: "Main", errors: "Errors", doubt: "Uncertainty", cost: "Cost", trust: "Trust" };
 const GROUPS = [
   { kind: "model", title: null },
   { kind: "reference", title: "References: they use what no model may see, and get no rank" },
@@ -52,15 +67,20 @@ function columnsOf(state) {
     chosen: metric === chosen,
     isKept: metric === chosen,
   });
+  const shown = COLUMN_SETS[state.columns];
+  const isShown = (key) => key === chosen.name || shown.includes(key);
+  const others = DATA.metrics.filter((metric) => metric !== chosen).map(metricColumn);
+  const ratio = { key: "ratio", title: "Ratio", note: "to best", about: "Ratio to the best model in the chosen metric", value: (e) => e.ratio, cell: ratioCell };
   return [
     { key: "rank", title: "#", about: "Rank by the chosen metric", value: (e) => e.rank, cell: (e) => el("td", { class: "rank" }, e.rank ? String(e.rank) : ""), css: "rank", isKept: true },
     { key: "model", title: "Model", value: (e) => e.model.title, cell: modelCell, css: "text", isKept: true },
     metricColumn(chosen),
-    { key: "ratio", title: "Ratio", note: "to best", about: "Ratio to the best model in the chosen metric", value: (e) => e.ratio, cell: ratioCell },
-    ...DATA.metrics.filter((metric) => metric !== chosen).map(metricColumn),
-    ...COSTS.map((cost) => ({ ...cost, value: (e) => e.model[cost.key], cell: (e) => el("td", {}, cost.format(e.model[cost.key])) })),
+    ...[ratio, ...others, ...COSTS.map(costColumn), ...TRUST.map(trustColumn)].filter((column) => isShown(column.key)),
   ];
 }
+
+const costColumn = (cost) => ({ ...cost, value: (e) => e.model[cost.key], cell: (e) => el("td", {}, cost.format(e.model[cost.key])) });
+const trustColumn = (trust) => ({ ...trust, css: "text words", value: (e) => e.model[trust.key], cell: (e) => el("td", { class: "text words" }, e.model[trust.key] ?? MISSING) });
 
 function modelCell({ model }) {
   const index = DATA.models.indexOf(model);
@@ -140,13 +160,19 @@ function renderStandings(state, setState) {
   if (!entries.length) table.append(el("tbody", {}, el("tr", {}, el("td", { class: "text", colspan: columns.length }, "No model has points here. Choose other points, or another cell."))));
   const counts = entries.map((entry) => entry.row.num_points).filter(Boolean);
   const blocks = entries.map((entry) => entry.row.num_blocks).filter(Boolean);
-  const points = counts.length ? ` · ${Math.max(...counts).toLocaleString("en")} test points${blocks.length ? ` in ${Math.max(...blocks).toLocaleString("en")} blocks` : ""}` : "";
+  const points = counts.length ? ` · ${Math.max(...counts).toLocaleString("en")} test points${blocks.length ? ` in ${Math.max(...blocks).toLocaleString("en")} ${Math.max(...blocks) === 1 ? "block" : "blocks"}` : ""}${detectableShare(state)}` : "";
   byId("standings-where").textContent = `${describeCell(state)} · ${LABEL_TITLES[state.label]}${points}${state.scene === EVERY ? ` · independent scenes: ${DATA.num_scenes}` : ""}`;
   const hasIntervals = entries.some((entry) => isKnown(entry.row[`${metric.name}_low`]));
   const hasSpreads = entries.some((entry) => isKnown(entry.row[`${metric.name}_std`]));
   const print = [hasIntervals ? "95 % interval of the block bootstrap" : "", hasSpreads ? "± the deviation over seeds" : ""].filter(Boolean).join(", and ");
-  const fine = print ? `Small print: ${print}. ` : state.scene === EVERY || state.band === EVERY ? "Choose a scene and a band for intervals. " : "";
+  const fine = print ? `Small print: ${print}. ` : hasIntervals || !entries.length ? "" : "No interval of this metric here. ";
   byId("standings-note").textContent = `Ranked by ${metric.title}${track.ranked ? "" : " for orientation only, as this track is a diagnostic"}. ${fine}${largest > 0 ? "The bar shows the ratio to the best model. " : ""}Choose a heading to sort, a name for the model's card.`;
+}
+
+/** How many of the NLOS points of a cell show a path: no model can locate the others. */
+function detectableShare(state) {
+  const share = [...summaryOf(state, "nlos").values()].map((row) => row.detectable_share).find(isKnown);
+  return isKnown(share) ? ` · ${(100 * share).toFixed(0)} % of the NLOS points show a path` : "";
 }
 
 /** The chosen model, else the best one over all scenes and bands, else the first that has points. */
@@ -182,22 +208,21 @@ function renderMatrix(state, setState) {
   byId("matrix-where").textContent = `${TRACKS.get(state.track).title}${shots} · ${LABEL_TITLES[state.label]} · ${metric.title} [${unitOf(metric)}]`;
 }
 
-/** Why there are no paired differences, and where there are some. */
-function noDifferences(state) {
-  const others = DATA.metrics.filter((metric) => nearestCell(state, (c) => COMPARISONS.has(cellKey(c, state.label, metric.name))));
-  if (!others.length) return "No paired differences here: they need two models with the same points.";
-  return `Paired differences are computed for ${others.map((metric) => metric.title).join(", ")} only: choose such a metric.`;
+/** The chosen metric, or the last one that has paired differences where the chosen one has none. */
+function comparedMetric(state) {
+  const has = (metric) => nearestCell(state, (c) => COMPARISONS.has(cellKey(c, state.label, metric.name)));
+  return [METRICS.get(state.metric), ...[...DATA.metrics].reverse()].find(has) ?? METRICS.get(state.metric);
 }
 
 function renderDifferences(state) {
-  const metric = METRICS.get(state.metric);
-  const cell = nearestCell(state, (c) => COMPARISONS.has(cellKey(c, state.label, state.metric))) ?? state;
-  const rows = (COMPARISONS.get(cellKey(cell, state.label, state.metric)) ?? []).slice().sort((a, b) => Math.abs(a.difference) - Math.abs(b.difference));
+  const metric = comparedMetric(state);
+  const cell = nearestCell(state, (c) => COMPARISONS.has(cellKey(c, state.label, metric.name))) ?? state;
+  const rows = (COMPARISONS.get(cellKey(cell, state.label, metric.name)) ?? []).slice().sort((a, b) => Math.abs(a.difference) - Math.abs(b.difference));
   const titleFor = (name) => MODELS.get(name)?.title ?? name;
   const table = byId("differences");
   byId("differences-where").textContent = `${describeCell(cell)} · ${LABEL_TITLES[state.label]} · ${metric.title} [${unitOf(metric)}]${rows.length ? ` · against ${titleFor(rows[0].rival)}` : ""}${substituteNote(cell, state)}`;
   if (!rows.length) {
-    table.replaceChildren(el("tbody", {}, el("tr", {}, el("td", { class: "text" }, noDifferences(state)))));
+    table.replaceChildren(el("tbody", {}, el("tr", {}, el("td", { class: "text" }, "No paired differences here: they need two models with the same points."))));
     byId("differences-note").textContent = "";
     return;
   }

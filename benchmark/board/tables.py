@@ -8,7 +8,6 @@ import pandas as pd
 
 from raymark.benchmark.board.content import (
     EVERY,
-    HEADLINE_METRIC,
     ROW_KEYS,
     Board,
     ModelRow,
@@ -20,9 +19,11 @@ from raymark.benchmark.board.headline import (
     headline,
     number,
     ranked,
+    ranking,
     values_of,
 )
 from raymark.benchmark.board.standings import (
+    MISSING,
     bands_of,
     heading,
     shown_number,
@@ -30,7 +31,9 @@ from raymark.benchmark.board.standings import (
     standings,
     titled,
 )
+from raymark.benchmark.labels import NLOS_LABEL
 from raymark.benchmark.metrics import METRICS
+from raymark.benchmark.skill import SHOWN
 
 _TRACK_COLUMNS = (
     ("all", "median_m"),
@@ -41,12 +44,20 @@ _TRACK_COLUMNS = (
     ("nlos", "median_m"),
     ("nlos", "p90_m"),
     ("nlos", "mse_m2"),
+    ("detectable", "median_m"),
+    ("detectable", "p90_m"),
+    ("blind", "median_m"),
+    ("blind", "nll_nat"),
+    ("blind", "area_90_m2"),
+    ("outage", "median_m"),
+    ("outage", "nll_nat"),
+    ("outage", "area_90_m2"),
 )
 """Label and metric of each column in a track's Markdown table."""
 
 
 def markdown_board(board: Board) -> str:
-    """Return the board as Markdown: facts, the headline matrix, and one table per track."""
+    """Return the board as Markdown: facts, headline, matrix, a table per track, and trust."""
     at = headline(board)
     suite = board.suite
     seeds = ", ".join(map(str, suite.seeds)) or "none"
@@ -58,6 +69,7 @@ def markdown_board(board: Board) -> str:
     blocks = [
         f"# Leaderboard of the suite {suite.name}",
         suite.description,
+        f"**Superseded by the suite {suite.superseded_by}.**" if suite.superseded_by else "",
         facts,
         f"## {heading(board, at)}",
         "Rows without a rank are references and bounds, which use what no model may see.",
@@ -67,6 +79,7 @@ def markdown_board(board: Board) -> str:
     ]
     for track in board.tracks:
         blocks += _track_section(board, track)
+    blocks += ["## Trust", _markdown(_trust_rows(board), words=True)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -100,18 +113,34 @@ def _standings(board: Board, at: Headline) -> list[list[str]]:
 
 
 def _matrix(board: Board, at: Headline) -> list[list[str]]:
-    metric = METRICS[at.metric]
+    metric = SHOWN[at.metric]
     scenes = [name for name in board.summary["scene"].unique() if name != EVERY]
     cells = [(scene, band) for scene in scenes for band in bands_of(board)]
     columns = [values_of(cell(board, at, scene=s, band=b), at.metric) for s, b in cells]
     head = ["model", *(f"{scene} {band}" for scene, band in cells)]
     return [
         head,
+        *_detectable_shares(board, at, cells),
         *(
             [model.title, *(shown_value(metric, column.get(model.name)) for column in columns)]
             for model in ranked(board, values_of(cell(board, at), at.metric), metric)
         ),
     ]
+
+
+def _detectable_shares(
+    board: Board, at: Headline, cells: Sequence[tuple[str, str]]
+) -> list[list[str]]:
+    """Return a row with the share of the NLOS links of each cell that show a path, if known."""
+    nlos = Headline(track=at.track, shots=at.shots, label=NLOS_LABEL, metric=at.metric)
+    shares = []
+    for scene, band in cells:
+        known = values_of(cell(board, nlos, scene=scene, band=band), "detectable_share")
+        shares.append(next(iter(known.values()), None))
+    if all(share is None for share in shares):
+        return []
+    texts = [MISSING if share is None else f"{100 * share:.0f}" for share in shares]
+    return [["*detectable share of NLOS* [%]", *texts]]
 
 
 def _track_section(board: Board, track: TrackInfo) -> list[str]:
@@ -129,9 +158,12 @@ def _track_rows(board: Board, track: str, shots: int | None) -> list[list[str]]:
         at = Headline(track=track, shots=shots, label=label, metric=metric)
         return values_of(cell(board, at), metric)
 
-    chosen = [(label, METRICS[name]) for label, name in _TRACK_COLUMNS if name in board.summary]
-    columns = [values(label, metric.name) for label, metric in chosen]
-    order = ranked(board, values(EVERY, HEADLINE_METRIC), METRICS[HEADLINE_METRIC])
+    given = [(label, SHOWN[name]) for label, name in _TRACK_COLUMNS if name in board.summary]
+    found = [(label, metric, values(label, metric.name)) for label, metric in given]
+    chosen = [(label, metric) for label, metric, own in found if own]
+    columns = [own for _, _, own in found if own]
+    by = ranking(board, track=track, shots=shots, label=EVERY).metric
+    order = ranked(board, values(EVERY, by), SHOWN[by])
     head = ["model", *(f"{titled(metric)}, {label.upper()}" for label, metric in chosen)]
     return [
         head,
@@ -139,14 +171,39 @@ def _track_rows(board: Board, track: str, shots: int | None) -> list[list[str]]:
     ]
 
 
+def _trust_rows(board: Board) -> list[list[str]]:
+    """Return what each model states of itself, and whether it was run here."""
+    head = ["model", "sees", "trained before on", "open", "made again by", "verified"]
+    return [
+        head,
+        *(
+            [
+                model.title,
+                *(
+                    text or MISSING
+                    for text in (
+                        model.inputs,
+                        model.pretraining,
+                        model.openness,
+                        model.replication,
+                    )
+                ),
+                "yes" if model.verified else "no",
+            ]
+            for model in board.models
+            if model.kind == "model"
+        ),
+    ]
+
+
 def _marked_title(model: ModelRow) -> str:
     return model.title if model.kind == "model" else f"*{model.title}* ({model.kind})"
 
 
-def _markdown(rows: Iterable[Sequence[str]]) -> str:
-    """Return rows, the first of them the head, as a Markdown table."""
+def _markdown(rows: Iterable[Sequence[str]], *, words: bool = False) -> str:
+    """Return rows, the first of them the head, as a Markdown table, of words or of numbers."""
     head, *body = ([text.replace("|", "\\|") for text in row] for row in rows)
-    rule = ["---" if name == "model" else "---:" for name in head]
+    rule = ["---" if words or name == "model" else "---:" for name in head]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *body))
 
 

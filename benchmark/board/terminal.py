@@ -16,31 +16,46 @@ from raymark.benchmark.board.standings import (
     heading,
     standings,
 )
-from raymark.benchmark.metrics import METRICS
+from raymark.benchmark.skill import SHOWN
 
 _FEWEST_COLUMNS = 80
 _LEAST_MODEL_WIDTH = 14
 """A model's title may break over lines, but not into narrower ones; numbers never break."""
 
-_DROPPED_FIRST = (INTERVAL, *reversed(SECOND_METRICS), RATIO)
+_DROPPED_FIRST = (
+    "mse_m2",
+    "share_under_3m",
+    "share_under_1m",
+    "win_rate",
+    RATIO,
+    INTERVAL,
+    "median_m",
+    "p90_m",
+)
 _GAP = 2
 
 
 def terminal_table(
-    board: Board, *, at: Headline | None = None, width: int = _FEWEST_COLUMNS
+    board: Board,
+    *,
+    at: Headline | None = None,
+    width: int = _FEWEST_COLUMNS,
+    only: str | None = None,
 ) -> Table:
-    """Return the standings: the metric per band and over all bands, then MSE, median and ratio.
+    """Return the standings: the metric per band and over all bands, then others and the ratio.
 
     Models stand in the order of their rank, then references and bounds, dimmed and without rank.
 
     Args:
         board: What to show.
         at: Track, shots, label and metric to show and rank by; the headline if not given.
-        width: Columns of the terminal; where not all fit, the interval goes first, then the
-            median, the MSE and the ratio.
+        width: Columns of the terminal; where not all fit, the MSE goes first, then the shares, the
+            win rate, the ratio, the interval, the median and the P90.
+        only: Name of a model whose row alone is shown, with its rank among all.
     """
     at = at or headline(board)
-    columns = _fitting([_shortened(column) for column in standings(board, at)], width)
+    every = standings(board, at, only=only)
+    columns = _fitting([_shortened(column) for column in every], width)
     table = Table(
         title=Text(heading(board, at)),
         title_justify="left",
@@ -67,7 +82,7 @@ def terminal_table(
 
 def _shortened(column: Column) -> Column:
     """Units of the further metrics stand in the caption."""
-    short = {TOTAL: "all"} | {name: METRICS[name].title for name in SECOND_METRICS}
+    short = {TOTAL: "all"} | {name: SHOWN[name].title for name in SECOND_METRICS}
     title = short.get(column.key, column.title)
     return Column(key=column.key, title=title, texts=column.texts)
 
@@ -88,8 +103,8 @@ def _width(column: Column) -> int:
 
 def _caption(board: Board, columns: list[Column]) -> str:
     shown = {column.key for column in columns}
-    further = [METRICS[name] for name in SECOND_METRICS if name in shown]
-    parts = [f"{metric.title} in {metric.unit}" for metric in further]
+    further = [SHOWN[name] for name in SECOND_METRICS if name in shown]
+    parts = [f"{metric.title} in {metric.unit or '%'}" for metric in further]
     parts += ["ratio to the best model"] if RATIO in shown else []
     scenes = f"Independent scenes: {board.suite.num_scenes}."
     return f"Over all bands: {', '.join(parts)}. {scenes}" if parts else scenes

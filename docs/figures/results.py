@@ -2,9 +2,9 @@
 
     python docs/figures/results.py RUNS DATASET [--cells FILE]
 
-Prints where the errors of `unseen-nlos` sit, and draws docs/figures/results.png: P90 by scene and
-band with its interval for the six best of the models that have all cells. `--cells` writes MSE,
-median and P90 of every cell with intervals.
+Prints where the errors of `unseen-nlos` sit, and draws docs/figures/results.png: P90 of the links
+that show a path, by scene and band with its interval, for the six best of the models that have all
+cells. `--cells` writes the headline's metrics of every cell with intervals.
 """
 
 import argparse
@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from raymark.benchmark.board.content import SUMMARY_KEYS
+from raymark.benchmark.labels import ALL, DETECTABLE, NLOS_LABEL
 from raymark.benchmark.measuring import Survey, load_survey
 from raymark.benchmark.scoring import Group, group_cells, score_run
 from raymark.benchmark.splits import TRAIN, distance_to_nearest, links_of, positions_of
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.summary import INTERVAL_METRICS, summarize
 from raymark.benchmark.task_data import Splits
+from raymark.benchmark.truths import Truths
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.schema import NLOS
 from raymark.plots import house_style, new_figure, save_figure
@@ -41,11 +44,12 @@ def main() -> None:
     parser.add_argument("--cells", type=Path)
     arguments = parser.parse_args()
     run, dataset = RunFolder(arguments.runs), open_dataset(arguments.dataset)
-    every_group = group_cells(score_run(run))
-    if arguments.cells is not None:
-        _write_cells(summarize(every_group), arguments.cells)
-    groups = [group for group in every_group if group.key[0] == TRACK]
+    cells = score_run(run, truths=Truths(run, dataset))
+    every_group = group_cells([cell for cell in cells if cell.task.gain_db is None])
     models = {name for name, record in run.models().items() if record.kind == "model"}
+    if arguments.cells is not None:
+        _write_cells(summarize(every_group, models), arguments.cells)
+    groups = [group for group in every_group if group.key[0] == TRACK]
     names = sorted(models.intersection(*(group.error_m for group in groups)))
     points = pd.concat([_points(group, names, run, dataset) for group in groups])
     points = points[points["los"] == NLOS]
@@ -66,16 +70,15 @@ def main() -> None:
         squared = np.sort(np.square(points[name].to_numpy()))
         print(f"  {name:<20}{squared[int(0.95 * len(squared)) :].sum() / squared.sum():.0%}")
     best = sorted(names, key=lambda name: points[name].quantile(0.9))[:NUM_DRAWN]
-    _draw(summarize(groups), best)
+    _draw(summarize(groups, models), best)
 
 
 def _write_cells(summary: pd.DataFrame, path: Path) -> None:
     """Write what a paper would quote of each cell, at four significant digits."""
     is_cell = (summary["scene"] != "all") & (summary["band"] != "all")
-    chosen = summary[is_cell & summary["label"].isin(["los", "nlos"])]
+    chosen = summary[is_cell & ~summary["label"].isin([ALL, NLOS_LABEL])]
     numbers = [f"{name}{end}" for name in INTERVAL_METRICS for end in ("", "_low", "_high")]
-    keys = ["track", "shots", "scene", "band", "label", "model", "num_points", "num_blocks"]
-    write_text(path, chosen[keys + numbers].to_csv(index=False, float_format="%.4g"))
+    write_text(path, chosen[[*SUMMARY_KEYS, *numbers]].to_csv(index=False, float_format="%.4g"))
 
 
 def _points(group: Group, names: list[str], run: RunFolder, dataset: Dataset) -> pd.DataFrame:
@@ -106,7 +109,7 @@ def _points(group: Group, names: list[str], run: RunFolder, dataset: Dataset) ->
 
 @house_style()
 def _draw(summary: pd.DataFrame, names: list[str]) -> None:
-    chosen = summary[(summary["label"] == "nlos") & (summary["scene"] != "all")]
+    chosen = summary[(summary["label"] == DETECTABLE) & (summary["scene"] != "all")]
     scenes = list(dict.fromkeys(chosen["scene"]))
     figure, axes = new_figure(1, len(scenes), panel_inches=(4.0, 4.2))
     for ax, scene in zip(axes, scenes, strict=True):

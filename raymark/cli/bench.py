@@ -212,9 +212,10 @@ def score(
     folder = RunFolder(runs)
     truths = Truths(folder, None if data is None else open_dataset(data))
     rows = score_rows(score_run(folder, truths=truths))
+    plain = rows[rows["gain_db"].isna()]
     keys = ["track", "label", "model"]
     names = ["median_m", "p90_m", "mse_m2"]
-    mean = rows.groupby(keys, sort=False)[names].mean().reset_index()
+    mean = plain.groupby(keys, sort=False)[names].mean().reset_index()
     columns = [
         *(Column(heading=key, key=key) for key in keys),
         Column(heading="median [m]", key="median_m"),
@@ -277,45 +278,6 @@ def new_model(
     out.print(f"  raymark bench run --suite mini --data DIR --models {made} --out runs")
 
 
-@app.command()
-def check(
-    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="Its folder")],
-    data: DataOption,
-    suite: OwnSuiteOption = "",
-) -> None:
-    """Check the predictions of a model that was run elsewhere; needs no network."""
-    from raymark.benchmark import load_suite  # noqa: PLC0415
-    from raymark.benchmark.submission import (  # noqa: PLC0415
-        read_submission,
-        submitted_suite,
-    )
-    from raymark.benchmark.task_data import (  # noqa: PLC0415
-        Splits,
-        require_dataset,
-        truth_of,
-    )
-    from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.models import model_names  # noqa: PLC0415
-
-    loaded, dataset = load_suite(suite or submitted_suite(submission)), open_dataset(data)
-    require_dataset(loaded, dataset)
-    splits = Splits(dataset, loaded.window_size)
-    with stage_bars("files") as progress:
-        record, cells = read_submission(
-            submission,
-            loaded,
-            lambda task: truth_of(task, dataset, splits),
-            built_in=model_names(),
-            progress=progress,
-        )
-    num_tasks = len({found.task.id for found in cells})
-    all_tasks, files = counted(len(loaded.tasks()), "task"), counted(len(cells), "file")
-    out.print(
-        f"{submission}: '{record.name}' predicts {num_tasks} of {all_tasks} of "
-        f"{loaded.name}@{loaded.version} ({files}); every point once, all finite"
-    )
-
-
 def bound(suite: Any, dataset: Any) -> Any:
     """Return the suite bound to the dataset that is there, and say so if it is another."""
     from raymark.benchmark.task_data import bound_to  # noqa: PLC0415
@@ -348,6 +310,21 @@ def print_board(published: Any, folder: Path) -> None:
     out.print(terminal_table(published.board, width=out.width))
     out.print(published.board.suite.trust, soft_wrap=True)
     out.print(f"wrote {', '.join(path.name for path in published.files)} to {folder}")
+
+
+def print_row(board: Any, model: str) -> None:
+    """Print the row of one model in the standings, and among how many it is ranked."""
+    from raymark.benchmark.board import headline, terminal_table  # noqa: PLC0415
+    from raymark.benchmark.board.headline import cell, values_of  # noqa: PLC0415
+
+    at = headline(board)
+    values = values_of(cell(board, at), at.metric)
+    ranked = [row.name for row in board.models if row.kind == "model" and row.name in values]
+    if model not in ranked:
+        out.print("it has no rank: it does not predict every fold and cell of the headline")
+        return
+    out.print(terminal_table(board, width=out.width, only=model))
+    out.print(f"ranked among {counted(len(ranked), 'model')}, itself included")
 
 
 def tell_of_another_dataset(suite: str, data: PlaceLike) -> None:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from raymark.cli.bench import SuiteOption, TracksOption
-from raymark.cli.console import out, resumable_bars, waiting
+from raymark.cli.bench import OwnSuiteOption, SuiteOption, TracksOption, print_row
+from raymark.cli.console import out, resumable_bars, stage_bars, waiting
 from raymark.cli.options import DataOption, Overwrite, listed
 from raymark.errors import ConfigError, counted
 
@@ -41,6 +41,59 @@ def new_submission(
         f"  raymark bench check {made} --data {data} --suite {suite}",
         soft_wrap=True,
     )
+
+
+@app.command()
+def check(
+    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="Its folder")],
+    data: DataOption,
+    suite: OwnSuiteOption = "",
+    runs: Annotated[
+        Path | None,
+        typer.Option(metavar="RUNS", help="A run: shows the row that the submission would get"),
+    ] = None,
+    pretraining: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="A dataset that it was trained on before, searched for test UEs; may be given "
+            "several times",
+        ),
+    ] = None,
+) -> None:
+    """Check the predictions of a model that was run elsewhere; needs no network."""
+    from raymark.benchmark import load_suite  # noqa: PLC0415
+    from raymark.benchmark.checking import check_submission  # noqa: PLC0415
+    from raymark.benchmark.submission import submitted_suite  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.models import model_names  # noqa: PLC0415
+
+    loaded = load_suite(suite or submitted_suite(submission))
+    searched = [open_dataset(folder) for folder in pretraining or []]
+    with stage_bars("files") as progress:
+        checked = check_submission(
+            submission,
+            loaded,
+            open_dataset(data),
+            runs=runs,
+            pretraining=searched,
+            built_in=model_names(),
+            progress=progress,
+        )
+    num_tasks = len({found.task.id for found in checked.cells})
+    all_tasks, files = counted(len(loaded.tasks()), "task"), counted(len(checked.cells), "file")
+    out.print(
+        f"{submission}: '{checked.record.name}' predicts {num_tasks} of {all_tasks} of "
+        f"{loaded.name}@{loaded.version} ({files}); every point once, all finite"
+    )
+    stated = checked.record.trust.pretraining or ()
+    if stated:
+        num_stated = counted(len(stated), "dataset")
+        out.print(f"trained before on {num_stated}, of which {len(searched)} hold no test UE")
+    if checked.board is None:
+        out.print("add --runs RUNS for the row that it would get on a board")
+    else:
+        print_row(checked.board, checked.record.name)
 
 
 @app.command()

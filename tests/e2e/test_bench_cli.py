@@ -196,9 +196,10 @@ def test_new_submission_is_accepted_when_words_and_positions_are_filled_in(
     text = (folder / "submission.yaml").read_text(encoding="utf-8")
 
     without_words = bench("check", folder, *data)
-    for key in ("title", "summary", "tuning", "pretraining_data"):
-        text = text.replace(f"\n{key}:\n", f"\n{key}: something\n")
-    text = text.replace("\nis_trajectory:\n", "\nis_trajectory: false\n")
+    words = dict.fromkeys(("title", "summary", "tuning", "replication"), "something")
+    words |= {"is_trajectory": "false", "inputs": "[paths]", "openness": "code"}
+    for key, value in (words | {"pretraining": "[{name: elsewhere}]"}).items():
+        text = text.replace(f"\n{key}:\n", f"\n{key}: {value}\n")
     (folder / "submission.yaml").write_text(text, encoding="utf-8")
     without_positions = bench("check", folder, *data)
     for task in shipped.tasks():
@@ -210,12 +211,16 @@ def test_new_submission_is_accepted_when_words_and_positions_are_filled_in(
 
     assert made.code == FINISHED, made.err
     assert (without_words.code, without_positions.code) == (BAD_INPUT, BAD_INPUT)
-    assert "nothing stands behind title, summary, is_trajectory, tuning, pretr" in without_words.err
+    assert (
+        "nothing stands behind title, summary, is_trajectory, tuning, inputs" in without_words.err
+    )
     assert "seed-0.csv: no position is filled in; add them, or" in without_positions.err
     assert checked.code == FINISHED
     assert (
         f"'theirs' predicts {len(shipped.tasks())} of {len(shipped.tasks())} tasks" in checked.out
     )
+    assert "trained before on 1 dataset, of which 0 hold no test UE" in checked.out
+    assert "add --runs RUNS for the row" in checked.out
 
 
 @pytest.mark.parametrize(
@@ -256,7 +261,10 @@ def test_submission_is_checked_and_stands_on_the_board_when_it_is_good(
         "suite_hash": shipped.hash,
         "content_hash": shipped.content_hash,
         "tuning": "nothing",
-        "pretraining_data": "none",
+        "inputs": ["paths"],
+        "pretraining": [],
+        "openness": "code",
+        "replication": "none",
     }
     (folder / "submission.yaml").write_text(yaml.safe_dump(info), encoding="utf-8")
     (folder / "card.md").write_text("# Theirs\n", encoding="utf-8")
@@ -271,11 +279,16 @@ def test_submission_is_checked_and_stands_on_the_board_when_it_is_good(
     (folder / "submission.yaml").write_text(yaml.safe_dump(info | hashes), encoding="utf-8")
     options = ["--submission", folder, "--out", tmp_path / "board"]
     board = bench("board", benchmark_run.root, *options)
+    suite_file = tmp_path / "suite.yaml"
+    suite_file.write_text(yaml.safe_dump(yard_suite.model_dump(mode="json")), encoding="utf-8")
+    among = ["--suite", suite_file, "--runs", benchmark_run.root]
+    unranked = bench("check", folder, "--data", benchmark_dataset.folder, *among)
 
     assert (checked.code, board.code) == (FINISHED, FINISHED), checked.err + board.err
     assert "'theirs' predicts 1 of 4 tasks of tests@1 (1 file); every point once" in checked.out
     assert refused.code == BAD_INPUT
     assert "is missing (1 link)" in refused.err
+    assert "it has no rank: it does not predict every fold" in unranked.out
     assert "Model of theirs" in (tmp_path / "board" / "board.md").read_text(encoding="utf-8")
 
 

@@ -1,5 +1,6 @@
 """The page of a board in a real browser: what it shows, and what it does when it is used."""
 
+import dataclasses
 import html
 import json
 import re
@@ -167,7 +168,17 @@ def make_board(**changes: Any) -> Board:
                 for rival, low, p in (("far", 1.0, 0.004), ("wide", -1.0, 0.4))
             ]
         x_m = np.linspace(-50.0, 50.0, NUM_POINTS)
-        maps.append(ErrorMap(**where, x_m=x_m, y_m=x_m[::-1].copy(), los=los, error_m=errors))
+        heard = np.arange(NUM_POINTS) % 2 == 0
+        maps.append(
+            ErrorMap(
+                **where,
+                x_m=x_m,
+                y_m=x_m[::-1].copy(),
+                los=los,
+                is_detected=heard,
+                error_m=errors,
+            )
+        )
     table = pd.DataFrame(rows).astype({"shots": "Int64", "coverage_90": "Float64"})
     means = []
     for over in (["scene"], ["band"], ["scene", "band"]):
@@ -188,7 +199,7 @@ def make_board(**changes: Any) -> Board:
         ),
         "tracks": TRACKS,
         "models": MODELS,
-        "rows": table.assign(task="t", fold=0, seed=0),
+        "rows": table.assign(task="t", fold=0, gain_db=pd.NA, seed=0),
         "summary": pd.concat([table, *means], ignore_index=True),
         "comparisons": pd.DataFrame(pairs, columns=list(COMPARISON_COLUMNS)),
         "audits": pd.DataFrame(
@@ -320,11 +331,12 @@ def test_table_is_sorted_when_a_heading_is_chosen(page: Path, tmp_path: Path) ->
         sortBy("median_m"); report.reversed = [order(), state()];
         sortBy("share_under_1m"); report.share = [order(), state(), valueOf("wide",
           "share_under_1m")];
+        press("choose-columns", "doubt");
         sortBy("coverage_90"); report.coverage = [order(), state(), valueOf("wide", "coverage_90")];
         report.bold = all("#standings-table tbody:not(.aside) tr").filter((row) =>
           cellOf(row.dataset.model, "coverage_90").classList.contains("best")).map((row) =>
           row.dataset.model);
-        sortBy("model"); report.names = order();
+        press("choose-columns", "main"); sortBy("model"); report.names = order();
         report.focus = (() => { const button = one('th[data-key="mse_m2"] button'); button.focus();
           button.click(); return document.activeElement.dataset.focus; })();
         report.isButton = all("#standings-table th button").every((button) =>
@@ -367,7 +379,7 @@ def test_everything_follows_the_controls(page: Path, tmp_path: Path) -> None:
         report.pressed = all('#matrix button[aria-pressed="true"]').map((node) => node.ariaLabel);
         choose("choose-metric", "coverage_90");
         report.matrixModel = one("#choose-model").selectedOptions[0].textContent;
-        report.noPairs = one("#differences").textContent;
+        report.otherPairs = one("#differences-where").textContent;
         choose("choose-metric", "p90_m"); choose("choose-model", "far");
         choose("choose-left", "bound"); choose("choose-right", "none");
         report.panels = texts("#maps figcaption b");
@@ -400,7 +412,7 @@ def test_everything_follows_the_controls(page: Path, tmp_path: Path) -> None:
     assert "errors of 20 points" in report["both"]  # outage is apart, here as in the tables
     assert report["pressed"] == [f"munich scene, 28 GHz band: {expected:.2f} m"]
     assert report["matrixModel"] == "Wide"
-    assert "computed for P90 only" in report["noPairs"]
+    assert "P90 [m] · against Near" in report["otherPairs"]
     assert report["panels"] == ["Bound"]
     assert report["farCell"] == f"{4 * expected:.1f}"
     assert report["afterCell"] == ["all", "6GHz"]
@@ -408,7 +420,7 @@ def test_everything_follows_the_controls(page: Path, tmp_path: Path) -> None:
     assert report["curves"] == len(SCALES) - 1
     assert report["readout"].startswith("Share of points within")
     assert all(re.fullmatch(r"\d+ %", share) for share in report["shares"])
-    assert report["disabled"] == ["outage"]
+    assert report["disabled"] == ["detectable", "blind", "outage"]
     assert report["open"] == [LONG]
     for part in ("track=cross-scene", "shots=10", "label=los", "model=far", "scale=linear"):
         assert part in report["hash"]
@@ -446,6 +458,87 @@ def test_address_holds_the_state_when_it_is_opened_again(page: Path, tmp_path: P
     assert report["opened"]["maps"] == ["Bound", "Near"]
     assert (report["opened"]["model"], report["opened"]["scale"]) == ("far", "linear")
     assert report["nonsense"]["where"].startswith("Unseen NLOS · all scenes · all bands")
+
+
+def test_page_tells_what_shows_a_path_when_that_is_known(tmp_path: Path) -> None:
+    board = make_board()
+    table = board.summary
+    skill = 1 - table["p90_m"] / 50
+    table = table.assign(skill=skill, skill_low=skill - 0.1, skill_high=skill + 0.1, win_rate=0.5)
+    nlos = table[table["label"] == "nlos"]
+    summary = [
+        table.assign(detectable_share=table["label"].map({"nlos": 0.684})),
+        nlos.assign(label="detectable", detectable_share=1.0),
+        nlos.assign(label="blind", detectable_share=0.0, nll_nat=-3.5, area_90_m2=90.0),
+    ]
+    pairs = board.comparisons[board.comparisons["label"] == "nlos"].assign(label="detectable")
+    curve = [
+        {"track": "unseen-nlos", "shots": pd.NA, "scene": "all", "band": "all", "label": label}
+        | {"model": name, "gain_db": gain_db, "detectable_share": share, "p90_m": 30.0 - gain_db}
+        for label in ("nlos", "detectable")
+        for name in ("near", "far", "oracle")
+        for gain_db, share in ((-10.0, 0.4), (0.0, 0.684), (20.0, 0.9))
+    ]
+    made = dataclasses.replace(
+        board,
+        summary=pd.concat(summary, ignore_index=True),
+        comparisons=pairs,
+        budgets=pd.DataFrame(curve).astype({"shots": "Int64"}),
+    )
+
+    report = drive(
+        write_board(made, tmp_path / "out")[0],
+        tmp_path,
+        f"""
+        report.headline = one(".wide dd").textContent;
+        report.where = one("#standings-where").textContent;
+        const heads = () => all("#standings-table th[data-key]").map((node) => node.dataset.key);
+        report.heads = heads();
+        report.skill = cellOf("near", "skill").textContent;
+        report.pairs = one("#differences-where").textContent;
+        report.map = one("#maps canvas").ariaLabel;
+        report.budget = texts("#budget-chart text");
+        report.curves = all("#budget-chart polyline").map((node) => node.dataset.model);
+        press("choose-label", "blind"); report.noCurve = texts("#budget-chart");
+        press("choose-label", "blind"); press("choose-columns", "doubt");
+        report.doubt = heads();
+        report.blind = [valueOf("near", "nll_nat"), valueOf("near", "area_90_m2")];
+        report.blindMap = one("#maps canvas").ariaLabel;
+        press("choose-columns", "cost"); report.cost = heads();
+        report.hash = location.hash;
+        {WIDTHS}
+        press("choose-track", "interpolation"); report.noBudget = one("#budget").hidden;
+        """,
+    )
+
+    assert report["problems"] == []
+    assert report["headline"] == "Unseen NLOS, NLOS points that show a path: Skill"
+    assert "68 % of the NLOS points show a path" in report["where"]
+    first = ["rank", "model", "skill"]
+    shown = ["win_rate", "median_m", "p90_m", "share_under_1m", "mse_m2"]
+    assert report["heads"] == [*first, *shown]
+    (near,) = nlos.query(
+        "track == 'unseen-nlos' and model == 'near' and scene == 'all' and band == 'all'"
+    ).to_dict("records")
+    ends = [f"{100 * near[name]:.1f}" for name in ("skill", "skill_low", "skill_high")]
+    assert report["skill"] == "{}{}–{}".format(*ends).replace("-", "−")
+    assert "P90 [m]" in report["pairs"]
+    # Of 30 points every third is NLOS, and of those every second shows a path.
+    assert "errors of 5 points" in report["map"]
+    shown = ["−10 dB", "40 %", "0 dB", "68 %", "+20 dB", "90 %"]
+    assert [text for text in report["budget"] if text in shown] == shown
+    assert {"10.0", "20.0"} <= set(report["budget"])
+    assert set(report["curves"]) == {"near", "far"}
+    assert report["noCurve"] == ["No curve is stored for these points."]
+    assert report["noBudget"]
+    assert report["doubt"] == [*first, "median_m", "coverage_90", "nll_nat", "area_90_m2"]
+    assert report["blind"] == ["−3.50", "90.0"]
+    assert "errors of 10 points" in report["blindMap"]  # LOS and NLOS
+    assert report["cost"][3:] == [
+        "num_parameters", "fit_s", "predict_ms_per_point", "peak_memory_mb"
+    ]  # fmt: skip
+    assert "columns=cost" in report["hash"]
+    assert report["overflow"] == report["goesOn"] == 0
 
 
 @pytest.mark.parametrize("width", [1400, 390])

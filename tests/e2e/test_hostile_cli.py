@@ -90,7 +90,10 @@ def test_submission_is_refused_when_it_is_named_as_a_row_of_every_board(
         "suite_hash": suite.hash,
         "content_hash": suite.content_hash,
         "tuning": "none",
-        "pretraining_data": "none",
+        "inputs": ["paths"],
+        "pretraining": [],
+        "openness": "code",
+        "replication": "none",
     }
     text = "".join(f"{key}: {value}\n" for key, value in lines.items())
     (folder / "submission.yaml").write_text(text, encoding="utf-8")

@@ -96,7 +96,10 @@ def test_keras_predictions_are_scored_when_submitted_by_a_third_party(
         "suite_hash": benchmark_suite.hash,
         "content_hash": benchmark_suite.content_hash,
         "tuning": "nothing",
-        "pretraining_data": "none",
+        "inputs": ["paths"],
+        "pretraining": [],
+        "openness": "code",
+        "replication": "none",
     }
     (folder / "submission.yaml").write_text(yaml.safe_dump(info), encoding="utf-8")
     (folder / "card.md").write_text("# Tiny Keras\n", encoding="utf-8")

@@ -75,7 +75,10 @@ def tiny_submission(tiny_run: Path, make_once: MakeOnce) -> Path:
             "suite_hash": suite.hash,
             "content_hash": suite.content_hash,
             "tuning": "none",
-            "pretraining_data": "none",
+            "inputs": ["paths"],
+            "pretraining": [{"name": "elsewhere"}],
+            "openness": "closed",
+            "replication": "none",
             "num_parameters": 5,
             "software": {"theirs": "1"},
         }

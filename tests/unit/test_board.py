@@ -35,7 +35,9 @@ from raymark.benchmark.board.page import embedded_json, render_card, render_page
 from raymark.benchmark.board.payload import MAP_POINTS, pack_errors, pack_positions, page_data
 from raymark.benchmark.board.standings import shown_number, shown_value, standings, titled
 from raymark.benchmark.board.tables import csv_text, json_rows, json_text, markdown_board
-from raymark.benchmark.metrics import LABELS, METRICS
+from raymark.benchmark.labels import LABELS
+from raymark.benchmark.metrics import METRICS
+from raymark.benchmark.skill import SHOWN
 from raymark.errors import DatasetError
 
 HALF_CODE_REL = 10 ** (0.5 * 9 / 65535) - 1
@@ -114,7 +116,7 @@ def summary_of(tracks: tuple[TrackInfo, ...]) -> pd.DataFrame:
 
 def rows_of() -> pd.DataFrame:
     keys = {"task": "nlos-yard@1", "track": "unseen-nlos", "shots": pd.NA, "scene": "yard"}
-    keys |= {"band": "6GHz", "fold": 0, "label": "nlos", "num_points": 20}
+    keys |= {"band": "6GHz", "fold": 0, "gain_db": pd.NA, "label": "nlos", "num_points": 20}
     return as_metrics(
         [
             keys | {"model": name, "seed": seed} | metrics_of(name, worst)
@@ -151,7 +153,7 @@ def make_board(**changes: Any) -> Board:
             model("far"),
             model("silent"),
             model("oracle", kind="reference", is_trajectory=True),
-            model("near", verified=False),
+            model("near", verified=False, inputs="paths, csi", pretraining="none", openness="code"),
         ),
         rows=rows_of(),
         summary=summary_of(tracks),
@@ -170,6 +172,7 @@ def make_board(**changes: Any) -> Board:
                 x_m=np.arange(1300.0),
                 y_m=-np.arange(1300.0),
                 los=np.arange(1300) % 3 - 1,
+                is_detected=np.arange(1300) % 2 == 0,
                 error_m={"near": np.arange(1300.0)},
             ),
         ),
@@ -228,8 +231,35 @@ def tables_in(markdown: str) -> list[list[list[str]]]:
 # The headline and the order of models
 
 
-def test_headline_is_nlos_p90_on_unseen_nlos(board: Board) -> None:
+def with_skills(board: Board) -> Board:
+    """The same board where its NLOS points show a path, and models have skills with intervals."""
+    table = board.summary
+    skill = 1 - table["p90_m"] / 20
+    table = table.assign(skill=skill, skill_low=skill - 0.125, skill_high=skill + 0.0625)
+    detectable = table[table["label"] == "nlos"].assign(label="detectable", detectable_share=1.0)
+    nlos = table.assign(detectable_share=table["label"].map({"nlos": 0.685}))
+    return dataclasses.replace(board, summary=pd.concat([nlos, detectable], ignore_index=True))
+
+
+def test_headline_is_the_skill_on_unseen_nlos_that_shows_a_path(board: Board) -> None:
+    skilled = with_skills(board)
+
+    found = headline(skilled)
+
+    assert found == dataclasses.replace(HEADLINE, label="detectable", metric="skill")
+    text = printed(skilled, width=100)
+    assert text.startswith("Unseen NLOS, NLOS points that show a path: Skill [%]")
+    # P90 of near over all cells is 7.5 m: 1 - 7.5 / 20.
+    assert body_of(text)[0][:6] == ["1", "Near", "70.0", "55.0", "62.5", "50.0–68.8"]
+    assert "ratio" not in text
+    assert "| *detectable share of NLOS* [%] | 68 | 68 | 68 | 68 |" in markdown_board(skilled)
+
+
+def test_headline_is_nlos_p90_when_it_is_not_known_what_shows_a_path(board: Board) -> None:
     assert headline(board) == HEADLINE
+    assert "Links that show no path are not told apart" in board.suite.trust
+    known = dataclasses.replace(board.suite, detections_are_known=True)
+    assert "told apart" not in known.trust
 
 
 def test_headline_is_the_first_ranked_track_when_the_suite_has_no_unseen_nlos(
@@ -276,12 +306,13 @@ def test_models_stand_best_first_and_references_and_bounds_last(
         ("p90_m", None, 4.0, None),
         ("p90_m", 6.0, None, None),
         ("outlier_share", 0.1, 0.0, None),
+        ("skill", 0.4, 0.5, None),
     ],
 )
 def test_ratio_says_how_many_times_worse(
     metric: str, value: float | None, best: float | None, expected: float | None
 ) -> None:
-    assert ratio_to_best(METRICS[metric], value, best) == expected
+    assert ratio_to_best(SHOWN[metric], value, best) == expected
 
 
 # Numbers as text
@@ -320,16 +351,16 @@ def test_share_is_shown_in_percent() -> None:
 def test_terminal_table_shows_bands_total_and_ratio_of_the_headline(board: Board) -> None:
     text = printed(board)
 
-    assert text.startswith("Unseen NLOS, NLOS: P90 [m]")
-    head = ["#", "model", "6GHz", "28GHz", "all", "MSE", "Median", "ratio"]
+    assert text.startswith("Unseen NLOS, NLOS points: P90 [m]")
+    head = ["#", "model", "6GHz", "28GHz", "all", "Median", "Under", "1", "m", "MSE", "ratio"]
     assert text.splitlines()[1].split() == head
     # Worked by hand: near is 4 m in the yard, so 6 m over both scenes at 6 GHz and 9 m at 28 GHz.
     assert body_of(text) == [
-        ["1", "Near", "6.00", "9.00", "7.50", "7500", "1.88", "1.00"],
-        ["2", "Far", "12.0", "18.0", "15.0", "15.0k", "3.75", "2.00"],
-        ["", "Silent", "–", "–", "–", "–", "–", "–"],
-        ["", "Oracle", "3.00", "4.50", "3.75", "3750", "0.938", "0.500"],
-        ["", "Bound", "0.750", "1.12", "0.938", "938", "0.234", "0.125"],
+        ["1", "Near", "6.00", "9.00", "7.50", "1.88", "3.3", "7500", "1.00"],
+        ["2", "Far", "12.0", "18.0", "15.0", "3.75", "1.7", "15.0k", "2.00"],
+        ["", "Silent", "–", "–", "–", "–", "–", "–", "–"],
+        ["", "Oracle", "3.00", "4.50", "3.75", "0.938", "6.7", "3750", "0.500"],
+        ["", "Bound", "0.750", "1.12", "0.938", "0.234", "26.7", "938", "0.125"],
     ]
     assert "Independent scenes: 2." in text
 
@@ -353,10 +384,13 @@ def test_terminal_table_cuts_no_number_when_titles_are_long(width: int) -> None:
 def test_terminal_table_drops_columns_in_order_when_they_do_not_fit(board: Board) -> None:
     columns = [column.key for column in standings(board, HEADLINE)]
 
-    assert columns == ["#", "model", *BANDS, "all bands", "mse_m2", "median_m", "ratio"]
-    assert "Median" not in printed(board, width=50)
-    assert "MSE" not in printed(board, width=44)
-    assert "28GHz" in printed(board, width=44)
+    further = ["median_m", "share_under_1m", "mse_m2", "ratio"]
+    assert columns == ["#", "model", *BANDS, "all bands", *further]
+    assert "MSE" not in printed(board, width=70)
+    assert "Under" not in printed(board, width=56)
+    assert "ratio" not in printed(board, width=50)
+    assert "Median" not in printed(board, width=42)
+    assert "28GHz" in printed(board, width=42)
 
 
 def test_interval_stands_beside_the_total_when_the_cell_has_one(board: Board) -> None:
@@ -366,14 +400,14 @@ def test_interval_stands_beside_the_total_when_the_cell_has_one(board: Board) ->
 
     assert "3.75–15.0" in printed(with_intervals, width=100)
     assert "95 %" not in printed(board, width=100)
-    assert "95 %" not in printed(with_intervals, width=60)
+    assert "95 %" not in printed(with_intervals, width=44)
 
 
 def test_terminal_table_ranks_by_distance_from_the_target_when_there_is_one(board: Board) -> None:
     at = dataclasses.replace(HEADLINE, metric="coverage_90")
     text = printed(board, at=at)
 
-    assert text.startswith("Unseen NLOS, NLOS: Coverage 90 % [%]")
+    assert text.startswith("Unseen NLOS, NLOS points: Coverage 90 % [%]")
     assert [row[:3] for row in body_of(text)][:3] == [
         ["1", "Far", "88.0"],
         ["2", "Near", "99.0"],
@@ -385,7 +419,7 @@ def test_terminal_table_ranks_by_distance_from_the_target_when_there_is_one(boar
 def test_terminal_table_names_the_shots_when_the_track_has_some(board: Board) -> None:
     at = Headline(track="cross-scene", shots=10, label="all", metric="p90_m")
 
-    assert printed(board, at=at).startswith("Cross scene, 10 shots, ALL: P90 [m]")
+    assert printed(board, at=at).startswith("Cross scene, 10 shots, LOS and NLOS points: P90 [m]")
 
 
 # Markdown, CSV, JSON
@@ -393,9 +427,10 @@ def test_terminal_table_names_the_shots_when_the_track_has_some(board: Board) ->
 
 def test_markdown_holds_standings_matrix_and_one_table_per_track_and_shots(board: Board) -> None:
     text = markdown_board(board)
-    found, matrix, *tracks = tables_in(text)
+    found, matrix, *tracks, trust = tables_in(text)
 
-    assert found[0] == ["#", "model", *BANDS, "all bands", "MSE [m²]", "Median [m]", "ratio"]
+    further = ["Median [m]", "Under 1 m [%]", "MSE [m²]", "ratio"]
+    assert found[0] == ["#", "model", *BANDS, "all bands", *further]
     assert [row[:2] for row in found[1:]] == [
         ["1", "Near"], ["2", "Far"], ["", "Silent"], ["", "Oracle"], ["", "Bound"]
     ]  # fmt: skip
@@ -403,6 +438,8 @@ def test_markdown_holds_standings_matrix_and_one_table_per_track_and_shots(board
     assert matrix[1] == ["Near", *(f"{value:#.3g}" for value in P90_NEAR_M.values())]
     assert len(tracks) == 4  # interpolation, unseen-nlos, cross-scene with 0 and with 10 shots
     assert all(len(row) == len(table[0]) for table in tables_in(text) for row in table)
+    assert trust[0] == ["model", "sees", "trained before on", "open", "made again by", "verified"]
+    assert trust[-1] == ["Near", "paths, csi", "none", "code", "–", "no"]
     assert "A diagnostic: models are not ranked by this track." in text
     assert "*Oracle* (reference)" in text
     assert "seeds 0, 1. Independent scenes: 2." in text
@@ -429,6 +466,7 @@ def test_json_is_a_list_of_rows_with_nested_metrics(board: Board) -> None:
         "scene": "yard",
         "band": "6GHz",
         "fold": 0,
+        "gain_db": None,
         "model": "near",
         "seed": 0,
         "label": "nlos",

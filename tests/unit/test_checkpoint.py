@@ -21,10 +21,11 @@ from raymark.benchmark.checkpoint import (
     open_checkpoint,
     write_checkpoint,
 )
+from raymark.benchmark.conditions import Conditions
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import TaskData
-from raymark.benchmark.training import override_config
+from raymark.benchmark.training import override_config, train_model
 from raymark.dataset import Dataset
 from raymark.errors import CheckpointError, ConfigError, ScoringError
 from raymark.models import get_model
@@ -345,3 +346,14 @@ def test_checkpoint_is_plain_json_when_read_by_others(
     assert written["task_id"] == "tests/interpolation/yard/6GHz@1"
     assert written["content_hash"] == benchmark_dataset.manifest.content_hash
     assert {"raymark", "torch"} <= set(written["software"])
+
+
+def test_checkpoint_is_refused_when_the_task_has_a_link_budget_of_its_own(
+    benchmark_task: Callable[..., Task], benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    plain = benchmark_task("interpolation", "yard")
+    task = plain.model_copy(update={"conditions": Conditions(noise="none")})
+
+    with pytest.raises(ConfigError, match="has a link budget of its own, and a checkpoint"):
+        train_model(get_model("wknn"), task, benchmark_dataset, tmp_path / "made", seed=0)
+    assert not (tmp_path / "made").exists()

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from raymark.benchmark.conditions import Conditions
 from raymark.benchmark.measurements import ARRAY_NAMES, Measurements, concatenate
 from raymark.benchmark.measuring import Survey, load_survey, measure, measurements_of_csi
 from raymark.benchmark.splits import TEST, make_split
-from raymark.benchmark.task import Conditions, RandomTracks
+from raymark.benchmark.task import RandomTracks
 from raymark.config import validate
 from raymark.dataset import Dataset
 from raymark.dataset.materialization import materialize
@@ -155,6 +156,60 @@ def test_noise_is_stronger_by_the_lost_power_when_the_ue_sends_less(
     error = np.abs(weak - 10**1.5 * noise)
     assert error.max() < FLOAT32_REL * np.abs(clean).max()
     assert (np.abs(noise) > 0).all()
+
+
+def test_more_links_show_paths_when_the_receiver_gains(
+    benchmark_dataset: Dataset, folder: Path
+) -> None:
+    gains_db = (-30.0, 0.0, 30.0)
+    links = [load(survey_of(power_change_db=x), benchmark_dataset, folder) for x in gains_db]
+
+    weak, plain, strong = (measured.path_mask.sum(axis=1) for measured in links)
+
+    assert (weak > 0).sum() < (plain > 0).sum() <= (strong > 0).sum()
+    assert strong.sum() > plain.sum()
+
+
+def test_csi_has_no_noise_but_that_far_below_when_there_is_none(
+    benchmark_dataset: Dataset, folder: Path
+) -> None:
+    clean = clean_csi_of(benchmark_dataset)
+    noise = csi_of(survey_of(), benchmark_dataset, folder) - clean
+    quiet = csi_of(survey_of(noise="none"), benchmark_dataset, folder) - clean
+
+    # The same draw of noise, 60 dB weaker; float32 of a signal far above it.
+    assert np.abs(quiet - noise / 1e3).max() < FLOAT32_REL * np.abs(clean).max()
+
+
+def test_measurements_are_of_the_middle_of_the_band_when_the_receiver_is_narrower(
+    benchmark_dataset: Dataset, folder: Path
+) -> None:
+    clean = clean_csi_of(benchmark_dataset)
+    survey = survey_of(bandwidth_share=0.5, noise="none")
+
+    narrow = load(survey, benchmark_dataset, folder)
+    csi = csi_of(survey, benchmark_dataset, folder)
+
+    (band,) = narrow.bands
+    num_tones = clean.shape[-1]
+    assert (band.num_subcarriers, band.name) == (num_tones // 2, "6GHz")
+    middle = clean[..., num_tones // 4 : 3 * num_tones // 4]
+    is_close = np.abs(csi - middle) < 1e-2 * np.abs(clean).max()
+    assert csi.shape == middle.shape
+    assert is_close.all()
+
+
+def test_paths_are_the_strongest_ones_when_fewer_or_more_are_handed_on(
+    benchmark_dataset: Dataset, folder: Path
+) -> None:
+    plain, few, many = (
+        load(survey_of(**own), benchmark_dataset, folder)
+        for own in ({}, {"num_paths": 2}, {"num_paths": 12})
+    )
+
+    assert [x.path_mask.shape[1] for x in (plain, few, many)] == [8, 2, 12]
+    np.testing.assert_array_equal(few.path_range_m, plain.path_range_m[:, :2])
+    np.testing.assert_array_equal(many.path_range_m[:, :8], plain.path_range_m)
 
 
 def test_gain_is_less_by_the_loss_when_every_path_is_blocked(

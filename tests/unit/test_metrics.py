@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from raymark.benchmark.labels import LABELS, label_masks
 from raymark.benchmark.metrics import (
-    LABELS,
     METRICS,
     OUTLIER_M,
     PointErrors,
-    label_masks,
+    Spread,
     point_errors,
     score,
 )
@@ -22,9 +22,10 @@ ROUNDING = 1e-12
 @pytest.fixture
 def errors() -> PointErrors:
     rng = np.random.default_rng(0)
-    return PointErrors(
-        error_m=rng.gamma(0.7, 20.0, size=501), mahalanobis_squared=rng.chisquare(2, size=501)
+    spread = Spread(
+        mahalanobis_squared=rng.chisquare(2, size=501), log_det=rng.normal(5.0, size=501)
     )
+    return PointErrors(error_m=rng.gamma(0.7, 20.0, size=501), spread=spread)
 
 
 def everywhere(errors: PointErrors) -> dict[str, float]:
@@ -43,15 +44,22 @@ def naive_quantile(values: list[float], probability: float) -> float:
 def test_score_equals_naive_sums_when_points_are_many(errors: PointErrors) -> None:
     error = [float(x) for x in errors.error_m]
     n = len(error)
+    assert errors.spread is not None
+    squared, log_det = errors.spread.mahalanobis_squared, errors.spread.log_det
+    radius_squared = stats.chi2.ppf(0.9, df=2)
     expected = {
+        "median_m": sorted(error)[n // 2],
+        "p90_m": naive_quantile(error, 0.9),
+        "share_under_1m": sum(x < 1 for x in error) / n,
+        "share_under_3m": sum(x < 3 for x in error) / n,
         "mse_m2": sum(x**2 / 2 for x in error) / n,
         "rmse_m": math.sqrt(sum(x**2 for x in error) / n),
         "mean_m": sum(error) / n,
-        "median_m": sorted(error)[n // 2],
-        **{f"p{p}_m": naive_quantile(error, p / 100) for p in (67, 80, 90, 95)},
-        "share_under_1m": sum(x < 1 for x in error) / n,
+        **{f"p{p}_m": naive_quantile(error, p / 100) for p in (67, 80, 95)},
         "outlier_share": sum(x > 50 for x in error) / n,
-        "coverage_90": float(np.mean(errors.mahalanobis_squared <= stats.chi2.ppf(0.9, df=2))),
+        "coverage_90": float(np.mean(squared <= radius_squared)),
+        "nll_nat": float(np.mean(squared / 2 + log_det / 2 + math.log(2 * math.pi))),
+        "area_90_m2": stats.gmean(math.pi * radius_squared * np.exp(log_det / 2)),
     }
 
     found = everywhere(errors)
@@ -105,9 +113,8 @@ def test_score_has_no_coverage_when_the_model_states_no_covariance(errors: Point
 
 def test_score_takes_only_masked_points_when_the_others_are_far(errors: PointErrors) -> None:
     mask = errors.error_m < 10
-    squared = errors.mahalanobis_squared
-    assert squared is not None
-    kept = PointErrors(error_m=errors.error_m[mask], mahalanobis_squared=squared[mask])
+    assert errors.spread is not None
+    kept = PointErrors(error_m=errors.error_m[mask], spread=errors.spread.take(mask))
 
     assert score(errors, mask) == everywhere(kept)
 
@@ -147,7 +154,22 @@ def test_point_errors_follow_pythagoras_when_predictions_are_float32() -> None:
 
     assert found.error_m.dtype == np.float64
     assert found.error_m.tolist() == [5.0, 0.0]
-    assert found.mahalanobis_squared is None
+    assert found.spread is None
+
+
+def test_nll_is_the_density_of_scipy_when_covariances_are_random() -> None:
+    rng = np.random.default_rng(4)
+    predicted, true = rng.normal(scale=3.0, size=(2, 50, 2))
+    factor = rng.normal(size=(50, 2, 2))
+    covariance = factor @ factor.transpose(0, 2, 1) + 0.5 * np.eye(2)
+
+    found = everywhere(point_errors(predicted, true, covariance))
+
+    peers = [
+        stats.multivariate_normal(mean, cov).logpdf(x)
+        for mean, cov, x in zip(predicted, covariance, true, strict=True)
+    ]
+    assert found["nll_nat"] == pytest.approx(-np.mean(peers), rel=1e-9)
 
 
 def test_mahalanobis_equals_a_linear_solve_when_covariances_are_random() -> None:
@@ -156,7 +178,9 @@ def test_mahalanobis_equals_a_linear_solve_when_covariances_are_random() -> None
     factor = rng.normal(size=(300, 2, 2))
     covariance = factor @ factor.transpose(0, 2, 1) + 0.01 * np.eye(2)
 
-    found = point_errors(predicted, true, covariance).mahalanobis_squared
+    spread = point_errors(predicted, true, covariance).spread
+    assert spread is not None
+    found = spread.mahalanobis_squared
 
     error = predicted - true
     expected = np.einsum("ni,ni->n", error, np.linalg.solve(covariance, error[..., None])[..., 0])
@@ -204,10 +228,19 @@ def test_point_errors_refuse_when_numbers_of_rows_differ() -> None:
         point_errors(np.zeros((3, 2)), np.zeros((3, 2)), np.ones((1, 2, 2)))
 
 
+def test_label_masks_tell_what_shows_a_path_when_that_is_known() -> None:
+    is_detected = np.array([True, False, True, False, True])
+
+    masks = label_masks(np.array([1, 1, 0, 0, -1]), is_detected)
+
+    assert tuple(masks) == LABELS
+    found = {label: np.flatnonzero(masks[label]).tolist() for label in ("detectable", "blind")}
+    assert found == {"detectable": [2], "blind": [1, 3]}
+
+
 def test_label_masks_leave_outage_out_of_all_when_points_are_of_every_kind() -> None:
     masks = label_masks(np.array([1, 0, -1, 0], dtype="i1"))
 
-    assert tuple(masks) == LABELS
     assert {label: np.flatnonzero(mask).tolist() for label, mask in masks.items()} == {
         "all": [0, 1, 3],
         "los": [0],
@@ -224,4 +257,4 @@ def test_label_masks_refuse_when_a_label_is_unknown() -> None:
 def test_metrics_are_keyed_by_their_own_names() -> None:
     assert all(name == metric.name and metric.description for name, metric in METRICS.items())
     shares = [name for name, metric in METRICS.items() if not metric.unit]
-    assert shares == ["share_under_1m", "outlier_share", "coverage_90"]
+    assert shares == ["share_under_1m", "share_under_3m", "outlier_share", "coverage_90"]

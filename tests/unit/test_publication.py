@@ -11,10 +11,10 @@ import pytest
 from matplotlib import image
 
 from raymark.benchmark.board import Board, terminal_table, write_board
-from raymark.benchmark.publication import _track_infos, build_board, layout_of
+from raymark.benchmark.publication import _track_infos, build_board, layout_of, successor_of
 from raymark.benchmark.scoring import score_rows, score_run
 from raymark.benchmark.store import RunFolder
-from raymark.benchmark.task import CrossingTracks, Suite
+from raymark.benchmark.task import CrossingTracks, Suite, load_suite
 from raymark.dataset.buildings import HeightMap
 
 EXACT = {"rtol": 1e-12}
@@ -220,3 +220,14 @@ def test_track_says_that_it_tests_no_places_when_its_links_stand_among_training_
     assert "not places: its links stand 3 m or more from any training one" in buffered.description
     (other,) = _track_infos(benchmark_suite, {"unseen-nlos"})
     assert "not places" not in other.description
+
+
+def test_suite_is_superseded_by_the_shipped_one_of_its_name_with_a_later_version() -> None:
+    shipped = load_suite("small")
+
+    assert successor_of(shipped) is None
+    earlier = shipped.model_copy(update={"version": shipped.version - 1})
+    assert successor_of(earlier) == f"small@{shipped.version}"
+    assert successor_of(earlier.model_copy(update={"name": "somebody's"})) is None
+    told = shipped.model_copy(update={"superseded_by": "large@1"})
+    assert successor_of(told) == "large@1"

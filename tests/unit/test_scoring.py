@@ -65,7 +65,7 @@ def scored(task: Task, truth: pd.DataFrame, *, draw: int = 0, **result: Any) -> 
 
 def naive_scores(truth: pd.DataFrame, predictions: pd.DataFrame, label: str) -> dict[str, float]:
     wanted = {"all": (0, 1), "los": (1,), "nlos": (0,), "outage": (-1,)}[label]
-    errors, covered = [], []
+    errors, covered, surprises, log_areas = [], [], [], []
     for i in range(len(truth)):
         true = truth.iloc[i]
         (given,) = predictions[
@@ -79,7 +79,10 @@ def naive_scores(truth: pd.DataFrame, predictions: pd.DataFrame, label: str) -> 
             xy = given["cov_xy_m2"]
             c = np.array([[given["var_x_m2"], xy], [xy, given["var_y_m2"]]])
             # The 0.9 quantile of chi squared with two degrees of freedom is 2 ln 10.
-            covered.append(e @ np.linalg.inv(c) @ e <= 2 * np.log(10))
+            squared = e @ np.linalg.inv(c) @ e
+            covered.append(squared <= 2 * np.log(10))
+            surprises.append(squared / 2 + np.log(2 * np.pi * np.sqrt(np.linalg.det(c))))
+            log_areas.append(np.log(2 * np.log(10) * np.pi * np.sqrt(np.linalg.det(c))))
     found = {
         "mse_m2": np.mean([e**2 for e in errors]) / 2,
         "rmse_m": np.sqrt(np.mean([e**2 for e in errors])),
@@ -90,9 +93,13 @@ def naive_scores(truth: pd.DataFrame, predictions: pd.DataFrame, label: str) -> 
         "p90_m": np.percentile(errors, 90),
         "p95_m": np.percentile(errors, 95),
         "share_under_1m": np.mean([e < 1 for e in errors]),
+        "share_under_3m": np.mean([e < 3 for e in errors]),
         "outlier_share": np.mean([e > OUTLIER_M for e in errors]),
     }
-    return found | ({"coverage_90": np.mean(covered)} if covered else {})
+    if covered:
+        found["coverage_90"] = np.mean(covered)
+        found["nll_nat"], found["area_90_m2"] = np.mean(surprises), np.exp(np.mean(log_areas))
+    return found
 
 
 @pytest.mark.parametrize("covariance", [False, True])
@@ -229,7 +236,7 @@ def test_groups_pool_folds_with_blocks_apart_when_a_model_has_all_of_them(
         assert (one == other) == (a == b)
     np.testing.assert_array_equal(group.truth["x_m"], pd.concat(truths)["x_m"])
     assert group.present["mine"].all()
-    assert group.mahalanobis_squared == {}
+    assert group.spread == group.detected == {}
 
 
 def test_model_stands_in_no_group_when_a_fold_or_a_seed_of_it_is_missing(
@@ -283,5 +290,6 @@ def test_covariances_are_pooled_only_when_every_cell_states_them(folds: tuple[Ta
     (group,) = group_cells(cells)
 
     assert set(group.error_m) == {"both", "one_fold"}
-    assert list(group.mahalanobis_squared) == ["both"]
-    assert group.mahalanobis_squared["both"].shape == (1, 3 * NUM_LINKS)
+    assert list(group.spread) == ["both"]
+    (spread,) = group.spread["both"]
+    assert spread.mahalanobis_squared.shape == spread.log_det.shape == (3 * NUM_LINKS,)

@@ -10,9 +10,12 @@ from raymark.benchmark.metrics import METRICS, PointErrors
 from raymark.benchmark.statistics import (
     LEAST_BLOCKS,
     Interval,
-    block_bootstrap,
+    PairedDifference,
+    Resamples,
+    draw_blocks,
     holm,
-    paired_block_bootstrap,
+    paired_difference,
+    resample_blocks,
     seed_deviation,
 )
 from raymark.errors import ScoringError
@@ -40,6 +43,42 @@ def clustered_errors(
     return (shared[block] + rng.exponential(size=block.size))[None], block
 
 
+def resampled(
+    error_m: np.ndarray,
+    block: np.ndarray,
+    metrics: list[str],
+    *,
+    rng: np.random.Generator,
+    num_resamples: int = 1000,
+) -> Resamples:
+    """Resample with blocks of any names."""
+    names, index = np.unique(block, return_inverse=True)
+    draws = draw_blocks(len(names), rng=rng, num_resamples=num_resamples)
+    return resample_blocks(error_m, index, metrics, draws)
+
+
+def block_bootstrap(
+    error_m: np.ndarray, block: np.ndarray, metrics: list[str], **how: Any
+) -> dict[str, Interval]:
+    found = resampled(error_m, block, metrics, **how)
+    return {name: found.interval(name) for name in metrics}
+
+
+def paired_block_bootstrap(
+    error_a: np.ndarray,
+    error_b: np.ndarray,
+    block: np.ndarray,
+    metric: str,
+    *,
+    rng: np.random.Generator,
+    num_resamples: int = 1000,
+) -> PairedDifference:
+    names, index = np.unique(block, return_inverse=True)
+    draws = draw_blocks(len(names), rng=rng, num_resamples=num_resamples)
+    a, b = (resample_blocks(e, index, [metric], draws) for e in (error_a, error_b))
+    return paired_difference(a, b, metric)
+
+
 @pytest.fixture
 def uneven() -> tuple[np.ndarray, np.ndarray]:
     """Three seeds on seven blocks of uneven sizes, with ties, in no order."""
@@ -65,6 +104,7 @@ def test_block_bootstrap_equals_a_naive_loop_when_the_same_blocks_are_drawn(
             "median_m": np.mean(np.median(sample, axis=1)),
             **{f"p{p}_m": np.mean(np.quantile(sample, p / 100, axis=1)) for p in (67, 80, 90, 95)},
             "share_under_1m": np.mean(sample < 1),
+            "share_under_3m": np.mean(sample < 3),
             "outlier_share": np.mean(sample > 50),
         }
         for name in ERROR_METRICS:
@@ -264,7 +304,7 @@ def test_p_value_is_uniform_when_models_are_equally_good() -> None:
         ((0, 3), 1.0, "mean_m", "at least one seed"),
         ((2, 3), math.nan, "mean_m", "error of seed 0 at point 0 is not finite: nan m"),
         ((2, 3), 1.0, "p85_m", "unknown metric 'p85_m'; did you mean 'p"),
-        ((2, 3), 1.0, "coverage_90", "needs covariances"),
+        ((2, 3), 1.0, "nll_nat", "needs covariances"),
     ],
 )
 def test_bootstrap_refuses_when_its_input_does_not_fit(
@@ -278,17 +318,66 @@ def test_bootstrap_refuses_when_its_input_does_not_fit(
         paired_block_bootstrap(error_m, error_m, block, metric, rng=np.random.default_rng(0))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"num_resamples": 0}, "at least 1 resample, got 0"), ({"confidence": 95.0}, "got 95")],
-)
-def test_bootstrap_refuses_when_an_option_is_out_of_range(
-    options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ScoringError, match=message):
-        block_bootstrap(
-            np.ones((1, 9)), np.arange(9), ["mean_m"], rng=np.random.default_rng(0), **options
+def test_bootstrap_refuses_when_an_option_is_out_of_range() -> None:
+    found = resampled(np.ones((1, 9)), np.arange(9), ["mean_m"], rng=np.random.default_rng(0))
+
+    with pytest.raises(ScoringError, match="at least 1 resample, got 0"):
+        draw_blocks(9, rng=np.random.default_rng(0), num_resamples=0)
+    with pytest.raises(ScoringError, match="got 95"):
+        found.interval("mean_m", confidence=95.0)
+
+
+def test_bootstrap_refuses_when_a_block_was_not_drawn_or_no_point_is_taken() -> None:
+    error_m, draws = np.ones((1, 4)), np.ones((2, 3))
+
+    with pytest.raises(ScoringError, match="blocks count from 0 to 2, got 0 to 3"):
+        resample_blocks(error_m, np.arange(4), ["mean_m"], draws)
+    with pytest.raises(ScoringError, match="none of 4 is taken"):
+        resample_blocks(
+            error_m, np.zeros(4, "i8"), ["mean_m"], draws, taken=np.zeros((1, 4), dtype=bool)
         )
+
+
+def test_resamples_equal_a_naive_loop_when_seeds_take_different_points(
+    uneven: tuple[np.ndarray, np.ndarray],
+) -> None:
+    error_m, names = uneven
+    _, block = np.unique(names, return_inverse=True)
+    taken = np.random.default_rng(2).random(error_m.shape) < 0.3
+    taken[0] = block == 0  # in one block alone, so that many resamples lack this seed
+    taken[:, block == 6] = False  # a block without points
+    draws = draw_blocks(7, rng=np.random.default_rng(3), num_resamples=60)
+
+    found = resample_blocks(error_m, block, ["p90_m", "mse_m2"], draws, taken=taken)
+
+    assert found.num_blocks == len(np.unique(block[taken.any(axis=0)]))
+    for i, times in enumerate(draws):
+        samples = [
+            np.repeat(e[own], times[block[own]].astype(int))
+            for e, own in zip(error_m, taken, strict=True)
+        ]
+        there = [sample for sample in samples if len(sample)]
+        assert found.has_points[i] == bool(there)
+        if there:
+            p90_m = np.mean([np.quantile(sample, 0.9) for sample in there])
+            mse_m2 = np.mean([np.mean(sample**2) / 2 for sample in there])
+            assert found.resampled["p90_m"][i] == pytest.approx(p90_m, rel=ROUNDING)
+            assert found.resampled["mse_m2"][i] == pytest.approx(mse_m2, rel=ROUNDING)
+    assert any((draws[:, 0] == 0) & found.has_points)
+
+
+def test_interval_leaves_out_the_resamples_that_hold_no_point() -> None:
+    block = np.arange(12) % 8
+    taken = (block < 6)[None]
+    draws = np.zeros((40, 8))
+    draws[:20, 6:] = 4  # only blocks without points
+    draws[20:, :6] = 1
+
+    found = resample_blocks(np.arange(12.0)[None], block, ["mean_m"], draws, taken=taken)
+
+    assert found.has_points.tolist() == [False] * 20 + [True] * 20
+    interval = found.interval("mean_m")
+    assert interval.low == interval.high == pytest.approx(np.arange(12.0)[taken[0]].mean())
 
 
 def test_holm_gives_the_textbook_values_when_p_values_are_unsorted() -> None:

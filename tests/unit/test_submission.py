@@ -8,10 +8,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from raymark.benchmark.board import headline
+from raymark.benchmark.board.standings import standings
+from raymark.benchmark.checking import check_submission
 from raymark.benchmark.publication import build_board
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.submission import read_submission, submitted_suite
 from raymark.benchmark.task import Suite
+from raymark.dataset import Dataset
 from raymark.errors import ConfigError, ScoringError
 
 TASK = "tests__unseen-nlos__yard__6GHz__fold-1"
@@ -30,7 +34,10 @@ def write(
         "suite_hash": suite.hash,
         "content_hash": suite.content_hash,
         "tuning": "nothing",
-        "pretraining_data": "none",
+        "inputs": ["paths", "map"],
+        "pretraining": [],
+        "openness": "code",
+        "replication": "https://example.org/theirs",
         "num_parameters": 7,
         "hardware": "a laptop",
         **changes,
@@ -80,7 +87,10 @@ def test_submission_stands_on_the_board_unverified_with_the_errors_of_its_rows(
     assert (record.name, record.verified, len(cells)) == ("theirs", False, 4 * 2)
     (info,) = [model for model in board.models if model.name == "theirs"]
     assert (info.title, info.verified, info.num_parameters) == ("Theirs", False, 7)
-    assert "Pretraining data: none." in info.card_markdown
+    stated = (info.inputs, info.pretraining, info.openness, info.replication)
+    assert stated == ("paths, map", "none", "code", "https://example.org/theirs")
+    (wknn,) = [model for model in board.models if model.name == "wknn"]
+    assert (wknn.openness, wknn.replication) == ("code and weights", "raymark bench run")
     keys = ["task", "seed", "label"]
     own, wknn = (
         board.rows[board.rows["model"] == name].set_index(keys).drop(columns="model")
@@ -229,7 +239,10 @@ def test_submission_is_refused_when_a_hash_is_another_ones(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pretraining_data": None}, r"missing key at .*submission.yaml: pretraining_data"),
+        ({"pretraining": None}, r"missing key at .*submission.yaml: pretraining"),
+        ({"pretraining": [{"name": "x", "content_hash": "12"}]}, r"pattern.*pretraining\[0\]"),
+        ({"inputs": ["positions"]}, r"'positions' at .*submission.yaml: inputs\[0\]"),
+        ({"openness": "secret"}, r"'secret' at .*submission.yaml: openness"),
         ({"tuning": ""}, r"at least 1 character.* at .*submission.yaml: tuning"),
         ({"name": "no name"}, r"match pattern.*, got 'no name' at .*submission.yaml: name"),
         ({"name": "n" * 101}, r"at most 100 characters.* at .*submission.yaml: name"),
@@ -244,6 +257,43 @@ def test_submission_is_refused_when_its_description_is_wrong(
 
     with pytest.raises(ConfigError, match=message):
         read_submission(folder, yard_suite, benchmark_run.truth)
+
+
+def test_submission_is_refused_when_it_was_trained_on_the_suites_dataset(
+    tmp_path: Path, benchmark_run: RunFolder, yard_suite: Suite
+) -> None:
+    pretraining = [{"name": "all of it", "content_hash": yard_suite.content_hash}]
+    folder = write(tmp_path / "submission", benchmark_run, yard_suite, pretraining=pretraining)
+
+    with pytest.raises(ScoringError, match=r"submission.yaml: pretraining data 'all of it' is the"):
+        read_submission(folder, yard_suite, benchmark_run.truth)
+
+
+def test_check_shows_the_row_that_a_submission_would_get(
+    submission: Path, benchmark_run: RunFolder, yard_suite: Suite, benchmark_dataset: Dataset
+) -> None:
+    for path in (submission / "predictions").glob("*/*"):
+        table = pd.read_parquet(path)
+        save(table.assign(x_m=table["x_m"] + 500.0), path)  # worse than all others
+
+    checked = check_submission(submission, yard_suite, benchmark_dataset, runs=benchmark_run.root)
+
+    assert checked.board is not None
+    whole = standings(checked.board, headline(checked.board))
+    (row,) = zip(
+        *(c.texts for c in standings(checked.board, headline(checked.board), only="theirs")),
+        strict=True,
+    )
+    assert row[:2] == ("3", "Theirs")
+    titles = {column.key: column.texts for column in whole}
+    assert row[1:] == tuple(column.texts[titles["model"].index("Theirs")] for column in whole)[1:]
+
+
+def test_check_refuses_a_run_of_another_suite(
+    submission: Path, benchmark_run: RunFolder, benchmark_suite: Suite, benchmark_dataset: Dataset
+) -> None:
+    with pytest.raises(ConfigError, match="is a run of another suite than tests@1"):
+        check_submission(submission, benchmark_suite, benchmark_dataset, runs=benchmark_run.root)
 
 
 @pytest.mark.parametrize("name", ["submission.yaml", "card.md", "predictions"])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from raymark.benchmark.board import CDF_LEVELS
-from raymark.benchmark.metrics import METRICS
+from raymark.benchmark.metrics import METRICS, Spread
 from raymark.benchmark.scoring import Group
 from raymark.benchmark.summary import (
     COMPARED_METRICS,
@@ -19,6 +19,7 @@ EXACT = {"rtol": 1e-12}
 """Both sides work in float64; only the order of sums differs."""
 
 NUM_POINTS, NUM_BLOCKS = 120, 20
+NAMES = ("mine", "other")
 
 
 def make_group(
@@ -27,7 +28,8 @@ def make_group(
     scene: str = "yard",
     band: str = "6GHz",
     present: dict[str, np.ndarray] | None = None,
-    squared: dict[str, np.ndarray] | None = None,
+    spread: dict[str, tuple[Spread, ...]] | None = None,
+    detected: dict[str, np.ndarray] | None = None,
 ) -> Group:
     number = np.arange(NUM_POINTS)
     truth = pd.DataFrame(
@@ -43,8 +45,9 @@ def make_group(
         key=("unseen-nlos", None, scene, band),
         truth=truth,
         error_m=error_m,
-        mahalanobis_squared=squared or {},
+        spread=spread or {},
         present=everywhere | (present or {}),
+        detected=detected or {},
     )
 
 
@@ -64,7 +67,7 @@ def test_summary_equals_naive_means_over_seeds_when_one_group_is_given() -> None
     group = make_group({"mine": error_m})
     is_nlos = group.truth["los"].to_numpy() == 0
 
-    row = row_of(summarize([group]), model="mine", label="nlos", scene="yard", band="6GHz")
+    row = row_of(summarize([group], NAMES), model="mine", label="nlos", scene="yard", band="6GHz")
 
     by_seed = {
         "mse_m2": [np.mean(e[is_nlos] ** 2) / 2 for e in error_m],
@@ -83,17 +86,21 @@ def test_summary_equals_naive_means_over_seeds_when_one_group_is_given() -> None
 
 
 def test_summary_states_coverage_only_for_models_with_covariances() -> None:
-    squared = {"sure": np.full((1, NUM_POINTS), 5.0)}  # above 2 ln 10, so never within
-    squared["sure"][:, :30] = 1.0
-    group = make_group({"sure": errors(0, num_seeds=1), "mute": errors(1)}, squared=squared)
+    squared = np.full(NUM_POINTS, 5.0)  # above 2 ln 10, so never within
+    squared[:30] = 1.0
+    spread = {"sure": (Spread(mahalanobis_squared=squared, log_det=np.zeros(NUM_POINTS)),)}
+    group = make_group({"sure": errors(0, num_seeds=1), "mute": errors(1)}, spread=spread)
 
-    table = summarize([group])
+    table = summarize([group], NAMES)
     row = row_of(table, model="sure", label="all", scene="yard", band="6GHz")
     mute = row_of(table, model="mute", label="all", scene="yard", band="6GHz")
 
     is_counted = group.truth["los"].to_numpy() >= 0
-    expected = np.mean(squared["sure"][0][is_counted] < 2 * np.log(10))
+    expected = np.mean(squared[is_counted] < 2 * np.log(10))
     np.testing.assert_allclose(row["coverage_90"], expected, **EXACT)
+    surprise = squared[is_counted].mean() / 2 + np.log(2 * np.pi)  # of a unit covariance
+    np.testing.assert_allclose(row["nll_nat"], surprise, **EXACT)
+    np.testing.assert_allclose(row["area_90_m2"], 2 * np.log(10) * np.pi, **EXACT)
     assert pd.isna(mute["coverage_90"])
     assert pd.isna(row["p90_m_std"])
 
@@ -104,7 +111,7 @@ def test_summary_of_a_bound_takes_its_own_points_when_some_miss() -> None:
     bound_m = errors(3, num_seeds=1)[:, present]
     group = make_group({"bound": bound_m, "mine": errors(0)}, present={"bound": present})
 
-    row = row_of(summarize([group]), model="bound", label="los", scene="yard", band="6GHz")
+    row = row_of(summarize([group], NAMES), model="bound", label="los", scene="yard", band="6GHz")
 
     is_los = group.truth["los"].to_numpy()[present] == 1
     np.testing.assert_allclose(row["median_m"], np.median(bound_m[0][is_los]), **EXACT)
@@ -114,16 +121,15 @@ def test_summary_of_a_bound_takes_its_own_points_when_some_miss() -> None:
 def test_summary_is_the_same_when_made_twice() -> None:
     groups = [make_group({"mine": errors(0)})]
 
-    pd.testing.assert_frame_equal(summarize(groups), summarize(groups))
+    pd.testing.assert_frame_equal(summarize(groups, NAMES), summarize(groups, NAMES))
 
 
 def test_intervals_do_not_change_when_another_model_stands_in_the_group() -> None:
-    alone = summarize([make_group({"mine": errors(0)})])
-    beside = summarize([make_group({"other": errors(1), "mine": errors(0)})])
+    alone = summarize([make_group({"mine": errors(0)})], NAMES)
+    beside = summarize([make_group({"other": errors(1), "mine": errors(0)})], NAMES)
 
-    pd.testing.assert_frame_equal(
-        beside[beside["model"] == "mine"].reset_index(drop=True), alone, check_dtype=False
-    )
+    beside = beside[beside["model"] == "mine"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(beside[alone.columns], alone.assign(win_rate=beside["win_rate"]))
 
 
 def test_aggregates_are_means_over_cells_when_a_model_has_all_of_them() -> None:
@@ -133,7 +139,7 @@ def test_aggregates_are_means_over_cells_when_a_model_has_all_of_them() -> None:
         for i, (scene, band) in enumerate(places)
     ]
 
-    table = summarize(groups)
+    table = summarize(groups, NAMES)
 
     cells = {
         (scene, band): row_of(table, label="nlos", scene=scene, band=band) for scene, band in places
@@ -149,7 +155,7 @@ def test_aggregates_are_means_over_cells_when_a_model_has_all_of_them() -> None:
             mean = np.mean([cells[member][name] for member in members])
             np.testing.assert_allclose(row[name], mean, **EXACT)
         assert row["num_points"] == sum(cells[member]["num_points"] for member in members)
-        assert pd.isna(row["p90_m_low"])
+        assert row["p90_m_low"] < row["p90_m"] < row["p90_m_high"]
 
 
 def test_aggregates_leave_a_model_out_when_it_misses_a_cell() -> None:
@@ -158,7 +164,7 @@ def test_aggregates_leave_a_model_out_when_it_misses_a_cell() -> None:
         make_group({"whole": errors(2)}, scene="canyon"),
     ]
 
-    table = summarize(groups)
+    table = summarize(groups, NAMES)
 
     over_scenes = table[(table["scene"] == "all") & (table["band"] == "6GHz")]
     over_bands = table[(table["scene"] == "yard") & (table["band"] == "all")]
@@ -245,4 +251,73 @@ def test_maps_hold_the_first_seed_of_models_that_have_every_point() -> None:
 
 
 def test_summary_has_a_column_for_every_metric() -> None:
-    assert set(METRICS) <= set(summarize([make_group({"mine": errors(0)})]).columns)
+    assert set(METRICS) <= set(summarize([make_group({"mine": errors(0)})], NAMES).columns)
+
+
+def detections(draw: int, num_seeds: int = 3) -> np.ndarray:
+    return np.random.default_rng(draw).random((num_seeds, NUM_POINTS)) < 0.7
+
+
+def test_detectable_points_are_those_of_each_seed() -> None:
+    error_m, detected = errors(0), detections(5)
+    group = make_group({"mine": error_m}, detected={"mine": detected})
+    los = group.truth["los"].to_numpy()
+
+    table = summarize([group], NAMES)
+
+    for label, wanted in {
+        "detectable": (los == 0) & detected,
+        "blind": (los >= 0) & ~detected,
+    }.items():
+        row = row_of(table, model="mine", label=label, scene="yard", band="6GHz")
+        by_seed = [np.percentile(e[own], 90) for e, own in zip(error_m, wanted, strict=True)]
+        np.testing.assert_allclose(row["p90_m"], np.mean(by_seed), **EXACT)
+        assert row["num_points"] == round(wanted.sum() / 3)
+        assert row["p90_m_low"] < row["p90_m"] < row["p90_m_high"]
+        assert row["detectable_share"] == (label == "detectable")
+    nlos = row_of(table, model="mine", label="nlos", scene="yard", band="6GHz")
+    share = detected[:, los == 0].mean()
+    np.testing.assert_allclose(nlos["detectable_share"], share, **EXACT)
+
+
+def test_detectable_points_are_told_apart_only_for_models_of_which_they_are_known() -> None:
+    group = make_group({"mine": errors(0), "other": errors(1)}, detected={"mine": detections(5)})
+
+    table = summarize([group], NAMES)
+
+    assert set(table.loc[table["label"] == "blind", "model"]) == {"mine"}
+    other = row_of(table, model="other", label="nlos", scene="yard", band="6GHz")
+    assert pd.isna(other["detectable_share"])
+
+
+def test_skill_over_cells_is_that_of_their_medians_and_p90s() -> None:
+    groups = [
+        make_group({"mine": errors(i), "train_centroid": errors(9 + i, 30.0)}, scene=scene)
+        for i, scene in enumerate(("yard", "canyon"))
+    ]
+
+    table = summarize(groups, ["mine", "train_centroid"])
+    row = row_of(table, model="mine", label="nlos", scene="all", band="all")
+
+    ratios = []
+    for scene in ("yard", "canyon"):
+        mine, base = (
+            row_of(table, model=name, label="nlos", scene=scene, band="6GHz")
+            for name in ("mine", "train_centroid")
+        )
+        ratios += [mine[name] / base[name] for name in ("median_m", "p90_m")]
+    np.testing.assert_allclose(row["skill"], 1 - np.prod(ratios) ** 0.25, **EXACT)
+    assert 0 < row["skill_low"] < row["skill"] < row["skill_high"] < 1
+    assert row["win_rate"] == 1.0
+
+
+def test_bands_of_a_scene_share_the_draws_of_its_blocks() -> None:
+    """Errors that are the same at both bands make the mean's interval that of each."""
+    groups = [make_group({"mine": errors(0)}, band=band) for band in ("6GHz", "28GHz")]
+
+    table = summarize(groups, NAMES)
+
+    one = row_of(table, label="nlos", scene="yard", band="6GHz")
+    both = row_of(table, label="nlos", scene="yard", band="all")
+    np.testing.assert_allclose(both["p90_m_low"], one["p90_m_low"], **EXACT)
+    np.testing.assert_allclose(both["p90_m_high"], one["p90_m_high"], **EXACT)

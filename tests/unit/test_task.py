@@ -6,8 +6,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from raymark.benchmark.conditions import Conditions
 from raymark.benchmark.task import (
-    Conditions,
     Suite,
     Task,
     TrackSettings,
@@ -19,6 +19,7 @@ from raymark.benchmark.task import (
 from raymark.benchmark.tracks import TRACKS, TrackName
 from raymark.config import config_hash, validate
 from raymark.errors import ConfigError
+from raymark.radio import BAND_PRESETS, FrontEnd, Impairments
 
 NUM_CELLS = 9
 """Three scenes at three bands."""
@@ -154,7 +155,29 @@ def test_task_trains_on_the_other_scenes_only_when_cross_scene() -> None:
             "has no use for 'shots'",
         ),
         ({"track": "impaired", "split": {"kind": "random-tracks"}}, "needs 'conditions'"),
-        ({**CROSS_SCENE, "conditions": {}}, "has no use for 'conditions'"),
+        (
+            {**NLOS, "conditions": {"impairments": {"random_phase": True}}},
+            "track 'unseen-nlos' has no use for impairments and blockage",
+        ),
+        (
+            {**CROSS_SCENE, "conditions": {"blockage_probability": 0.1}},
+            "its conditions are a link budget: noise, power_change_db, bandwidth_share, num_paths",
+        ),
+        (
+            {**NLOS, "conditions": {"noise": "none", "power_change_db": 3.0}},
+            "without noise, power_change_db changes nothing",
+        ),
+        ({**NLOS, "gains_db": [0, 10]}, "gains_db are different gains; 0 is the track itself"),
+        ({**NLOS, "gains_db": [10, 10]}, "gains_db are different gains"),
+        (
+            {**NLOS, "gains_db": [10], "conditions": {"noise": "none"}},
+            "without noise, gains_db change nothing",
+        ),
+        (
+            {**NLOS, "gains_db": [30], "conditions": {"power_change_db": 40.0}},
+            "power_change_db and a gain add up to 60 dB at most",
+        ),
+        ({**NLOS, "conditions": {"num_paths": 25}}, "less than or equal to 24, got 25"),
         ({**NLOS, "split": {"kind": "blocks"}}, "random-tracks"),
         (
             {**NLOS, "split": {**NLOS["split"], "block_cm": 5}},
@@ -205,7 +228,7 @@ def test_suite_is_refused_when_its_file_is_missing(tmp_path: Path) -> None:
         load_suite(str(tmp_path / "none.yaml"))
 
 
-@pytest.mark.parametrize("version", ["", "@2"])
+@pytest.mark.parametrize("version", ["", "@3"])
 def test_task_is_found_with_or_without_its_version_when_it_exists(version: str) -> None:
     task = find_task(f"small/unseen-nlos/etoile/28GHz/fold-3{version}")
 
@@ -216,8 +239,8 @@ def test_task_is_found_with_or_without_its_version_when_it_exists(version: str) 
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
-        ("small/unseen-nlos/etoil/28GHz/fold-3", "small/unseen-nlos/etoile/28GHz/fold-3@2"),
-        ("small/interpolation/munich/6GHz@1", "small/interpolation/munich/6GHz@2"),
+        ("small/unseen-nlos/etoil/28GHz/fold-1", "small/unseen-nlos/etoile/28GHz/fold-1@3"),
+        ("small/interpolation/munich/6GHz@1", "small/interpolation/munich/6GHz@3"),
     ],
 )
 def test_task_offers_the_nearest_name_when_it_is_unknown(name: str, nearest: str) -> None:
@@ -267,8 +290,51 @@ def test_task_changes_its_hash_when_conditions_change() -> None:
         {"blockage_probability": 0.1},
         {"blockage_loss_db": 3.0},
         {"impairments": {"random_phase": True}},
+        {"noise": "none"},
+        {"bandwidth_share": 0.5},
+        {"num_paths": 8},
     ]
     assert len({config_hash(task(**values)) for values in conditions}) == len(conditions)
+
+
+def test_hash_of_conditions_is_the_earlier_one_when_they_use_no_new_key() -> None:
+    keys = {"impairments", "power_change_db", "blockage_probability", "blockage_loss_db"}
+
+    assert set(Conditions().model_dump(mode="json")) == keys
+    for name in ("interpolation", "impaired"):
+        (one, *_) = [task for task in load_suite("mini").tasks() if task.track == name]
+        assert (one.conditions is None) == (name == "interpolation")
+        assert one.training_conditions is None
+
+
+def test_link_budget_holds_for_training_too_and_is_told_in_words() -> None:
+    conditions = {"power_change_db": 10.0, "bandwidth_share": 0.5, "num_paths": 4}
+
+    task = only_track({**NLOS, "conditions": conditions})[0]
+
+    assert task.training_conditions == task.conditions == Conditions(**conditions)
+    assert task.conditions.budget == "+10 dB, 50 % of the band, 4 estimated paths"
+    assert Conditions(noise="none").budget == "no noise"
+    assert Conditions().budget == ""
+
+
+def test_conditions_change_power_and_band_and_nothing_else() -> None:
+    front_end = FrontEnd(impairments=Impairments(random_phase=True))
+    band = BAND_PRESETS["6GHz"]
+    conditions = Conditions(power_change_db=10.0, bandwidth_share=0.3)
+
+    made, narrow = conditions.applied_to(front_end, band)
+
+    assert made.ue.tx_power_dbm == front_end.ue.tx_power_dbm + 10.0
+    assert made.impairments == front_end.impairments
+    # 0.3 of 64 tones, to the nearest even number; the same tones, the same power on fewer.
+    assert narrow.num_subcarriers == 20
+    assert narrow.subcarrier_spacing_hz == band.subcarrier_spacing_hz
+    expected = front_end.noise_variance(band) * (20 / 64) / 10
+    assert made.noise_variance(narrow) == pytest.approx(expected)
+    assert Conditions().applied_to(front_end, band) == (front_end, band)
+    quiet, _ = Conditions(noise="none").applied_to(front_end, band)
+    assert quiet.noise_variance(band) == pytest.approx(front_end.noise_variance(band) / 1e6)
 
 
 def test_suite_knows_no_published_split_when_bound_to_another_dataset() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from raymark.benchmark import task_data
+from raymark.benchmark.conditions import Conditions
 from raymark.benchmark.features import first_path
 from raymark.benchmark.measurements import Measurements
 from raymark.benchmark.measuring import measure
@@ -325,6 +326,35 @@ def test_conditions_change_the_test_only_when_impaired(
     assert len(clean.test) == len(worse.test)
     np.testing.assert_array_equal(clean.test.window, worse.test.window)
     assert (clean.test.gain_db != worse.test.gain_db).all()
+
+
+def test_link_budget_changes_training_and_test_alike(
+    benchmark_task: FindTask, load_benchmark_task: LoadTask
+) -> None:
+    plain = benchmark_task("interpolation", "yard")
+    budget = Conditions(power_change_db=20.0, bandwidth_share=0.5, num_paths=3)
+    task = plain.model_copy(update={"conditions": budget})
+
+    clean, changed = load_benchmark_task(plain), load_benchmark_task(task)
+
+    for before, after in (
+        (clean.train.measurements, changed.train.measurements),
+        (clean.validation.measurements, changed.validation.measurements),
+        (clean.test, changed.test),
+    ):
+        assert after.path_mask.shape == (len(before), 3)
+        num_tones = before.bands[0].num_subcarriers
+        assert after.bands[0].num_subcarriers == num_tones // 2
+        assert after.csi(np.arange(2)).shape[-1] == num_tones // 2
+    assert {survey.conditions for survey in surveys_of(task, 0)} == {budget}
+    # Fresh CSI of training links is made under the same budget.
+    channels = changed.train.channels
+    assert channels is not None
+    csi = channels.csi(np.arange(2), torch.Generator().manual_seed(0))
+    assert csi.shape[-1] == changed.train.measurements.bands[0].num_subcarriers
+    assert (
+        channels.front_end.ue.tx_power_dbm == 20.0 + clean.train.channels.front_end.ue.tx_power_dbm
+    )
 
 
 @each_scene
