@@ -2,6 +2,7 @@
 
 from raymark.benchmark.channels import Channels
 from raymark.benchmark.checkpoint import Checkpoint, open_checkpoint
+from raymark.benchmark.city_map import CityMap, MapPaths
 from raymark.benchmark.localizer import Localizer, Prediction, tune
 from raymark.benchmark.measurements import Labelled, Measurements
 from raymark.benchmark.measuring import measurements_of_csi
@@ -10,8 +11,10 @@ from raymark.benchmark.task import Suite, Task, find_task, load_suite, suite_nam
 __all__ = [
     "Channels",
     "Checkpoint",
+    "CityMap",
     "Labelled",
     "Localizer",
+    "MapPaths",
     "Measurements",
     "Prediction",
     "Suite",

@@ -11,7 +11,7 @@ from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import Survey, measure
 from raymark.benchmark.model_code import code_places
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import Splits, load_task
+from raymark.benchmark.task_data import Splits, cities_of, load_task
 from raymark.benchmark.worker import Outcome, fit_apart, make_and_forget
 from raymark.dataset import open_dataset
 from raymark.storage import Place
@@ -35,12 +35,14 @@ class DataPlace:
         content_hash: Of the dataset.
         window_size: Of the suite [links].
         measurements: Folder of what was measured.
+        maps: Folder of maps; None if no model asks for one.
     """
 
     dataset: Place
     content_hash: str
     window_size: int
     measurements: Path
+    maps: Path | None = None
 
 
 def measure_survey(survey: Survey, place: DataPlace, with_csi: bool) -> None:
@@ -68,7 +70,10 @@ def fit_cell(
     with _ONE_LOADS:
         splits = _splits(place)
         data = load_task(task, seed, splits.dataset, splits, place.measurements, with_csi=with_csi)
-    of_the_run = (place.measurements.parent, place.dataset.local_path)
+        if model.needs_map:
+            cities = cities_of(task, seed, splits.dataset, place.maps, task.scenes)
+            data = data.with_cities(cities)
+    of_the_run = (place.measurements.parent, place.dataset.local_path, place.maps)
     reach = _reach_of(model, hidden=[path for path in of_the_run if path is not None])
     with tempfile.TemporaryDirectory(prefix="raymark-") as room, printing_to(output):
         apart = data.with_csi_in(Path(room))

@@ -130,6 +130,11 @@ class ModelFolder:
     card: str
 
     @property
+    def needs_map(self) -> bool:
+        """Whether it reads maps of the city."""
+        return "map" in self.info.inputs
+
+    @property
     def is_shipped(self) -> bool:
         """Whether it is one of raymark's own."""
         return self.module.startswith("raymark.")

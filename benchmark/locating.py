@@ -24,7 +24,7 @@ from raymark.benchmark.splits import (
 )
 from raymark.benchmark.store import write_table
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import Splits, world_frame_positions
+from raymark.benchmark.task_data import Splits, cities_of, world_frame_positions
 from raymark.dataset import Dataset, Selection
 from raymark.errors import CheckpointError, ConfigError, DatasetError
 from raymark.storage import write_text
@@ -55,6 +55,7 @@ def locate_dataset(
     scene: str | None = None,
     band: str | None = None,
     seed: int | None = None,
+    maps: Path | None = None,
 ) -> Located:
     """Measure and locate all links of one scene at one band, window by window.
 
@@ -70,10 +71,12 @@ def locate_dataset(
         scene: Name of the scene; the one that the task tests if not given.
         band: Name of the band; the one that the task tests if not given.
         seed: Of the noise; the checkpoint's if not given.
+        maps: Folder of maps, for a model that knows the city: the checkpoint's seed names its map.
 
     Raises:
         CheckpointError: If the dataset has another panel, or another band than the task's.
         DatasetError: If it has no such scene or band (the nearest is offered).
+        ConfigError: If the model knows the city and its map is missing.
     """
     info, task = checkpoint.info, checkpoint.info.task
     selection = dataset.select(scene=scene or task.scene, band=band or task.band)
@@ -86,6 +89,8 @@ def locate_dataset(
     with tempfile.TemporaryDirectory() as folder:
         kept = _measurements_of(checkpoint, survey, dataset, Path(folder), with_csi=with_csi)
         links = load_survey(survey, dataset, kept, split, with_csi=with_csi)
+        if "map" in info.inputs:
+            links = links.with_cities(cities_of(task, info.seed, dataset, maps, [scene]))
         order = np.lexsort((links.window_step, links.window))
         prediction, ms_per_point = checkpoint.locate_timed(links.take(order))
     site_frame_m = np.empty((len(links), 2))

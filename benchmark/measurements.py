@@ -1,7 +1,7 @@
 """What a model may see of a link: everything is estimated from its noisy CSI, nothing else."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
 from raymark.benchmark.channels import Channels, concatenate_channels
+from raymark.benchmark.city_map import CityMap
 from raymark.radio import Band, Panel
 
 PerLink = Float[np.ndarray, "link"]
@@ -18,8 +19,8 @@ PerPath = Float[np.ndarray, "link path"]
 _CSI_ROWS = 256
 """Links whose CSI is copied at once."""
 
-Input = Literal["paths", "aoa_profile", "scalars", "csi"]
-"""Parts of the measurements that a model may say it uses."""
+Input = Literal["paths", "aoa_profile", "scalars", "csi", "map"]
+"""Parts of the measurements that a model may say it uses, and the map around the sites."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +31,14 @@ class SiteContext:
         name: `<scene>/<site>`.
         panel: Its antenna array.
         height_m: Height of the panel above the UEs' antennas [m].
+        city: The map around it, for models that name `map` among their inputs, on tracks that have
+            maps.
     """
 
     name: str
     panel: Panel
     height_m: float
+    city: CityMap | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -169,6 +173,13 @@ class Measurements:
         csi_files = dataclasses.replace(self.csi_files, files=tuple(arrays))
         return dataclasses.replace(self, csi_files=csi_files)
 
+    def with_cities(self, cities: Mapping[str, CityMap]) -> "Measurements":
+        """Return the same with the maps around some sites, by the sites' names."""
+        sites = tuple(
+            dataclasses.replace(site, city=cities.get(site.name, site.city)) for site in self.sites
+        )
+        return dataclasses.replace(self, sites=sites)
+
     @property
     def height_m(self) -> PerLink:
         """Height of each link's panel above the UE [m]."""
@@ -241,6 +252,10 @@ class Labelled:
     def __len__(self) -> int:
         """Return the number of links."""
         return len(self.measurements)
+
+    def with_cities(self, cities: Mapping[str, CityMap]) -> "Labelled":
+        """Return the same with the maps around some sites, by the sites' names."""
+        return dataclasses.replace(self, measurements=self.measurements.with_cities(cities))
 
     def take(self, rows: Int[np.ndarray, "row"]) -> "Labelled":
         """Return the links at `rows`, in that order."""

@@ -1,13 +1,14 @@
 """Run models on a suite: cell by cell, resumable, with every failure on record."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from raymark.benchmark.cell_work import DataPlace, fit_cell, measure_survey
+from raymark.benchmark.city_map import open_map
 from raymark.benchmark.detections import count_paths
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured
@@ -27,6 +28,7 @@ from raymark.benchmark.task_data import (
     Splits,
     load_task,
     require_dataset,
+    require_maps,
     survey_of_test,
     surveys_of,
     truth_of,
@@ -82,20 +84,24 @@ class RunChoice:
         models: Which models, such as `raymark.models.choose_models` returns.
         tracks: Only these tracks; all if empty.
         seeds: Only these seeds of the suite; all if empty.
+        maps: Folder of the maps, for models that know the city; they run on tracks that have maps.
 
     Raises:
-        ConfigError: If two models have the same name.
+        ConfigError: If two models have the same name, or one needs a map and there are none.
     """
 
     models: tuple[ModelFolder, ...]
     tracks: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    maps: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the names, by which results are told apart."""
         names = [model.name for model in self.models]
         if len(set(names)) < len(names):
             raise ConfigError(f"two of the models have the same name: {', '.join(names)}")
+        if any(model.needs_map for model in self.models):
+            require_maps(self.maps)
 
 
 class Runner:
@@ -144,24 +150,23 @@ class Runner:
             progress: Told how far each stage is.
 
         Raises:
-            ConfigError: If the suite has no such track (the nearest is offered) or seed.
+            ConfigError: If the suite has no such track (the nearest is offered) or seed, a map is
+                missing, or a model knows the city and no track has maps.
             WorkError: If a measurement fails.
         """
         tasks = self.suite.tasks_of(choice.tracks)
         seeds, models = self.suite.seeds_of(choice.seeds), choice.models
-        hashes = {model.name: model_hash(model) for model in models}
-        self._drop_stale(hashes)
+        _require_tracks(models, tasks)
+        self._place = replace(self._place, maps=choice.maps and choice.maps.resolve())
+        hashes = _Hashes(models, choice.maps)
         cells = [
-            _Cell(
-                task=task,
-                model=model,
-                seed=seed,
-                hash=_cell_hash(task, model.name, hashes[model.name], seed),
-            )
+            _Cell(task=task, model=model, seed=seed, hash=hashes.of(task, model, seed))
             for task in tasks
             for seed in seeds
             for model in models
+            if _can_run(model, task)
         ]
+        self._drop_stale(cells, hashes)
         pending = [
             c for c in cells if not self.folder.is_finished(c.task, c.model.name, c.seed, c.hash)
         ]
@@ -181,12 +186,18 @@ class Runner:
             sandboxes=tuple(sorted(sandboxes)),
         )
 
-    def _drop_stale(self, hashes: Mapping[str, str]) -> None:
-        """Remove what earlier code of a model predicted, on all tracks."""
-        for task in self.suite.tasks():
-            for name, code in hashes.items():
+    def _drop_stale(self, cells: Sequence[_Cell], hashes: "_Hashes") -> None:
+        """Remove what earlier code of a model predicted, on all tracks.
+
+        Of models that know the city only on those that are run now: other maps may not be made yet.
+        """
+        for cell in cells:
+            if cell.model.needs_map:
+                self.folder.drop_stale(cell.task, cell.model.name, cell.seed, cell.hash)
+        for model in hashes.models:
+            for task in () if model.needs_map else self.suite.tasks():
                 for seed in task.seeds:
-                    self.folder.drop_stale(task, name, seed, _cell_hash(task, name, code, seed))
+                    self.folder.drop_stale(task, model.name, seed, hashes.of(task, model, seed))
 
     def _measure(
         self,
@@ -307,8 +318,33 @@ class Runner:
         )
 
 
-def _cell_hash(task: Task, model: str, code: str, seed: int) -> str:
-    return cell_hash_of(task, [MEASURING_VERSION, model, code, seed])
+class _Hashes:
+    """Tells of each cell whether it must be run again."""
+
+    def __init__(self, models: Sequence[ModelFolder], maps: Path | None) -> None:
+        self.models, self._maps = models, maps
+        self._code = {model.name: model_hash(model) for model in models}
+
+    def of(self, task: Task, model: ModelFolder, seed: int) -> str:
+        parts = [MEASURING_VERSION, model.name, self._code[model.name], seed]
+        if model.needs_map and self._maps is not None and task.map_grade is not None:
+            city = open_map(self._maps, task.map_grade, seed)
+            parts.append(city.manifest.content_hash)
+        return cell_hash_of(task, parts)
+
+
+def _can_run(model: ModelFolder, task: Task) -> bool:
+    return task.map_grade is not None or not model.needs_map
+
+
+def _require_tracks(models: Sequence[ModelFolder], tasks: Sequence[Task]) -> None:
+    for model in models:
+        if not any(_can_run(model, task) for task in tasks):
+            tracks = ", ".join(dict.fromkeys(task.track for task in tasks))
+            raise ConfigError(
+                f"model '{model.name}' knows the city, and none of the tracks has maps ({tracks}); "
+                "choose a suite with tracks named map-..., such as small-map"
+            )
 
 
 def _reference_hash(task: Task) -> str:

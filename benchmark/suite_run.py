@@ -9,6 +9,8 @@ from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.run import Progress, RunChoice, Runner, RunReport
 from raymark.benchmark.task import Suite
 from raymark.benchmark.task_data import require_dataset
+from raymark.benchmark.tracks import TRACKS
+from raymark.config import nearest
 from raymark.dataset import Dataset
 from raymark.dataset.verification import require_content
 from raymark.errors import ConfigError
@@ -54,6 +56,35 @@ def run_suite(
         audit_suite(suite, dataset, folder / "audit", progress=progress)
     with workers or this_machine() as executor:
         return runner.run(choice, executor=executor, progress=progress)
+
+
+def maps_of(
+    suite: Suite, *, grades: Sequence[str] = (), seeds: Sequence[int] = ()
+) -> list[tuple[str, int]]:
+    """Return grade and seed of every map that a suite's models get.
+
+    Args:
+        suite: The suite.
+        grades: Only these of its grades; all if empty.
+        seeds: Only these of its seeds; all if empty.
+
+    Raises:
+        ConfigError: If it has no tracks with maps, no such grade or no such seed.
+    """
+    found = (TRACKS[settings.track].map_grade for settings in suite.tracks)
+    known = list(dict.fromkeys(grade for grade in found if grade is not None))
+    if not known:
+        raise ConfigError(
+            f"suite '{suite.name}' has no track with maps (map-...); suite small-map has"
+        )
+    for grade in grades:
+        if grade not in known:
+            raise ConfigError(
+                f"suite '{suite.name}' has no maps of grade '{grade}'{nearest(grade, known)} "
+                f"(it has: {', '.join(known)})"
+            )
+    chosen = [grade for grade in known if not grades or grade in grades]
+    return [(grade, seed) for grade in chosen for seed in suite.seeds_of(seeds)]
 
 
 def _try_models(models: Sequence[ModelFolder]) -> None:

@@ -139,9 +139,12 @@ class TrackSettings(Strict):
     @model_validator(mode="after")
     def _fits_its_track(self) -> "TrackSettings":
         track = TRACKS[self.track]
-        for name, other in TRACKS.items():
-            if other.split and (self.track == name) != (self.split.kind == other.split):
-                raise ValueError(f"track '{name}', and it alone, is split by '{other.split}'")
+        takers = [name for name, other in TRACKS.items() if other.split == self.split.kind]
+        if track.split not in (None, self.split.kind) or (takers and self.track not in takers):
+            raise ValueError(
+                f"track '{self.track}' is split by {track.split or 'any other kind'}, got "
+                f"'{self.split.kind}'"
+            )
         num_groups = self.split.num_groups
         if num_groups and max(self.folds, default=0) >= num_groups:
             raise ValueError(f"folds must be below num_folds ({num_groups})")
@@ -199,6 +202,11 @@ class Task(Strict):
     def is_ranked(self) -> bool:
         """Whether models are compared by it."""
         return TRACKS[self.track].is_ranked
+
+    @property
+    def map_grade(self) -> str | None:
+        """How wrong the map is that models get; None if they get none."""
+        return TRACKS[self.track].map_grade
 
     @property
     def training_conditions(self) -> Conditions | None:

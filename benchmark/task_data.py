@@ -1,7 +1,7 @@
 """Put a task together: what its model receives, and apart from it, what only the scorer knows."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from raymark.benchmark.channels import channels_of
+from raymark.benchmark.city_map import CityMap, read_city_map
 from raymark.benchmark.measurements import (
     Labelled,
     Measurements,
@@ -41,6 +42,10 @@ class TaskData:
     def with_csi_in(self, folder: Path) -> "TaskData":
         """Copy the CSI of each part into files of a folder, where `with_csi_held` finds it."""
         return self._changed(lambda links, name: links.with_csi_in(folder / f"{name}.npy"))
+
+    def with_cities(self, cities: Mapping[str, CityMap]) -> "TaskData":
+        """Return the same with the maps around some sites, by the sites' names."""
+        return self._changed(lambda links, _name: links.with_cities(cities))
 
     def with_csi_held(self) -> "TaskData":
         """Hold the CSI that was copied into the working directory, which is empty afterwards."""
@@ -165,6 +170,48 @@ def load_task(
         validation=validation,
         test=_with_own_windows(test.take(ordered_test_rows(task, split))),
     )
+
+
+def cities_of(
+    task: Task, seed: int, dataset: Dataset, maps: Path | None, scenes: Sequence[str]
+) -> dict[str, CityMap]:
+    """Return the maps around the sites of some scenes, by the sites' names.
+
+    The seed of a cell is that of its map, too: every seed has a map of its own.
+
+    Args:
+        task: Whose track says how wrong the maps are.
+        seed: Of the cell.
+        dataset: The dataset of the task.
+        maps: Folder of maps.
+        scenes: Whose sites.
+
+    Raises:
+        ConfigError: If there is no folder, a map is missing in it or does not fit the dataset, or
+            the track has no maps.
+    """
+    folder = require_maps(maps)
+    if task.map_grade is None:
+        raise ConfigError(f"track '{task.track}' has no maps; choose one of those named map-...")
+    return {
+        site.key: read_city_map(folder, dataset.folder, site, task.map_grade, seed)
+        for site in dataset.manifest.sites
+        if site.scene in scenes
+    }
+
+
+def require_maps(maps: Path | None) -> Path:
+    """Return the folder of maps for a model that knows the city.
+
+    Raises:
+        ConfigError: If none was given.
+    """
+    if maps is None:
+        raise ConfigError(
+            "a model that knows the city needs a folder of maps (--maps DIR); `raymark bench maps` "
+            "makes one"
+        )
+    return maps
 
 
 def ordered_test_rows(task: Task, split: Split) -> Int[np.ndarray, "link"]:

@@ -4,7 +4,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 TrackName = Literal[
-    "interpolation", "unseen-nlos", "unseen-track", "cross-band", "cross-scene", "impaired"
+    "interpolation",
+    "unseen-nlos",
+    "unseen-track",
+    "cross-band",
+    "cross-scene",
+    "impaired",
+    "map-exact",
+    "map-surveyed",
+    "map-open",
+    "map-height",
+    "map-shift",
+    "map-outline",
+    "map-missing",
+    "map-material",
+    "map-pose",
 ]
 
 
@@ -20,7 +34,9 @@ class Track:
         trains_on_other: Train on every other one of these, not on the tested one.
         needs: Settings that a suite must give for it. Shots are for no other track; conditions of
             other tracks are a link budget, for training and test alike.
-        split: Kind of split that it needs, and that no other track may have; None if any other.
+        split: Kind of split that it needs, and that tracks without need may not have; None if any
+            other.
+        map_grade: How wrong the map is that models get; None if they get none.
     """
 
     title: str
@@ -30,6 +46,17 @@ class Track:
     trains_on_other: Literal["bands", "scenes"] | None = None
     needs: frozenset[Literal["shots", "conditions"]] = frozenset()
     split: str | None = None
+    map_grade: str | None = None
+
+
+def _map_track(grade: str, about: str, *, is_ranked: bool = False) -> Track:
+    return Track(
+        title=f"Map, {grade}",
+        asks=f"Unseen NLOS by models that know the city: {about}",
+        is_ranked=is_ranked,
+        split="nlos-blocks",
+        map_grade=grade,
+    )
 
 
 TRACKS: dict[TrackName, Track] = {
@@ -66,5 +93,14 @@ TRACKS: dict[TrackName, Track] = {
         tests="hardware",
         needs=frozenset({"conditions"}),
     ),
+    "map-exact": _map_track("exact", "the scene itself, a bound that no real map reaches"),
+    "map-surveyed": _map_track("surveyed", "a map as of a city's own survey", is_ranked=True),
+    "map-open": _map_track("open", "a map as volunteers make it"),
+    "map-height": _map_track("height", "heights of buildings alone are wrong"),
+    "map-shift": _map_track("shift", "positions of footprints alone are wrong"),
+    "map-outline": _map_track("outline", "shapes of footprints alone are wrong"),
+    "map-missing": _map_track("missing", "buildings are missing or merged, all else is right"),
+    "map-material": _map_track("material", "materials alone are wrong"),
+    "map-pose": _map_track("pose", "positions and angles of antennas alone are wrong"),
 }
 """Every track by its name."""

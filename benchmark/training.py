@@ -25,7 +25,12 @@ from raymark.benchmark.model_code import model_hash
 from raymark.benchmark.model_errors import told_by_line
 from raymark.benchmark.store import FAILURE_NAME
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import Splits, load_training, training_surveys_of
+from raymark.benchmark.task_data import (
+    Splits,
+    cities_of,
+    load_training,
+    training_surveys_of,
+)
 from raymark.benchmark.worker import checked_prediction, report_of
 from raymark.config import Strict, config_hash, nearest, read_json, validate
 from raymark.dataset import Dataset
@@ -51,13 +56,14 @@ class TrainingRequest(Strict):
     task_hash: str
 
 
-def train_model(
+def train_model(  # noqa: PLR0913 - the choices of the command line
     model: ModelFolder,
     task: Task,
     dataset: Dataset,
     folder: Path,
     *,
     seed: int,
+    maps: Path | None = None,
     progress: TrainingProgress = lambda _stage, _done, _total, _text: None,
 ) -> Checkpoint:
     """Fit a model on the training links of a task and keep it; nothing of the test is read.
@@ -70,13 +76,14 @@ def train_model(
         task: On which links.
         dataset: The dataset of the task.
         folder: Gets measurements, learning curves and the checkpoint.
-        seed: Of the noise, of the draw of shots, and of the model.
+        seed: Of the noise, of the draw of shots, of the model and of its map.
+        maps: Folder of maps, for a model that knows the city.
         progress: Told how far each stage is.
 
     Raises:
         CheckpointError: If the model keeps no checkpoint, or the folder holds something else.
-        ConfigError: If the task has a link budget of its own, under which `raymark predict` would
-            not measure.
+        ConfigError: If the model knows the city and its map is missing, or the task has a link
+            budget of its own, under which `raymark predict` would not measure.
         WorkError: If the model raises; its file and line are named, and the traceback is kept.
     """
     if task.training_conditions is not None:
@@ -88,12 +95,16 @@ def train_model(
         localizer = model.create(seed)
     if not localizer.keeps_checkpoints:
         localizer.save(folder)  # says so, before an hour is spent
+    cities = {}
+    if model.needs_map:
+        cities = cities_of(task, seed, dataset, maps, task.scenes)
     _claim(folder, model, task, seed)
     with_csi = "csi" in model.info.inputs
     kept = folder / MEASUREMENTS_NAME
     _measure(task, seed, dataset, kept, with_csi=with_csi, progress=progress)
     splits = Splits(dataset, task.window_size)
     train, validation = load_training(task, seed, dataset, splits, kept, with_csi=with_csi)
+    train, validation = train.with_cities(cities), validation.with_cities(cities)
     localizer.resume_folder = folder
     localizer.on_progress = lambda done, total, text: progress("train", done, total, text)
     torch.manual_seed(seed)

@@ -347,6 +347,21 @@ def benchmark_dataset(make_once: MakeOnce) -> "Dataset":
     return open_dataset(make_once("benchmark_dataset", fill_benchmark_dataset) / "data")
 
 
+@pytest.fixture(scope="session")
+def benchmark_maps(make_once: MakeOnce, benchmark_dataset: "Dataset") -> Path:
+    """The folder of two maps of that dataset's scenes: `exact`, and `pose` with the seed 1."""
+
+    def fill(folder: Path) -> None:
+        from raymark.generator.city_maps import make_map
+        from raymark.scenes.degrading import get_grade
+
+        for name, seed in (("exact", 0), ("pose", 1)):
+            grade = get_grade(name)
+            make_map(benchmark_dataset, folder / "maps", grade=grade, seed=seed, spacing_m=8.0)
+
+    return make_once("benchmark_maps", fill) / "maps"
+
+
 def fill_benchmark_dataset(folder: Path) -> None:
     """Write the scene and the dataset of the benchmark's tests."""
     import trimesh

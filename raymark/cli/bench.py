@@ -6,15 +6,33 @@ from typing import Annotated, Any
 import typer
 
 from raymark.cli.cluster import described_workers
-from raymark.cli.console import err, out, print_error, resumable_bars, stage_bars
-from raymark.cli.options import AsJson, Cluster, DataOption, Overwrite, TimeLimit, listed
+from raymark.cli.console import (
+    err,
+    out,
+    print_error,
+    resumable_bars,
+    resumable_tracing,
+    stage_bars,
+)
+from raymark.cli.options import (
+    AsJson,
+    Cluster,
+    DataOption,
+    MapsOption,
+    Overwrite,
+    TimeLimit,
+    TrustCode,
+    listed,
+)
 from raymark.cli.tables import Column, print_rows, rows_of
 from raymark.errors import ConfigError, counted
 from raymark.storage import Place, PlaceLike, as_place
 
 app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
 
-SuiteOption = Annotated[str, typer.Option(help="Name of a suite (mini, small, v1), or a YAML file")]
+SuiteOption = Annotated[
+    str, typer.Option(help="Name of a suite (mini, small, small-map, v1), or a YAML file")
+]
 OwnSuiteOption = Annotated[
     str, typer.Option("--suite", help="A YAML file, for a suite that does not ship with raymark")
 ]
@@ -94,10 +112,12 @@ def models(as_json: AsJson = False) -> None:
             key="is_expensive",
             show=lambda is_expensive: "on request" if is_expensive else "",
         ),
+        Column(heading="needs", key="inputs", show=lambda x: "maps" if "map" in x else ""),
     ]
     print_rows(rows, columns, as_json=as_json)
     if not as_json:
         out.print("on request: costly; `raymark bench run` takes it by name, or with --models all")
+        out.print("maps: knows the city; `raymark bench run` needs --maps DIR for it")
 
 
 @app.command()
@@ -136,6 +156,45 @@ def audit(
     out.print(f"wrote {folder}")
 
 
+@app.command("maps")
+def make_maps(
+    data: DataOption,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Gets the maps")],
+    suite: SuiteOption = "small-map",
+    grades: Annotated[
+        str, typer.Option(help="Only these grades of the suite, separated by commas")
+    ] = "",
+    seeds: Annotated[
+        str, typer.Option(help="Only these seeds of the suite, separated by commas")
+    ] = "",
+    spacing: Annotated[float, typer.Option(min=0.5, max=50, help="Of the points [m]")] = 2.0,
+    _trusted: TrustCode = None,
+) -> None:
+    """Make the maps that models of a suite get; the same command goes on where it stopped."""
+    from raymark.benchmark import load_suite  # noqa: PLC0415
+    from raymark.benchmark.suite_run import maps_of  # noqa: PLC0415
+    from raymark.dataset import open_dataset  # noqa: PLC0415
+    from raymark.dataset.map_names import map_name  # noqa: PLC0415
+    from raymark.generator.city_maps import make_map  # noqa: PLC0415
+    from raymark.scenes.degrading import get_grade  # noqa: PLC0415
+
+    wanted = maps_of(load_suite(suite), grades=listed(grades), seeds=_seed_numbers(seeds))
+    dataset = open_dataset(data)
+    for grade, seed in wanted:
+        err.print(f"map {map_name(grade, seed)} ...")
+        with resumable_tracing(folder) as progress:
+            make_map(
+                dataset,
+                folder,
+                grade=get_grade(grade),
+                seed=seed,
+                spacing_m=spacing,
+                progress=progress,
+            )
+    out.print(f"{counted(len(wanted), 'map')} in {folder}", soft_wrap=True)
+    out.print(f"next: raymark bench run --suite {suite} --data {data} --maps {folder} --out RUNS")
+
+
 @app.command()
 def run(
     data: DataOption,
@@ -152,6 +211,7 @@ def run(
     seeds: Annotated[
         str, typer.Option(help="Only these seeds of the suite, separated by commas")
     ] = "",
+    maps: MapsOption = None,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; as many as cores if 0")] = 0,
     any_data: Annotated[
         bool, typer.Option("--any-data", help="Use a dataset that is not the suite's published one")
@@ -173,12 +233,13 @@ def run(
     if any_data:
         loaded = bound(loaded, dataset)
     choice = RunChoice(
-        models=tuple(choose_models(listed(models))),
+        models=tuple(choose_models(listed(models), with_maps=maps is not None)),
         tracks=tuple(listed(tracks)),
         seeds=_seed_numbers(seeds),
+        maps=maps,
     )
     if not listed(models):
-        tell_of_expensive_models(len(choice.models))
+        tell_of_expensive_models(len(choice.models), with_maps=maps is not None)
     workers = this_machine(jobs)
     if cluster is not None:
         workers = described_workers(cluster, time_limit_min=time_limit_min)
@@ -332,11 +393,11 @@ def tell_of_another_dataset(suite: str, data: PlaceLike) -> None:
     err.print(f"{data} is not the published dataset of '{suite}': compare with no other board")
 
 
-def tell_of_expensive_models(num_chosen: int) -> None:
+def tell_of_expensive_models(num_chosen: int, *, with_maps: bool = False) -> None:
     """Say how many models were not chosen because nobody named them."""
-    from raymark.models import model_names  # noqa: PLC0415
+    from raymark.models import choose_models  # noqa: PLC0415
 
-    num_left = len(model_names()) - num_chosen
+    num_left = len(choose_models(["all"], with_maps=with_maps)) - num_chosen
     if num_left:
         err.print(
             f"left out: {counted(num_left, 'expensive model')}; name them, or add --models all "

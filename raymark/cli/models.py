@@ -8,7 +8,7 @@ import typer
 
 from raymark.cli.bench import OwnSuiteOption, bound
 from raymark.cli.console import duration, out, resumable, text_bars, waiting
-from raymark.cli.options import DataOption, Overwrite
+from raymark.cli.options import DataOption, MapsOption, Overwrite
 from raymark.cli.tables import Column, print_rows, rows_of
 from raymark.errors import ConfigError, counted
 from raymark.storage import Place, as_place
@@ -24,6 +24,7 @@ def train(
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Gets the checkpoint")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of noise and model")] = 0,
     suite: OwnSuiteOption = "",
+    maps: MapsOption = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; several times"),
@@ -46,7 +47,7 @@ def train(
     require_dataset(loaded, dataset)
     found = find_task(task, loaded)
     with resumable(folder), text_bars() as progress:
-        made = train_model(chosen, found, dataset, folder, seed=seed, progress=progress)
+        made = train_model(chosen, found, dataset, folder, seed=seed, maps=maps, progress=progress)
     _print_training(made.info)
     trust = "" if chosen.is_shipped else f" --trust-code {chosen.folder}"
     out.print(
@@ -64,6 +65,7 @@ def predict(
     scene: Annotated[str | None, typer.Option(help="Scene; the task's if not given")] = None,
     band: Annotated[str | None, typer.Option(help="Band; the task's if not given")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise; the training's")] = None,
+    maps: MapsOption = None,
     trust_code: Annotated[
         Path | None,
         typer.Option(
@@ -88,7 +90,7 @@ def predict(
     model = None if trust_code is None else read_model_folder(trust_code)
     opened, dataset = open_checkpoint(checkpoint, model=model), open_dataset(data)
     with waiting("measuring and locating"):
-        located = locate_dataset(opened, dataset, scene=scene, band=band, seed=seed)
+        located = locate_dataset(opened, dataset, scene=scene, band=band, seed=seed, maps=maps)
     write_positions(file, located.positions, overwrite=overwrite)
     columns = [
         Column(heading="links", key="part"),

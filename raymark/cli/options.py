@@ -40,6 +40,11 @@ def _trust(folders: list[Path] | None) -> list[Path]:
     return folders or []
 
 
+MapsOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Maps of `raymark bench maps`, for models that know the city"),
+]
+
 TrustCode = Annotated[
     list[Path] | None,
     typer.Option(

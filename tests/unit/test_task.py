@@ -1,4 +1,5 @@
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -62,8 +63,7 @@ def test_shipped_suite_has_a_task_for_every_cell_fold_and_shot_when_expanded(
 ) -> None:
     tasks = load_suite(name).tasks()
 
-    found = {track: sum(task.track == track for task in tasks) for track in TRACKS}
-    assert found == {
+    assert Counter(task.track for task in tasks) == {
         "interpolation": NUM_CELLS,
         "unseen-nlos": NUM_CELLS * num_folds,
         "unseen-track": NUM_CELLS,
@@ -78,11 +78,11 @@ def test_every_name_of_a_track_has_its_meaning() -> None:
     assert get_args(TrackName) == tuple(TRACKS)
 
 
-def test_shipped_suites_are_the_three_tiers_when_listed() -> None:
-    assert suite_names() == ["mini", "small", "v1"]
+def test_shipped_suites_are_the_three_tiers_and_that_of_maps_when_listed() -> None:
+    assert suite_names() == ["mini", "small", "small-map", "v1"]
 
 
-@pytest.mark.parametrize("name", ["mini", "small", "v1"])
+@pytest.mark.parametrize("name", ["mini", "small", "small-map", "v1"])
 def test_shipped_suite_publishes_every_split_and_no_other_when_loaded(name: str) -> None:
     suite = load_suite(name)
 
@@ -113,7 +113,18 @@ def test_task_is_ranked_unless_it_interpolates_when_asked() -> None:
     ranked = {task.track: task.is_ranked for task in load_suite("mini").tasks()}
 
     assert {track for track, is_ranked in ranked.items() if not is_ranked} == {"interpolation"}
-    assert set(ranked) == set(TRACKS)
+    assert set(ranked) == {name for name, track in TRACKS.items() if track.map_grade is None}
+
+
+def test_suite_of_maps_has_the_folds_of_unseen_nlos_and_ranks_one_grade() -> None:
+    plain, maps = load_suite("small"), load_suite("small-map")
+    ranked = {task.map_grade: task.is_ranked for task in maps.tasks()}
+
+    assert ranked == {"exact": False, "surveyed": True, "open": False}
+    assert maps.content_hash == plain.content_hash
+    for task in maps.tasks():
+        key = split_key("unseen-nlos", task.scene, task.fold)
+        assert task.split_hashes == {task.scene: plain.split_hashes[key]}
 
 
 @pytest.mark.parametrize("track", [track for track in TRACKS if not track.startswith("cross")])
@@ -387,7 +398,7 @@ def test_suite_is_refused_when_a_scene_is_crossed_and_there_is_but_one() -> None
 
 
 def test_suite_is_refused_when_unseen_nlos_is_not_split_by_blocks() -> None:
-    with pytest.raises(ConfigError, match="'unseen-nlos', and it alone, is split by 'nlos-blocks'"):
+    with pytest.raises(ConfigError, match="is split by nlos-blocks, got 'random-tracks'"):
         only_track({"track": "unseen-nlos", "split": {"kind": "random-tracks"}})
 
 
