@@ -21,9 +21,17 @@ def model_names() -> list[str]:
     return _REGISTRY.names()
 
 
-def default_model_names() -> list[str]:
-    """Return the names of the models that run without being asked for: all but expensive ones."""
-    return [name for name in model_names() if not get_model(name).info.is_expensive]
+def default_model_names(*, with_maps: bool = False) -> list[str]:
+    """Return the names of the models that run without being asked for: all but expensive ones.
+
+    Args:
+        with_maps: Whether there are maps, for models that know the city.
+    """
+    return [name for name in _servable_names(with_maps) if not get_model(name).info.is_expensive]
+
+
+def _servable_names(with_maps: bool) -> list[str]:
+    return [name for name in model_names() if with_maps or not get_model(name).needs_map]
 
 
 def get_model(name: str) -> ModelFolder:
@@ -43,19 +51,21 @@ def get_model(name: str) -> ModelFolder:
     return model
 
 
-def choose_models(names: Sequence[str] = ()) -> list[ModelFolder]:
+def choose_models(names: Sequence[str] = (), *, with_maps: bool = False) -> list[ModelFolder]:
     """Return the models that are named (or whose folders are), all of them, or the usual ones.
 
     Args:
         names: Names or paths of folders; `["all"]` for every model that ships with raymark, none
             for those of them that are not expensive.
+        with_maps: Whether there are maps; without, models that know the city are left out where
+            they are not named.
 
     Raises:
         ConfigError: If there is no such model (the nearest is offered).
     """
     if list(names) == ["all"]:
-        names = model_names()
-    return [get_model(name) for name in names or default_model_names()]
+        names = _servable_names(with_maps)
+    return [get_model(name) for name in names or default_model_names(with_maps=with_maps)]
 
 
 __all__ = ["choose_models", "default_model_names", "get_model", "model_names"]

@@ -4,16 +4,19 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
 from raymark.benchmark import Labelled, Localizer, Measurements, Prediction, Task
+from raymark.benchmark.city_map import read_city_map
 from raymark.benchmark.localizer import ModelInfo, mean_error_m
 from raymark.benchmark.task_data import TaskData
 from raymark.benchmark.worker import checked_prediction
 from raymark.config import read_yaml, validate
+from raymark.dataset import Dataset
 from raymark.models import get_model, model_names
 from raymark.radio.levels import FLOOR_DB
 
@@ -40,9 +43,17 @@ pytestmark = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module")
-def data(benchmark_task: Callable[..., Task], load_benchmark_task: LoadTask) -> TaskData:
-    """Two sites, trained on two bands and tested on the third, with CSI."""
-    return load_benchmark_task(benchmark_task("cross-band", "yard"))
+def data(
+    benchmark_task: Callable[..., Task],
+    load_benchmark_task: LoadTask,
+    benchmark_dataset: Dataset,
+    benchmark_maps: Path,
+) -> TaskData:
+    """Two sites, trained on two bands and tested on the third, with CSI and maps."""
+    sites = [site for site in benchmark_dataset.manifest.sites if site.scene == "yard"]
+    folder = benchmark_dataset.folder
+    cities = {s.key: read_city_map(benchmark_maps, folder, s, "exact", 0) for s in sites}
+    return load_benchmark_task(benchmark_task("cross-band", "yard")).with_cities(cities)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,0 +1,1 @@
+"""Localizers that match what was measured with what a city's map has at candidate points."""

@@ -1,0 +1,176 @@
+"""What labelled links tell of maps, band by band and site by site, and how it is kept."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
+
+from raymark.benchmark import CityMap, Labelled, Measurements
+from raymark.models.twin.calibration import Calibration, calibrate
+from raymark.models.twin.correction import Corrections, corrections_of
+from raymark.models.twin.features import Observed, Predicted, observed, predicted
+from raymark.models.twin.matching import Matcher, Modes
+
+ANY_BAND = ""
+"""Key of what was learnt on all bands together, for a band that no link was of."""
+
+_STATE_NAME, _ARRAYS_NAME = "twin.json", "twin.npz"
+_UNSEEN_M = 12.0
+"""Links are hidden from each other so far [m] where widths of corrected paths are learnt."""
+
+Place = tuple[str, str]
+"""Name of a site and of a band."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What was learnt of maps.
+
+    Attributes:
+        plain: What they are wrong by as they are, by band.
+        corrected: What they are wrong by once their paths are corrected, by band.
+        corrections: How paths are corrected, by site and band.
+    """
+
+    plain: Mapping[str, Calibration]
+    corrected: Mapping[str, Calibration]
+    corrections: Mapping[Place, Corrections]
+
+    @classmethod
+    def of(cls, links: Labelled) -> "Knowledge":
+        """Learn from labelled links whose sites have maps."""
+        known = {
+            place: _Known.of(links, rows, city)
+            for place, rows, city in places_of(links.measurements)
+        }
+        plain = _calibrated(known)
+        corrections = {
+            place: corrections_of(at.seen, at.truth, at.position_m, plain[place[1]])
+            for place, at in known.items()
+        }
+        moved = {place: at.corrected_by(corrections[place]) for place, at in known.items()}
+        return cls(plain=plain, corrected=_calibrated(moved), corrections=corrections)
+
+    def modes(self, links: Measurements, *, num_modes: int, is_corrected: bool) -> Modes:
+        """Match links with the maps of their sites.
+
+        Args:
+            links: What was measured.
+            num_modes: Candidates that are kept of each link.
+            is_corrected: Whether the maps' paths are corrected.
+
+        Raises:
+            ValueError: If a site comes without a map.
+        """
+        seen = observed(links)
+        parts = [
+            (rows, self._matcher(place, city, is_corrected).best(seen.take(rows), num_modes))
+            for place, rows, city in places_of(links)
+        ]
+        return Modes.joined(parts)
+
+    def _matcher(self, place: Place, city: CityMap, is_corrected: bool) -> Matcher:
+        paths, corrections = predicted(city.paths[place[1]]), self.corrections.get(place)
+        if is_corrected and corrections is not None:
+            paths = corrections.apply(paths, city.point_m)
+        calibrations = self.corrected if is_corrected else self.plain
+        calibration = calibrations.get(place[1], calibrations[ANY_BAND])
+        return Matcher(city.point_m, city.spacing_m, paths, calibration)
+
+    def to_dict(self) -> dict[str, dict[str, dict[str, object]]]:
+        """Return the calibrations as plain numbers."""
+        return {
+            "plain": {band: c.to_dict() for band, c in self.plain.items()},
+            "corrected": {band: c.to_dict() for band, c in self.corrected.items()},
+        }
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of fitted numbers."""
+        calibrations = [*self.plain.values(), *self.corrected.values()]
+        return sum(c.num_parameters for c in calibrations) + sum(
+            c.difference.size for c in self.corrections.values()
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write it to files in a folder."""
+        state = {**self.to_dict(), "places": list(self.corrections)}
+        (folder / _STATE_NAME).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+        arrays = {
+            f"{i}_{name}": getattr(corrections, name)
+            for i, corrections in enumerate(self.corrections.values())
+            for name in Corrections.__slots__
+        }
+        np.savez(folder / _ARRAYS_NAME, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Knowledge":
+        """Read what `save` has written."""
+        state = json.loads((folder / _STATE_NAME).read_text(encoding="utf-8"))
+        with np.load(folder / _ARRAYS_NAME, allow_pickle=False) as stored:
+            corrections = {
+                (site, band): Corrections(
+                    **{name: stored[f"{i}_{name}"] for name in Corrections.__slots__}
+                )
+                for i, (site, band) in enumerate(state["places"])
+            }
+        calibrations = {
+            name: {band: Calibration.from_dict(values) for band, values in state[name].items()}
+            for name in ("plain", "corrected")
+        }
+        return cls(corrections=corrections, **calibrations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """Labelled links of one site and band, and what its map has at their places."""
+
+    seen: Observed
+    truth: Predicted
+    position_m: Float[np.ndarray, "link 2"]
+
+    @classmethod
+    def of(cls, links: Labelled, rows: Int[np.ndarray, "row"], city: CityMap) -> "_Known":
+        band = links.measurements.bands[int(links.measurements.band_index[rows[0]])].name
+        distance_m, point = cKDTree(city.point_m).query(links.position_m[rows])
+        outdoors = distance_m <= city.spacing_m
+        rows, point = rows[outdoors], point[outdoors]
+        position_m = links.position_m[rows]
+        truth = predicted(city.paths[band]).take(point).moved(position_m - city.point_m[point])
+        return cls(seen=observed(links.measurements.take(rows)), truth=truth, position_m=position_m)
+
+    def corrected_by(self, corrections: Corrections) -> "_Known":
+        truth = corrections.apply(self.truth, self.position_m, beyond_m=_UNSEEN_M)
+        return _Known(seen=self.seen, truth=truth, position_m=self.position_m)
+
+
+def places_of(links: Measurements) -> Iterator[tuple[Place, Int[np.ndarray, "row"], CityMap]]:
+    """Yield site and band, the links that share both, and the map around the site.
+
+    Raises:
+        ValueError: If a site comes without a map.
+    """
+    pairs = np.stack([links.site_index, links.band_index], axis=1)
+    kinds, of_link = np.unique(pairs, axis=0, return_inverse=True)
+    for i, (site_index, band_index) in enumerate(kinds):
+        site = links.sites[site_index]
+        if site.city is None:
+            raise ValueError(f"site {site.name} comes without a map")
+        rows = np.flatnonzero(of_link.ravel() == i)
+        yield (site.name, links.bands[band_index].name), rows, site.city
+
+
+def _calibrated(known: Mapping[Place, _Known]) -> dict[str, Calibration]:
+    """Learn for each band, and for one that no link is of."""
+    bands = dict.fromkeys(band for _, band in known)
+    groups = {band: [at for place, at in known.items() if place[1] == band] for band in bands}
+    return {
+        band: calibrate(
+            Observed.joined([at.seen for at in group]), Predicted.joined([at.truth for at in group])
+        )
+        for band, group in {**groups, ANY_BAND: list(known.values())}.items()
+    }
