@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 import yaml
 
@@ -15,6 +14,7 @@ from raymark.dataset.campaign import Campaign
 from raymark.dataset.manifest import INDEX_NAME
 from raymark.dataset.schema import FIELDS
 from raymark.errors import counted
+from raymark.markdown import markdown_templates
 from raymark.release import statements
 from raymark.release.citation import CITATION_NAME, ZENODO_NAME, bibtex, citation_text, zenodo_text
 from raymark.release.croissant import CROISSANT_NAME, croissant_text
@@ -39,12 +39,8 @@ def documents(
         dataset: The dataset in the folder of the release.
         files: The files of data, which the documents describe.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # noqa: S701 - Markdown; the filter `text` makes the publisher's harmless
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
+    environment = markdown_templates(Path(__file__).parent, trim_blocks=False)
+    # The filter `text` makes what the publisher wrote harmless.
     environment.filters.update(
         cell=_cell,
         counted=counted,

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import jinja2
-
+from raymark.markdown import markdown_templates
 from raymark.scenes.degrading.grades import SIZE_SOURCES, Grade
 from raymark.scenes.degrading.report import DegradeReport
 from raymark.scenes.scene import Scene
@@ -11,14 +10,8 @@ from raymark.scenes.scene import Scene
 
 def card_text(scene: Scene, report: DegradeReport) -> str:
     """Return the card of a scene that was made from another."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # noqa: S701 - Markdown
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-    )
-    return environment.get_template("card.md.j2").render(
+    templates = markdown_templates(Path(__file__).parent)
+    return templates.get_template("card.md.j2").render(
         report=report,
         settings=scene.settings,
         sizes=report.grade.sizes,

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import jinja2
-
+from raymark.markdown import markdown_templates
 from raymark.radio.p2040 import ranges_of
 from raymark.scenes.importing.buildings import HeightSource
 from raymark.scenes.importing.report import ImportReport
@@ -19,16 +18,10 @@ _HEIGHT_MEANINGS: dict[HeightSource, str] = {
 
 def card_text(report: ImportReport) -> str:
     """Return the scene's card."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # noqa: S701 - Markdown
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-    )
+    templates = markdown_templates(Path(__file__).parent)
     x0, y0, x1, y1 = report.extent_m
     template = "card.md.j2" if report.frame is not None else "scene_card.md.j2"
-    return environment.get_template(template).render(
+    return templates.get_template(template).render(
         report=report,
         options=report.options,
         width_m=x1 - x0,

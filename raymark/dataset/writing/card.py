@@ -2,23 +2,16 @@
 
 from pathlib import Path
 
-import jinja2
-
 from raymark.dataset.manifest import Manifest
+from raymark.markdown import markdown_templates
 
 CARD_NAME = "CARD.md"
 
 
 def card_text(manifest: Manifest) -> str:
     """Return the card of a finished dataset."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # noqa: S701 - Markdown
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-    )
-    return environment.get_template(f"{CARD_NAME}.j2").render(
+    templates = markdown_templates(Path(__file__).parent)
+    return templates.get_template(f"{CARD_NAME}.j2").render(
         manifest=manifest, notes=[*manifest.notes, *_completeness_notes(manifest)]
     )
 
