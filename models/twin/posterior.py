@@ -44,14 +44,14 @@ class Posterior:
     covariance_m2: Float[np.ndarray, "link 2 2"]
 
 
-def posterior(modes: Modes, reading: Reading) -> Posterior:
+def posterior(modes: Modes, weight: Float[np.ndarray, "link mode"], reading: Reading) -> Posterior:
     """Return position and covariance of links.
 
     Args:
         modes: Their best candidates.
+        weight: The share of each in the posterior.
         reading: How the posterior is read.
     """
-    weight = weights(modes, reading.temper)
     position_m = _mean(weight, modes.centre_m)
     if reading.estimate == "mode":
         best = np.take_along_axis(modes.centre_m, weight.argmax(axis=1)[:, None, None], axis=1)

@@ -1,6 +1,7 @@
 """What localizers that know the city are made of, on worlds whose answers are known."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -9,12 +10,18 @@ from raymark.models.twin.calibration import Calibration, calibrate
 from raymark.models.twin.correction import corrections_of
 from raymark.models.twin.features import FIRST_CORRECTED, NUM_KINDS, Observed, Predicted
 from raymark.models.twin.matching import Matcher, Modes
-from raymark.models.twin.posterior import Reading, posterior
+from raymark.models.twin.posterior import Posterior, Reading, weights
+from raymark.models.twin.posterior import posterior as read
+from raymark.models.twin.windows import Windows, step_of, window_weights
 
 WIDTH = np.array([0.3, 0.01, 0.01, 2.0])
 SOURCES_M = np.array([[0.0, 0.0], [90.0, 40.0], [-30.0, 120.0], [60.0, -80.0]])
 """Where images of the panel stand: each gives one path."""
 SPACING_M = 2.0
+
+
+def posterior(modes: Modes, reading: Reading) -> Posterior:
+    return read(modes, weights(modes, reading.temper), reading)
 
 
 def exact(width: np.ndarray = WIDTH) -> Calibration:
@@ -255,6 +262,47 @@ def test_posterior_tells_of_a_second_mode_when_two_places_fit() -> None:
     assert mean.covariance_m2[0, 0, 0] == pytest.approx(384.0 + 1.0, abs=1e-3)
     assert mode.covariance_m2[0, 0, 0] == pytest.approx(640.0 + 1.0, abs=1e-3)
     assert mean.covariance_m2[0, 1, 1] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_window_weights_are_the_sums_over_all_tracks_when_enumerated() -> None:
+    rng = np.random.default_rng(7)
+    count, step_m, temper = 3, 1.5, 0.7
+    modes = Modes(
+        centre_m=rng.uniform(0, 5, (4, count, 2)),
+        covariance_m2=np.zeros((4, count, 2, 2)),
+        log_likelihood=rng.standard_normal((4, count)),
+    )
+    # Links 2, 0, 3 are a window whose last step is a double one; link 1 stands alone.
+    windows = Windows(window=np.array([5, 8, 5, 5]), step=np.array([1, 0, 0, 3]))
+    track, steps = [2, 0, 3], [1, 2]
+
+    found = window_weights(modes, windows, temper=temper, step_m=step_m)
+
+    expected = np.zeros((3, count))
+    for states in itertools.product(range(count), repeat=3):
+        chance = np.exp(temper * sum(modes.log_likelihood[track, states]))
+        for i, num in enumerate(steps):
+            gap_m = (
+                modes.centre_m[track[i + 1], states[i + 1]] - modes.centre_m[track[i], states[i]]
+            )
+            chance *= np.exp(-0.5 * (gap_m @ gap_m) / (num * step_m**2)) + 1e-9
+        expected[range(3), states] += chance
+    np.testing.assert_allclose(found[track], expected / expected.sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(found[1], weights(modes, temper)[1])
+
+
+def test_step_is_that_of_labelled_windows_when_some_links_are_missing() -> None:
+    rng = np.random.default_rng(8)
+    step = np.tile([0, 1, 3], 2000)
+    moves_m = (
+        0.7 * np.sqrt(np.diff(step, prepend=0).clip(0))[:, None] * rng.standard_normal((6000, 2))
+    )
+    windows = Windows(window=np.repeat(np.arange(2000), 3), step=step)
+    alone = Windows(window=np.array([0, 1]), step=np.array([0, 0]))
+
+    # 4,000 steps of two coordinates: 0.8 % of a standard deviation.
+    assert step_of(moves_m.cumsum(axis=0), windows) == pytest.approx(0.7, rel=0.03)
+    assert step_of(np.zeros((2, 2)), alone) > 0
 
 
 def test_joined_modes_stand_in_the_order_of_links_when_maps_alternate() -> None:

@@ -1,0 +1,84 @@
+"""The localizers that match links with a map: learn, choose how to read, locate, keep."""
+
+import itertools
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from raymark.benchmark import Labelled, Localizer, Measurements, Prediction, tune
+from raymark.models.twin.knowledge import Knowledge
+from raymark.models.twin.matching import Modes
+from raymark.models.twin.posterior import Posterior, Reading, posterior, weights
+
+READING_NAME = "reading.json"
+
+
+class TwinLocalizer(Localizer):
+    """Compares the estimated paths of links with those that a map has at candidate points.
+
+    Labelled links tell how wrong the map is: widths of the likelihood and detection are learnt at
+    their places, for each band, and single paths are corrected by those near them. How far the
+    likelihood is trusted, whether mean or mode of the posterior is told, and whether paths are
+    corrected, is chosen on validation links.
+    """
+
+    def fit(self, train: Labelled, validation: Labelled) -> None:
+        """Learn what the maps are wrong by, and choose how their posterior is read."""
+        self._knowledge = Knowledge.of(train)
+        self._learn_motion(train)
+        modes = {
+            is_corrected: self._modes(validation.measurements, is_corrected)
+            for is_corrected in self.config["is_corrected"]
+        }
+        grid = itertools.product(*(self.config[name] for name in Reading.__slots__))
+        readings = [Reading(**dict(zip(Reading.__slots__, values, strict=True))) for values in grid]
+
+        def predict(reading: Reading) -> Float[np.ndarray, "link 2"]:
+            found = modes[reading.is_corrected]
+            return self._read(found, validation.measurements, reading).position_m
+
+        self._reading, trials = tune(readings, predict, validation)
+        self.choices = {
+            **asdict(self._reading),
+            "validation_error_m": trials,
+            "calibration": self._knowledge.to_dict(),
+        }
+        self.num_parameters = self._knowledge.num_parameters
+
+    def predict(self, test: Measurements) -> Prediction:
+        """Return position and covariance of every link."""
+        found = self._read(self._modes(test, self._reading.is_corrected), test, self._reading)
+        return Prediction(position_m=found.position_m, covariance_m2=found.covariance_m2)
+
+    def save(self, folder: Path) -> None:
+        """Write what was learnt; the map is no part of it."""
+        self._knowledge.save(folder)
+        text = json.dumps(asdict(self._reading), indent=1) + "\n"
+        (folder / READING_NAME).write_text(text, encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` has written."""
+        self._knowledge = Knowledge.load(folder)
+        self._reading = Reading(**json.loads((folder / READING_NAME).read_text(encoding="utf-8")))
+
+    def _learn_motion(self, train: Labelled) -> None:
+        """Learn what those need that use the other links of a window."""
+
+    def _weights(
+        self,
+        modes: Modes,
+        links: Measurements,  # noqa: ARG002 - for those that use the other links of a window
+        temper: float,
+    ) -> Float[np.ndarray, "link mode"]:
+        """Return the share of each candidate in the posterior of its link."""
+        return weights(modes, temper)
+
+    def _read(self, modes: Modes, links: Measurements, reading: Reading) -> Posterior:
+        return posterior(modes, self._weights(modes, links, reading.temper), reading)
+
+    def _modes(self, links: Measurements, is_corrected: bool) -> Modes:
+        count = self.config["num_modes"]
+        return self._knowledge.modes(links, num_modes=count, is_corrected=is_corrected)
