@@ -17,7 +17,8 @@ from raymark.models.twin.features import FIRST_CORRECTED, Observed, Predicted
 
 _SCALES = np.array([0.03, 0.03, 0.2, 0.2, 20.0, 20.0])
 """Of neighbourhood: cosines at the panel, gradient of the range at the point, position [m]."""
-_NUM_NEIGHBOURS = 24
+_NUM_NEIGHBOURS, _FARTHEST = 24, 3.0
+"""How many neighbours count at most, within how many scales."""
 _DOUBT = 0.5
 """Made-up neighbours that differ by nothing."""
 _LEAST_WEIGHT = 1.0
@@ -61,8 +62,11 @@ class Corrections:
             return paths
         key = _keys(paths, point_m, rows, columns)
         count = min(_NUM_NEIGHBOURS, len(self))
-        distance, neighbour = cKDTree(self.key).query(key, k=range(1, count + 1))
+        distance, neighbour = cKDTree(self.key).query(
+            key, k=range(1, count + 1), distance_upper_bound=_FARTHEST
+        )
         weight = np.exp(-0.5 * distance**2)
+        neighbour = np.minimum(neighbour, len(self) - 1)  # where there is none within reach
         away_m = np.linalg.norm(self.position_m[neighbour] - point_m[rows][:, None], axis=2)
         weight = np.where(away_m >= beyond_m, weight, 0.0)
         total = weight.sum(axis=1)
