@@ -324,12 +324,15 @@ class _Hashes:
     def __init__(self, models: Sequence[ModelFolder], maps: Path | None) -> None:
         self.models, self._maps = models, maps
         self._code = {model.name: model_hash(model) for model in models}
+        self._content: dict[tuple[str, int], str | None] = {}
 
     def of(self, task: Task, model: ModelFolder, seed: int) -> str:
         parts = [MEASURING_VERSION, model.name, self._code[model.name], seed]
         if model.needs_map and self._maps is not None and task.map_grade is not None:
-            city = open_map(self._maps, task.map_grade, seed)
-            parts.append(city.manifest.content_hash)
+            key = (task.map_grade, seed)
+            if key not in self._content:
+                self._content[key] = open_map(self._maps, *key).manifest.content_hash
+            parts.append(self._content[key])
         return cell_hash_of(task, parts)
 
 

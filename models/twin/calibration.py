@@ -29,6 +29,8 @@ _SPANS = (400.0, 2.0, 2.0, 60.0)
 _FIRST_NUM_STRAY = 0.5
 _LEAST_NUM_STRAY = 0.02
 _LEAST_TOTAL = 1e-9
+_ASSUMED_SEEN_SHARE, _ASSUMED_WITHIN_DB = 0.9, 2.0
+"""Our decision, for links that tell nothing of detection."""
 _SAFETY = 5.0
 """Made-up paths of each kind that hold its widths near the first ones where true ones are few."""
 _NEAR = 4.0
@@ -221,12 +223,16 @@ def _widths(
 def _fit_detection(
     links: Observed, truth: Predicted, pairs: _Pairs, fit: _Fit
 ) -> tuple[float, float, float]:
-    """Fit how often predicted paths are seen, by their power, where all that are could be kept."""
+    """Fit how often predicted paths are seen, by their power, where all that are could be kept.
+
+    If no link has room for another path, nothing tells what is missed. Then paths as strong as the
+    weakest that was ever kept are taken to be seen half of the time that strong ones are.
+    """
     widest = _NEAR * fit.width[truth.kind][:, None, :, :3]
     is_seen = ((np.abs(pairs.gap[..., :3]) < widest).all(axis=-1) & pairs.is_pair).any(axis=1)
     counts = truth.mask & ~links.is_full[:, None]
     if not counts.any():
-        return 0.9, float(np.min(links.weakest_db, initial=0.0)), 2.0
+        return _ASSUMED_SEEN_SHARE, float(np.min(links.weakest_db, initial=0.0)), _ASSUMED_WITHIN_DB
     power_db, seen = truth.feature[..., 3][counts] + fit.bias_db, is_seen[counts]
 
     def cost(x: np.ndarray) -> float:

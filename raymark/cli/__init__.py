@@ -19,6 +19,7 @@ from raymark.cli.console import err, out, print_error, resumable_tracing
 from raymark.cli.datasets import app as datasets_app
 from raymark.cli.datasets import print_summary
 from raymark.cli.interop import app as deepmimo_app
+from raymark.cli.maps import app as maps_app
 from raymark.cli.models import app as models_app
 from raymark.cli.options import Overwrite
 from raymark.cli.presets import app as presets_app
@@ -116,6 +117,7 @@ app.add_typer(datasets_app)
 app.add_typer(presets_app, name="presets")
 app.add_typer(scenes_app, name="scenes")
 app.add_typer(models_app)
+bench_app.add_typer(maps_app)
 bench_app.add_typer(submissions_app)
 app.add_typer(bench_app, name="bench")
 app.add_typer(release_app, name="release")

@@ -6,14 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from raymark.cli.cluster import described_workers
-from raymark.cli.console import (
-    err,
-    out,
-    print_error,
-    resumable_bars,
-    resumable_tracing,
-    stage_bars,
-)
+from raymark.cli.console import err, out, print_error, resumable_bars, stage_bars
 from raymark.cli.options import (
     AsJson,
     Cluster,
@@ -21,7 +14,6 @@ from raymark.cli.options import (
     MapsOption,
     Overwrite,
     TimeLimit,
-    TrustCode,
     listed,
 )
 from raymark.cli.tables import Column, print_rows, rows_of
@@ -156,45 +148,6 @@ def audit(
     out.print(f"wrote {folder}")
 
 
-@app.command("maps")
-def make_maps(
-    data: DataOption,
-    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Gets the maps")],
-    suite: SuiteOption = "small-map",
-    grades: Annotated[
-        str, typer.Option(help="Only these grades of the suite, separated by commas")
-    ] = "",
-    seeds: Annotated[
-        str, typer.Option(help="Only these seeds of the suite, separated by commas")
-    ] = "",
-    spacing: Annotated[float, typer.Option(min=0.5, max=50, help="Of the points [m]")] = 2.0,
-    _trusted: TrustCode = None,
-) -> None:
-    """Make the maps that models of a suite get; the same command goes on where it stopped."""
-    from raymark.benchmark import load_suite  # noqa: PLC0415
-    from raymark.benchmark.suite_run import maps_of  # noqa: PLC0415
-    from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.dataset.map_names import map_name  # noqa: PLC0415
-    from raymark.generator.city_maps import make_map  # noqa: PLC0415
-    from raymark.scenes.degrading import get_grade  # noqa: PLC0415
-
-    wanted = maps_of(load_suite(suite), grades=listed(grades), seeds=_seed_numbers(seeds))
-    dataset = open_dataset(data)
-    for grade, seed in wanted:
-        err.print(f"map {map_name(grade, seed)} ...")
-        with resumable_tracing(folder) as progress:
-            make_map(
-                dataset,
-                folder,
-                grade=get_grade(grade),
-                seed=seed,
-                spacing_m=spacing,
-                progress=progress,
-            )
-    out.print(f"{counted(len(wanted), 'map')} in {folder}", soft_wrap=True)
-    out.print(f"next: raymark bench run --suite {suite} --data {data} --maps {folder} --out RUNS")
-
-
 @app.command()
 def run(
     data: DataOption,
@@ -235,7 +188,7 @@ def run(
     choice = RunChoice(
         models=tuple(choose_models(listed(models), with_maps=maps is not None)),
         tracks=tuple(listed(tracks)),
-        seeds=_seed_numbers(seeds),
+        seeds=seed_numbers(seeds),
         maps=maps,
     )
     if not listed(models):
@@ -405,7 +358,8 @@ def tell_of_expensive_models(num_chosen: int, *, with_maps: bool = False) -> Non
         )
 
 
-def _seed_numbers(text: str) -> tuple[int, ...]:
+def seed_numbers(text: str) -> tuple[int, ...]:
+    """Read the seeds of an option, separated by commas."""
     parts = listed(text)
     if not all(part.isdecimal() for part in parts):
         raise typer.BadParameter(f"--seeds takes whole numbers separated by commas, got '{text}'")
