@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
-from raymark.benchmark.task import (
+from raymark.benchmark.split_settings import (
     BaseSplit,
     CrossingTracks,
     NlosBlocks,

@@ -17,8 +17,9 @@ from raymark.benchmark.measurements import (
     concatenate_labelled,
 )
 from raymark.benchmark.measuring import Survey, load_survey
+from raymark.benchmark.split_settings import SplitSettings
 from raymark.benchmark.splits import TEST, TRAIN, VALIDATION, Split, links_of, make_split
-from raymark.benchmark.task import Links, SplitSettings, Suite, Task
+from raymark.benchmark.task import Links, Suite, Task
 from raymark.dataset import Dataset
 from raymark.dataset.manifest import SiteRecord
 from raymark.errors import ConfigError, SplitError

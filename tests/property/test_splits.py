@@ -10,6 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
+from raymark.benchmark.split_settings import (
+    CrossingTracks,
+    NlosBlocks,
+    RandomTracks,
+    SplitSettings,
+)
 from raymark.benchmark.splits import (
     TEST,
     TRAIN,
@@ -20,7 +26,6 @@ from raymark.benchmark.splits import (
     links_of,
     make_split,
 )
-from raymark.benchmark.task import CrossingTracks, NlosBlocks, RandomTracks, SplitSettings
 from raymark.dataset import Dataset
 from raymark.dataset.schema import NLOS
 from raymark.errors import SplitError

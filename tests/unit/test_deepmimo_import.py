@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from raymark.benchmark.split_settings import CrossingTracks, NlosBlocks, RandomTracks
 from raymark.benchmark.splits import PART_NAMES, make_split
-from raymark.benchmark.task import CrossingTracks, NlosBlocks, RandomTracks
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.verification import verify_dataset

@@ -10,8 +10,8 @@ import torch
 from raymark.benchmark.conditions import Conditions
 from raymark.benchmark.measurements import ARRAY_NAMES, Measurements, concatenate
 from raymark.benchmark.measuring import Survey, load_survey, measure, measurements_of_csi
+from raymark.benchmark.split_settings import RandomTracks
 from raymark.benchmark.splits import TEST, make_split
-from raymark.benchmark.task import RandomTracks
 from raymark.config import validate
 from raymark.dataset import Dataset
 from raymark.dataset.materialization import materialize

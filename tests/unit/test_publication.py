@@ -13,8 +13,9 @@ from matplotlib import image
 from raymark.benchmark.board import Board, terminal_table, write_board
 from raymark.benchmark.publication import _track_infos, build_board, layout_of, successor_of
 from raymark.benchmark.scoring import score_rows, score_run
+from raymark.benchmark.split_settings import CrossingTracks
 from raymark.benchmark.store import RunFolder
-from raymark.benchmark.task import CrossingTracks, Suite, load_suite
+from raymark.benchmark.task import Suite, load_suite
 from raymark.dataset.buildings import HeightMap
 
 EXACT = {"rtol": 1e-12}

@@ -5,6 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from raymark.benchmark.split_settings import (
+    CrossingTracks,
+    NlosBlocks,
+    RandomTracks,
+    SplitSettings,
+)
 from raymark.benchmark.splits import (
     TEST,
     TRAIN,
@@ -16,14 +22,7 @@ from raymark.benchmark.splits import (
     make_split,
     track_keys,
 )
-from raymark.benchmark.task import (
-    CrossingTracks,
-    NlosBlocks,
-    RandomTracks,
-    SplitSettings,
-    Suite,
-    Task,
-)
+from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import Splits
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset

@@ -12,8 +12,9 @@ from raymark.benchmark.conditions import Conditions
 from raymark.benchmark.features import first_path
 from raymark.benchmark.measurements import Measurements
 from raymark.benchmark.measuring import measure
+from raymark.benchmark.split_settings import CrossingTracks
 from raymark.benchmark.splits import TEST, TRAIN, VALIDATION
-from raymark.benchmark.task import CrossingTracks, Suite, Task
+from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import (
     Splits,
     TaskData,

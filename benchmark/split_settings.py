@@ -1,0 +1,102 @@
+"""How the links of a scene can be parted: settings of a track, one class for each kind of split."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from raymark.config import Strict
+
+
+class BaseSplit(Strict):
+    """What is asked of every way to part the links of a scene."""
+
+    whole: ClassVar[Literal["track", "block"]] = "track"
+    """What must lie in one part as a whole."""
+
+    @property
+    def gap_m(self) -> float:
+        """Least distance of training and validation to the test [m]."""
+        return 0.0
+
+    @property
+    def square_m(self) -> float:
+        """Side of the blocks that are dealt, or else that confidence intervals draw [m]."""
+        return 20.0
+
+    @property
+    def num_groups(self) -> int:
+        """How many groups take turns as the `fold` that is tested; 0 where nothing takes turns."""
+        return 0
+
+
+class RandomTracks(BaseSplit):
+    """Whole tracks are drawn for validation and test; nothing lies between them and training."""
+
+    kind: Literal["random-tracks"] = "random-tracks"
+    validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="Share of the tracks")
+    test_share: float = Field(default=0.2, gt=0, lt=0.5, description="Share of the tracks")
+    seed: int = Field(default=0, ge=0, description="Of the draw of tracks")
+
+
+class CrossingTracks(BaseSplit):
+    """Whole tracks that pass near training tracks; training points too close to them are dropped.
+
+    A track can be drawn for test when at least half of its points have a point of another track
+    within `reach_m`: it crosses an area that training covers.
+    """
+
+    kind: Literal["crossing-tracks"] = "crossing-tracks"
+    validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="Share of the tracks")
+    test_share: float = Field(default=0.2, gt=0, lt=0.5, description="Share of the tracks")
+    buffer_m: float = Field(default=2.0, gt=0, description="Least distance train to test [m]")
+    reach_m: float = Field(
+        default=15.0, gt=0, description="How near training a track for test must pass [m]"
+    )
+    seed: int = Field(default=0, ge=0, description="Of the draw of tracks")
+
+    @property
+    def gap_m(self) -> float:
+        """The buffer."""
+        return self.buffer_m
+
+
+class NlosBlocks(BaseSplit):
+    """The NLOS links of whole square blocks are tested; folds hold different blocks.
+
+    Blocks are dealt to `num_folds` groups of like size; fold f tests group f and validates on the
+    next one. Nothing else inside those blocks is used, nor anything within `buffer_m` of them that
+    could train.
+    """
+
+    whole: ClassVar[Literal["track", "block"]] = "block"
+
+    kind: Literal["nlos-blocks"] = "nlos-blocks"
+    block_m: float = Field(default=20.0, gt=0, description="Side of a block [m]")
+    buffer_m: float = Field(default=5.0, gt=0, description="Least distance train to test [m]")
+    num_folds: int = Field(default=5, ge=3, le=20, description="Groups of blocks")
+    fold: int = Field(default=0, ge=0, description="Group that is tested; a suite's `folds` say it")
+    seed: int = Field(default=0, ge=0, description="Of the deal of blocks to groups")
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "NlosBlocks":
+        if self.fold >= self.num_folds:
+            raise ValueError(f"fold must be below num_folds ({self.num_folds}), got {self.fold}")
+        return self
+
+    @property
+    def gap_m(self) -> float:
+        """The buffer."""
+        return self.buffer_m
+
+    @property
+    def square_m(self) -> float:
+        """The blocks' own side."""
+        return self.block_m
+
+    @property
+    def num_groups(self) -> int:
+        """The number of folds."""
+        return self.num_folds
+
+
+SplitSettings = Annotated[RandomTracks | CrossingTracks | NlosBlocks, Field(discriminator="kind")]
