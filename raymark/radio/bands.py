@@ -30,6 +30,12 @@ class Panel(Strict):
         default="tr38901", description="Gain over direction; 3GPP TR 38.901, isotropic or dipole"
     )
     polarization: Polarization = Field(default="V", description="Vertical or horizontal")
+    mirrors_back: bool = Field(
+        default=False,
+        exclude_if=lambda value: not value,
+        description="Let elements see behind the panel as well as before it; a path from behind "
+        "then looks like its mirror image",
+    )
 
     @property
     def num_antennas(self) -> int:
@@ -38,12 +44,18 @@ class Panel(Strict):
 
     @model_validator(mode="after")
     def _is_unambiguous(self) -> "Panel":
-        if self.num_cols > 1 and self.element_pattern != "tr38901":
+        is_open = self.num_cols > 1 and self.element_pattern != "tr38901"
+        if self.mirrors_back and not is_open:
+            raise ValueError(
+                "mirrors_back is for arrays of several columns whose elements see behind the panel "
+                f"('iso', 'dipole'), got {self.num_cols} column(s) of '{self.element_pattern}'"
+            )
+        if is_open and not self.mirrors_back:
             raise ValueError(
                 f"front/back ambiguity: a planar array of '{self.element_pattern}' elements has "
                 f"the same response at azimuth +30 and at 180-30 = 150 deg from boresight, so "
                 f"every point has a mirror twin behind the panel; use element_pattern 'tr38901' "
-                f"(30 dB front-to-back ratio) or num_cols 1"
+                f"(30 dB front-to-back ratio) or num_cols 1, or allow it with mirrors_back"
             )
         if max(self.num_rows, self.num_cols) > 1 and self.spacing_wavelengths > 0.5:
             lobe = 1 / self.spacing_wavelengths
