@@ -80,7 +80,7 @@ def fit_cell(
         content = run_confined(
             fit_apart, model, seed, apart, room=Path(room), reach=reach, loaded=_OF_MODELS
         )
-    outcome = Outcome.from_bytes(content, len(data.test))
+    outcome = Outcome.from_bytes(content, len(data.test)).of(data.asked)
     outcome.record["sandbox"] = sandbox_name()
     return outcome
 

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from raymark.config import Strict
-from raymark.radio import Band, FrontEnd, Impairments
+from raymark.radio import Band, FingerprintKind, FrontEnd, Impairments
 
 MOST_PATHS = 24
 """Paths that are estimated of a link: weak ones too, since those that are not bias the others."""
@@ -49,6 +49,18 @@ class Conditions(Strict):
         exclude_if=lambda value: value is None,
         description="Estimated paths that are handed on, the strongest ones; 8 if not given",
     )
+    fingerprints: FingerprintKind = Field(
+        default="measured",
+        exclude_if=lambda value: value == "measured",
+        description="`oracle` hands out the ray tracer's own values, its strongest paths among "
+        "them, in place of estimates; on the tracks of the paper alone",
+    )
+    ue_angle: bool = Field(
+        default=False,
+        exclude_if=lambda value: not value,
+        description="Hand out the azimuth of the first path at the UE too, which no base station "
+        "knows; with oracle fingerprints alone",
+    )
     blockage_probability: float = Field(
         default=0.0, ge=0, le=1, description="Chance of each path to be blocked by moved clutter"
     )
@@ -62,6 +74,18 @@ class Conditions(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _is_oracle_throughout(self) -> "Conditions":
+        if self.ue_angle and self.fingerprints != "oracle":
+            raise ValueError("ue_angle is known to an oracle alone; it needs fingerprints: oracle")
+        measured = self.noise != "none" or self.bandwidth_share < 1 or self.changes_hardware
+        if self.fingerprints == "oracle" and measured:
+            raise ValueError(
+                "an oracle measures nothing: fingerprints: oracle needs noise: none, and no "
+                "impairments, blockage or narrower band"
+            )
+        return self
+
     @property
     def changes_hardware(self) -> bool:
         """Whether more than the link budget differs: impairments or blocked paths."""
@@ -71,7 +95,9 @@ class Conditions(Strict):
     def budget(self) -> str:
         """What of the link budget differs, in words; empty if nothing does."""
         parts = {
-            "no noise": self.noise == "none",
+            "true values": self.fingerprints == "oracle",
+            "the angle at the UE": self.ue_angle,
+            "no noise": self.noise == "none" and self.fingerprints == "measured",
             f"{self.power_change_db:+g} dB": self.power_change_db != 0,
             f"{100 * self.bandwidth_share:g} % of the band": self.bandwidth_share < 1,
             f"{self.num_paths} estimated paths": self.num_paths is not None,
@@ -97,7 +123,12 @@ class Conditions(Strict):
 
 
 def check_budget(
-    track: str, conditions: Conditions | None, gains_db: Sequence[float], *, of_test: bool
+    track: str,
+    conditions: Conditions | None,
+    gains_db: Sequence[float],
+    *,
+    of_test: bool,
+    may_be_oracle: bool,
 ) -> None:
     """Check that the conditions of a track, and the gains at which it is asked again, fit it.
 
@@ -106,6 +137,7 @@ def check_budget(
         conditions: Its conditions.
         gains_db: The gains [dB].
         of_test: Whether its conditions are those of the test alone; then they must be given.
+        may_be_oracle: Whether it may hand out true values.
 
     Raises:
         ValueError: If they do not.
@@ -119,6 +151,8 @@ def check_budget(
             f"track '{track}' has no use for impairments and blockage; its conditions are a link "
             "budget: noise, power_change_db, bandwidth_share, num_paths"
         )
+    if base.fingerprints == "oracle" and not may_be_oracle:
+        raise ValueError(f"track '{track}' hands out estimates alone, no oracle's fingerprints")
     if 0.0 in gains_db or len(set(gains_db)) < len(gains_db):
         raise ValueError("gains_db are different gains; 0 is the track itself")
     if gains_db and base.noise == "none":

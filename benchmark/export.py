@@ -10,13 +10,14 @@ import numpy as np
 from raymark.benchmark.features import feature_matrix
 from raymark.benchmark.measurements import ARRAY_NAMES, Labelled, Measurements
 from raymark.benchmark.measuring import measure
+from raymark.benchmark.splits import links_of
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import (
     Splits,
+    handed_rows,
     load_task,
     require_dataset,
     surveys_of,
-    truth_of,
 )
 from raymark.dataset import Dataset
 from raymark.dataset.hdf5 import new_hdf5
@@ -46,8 +47,8 @@ def export_task(  # noqa: PLR0913 - the choices of the command line
     Each holds the arrays of `Measurements` by their names, with `features` (`feature_matrix`) and,
     if asked for, `csi`. `train` and `validation` have `position_m` in the frame of the link's site
     and `los`; `site_index` counts the group's `site_name`. `test` has `site` and `ue_index`, by
-    which predictions are told apart; `site_origin_m` and `site_yaw_rad`, taken at its `site_index`,
-    turn site into world coordinates.
+    which predictions are told apart, and `asked`, the rows that are scored; `site_origin_m` and
+    `site_yaw_rad`, taken at its `site_index`, turn site into world coordinates.
 
     Raises:
         ConfigError: If the dataset is another one, or the task has no such seed.
@@ -129,7 +130,8 @@ class _Export:
         data = load_task(
             task, seed, self._dataset, self._splits, self._kept, with_csi=self._with_csi
         )
-        truth = truth_of(task, self._dataset, self._splits)
+        links = links_of(self._dataset, task.scene)
+        handed = links.iloc[handed_rows(task, self._splits.get(task, task.scene))]
         with writing(path) as partial, new_hdf5(partial) as (file, _):
             file.attrs.update(self._attributes(task, seed))
             _write_sites(file, task, self._dataset)
@@ -137,8 +139,9 @@ class _Export:
             _write_labelled(file.create_group("validation"), data.validation)
             test = file.create_group("test")
             _write_measurements(test, data.test)
-            test["site"] = truth["site"].to_numpy(dtype="S")
-            test["ue_index"] = truth["ue_index"].to_numpy()
+            test["site"] = handed["site"].to_numpy(dtype="S")
+            test["ue_index"] = handed["ue_index"].to_numpy()
+            test["asked"] = data.asked
 
     def is_written(self, task: Task, seed: int, path: Path) -> bool:
         """Return whether a file holds this task and seed, with CSI if that is asked for."""
@@ -173,6 +176,8 @@ def _write_measurements(group: h5py.Group, links: Measurements) -> None:
     group["site_name"] = np.array([site.name for site in links.sites], dtype="S")
     for name in ARRAY_NAMES:
         group[name] = getattr(links, name)
+    if links.ue_azimuth_rad is not None:
+        group["ue_azimuth_rad"] = links.ue_azimuth_rad
     group["features"] = feature_matrix(links).astype("f4")
     if links.csi_files is not None:
         shape = (len(links), *links.csi(np.arange(1)).shape[1:])

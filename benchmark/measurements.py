@@ -87,6 +87,8 @@ class Measurements:
         delay_spread_s: R.m.s. delay spread of the estimated paths [s].
         azimuth_spread_rad: Their circular azimuth spread [rad].
         csi_files: Where the CSI lies, for models that ask for it.
+        ue_azimuth_rad: True azimuth of the first path at the UE, in the site's frame; 0 without a
+            path. An oracle's, for the paper's protocol alone: None on every other track [rad].
     """
 
     sites: tuple[SiteContext, ...]
@@ -107,6 +109,7 @@ class Measurements:
     delay_spread_s: PerLink
     azimuth_spread_rad: PerLink
     csi_files: CsiFiles | None = None
+    ue_azimuth_rad: PerLink | None = None
 
     def __len__(self) -> int:
         """Return the number of links."""
@@ -118,7 +121,8 @@ class Measurements:
         csi = self.csi_files
         if csi is not None:
             csi = CsiFiles(files=csi.files, file_index=csi.file_index[rows], row=csi.row[rows])
-        return dataclasses.replace(self, **values, csi_files=csi)
+        azimuth_rad = None if self.ue_azimuth_rad is None else self.ue_azimuth_rad[rows]
+        return dataclasses.replace(self, **values, csi_files=csi, ue_azimuth_rad=azimuth_rad)
 
     def csi(self, rows: Int[np.ndarray, "row"]) -> Complex[np.ndarray, "row ant subcarrier"]:
         """Read the noisy CSI of the links at `rows`.
@@ -194,9 +198,9 @@ class Measurements:
 ARRAY_NAMES = tuple(
     field.name
     for field in dataclasses.fields(Measurements)
-    if field.name not in {"sites", "bands", "csi_files"}
+    if field.name not in {"sites", "bands", "csi_files", "ue_azimuth_rad"}
 )
-"""Fields of `Measurements` that are arrays over links."""
+"""Fields of `Measurements` that are arrays over links, on every track."""
 
 
 def concatenate(parts: Sequence[Measurements]) -> Measurements:
@@ -214,8 +218,13 @@ def concatenate(parts: Sequence[Measurements]) -> Measurements:
         for name, value in values.items():
             columns[name].append(value)
     joined = {name: np.concatenate(values) for name, values in columns.items()}
+    known_rad = [part.ue_azimuth_rad for part in parts if part.ue_azimuth_rad is not None]
     return Measurements(
-        sites=sites, bands=bands, csi_files=_join_csi([p.csi_files for p in parts]), **joined
+        sites=sites,
+        bands=bands,
+        csi_files=_join_csi([p.csi_files for p in parts]),
+        ue_azimuth_rad=np.concatenate(known_rad) if len(known_rad) == len(parts) else None,
+        **joined,
     )
 
 
@@ -241,7 +250,8 @@ class Labelled:
         position_m: True x and y of the UE in the frame of its site [m].
         los: Labels: 1 LOS, 0 NLOS, -1 outage.
         channels: True paths of training links, of which CSI is made with fresh noise, for models
-            that ask for CSI; None for validation links, whose CSI is the measured one only.
+            that ask for CSI; None for validation links, whose CSI is the measured one only, and
+            where there is no noise.
     """
 
     measurements: Measurements

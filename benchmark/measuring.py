@@ -1,6 +1,7 @@
 """Measure the links of a dataset: synthesise noisy CSI, estimate everything from it, keep it."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,17 @@ from raymark.benchmark.splits import TEST, Split
 from raymark.config import config_hash
 from raymark.dataset import Dataset, Selection
 from raymark.dataset.materialization import BATCH_SIZE
+from raymark.dataset.path_tables import PathTable
 from raymark.errors import ConfigError
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd
-from raymark.radio.estimation import estimate_paths
-from raymark.radio.fingerprints import estimated_fingerprints, measured_csi
+from raymark.radio.estimation import EstimatedPaths, estimate_paths
+from raymark.radio.fingerprints import (
+    Fingerprints,
+    estimated_fingerprints,
+    measured_csi,
+    oracle_fingerprints,
+    tensor_to_db,
+)
 from raymark.radio.frames import wrap_rad
 from raymark.radio.synthesis import PathBatch
 from raymark.seeding import child_generator
@@ -211,6 +219,13 @@ def _batches(
     num_paths = (conditions and conditions.num_paths) or NUM_KEPT_PATHS
     for start, stop in selection.ranges(BATCH_SIZE):
         paths = dataclasses.replace(selection.path_batch(start, stop), band=band)
+        if conditions is not None and conditions.fingerprints == "oracle":
+            values = _true_values(paths, front_end, num_paths=num_paths)
+            if conditions.ue_angle:
+                table = selection.path_table(start, stop)
+                values["ue_azimuth_rad"] = _first_at_ue(table, paths.orientation_rad)
+            yield values
+            continue
         if conditions is not None:
             # The same paths are blocked at every band: no band in the name of the draw.
             rng = child_generator(seed, selection.sites[0].scene, "blockage", start)
@@ -242,16 +257,54 @@ def _estimates(
         orientation_rad=orientation_rad,
         max_num_paths=MOST_PATHS,
     ).strongest(num_paths)
-    yaw_rad = float(orientation_rad[0])
-    delay_s, mask = estimated.delay_s.numpy(), estimated.mask.numpy()
-    azimuth_rad = wrap_rad(estimated.azimuth_bs_rad.numpy() - yaw_rad)
-    power = np.where(mask, 10 ** (estimated.power_db.numpy().astype("f8") / 10), 0.0)
+    return _arrays(estimated, prints, float(orientation_rad[0]))
+
+
+def _true_values(paths: PathBatch, front_end: FrontEnd, *, num_paths: int) -> dict[str, np.ndarray]:
+    """Return the same of the ray tracer's own paths, the strongest ones, and CSI without noise."""
+    power = torch.where(paths.mask, paths.amplitude.abs().square(), 0.0)
+    order = power.argsort(dim=1, descending=True, stable=True)[:, :num_paths]
+    # As many columns as estimates have, whatever the longest list is.
+    missing = (0, num_paths - order.shape[1])
+
+    def chosen(values: Tensor) -> Tensor:
+        return torch.nn.functional.pad(values.gather(1, order), missing)
+
+    mask = chosen(paths.mask)
+    strongest = EstimatedPaths(
+        delay_s=chosen(torch.where(paths.mask, paths.delay_s, 0.0)),
+        zenith_bs_rad=chosen(torch.where(paths.mask, paths.zenith_bs_rad, 0.0)),
+        azimuth_bs_rad=chosen(torch.where(paths.mask, paths.azimuth_bs_rad, 0.0)),
+        power_db=tensor_to_db(chosen(power)),
+        mask=mask,
+    )
+    prints = oracle_fingerprints(paths, front_end)
+    return _arrays(strongest, prints, float(paths.orientation_rad[0]))
+
+
+def _first_at_ue(
+    table: PathTable, orientation_rad: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "link"]:
+    """Return the azimuth of each link's earliest path at the UE, in the site's frame [rad]."""
+    azimuth_rad = np.zeros(len(table), dtype="f4")
+    for i, (start, stop) in enumerate(itertools.pairwise(table.path_offset)):
+        if stop > start:
+            first = start + table.delay_s[start:stop].argmin()
+            azimuth_rad[i] = wrap_rad(table.azimuth_ue_rad[first] - orientation_rad[0])
+    return azimuth_rad
+
+
+def _arrays(found: EstimatedPaths, prints: Fingerprints, yaw_rad: float) -> dict[str, np.ndarray]:
+    """Return the arrays of `Measurements` of some links, by name, and their CSI."""
+    delay_s, mask = found.delay_s.numpy(), found.mask.numpy()
+    azimuth_rad = wrap_rad(found.azimuth_bs_rad.numpy() - yaw_rad)
+    power = np.where(mask, 10 ** (found.power_db.numpy().astype("f8") / 10), 0.0)
     delay_spread_s, azimuth_spread_rad = _spreads(delay_s, azimuth_rad, power)
     return {
         "path_range_m": (delay_s * SPEED_OF_LIGHT_M_S).astype("f4"),
         "path_azimuth_rad": np.where(mask, azimuth_rad, 0.0).astype("f4"),
-        "path_zenith_rad": estimated.zenith_bs_rad.numpy(),
-        "path_power_db": estimated.power_db.numpy(),
+        "path_zenith_rad": found.zenith_bs_rad.numpy(),
+        "path_power_db": found.power_db.numpy(),
         "path_mask": mask,
         "aoa_profile_db": prints.aoa_profile.numpy(),
         "distance_m": prints.distance_m.numpy(),
@@ -259,7 +312,7 @@ def _estimates(
         "has_signal": prints.has_signal.numpy(),
         "delay_spread_s": delay_spread_s.astype("f4"),
         "azimuth_spread_rad": azimuth_spread_rad.astype("f4"),
-        "csi": csi.numpy(),
+        "csi": prints.csi.numpy(),
     }
 
 

@@ -11,6 +11,7 @@ from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import (
     Splits,
     TaskData,
+    handed_rows,
     site_frame_positions,
     world_frame_positions,
 )
@@ -41,8 +42,9 @@ REFERENCES = {
         card=(
             "# Mean of mates\n\nKnows the true positions of the other links of the same window and "
             "answers with their mean. A trajectory model whose windows held known points would "
-            "reach it without any radio; here every point of a test window is unknown. Links alone "
-            "in their window get the mean training position.\n"
+            "reach it without any radio: the paper's protocol hands such windows out, on all "
+            "other tracks every point of a test window is unknown. Links alone in their window get "
+            "the mean training position.\n"
         ),
         tuning="nothing to tune",
     ),
@@ -82,15 +84,17 @@ class References:
             keys = truth[["site", "ue_index"]]
             bound = keys.merge(self._bound_of(task), on=["site", "ue_index"], how="left")
             return bound[bound["error_m"].notna()].reset_index(drop=True)
-        sites = self._dataset.select(scene=task.scene, band=task.band).sites
-        site_index = np.array([[s.site for s in sites].index(x) for x in truth["site"]])
-        true_m = site_frame_positions(truth[["x_m", "y_m"]].to_numpy("f8"), site_index, sites)
+        selection = self._dataset.select(scene=task.scene, band=task.band)
+        rows = handed_rows(task, self._splits.get(task, task.scene))
+        site_index, sites = selection.site_index[rows], selection.sites
+        true_m = site_frame_positions(selection.position_m[rows, :2], site_index, sites)
         train_m = data.train.position_m
         if name == NEAREST:
             predicted_m = train_m[cKDTree(train_m).query(true_m)[1]]
         else:
-            predicted_m = _mean_of_mates(true_m, truth["window"].to_numpy(), train_m.mean(axis=0))
-        return prediction_table(truth, world_frame_positions(predicted_m, site_index, sites), None)
+            predicted_m = _mean_of_mates(true_m, data.test.window, train_m.mean(axis=0))
+        position_m = world_frame_positions(predicted_m, site_index, sites)[data.asked]
+        return prediction_table(truth, position_m, None)
 
     def _bound_of(self, task: Task) -> pd.DataFrame:
         key = (task.scene, task.band)

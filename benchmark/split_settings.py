@@ -6,12 +6,27 @@ from pydantic import Field, model_validator
 
 from raymark.config import Strict
 
+Windows = Literal["consecutive", "clusters", "mixed-clusters"]
+
 
 class BaseSplit(Strict):
     """What is asked of every way to part the links of a scene."""
 
     whole: ClassVar[Literal["track", "block"]] = "track"
     """What must lie in one part as a whole."""
+
+    windows: Windows = Field(
+        default="consecutive",
+        exclude_if=lambda value: value == "consecutive",
+        description="What a window holds: consecutive measurements of a track; or neighbouring "
+        "points, by true positions that nobody knows at run time, `clusters` of one part or "
+        "`mixed-clusters` of all, so that training points stand among the tested ones",
+    )
+
+    @property
+    def mixes_parts(self) -> bool:
+        """Whether windows hold links of several parts."""
+        return self.windows == "mixed-clusters"
 
     @property
     def gap_m(self) -> float:
@@ -30,7 +45,10 @@ class BaseSplit(Strict):
 
 
 class RandomTracks(BaseSplit):
-    """Whole tracks are drawn for validation and test; nothing lies between them and training."""
+    """Whole tracks are drawn for validation and test; nothing lies between them and training.
+
+    A UE on no track is one of its own. With windows of `clusters` they are what is drawn.
+    """
 
     kind: Literal["random-tracks"] = "random-tracks"
     validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="Share of the tracks")
@@ -53,6 +71,14 @@ class CrossingTracks(BaseSplit):
         default=15.0, gt=0, description="How near training a track for test must pass [m]"
     )
     seed: int = Field(default=0, ge=0, description="Of the draw of tracks")
+
+    @model_validator(mode="after")
+    def _has_tracks(self) -> "CrossingTracks":
+        if self.windows != "consecutive":
+            raise ValueError(
+                f"tracks cross, clusters do not: windows are consecutive, got '{self.windows}'"
+            )
+        return self
 
     @property
     def gap_m(self) -> float:
@@ -78,7 +104,9 @@ class NlosBlocks(BaseSplit):
     seed: int = Field(default=0, ge=0, description="Of the deal of blocks to groups")
 
     @model_validator(mode="after")
-    def _fold_exists(self) -> "NlosBlocks":
+    def _is_of_whole_blocks(self) -> "NlosBlocks":
+        if self.windows == "mixed-clusters":
+            raise ValueError("windows of whole blocks hold one part; use clusters or consecutive")
         if self.fold >= self.num_folds:
             raise ValueError(f"fold must be below num_folds ({self.num_folds}), got {self.fold}")
         return self

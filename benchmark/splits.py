@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
+from raymark.benchmark.clusters import clustered_windows
 from raymark.benchmark.split_settings import (
     BaseSplit,
     CrossingTracks,
@@ -58,9 +59,13 @@ class Split:
             digest.update(np.ascontiguousarray(self.table[column], dtype="<i8").tobytes())
         return digest.hexdigest()
 
+    def is_part(self, part: int) -> Bool[np.ndarray, "link"]:
+        """Tell of each row of `table` whether it is of one part."""
+        return self.table["part"].to_numpy() == part
+
     def rows(self, part: int) -> Int[np.ndarray, "link"]:
         """Return the positions in `table` of one part, in order."""
-        return np.flatnonzero(self.table["part"].to_numpy() == part)
+        return np.flatnonzero(self.is_part(part))
 
 
 def make_split(dataset: Dataset, scene: str, settings: SplitSettings, *, window_size: int) -> Split:
@@ -70,15 +75,28 @@ def make_split(dataset: Dataset, scene: str, settings: SplitSettings, *, window_
         SplitError: If the scene has too few UEs for it, or the result leaks.
     """
     links = links_of(dataset, scene)
+    clusters = None
+    if settings.windows != "consecutive":
+        clusters = clustered_windows(links, window_size)
+        if not settings.mixes_parts:
+            links = links.assign(walk=clusters[0])
     rng = child_generator(settings.seed, "split", settings.kind, scene)
     block = block_numbers(links, settings.square_m, rng)
     part = _with_buffer(
         positions_of(links), divide(settings, links.assign(block=block), rng), settings.gap_m
     )
-    window, window_step = windows_of(links, part, window_size)
-    window[part == UNUSED], window_step[part == UNUSED] = -1, 0
+    if clusters is None:
+        window, window_step = windows_of(links, part, window_size)
+    else:
+        window, window_step = _parted(
+            *clusters, np.zeros_like(part) if settings.mixes_parts else part
+        )
+    is_used = part != UNUSED
     table = links[["site", "ue_index"]].assign(
-        part=part, block=block, window=window, window_step=window_step
+        part=part,
+        block=block,
+        window=np.where(is_used, window, -1),
+        window_step=np.where(is_used, window_step, 0),
     )
     split = Split(scene=scene, settings=settings, table=table)
     check_split(split, links)
@@ -109,14 +127,16 @@ def check_split(split: Split, links: pd.DataFrame) -> None:
 
     Raises:
         SplitError: If a UE stands in two rows, a track or block that must be whole is divided, a
-            window mixes parts, or a training point lies within the buffer.
+            window mixes parts unless that is asked for, or a training point lies within the buffer.
     """
     table, settings = split.table, split.settings
     if table.duplicated(["site", "ue_index"]).any():
         raise SplitError(f"split of {split.scene}: a UE stands in two rows")
     used = table["part"].to_numpy() != UNUSED
     whole = {"track": links["walk"], "block": table["block"]}
-    for noun, group in {"window": table["window"], settings.whole: whole[settings.whole]}.items():
+    kept = {settings.whole: whole[settings.whole]}
+    kept |= {} if settings.mixes_parts else {"window": table["window"]}
+    for noun, group in kept.items():
         num_parts = table["part"][used].groupby(group[used].to_numpy()).nunique()
         if (num_parts > 1).any():
             name = num_parts.index[num_parts > 1][0]
@@ -304,3 +324,12 @@ def windows_of(
     window, window_step = np.full(len(order), -1), np.zeros(len(order), dtype="i8")
     window[order], window_step[order] = number, in_run % window_size
     return window, window_step
+
+
+def _parted(
+    cluster: Int[np.ndarray, "link"], step: Int[np.ndarray, "link"], part: Int[np.ndarray, "link"]
+) -> tuple[Int[np.ndarray, "link"], Int[np.ndarray, "link"]]:
+    """Cut clusters into windows of one part; those of one part stay as they are."""
+    table = pd.DataFrame({"cluster": cluster, "part": part, "step": step})
+    groups = table.sort_values("step").groupby(["cluster", "part"])
+    return groups.ngroup().sort_index().to_numpy(), groups.cumcount().sort_index().to_numpy()

@@ -59,7 +59,18 @@ class TrackSettings(Strict):
             "shots": (bool(self.shots), "shots" in track.needs),
         }
         needs = "conditions" in track.needs
-        check_budget(self.track, self.conditions, self.gains_db, of_test=needs)
+        check_budget(
+            self.track,
+            self.conditions,
+            self.gains_db,
+            of_test=needs,
+            may_be_oracle=track.is_reproduction,
+        )
+        if self.split.mixes_parts and not track.is_reproduction:
+            raise ValueError(
+                f"track '{self.track}' locates windows that hold no training point, got windows "
+                f"'{self.split.windows}'"
+            )
         for key, (is_given, is_needed) in rules.items():
             if is_given != is_needed:
                 verb = "needs" if is_needed else "has no use for"
@@ -113,6 +124,11 @@ class Task(Strict):
     def map_grade(self) -> str | None:
         """How wrong the map is that models get; None if they get none."""
         return TRACKS[self.track].map_grade
+
+    @property
+    def selects_on_test(self) -> bool:
+        """Whether models choose by the tested links themselves, as the paper's code does."""
+        return TRACKS[self.track].selects_on_test
 
     @property
     def training_conditions(self) -> Conditions | None:

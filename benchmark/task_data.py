@@ -34,11 +34,14 @@ class TaskData:
         train: Labelled links to learn from.
         validation: Labelled links to choose by.
         test: Links to locate, window by window in random order.
+        asked: Rows of `test` that are scored; all others are training links in the same window,
+            which the paper's protocol hands out.
     """
 
     train: Labelled
     validation: Labelled
     test: Measurements
+    asked: Int[np.ndarray, "link"]
 
     def with_csi_in(self, folder: Path) -> "TaskData":
         """Copy the CSI of each part into files of a folder, where `with_csi_held` finds it."""
@@ -56,7 +59,8 @@ class TaskData:
         def labelled(part: Labelled, name: str) -> Labelled:
             return dataclasses.replace(part, measurements=change(part.measurements, name))
 
-        return TaskData(
+        return dataclasses.replace(
+            self,
             train=labelled(self.train, "train"),
             validation=labelled(self.validation, "validation"),
             test=change(self.test, "test"),
@@ -138,8 +142,8 @@ def load_training(
 ) -> tuple[Labelled, Labelled]:
     """Return the training and validation links of one task and seed; arguments of `load_task`."""
     loader = _Loader(task, seed, dataset, splits, folder, with_csi)
-    train = [loader.labelled(links, TRAIN) for links in task.train]
-    validation = [loader.labelled(links, VALIDATION) for links in task.train]
+    train = [loader.train(links) for links in task.train]
+    validation = [loader.validation(links) for links in task.train]
     if task.shots:
         train.append(loader.shots(task.shots))
     parts = (concatenate_labelled(links) for links in (train, validation))
@@ -166,10 +170,12 @@ def load_task(
     train, validation = load_training(task, seed, dataset, splits, folder, with_csi=with_csi)
     split = splits.get(task, task.scene)
     test = load_survey(survey_of_test(task, seed), dataset, folder, split, with_csi=with_csi)
+    rows = handed_rows(task, split)
     return TaskData(
         train=train,
         validation=validation,
-        test=_with_own_windows(test.take(ordered_test_rows(task, split))),
+        test=_with_own_windows(test.take(rows)),
+        asked=np.flatnonzero(split.is_part(TEST)[rows]),
     )
 
 
@@ -215,19 +221,25 @@ def require_maps(maps: Path | None) -> Path:
     return maps
 
 
-def ordered_test_rows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
-    """Return the rows of the test links: windows in random order, each in order of time.
+def handed_rows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
+    """Return the rows of all links in windows of test links, each in order of its steps.
 
-    The draw hangs on the whole split, not on published numbers alone: nobody who lacks the dataset
-    can undo it.
+    The order of the windows is random. The draw hangs on the whole split, not on published numbers
+    alone: nobody who lacks the dataset can undo it.
     """
-    rows = split.rows(TEST)
-    window = split.table["window"].to_numpy()[rows]
+    window = split.table["window"].to_numpy()
+    rows = np.flatnonzero(np.isin(window, window[split.rows(TEST)]))
     step = split.table["window_step"].to_numpy()[rows]
-    number = np.unique(window, return_inverse=True)[1]
+    number = np.unique(window[rows], return_inverse=True)[1]
     rng = child_generator(task.split.seed, "test order", task.scene, split.draw)
     place = rng.permutation(number.max() + 1)[number]
     return rows[np.lexsort((step, place))]
+
+
+def ordered_test_rows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
+    """Return the rows of the test links, in the order of `handed_rows`."""
+    rows = handed_rows(task, split)
+    return rows[split.is_part(TEST)[rows]]
 
 
 def truth_of(task: Task, dataset: Dataset, splits: Splits) -> pd.DataFrame:
@@ -270,27 +282,42 @@ class _Loader:
     folder: Path
     with_csi: bool
 
-    def labelled(self, links: Links, part: int) -> Labelled:
+    def train(self, links: Links) -> Labelled:
+        """Return what is learnt from; where models choose by the test, validation links too."""
+        split = self.splits.get(self.task, links.scene)
+        in_train = split.is_part(TRAIN)
+        if self.task.selects_on_test:
+            in_train |= split.is_part(VALIDATION)
+        rows = np.flatnonzero(in_train)
+        labelled = self._labelled(links, rows)
+        conditions = self.task.training_conditions
+        if not self.with_csi or (conditions is not None and conditions.noise == "none"):
+            return labelled
+        selection = self.dataset.select(scene=links.scene, band=links.band)
+        channels = channels_of(selection, conditions).take(rows)
+        return dataclasses.replace(labelled, channels=channels)
+
+    def validation(self, links: Links) -> Labelled:
+        """Return what is chosen by."""
+        part = TEST if self.task.selects_on_test else VALIDATION
+        return self._labelled(links, self.splits.get(self.task, links.scene).rows(part))
+
+    def _labelled(self, links: Links, rows: Int[np.ndarray, "link"]) -> Labelled:
         split = self.splits.get(self.task, links.scene)
         survey = _training_survey(self.task, links, self.seed)
         measurements = load_survey(survey, self.dataset, self.folder, split, with_csi=self.with_csi)
         selection = self.dataset.select(scene=links.scene, band=links.band)
-        rows = split.rows(part)
-        channels = None
-        if self.with_csi and part == TRAIN:
-            channels = channels_of(selection, self.task.training_conditions).take(rows)
         return Labelled(
             measurements=measurements.take(rows),
             position_m=site_frame_positions(
                 selection.position_m[rows, :2], selection.site_index[rows], selection.sites
             ),
             los=selection.los[rows],
-            channels=channels,
         )
 
     def shots(self, count: int) -> Labelled:
         """Draw labelled links of the new scene; more shots hold the fewer ones."""
-        available = self.labelled(Links(scene=self.task.scene, band=self.task.band), TRAIN)
+        available = self.train(Links(scene=self.task.scene, band=self.task.band))
         if count > len(available):
             raise SplitError(
                 f"task {self.task.id} asks for {count} shots, but {self.task.scene} has "

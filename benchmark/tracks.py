@@ -19,6 +19,13 @@ TrackName = Literal[
     "map-missing",
     "map-material",
     "map-pose",
+    "paper-all",
+    "paper-no-ue-angle",
+    "paper-measured",
+    "paper-noise",
+    "paper-validation",
+    "paper-whole-windows",
+    "paper-whole-blocks",
 ]
 
 
@@ -37,6 +44,10 @@ class Track:
         split: Kind of split that it needs, and that tracks without need may not have; None if any
             other.
         map_grade: How wrong the map is that models get; None if they get none.
+        is_reproduction: Whether it repeats the paper's protocol, which hands out what no user
+            has: then true values, and training points in the tested windows, are allowed.
+        selects_on_test: Whether models get the tested links, with their positions, to choose by,
+            in place of validation links, which train.
     """
 
     title: str
@@ -47,6 +58,8 @@ class Track:
     needs: frozenset[Literal["shots", "conditions"]] = frozenset()
     split: str | None = None
     map_grade: str | None = None
+    is_reproduction: bool = False
+    selects_on_test: bool = False
 
 
 def _map_track(grade: str, about: str, *, is_ranked: bool = False) -> Track:
@@ -56,6 +69,19 @@ def _map_track(grade: str, about: str, *, is_ranked: bool = False) -> Track:
         is_ranked=is_ranked,
         split="nlos-blocks",
         map_grade=grade,
+    )
+
+
+def _paper_track(
+    title: str, asks: str, *, selects_on_test: bool = False, split: str | None = None
+) -> Track:
+    return Track(
+        title=title,
+        asks=asks,
+        is_ranked=False,
+        is_reproduction=True,
+        selects_on_test=selects_on_test,
+        split=split,
     )
 
 
@@ -102,5 +128,39 @@ TRACKS: dict[TrackName, Track] = {
     "map-missing": _map_track("missing", "buildings are missing or merged, all else is right"),
     "map-material": _map_track("material", "materials alone are wrong"),
     "map-pose": _map_track("pose", "positions and angles of antennas alone are wrong"),
+    "paper-all": _paper_track(
+        "Paper, all favours",
+        "The paper's kind of protocol: random points in windows of neighbours, training points "
+        "among them; no noise, true values, the angle at the UE; models choose by the test itself",
+        selects_on_test=True,
+    ),
+    "paper-no-ue-angle": _paper_track(
+        "Paper, no angle at the UE",
+        "As the one before, without the angle at the UE",
+        selects_on_test=True,
+    ),
+    "paper-measured": _paper_track(
+        "Paper, measured",
+        "As the one before, with all values estimated from CSI without noise",
+        selects_on_test=True,
+    ),
+    "paper-noise": _paper_track(
+        "Paper, with noise",
+        "As the one before, with the noise of the link budget",
+        selects_on_test=True,
+    ),
+    "paper-validation": _paper_track(
+        "Paper, own validation",
+        "As the one before; models choose by validation links, and see no test position",
+    ),
+    "paper-whole-windows": _paper_track(
+        "Paper, whole windows",
+        "As the one before, with whole windows held out: no training point stands in them",
+    ),
+    "paper-whole-blocks": _paper_track(
+        "Paper, whole blocks",
+        "As the one before, with whole blocks of NLOS held out",
+        split="nlos-blocks",
+    ),
 }
 """Every track by its name."""

@@ -1,5 +1,6 @@
 """What happens in a model's process: fit, predict, measure. No test position ever enters it."""
 
+import dataclasses
 import io
 import json
 import operator
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction
 from raymark.benchmark.metrics import point_errors
@@ -31,6 +33,12 @@ class Outcome:
 
     prediction: Prediction
     record: dict[str, Any]
+
+    def of(self, rows: Int[np.ndarray, "link"]) -> "Outcome":
+        """Return the same for some of the links."""
+        values = {name: getattr(self.prediction, name) for name in Prediction.__slots__}
+        taken = {name: None if x is None else x[rows] for name, x in values.items()}
+        return dataclasses.replace(self, prediction=Prediction(**taken))
 
     def to_bytes(self) -> bytes:
         """Return it as bytes that run no code when they are read."""

@@ -21,14 +21,14 @@ from jaxtyping import Bool, Float, Int
 
 from raymark.benchmark import Labelled
 from raymark.benchmark.channels import channels_of
+from raymark.benchmark.clusters import cluster_windows, radius_clusters
 from raymark.benchmark.measuring import Survey, load_survey, measure
+from raymark.benchmark.split_settings import RandomTracks
 from raymark.benchmark.splits import TEST, TRAIN, VALIDATION, Split
-from raymark.benchmark.task import RandomTracks
 from raymark.benchmark.task_data import TaskData, site_frame_positions
 from raymark.benchmark.worker import fit_and_predict
 from raymark.dataset import Dataset, Selection, open_dataset
 from raymark.models import get_model
-from raymark.models.scadf_moe.trajectories import cluster_windows, radius_clusters
 from raymark.seeding import child_generator
 from raymark.storage import PlaceLike
 

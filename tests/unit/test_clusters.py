@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raymark.models.scadf_moe.trajectories import cluster_windows, radius_clusters
+from raymark.benchmark.clusters import cluster_windows, radius_clusters
 
 ROUNDING_M = 1e-9
 """Of coordinates below a kilometre in float64."""
@@ -101,9 +101,17 @@ def test_radius_is_zero_when_points_coincide() -> None:
     assert (cluster == 0).all()
 
 
-def test_clusters_are_refused_when_there_are_too_few_points() -> None:
-    with pytest.raises(ValueError, match=r"between 2 and the number of points \(3\), got 4"):
-        radius_clusters(line(3, 1.0), min_median_size=4)
+@pytest.mark.parametrize("num_points", [0, 1, 3])
+def test_all_points_are_one_cluster_when_there_are_too_few(num_points: int) -> None:
+    cluster, radius_m = radius_clusters(line(num_points, 1.0), min_median_size=4)
+
+    assert cluster.tolist() == [0] * num_points
+    assert radius_m == (1.0 if num_points > 1 else 0.0)
+
+
+def test_clusters_are_refused_when_one_point_would_do() -> None:
+    with pytest.raises(ValueError, match="min_median_size must be 2 or more, got 1"):
+        radius_clusters(line(3, 1.0), min_median_size=1)
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 20])

@@ -80,7 +80,14 @@ def test_exported_arrays_are_those_of_a_models_data(exported: Path, data: TaskDa
 
 def test_exported_test_part_holds_no_position_and_no_label(exported: Path) -> None:
     with h5py.File(exported) as file:
-        assert set(file["test"]) == ARRAYS | {"features", "csi", "site_name", "site", "ue_index"}
+        assert set(file["test"]) == ARRAYS | {
+            "features",
+            "csi",
+            "site_name",
+            "site",
+            "ue_index",
+            "asked",
+        }
         assert set(file) == {"train", "validation", "test", "site_origin_m", "site_yaw_rad"}
 
 
