@@ -34,9 +34,9 @@ def csi_images(
         panel: The antenna array.
         floor: Power of noise in one angle-delay bin, see `power_floor`.
     """
-    power = csi.abs().square().mean(dim=(1, 2), keepdim=True)
+    power = _power(csi).mean(dim=(1, 2), keepdim=True)
     unit = csi / power.clamp(min=torch.finfo(power.dtype).tiny).sqrt()
-    over_floor_db = 10 * torch.log10(1 + angle_delay(csi, panel).abs().square() / floor)
+    over_floor_db = 10 * torch.log10(1 + _power(angle_delay(csi, panel)) / floor)
     return torch.stack([unit.real, unit.imag, over_floor_db / _SPAN_DB], dim=1)
 
 
@@ -44,3 +44,8 @@ def power_floor(csi: Complex[Tensor, "link ant subcarrier"], panel: Panel) -> fl
     """Return the median power of an angle-delay bin: paths fill few bins, the rest is noise."""
     median = float(angle_delay(csi, panel).abs().square().median())
     return max(median, torch.finfo(torch.float32).tiny)
+
+
+def _power(values: Complex[Tensor, "link ant subcarrier"]) -> Float[Tensor, "link ant subcarrier"]:
+    """Return the squared magnitude, without its root on the way."""
+    return values.real.square() + values.imag.square()

@@ -19,6 +19,7 @@ Modality = Literal["image", "profile", "distance", "gain", "paths"]
 """What a network can be given of each link."""
 
 _FLOOR_SAMPLE = 128
+_IMAGES_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +144,10 @@ class BatchSource:
         self.rows = window_rows(links, window_size)
         self.links, self._scaler, self._device = links, scaler, device
         self._has_image = has_image
-        self._channels = channels.to(device) if channels is not None and has_image else None
+        self._channels = None
+        if channels is not None and has_image:
+            self._channels = channels.to(device).with_clean_csi()
+        self._kept: Float[Tensor, "link 3 ant subcarrier"] | None = None
         self._paths = path_set(links).to(device)
         columns = {
             "carrier": 2 * np.log10(links.carrier_hz / 8e9),
@@ -159,6 +163,15 @@ class BatchSource:
     def __len__(self) -> int:
         """Return the number of links."""
         return len(self.links)
+
+    def keep_images(self) -> None:
+        """Make the images of measured CSI once, for batches that are asked for again and again.
+
+        They take 48 kB a link of 64 antennas and 64 tones.
+        """
+        if self._has_image:
+            pieces = np.array_split(np.arange(len(self)), max(1, len(self) // _IMAGES_AT_ONCE))
+            self._kept = torch.cat([self._images_of(self._csi(rows)) for rows in pieces])
 
     def batch(self, rows: Int[np.ndarray, "b s"], augmentation: Augmentation | None) -> Batch:
         """Return the batch of some windows.
@@ -188,18 +201,23 @@ class BatchSource:
     ) -> Float[Tensor, "b s 3 ant subcarrier"]:
         """Return the images of the links that are there, and zeros for the others."""
         flat = rows.reshape(-1)
-        is_there = torch.from_numpy(flat >= 0).to(self._device)
-        csi = self._csi(flat[flat >= 0], augmentation)
-        images = csi_images(csi, self.links.sites[0].panel, self._scaler.image_floor)
+        there = flat[flat >= 0]
+        if augmentation is not None and self._channels is not None:
+            images = self._images_of(self._channels.csi(there, augmentation.noise))
+        elif self._kept is not None:
+            images = self._kept[torch.from_numpy(there).to(self._device)]
+        else:
+            images = self._images_of(self._csi(there))
         padded = images.new_zeros((len(flat), *images.shape[1:]))
-        padded[is_there] = images
+        padded[torch.from_numpy(flat >= 0).to(self._device)] = images
         return padded.unflatten(0, rows.shape)
 
-    def _csi(
-        self, rows: Int[np.ndarray, "link"], augmentation: Augmentation | None
-    ) -> Complex[Tensor, "link ant subcarrier"]:
-        if augmentation is not None and self._channels is not None:
-            return self._channels.csi(rows, augmentation.noise)
+    def _images_of(
+        self, csi: Complex[Tensor, "link ant subcarrier"]
+    ) -> Float[Tensor, "link 3 ant subcarrier"]:
+        return csi_images(csi, self.links.sites[0].panel, self._scaler.image_floor)
+
+    def _csi(self, rows: Int[np.ndarray, "link"]) -> Complex[Tensor, "link ant subcarrier"]:
         return torch.from_numpy(self.links.csi(rows)).to(self._device)
 
 

@@ -85,7 +85,10 @@ class NeuralLocalizer(Localizer):
         self.scaler = Scaler.fit(train, has_image=self.has_image)
         self.network = self.make_network().to(self.device)
         source = self._source(train.measurements, train)
+        if train.channels is None:
+            source.keep_images()
         held_out = self._source(validation.measurements)
+        held_out.keep_images()
         target = self.scaler.standardize(torch.from_numpy(train.position_m)).float().to(self.device)
         trainer = Trainer(
             self.network,

@@ -1,8 +1,9 @@
 """How networks are trained, and how it went."""
 
+import math
 from dataclasses import dataclass, field
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from raymark.config import Strict
 
@@ -10,7 +11,10 @@ from raymark.config import Strict
 class Recipe(Strict):
     """How a network is trained; the same for all but where a model's card says why."""
 
-    epochs: int = Field(gt=0)
+    epochs: int | None = Field(default=None, gt=0)
+    steps: int | None = Field(
+        default=None, gt=0, description="Gradient steps, in place of epochs: as many as they take"
+    )
     batch_size: int = Field(gt=0, description="Windows of a batch")
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
@@ -20,6 +24,22 @@ class Recipe(Strict):
     clip_norm: float = Field(default=1.0, gt=0)
     path_dropout: float = Field(default=0.1, ge=0, lt=1)
     vertex_dropout: float = Field(default=0.3, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> "Recipe":
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("training is as long as its epochs or as its steps; give one of them")
+        return self
+
+    def num_epochs(self, num_windows: int) -> int:
+        """Return the number of epochs over so many windows."""
+        if self.epochs is not None:
+            return self.epochs
+        return math.ceil(self.steps / self.num_batches(num_windows))
+
+    def num_batches(self, num_windows: int) -> int:
+        """Return the number of batches, and steps, of an epoch over so many windows."""
+        return max(1, round(num_windows / self.batch_size))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -41,7 +41,7 @@ class Trainer:
         key: str = "",
         on_progress: Progress | None = None,
     ) -> None:
-        """Make optimizer, schedule and averaged weights.
+        """Make optimizer and averaged weights.
 
         Args:
             network: What is trained, on its device.
@@ -57,7 +57,6 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             _groups(network, recipe.weight_decay), lr=recipe.learning_rate, fused=True
         )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, learning_rate(recipe))
         decay = get_ema_multi_avg_fn(recipe.ema_decay)
         self.average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
         self.trained, self.next_epoch = Trained(), 0
@@ -80,8 +79,12 @@ class Trainer:
             ConfigError: If the kept state is that of another training.
             ScoringError: If no epoch has a finite validation error.
         """
+        self.num_epochs = self.recipe.num_epochs(len(train.rows))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, learning_rate(self.num_epochs, self.recipe.warm_up_share)
+        )
         self._resume()
-        for epoch in range(self.next_epoch, self.recipe.epochs):
+        for epoch in range(self.next_epoch, self.num_epochs):
             if epoch - 1 - self.trained.best_epoch >= self.recipe.patience:
                 break
             loss = self._epoch(epoch, train, target)
@@ -97,7 +100,7 @@ class Trainer:
     def _epoch(self, epoch: int, train: BatchSource, target: Float[Tensor, "link 2"]) -> float:
         torch.manual_seed(self._draw("dropout", epoch))
         self.network.train()
-        penalty_share = float(epoch >= self.recipe.warm_up_share * self.recipe.epochs)
+        penalty_share = float(epoch >= self.recipe.warm_up_share * self.num_epochs)
         losses, start = [], time.perf_counter()
         for batch, goal in self._batches(epoch, train, target):
             loss = trajectory_loss(self.network(batch), goal, batch.mask, penalty_share)
@@ -120,8 +123,7 @@ class Trainer:
         recipe = self.recipe
         augmentation = Augmentation(path_dropout=recipe.path_dropout, noise=noise)
         windows = order_windows(train.rows, rng, vertex_dropout=recipe.vertex_dropout)
-        count = max(1, round(len(windows) / self.recipe.batch_size))
-        for rows in np.array_split(windows, count):
+        for rows in np.array_split(windows, recipe.num_batches(len(windows))):
             start = time.perf_counter()
             batch = train.batch(rows, augmentation)
             goal = target[torch.from_numpy(np.maximum(rows, 0)).to(self.device)]
@@ -140,13 +142,13 @@ class Trainer:
             self._keep(self.resume_file, epoch)
         if self.on_progress is not None:
             text = f"validation {error_m:.2f} m, best {trained.best_error_m:.2f} m"
-            self.on_progress(epoch + 1, self.recipe.epochs, text)
+            self.on_progress(epoch + 1, self.num_epochs, text)
 
     def _tell_end(self) -> None:
         """Say in words which epoch is kept, and that no more will come."""
         done = len(self.trained.history["validation_error_m"])
         if self.on_progress is not None:
-            reason = "early stop: " if done < self.recipe.epochs else ""
+            reason = "early stop: " if done < self.num_epochs else ""
             best, error_m = self.trained.best_epoch + 1, self.trained.best_error_m
             text = f"{reason}best epoch {best} of {done}, validation {error_m:.2f} m"
             self.on_progress(done, done, text)
@@ -187,13 +189,18 @@ class Trainer:
         self.trained = Trained(**state["trained"])
 
 
-def learning_rate(recipe: Recipe) -> Callable[[int], float]:
-    """Return the share of the learning rate by epoch: a linear warm-up, then half a cosine."""
+def learning_rate(num_epochs: int, warm_up: float) -> Callable[[int], float]:
+    """Return the share of the learning rate by epoch: a linear warm-up, then half a cosine.
+
+    Args:
+        num_epochs: Of the training.
+        warm_up: Share of them in which the rate grows.
+    """
 
     def share(epoch: int) -> float:
-        done, warm_up = epoch / recipe.epochs, recipe.warm_up_share
+        done = epoch / num_epochs
         if done < warm_up:
-            return (epoch + 1) / (1 + warm_up * recipe.epochs)
+            return (epoch + 1) / (1 + warm_up * num_epochs)
         return float(0.5 + 0.5 * np.cos(np.pi * (done - warm_up) / (1 - warm_up)))
 
     return share

@@ -69,16 +69,30 @@ def measured_csi(
         generator: Source of noise and of the impairments' draws, on the device of `paths`.
         calibration: Complex gain of each antenna (`calibration_error`).
     """
-    clean = impair(
-        synthesize_csi(paths, front_end.panel, late_paths=front_end.late_paths),
-        paths.band,
-        front_end,
-        generator,
-        calibration,
-    )
+    clean = synthesize_csi(paths, front_end.panel, late_paths=front_end.late_paths)
+    return received_csi(clean, paths.band, front_end, generator=generator, calibration=calibration)
+
+
+def received_csi(
+    clean: Complex[Tensor, "link ant subcarrier"],
+    band: Band,
+    front_end: FrontEnd,
+    *,
+    generator: torch.Generator,
+    calibration: Complex[Tensor, "ant"],
+) -> Complex[Tensor, "link ant subcarrier"]:
+    """Return what the front-end makes of noiseless CSI: impaired, noisy and quantised.
+
+    Args:
+        clean: CSI as `synthesize_csi` returns it.
+        band: Its band.
+        front_end: UE power and impairments.
+        generator: Source of noise and of the impairments' draws, on the device of `clean`.
+        calibration: Complex gain of each antenna (`calibration_error`).
+    """
+    impaired = impair(clean, band, front_end, generator, calibration)
     return quantize(
-        add_noise(clean, paths.band, front_end, generator),
-        front_end.impairments.quantization_bits,
+        add_noise(impaired, band, front_end, generator), front_end.impairments.quantization_bits
     )
 
 

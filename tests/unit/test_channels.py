@@ -55,6 +55,9 @@ def test_csi_is_that_of_the_links_when_there_is_no_noise(
     assert_same_csi(channels.csi(rows, seeded()), expected)
     assert_same_csi(channels.csi(shuffled, seeded()), expected[shuffled])
     assert_same_csi(channels.csi(rows[:0], seeded()), expected[:0])
+    kept = channels.with_clean_csi()
+    assert_same_csi(kept.csi(shuffled, seeded()), expected[shuffled])
+    assert_same_csi(kept.take(shuffled[:5]).csi(np.arange(5), seeded()), expected[shuffled[:5]])
 
 
 @pytest.mark.usefixtures("_no_noise")
@@ -129,6 +132,14 @@ def test_impairments_and_calibration_are_applied_when_the_front_end_has_them(
     turned = noiseless(selection)[rows] * 1j
     # Most entries stand far above the noise, and keep their signs.
     assert (np.sign(found.real) == np.sign(turned.real)).mean() > 0.9
+
+
+def test_noise_is_the_same_draw_when_clean_csi_is_kept(two_site_dataset: Dataset) -> None:
+    channels = channels_of(selection_of(two_site_dataset))
+    rows = np.arange(len(channels))[::-1]
+
+    fresh = channels.csi(rows, seeded(3))
+    assert_same_csi(channels.with_clean_csi().csi(rows, seeded(3)), fresh.numpy())
 
 
 def test_no_path_of_another_link_is_in_reach_when_links_are_taken(

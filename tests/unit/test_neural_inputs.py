@@ -392,6 +392,17 @@ def test_images_are_the_measured_ones_when_there_are_no_channels_or_no_augmentat
     assert torch.equal(image_of(without, rows, augmentation(0)), measured)
 
 
+def test_images_are_the_measured_ones_when_they_are_kept(data: TaskData, scaler: Scaler) -> None:
+    made, kept = (source_of(data.validation.measurements, scaler) for _ in range(2))
+    kept.keep_images()
+    rows = short_rows(made)
+
+    for chosen in (None, augmentation(0)):
+        found = image_of(kept, rows, chosen)
+        torch.testing.assert_close(found, image_of(made, rows, None), rtol=0, atol=1e-5)
+    assert source_of(data.test, scaler, has_image=False).keep_images() is None
+
+
 def test_fresh_images_show_the_same_links_as_the_measured_ones(training: BatchSource) -> None:
     """The log angle-delay power is alike but for the noise, and that of other links is not."""
     rows = np.flatnonzero(training.links.has_signal)[:24, None]

@@ -305,17 +305,18 @@ def test_nothing_but_the_state_is_left_when_training_is_kept(tmp_path: Path) -> 
 def rates_of(chosen: Recipe) -> list[float]:
     rates: list[float] = []
     trainer = trainer_of(recipe=chosen)
-    rates.append(trainer.optimizer.param_groups[0]["lr"])
-    trainer.on_progress = lambda *_: rates.append(trainer.optimizer.param_groups[0]["lr"])
+    trainer.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
     trainer.run(SOURCE, TARGET, error_of)
-    return rates[:-1]  # the last word is of no epoch
+    return rates[:: chosen.num_batches(NUM_LINKS // WINDOW)]
 
 
 def test_learning_rate_rises_linearly_and_falls_as_half_a_cosine() -> None:
     rates = rates_of(recipe(epochs=10, warm_up_share=0.3, learning_rate=0.02))
 
     rising = [0.25, 0.5, 0.75]
-    falling = [0.5 + 0.5 * np.cos(np.pi * i / 7) for i in range(8)]
+    falling = [0.5 + 0.5 * np.cos(np.pi * i / 7) for i in range(7)]
     assert rates == pytest.approx([0.02 * share for share in [*rising, *falling]], abs=1e-12)
 
 
@@ -383,3 +384,26 @@ def test_trained_is_empty_at_first() -> None:
 
     assert second.history == {"train_loss": [], "validation_error_m": []}
     assert copy.deepcopy(second) == second
+
+
+def test_training_takes_the_steps_that_are_asked_for_when_steps_are_given() -> None:
+    chosen = recipe(epochs=None, steps=7, batch_size=5)
+    num_steps = 0
+
+    def count(*_: object) -> None:
+        nonlocal num_steps
+        num_steps += 1
+
+    trainer = trainer_of(recipe=chosen)
+    trainer.optimizer.register_step_post_hook(count)
+    trained = trainer.run(SOURCE, TARGET, error_of)
+
+    # 12 windows are two batches of about five: four epochs hold seven steps, and one more.
+    assert num_steps == 8
+    assert len(trained.history["train_loss"]) == 4
+
+
+@pytest.mark.parametrize("length", [{"epochs": 3, "steps": 9}, {"epochs": None, "steps": None}])
+def test_recipe_is_refused_when_its_length_is_given_twice_or_never(length: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="its epochs or as its steps; give one of them"):
+        recipe(**length)
