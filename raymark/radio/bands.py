@@ -30,6 +30,12 @@ class Panel(Strict):
         default="tr38901", description="Gain over direction; 3GPP TR 38.901, isotropic or dipole"
     )
     polarization: Polarization = Field(default="V", description="Vertical or horizontal")
+    mirror_twins: bool = Field(
+        default=False,
+        exclude_if=lambda value: not value,
+        description="Allow elements that cannot tell front from back, as in linear arrays of "
+        "isotropic ones",
+    )
 
     @property
     def num_antennas(self) -> int:
@@ -38,12 +44,12 @@ class Panel(Strict):
 
     @model_validator(mode="after")
     def _is_unambiguous(self) -> "Panel":
-        if self.num_cols > 1 and self.element_pattern != "tr38901":
+        if self.num_cols > 1 and self.element_pattern != "tr38901" and not self.mirror_twins:
             raise ValueError(
                 f"front/back ambiguity: a planar array of '{self.element_pattern}' elements has "
                 f"the same response at azimuth +30 and at 180-30 = 150 deg from boresight, so "
                 f"every point has a mirror twin behind the panel; use element_pattern 'tr38901' "
-                f"(30 dB front-to-back ratio) or num_cols 1"
+                f"(30 dB front-to-back ratio) or num_cols 1, or accept it with mirror_twins: true"
             )
         if max(self.num_rows, self.num_cols) > 1 and self.spacing_wavelengths > 0.5:
             lobe = 1 / self.spacing_wavelengths
