@@ -19,6 +19,7 @@ from raymark.cli.console import err, out, print_error, resumable_tracing
 from raymark.cli.datasets import app as datasets_app
 from raymark.cli.datasets import print_summary
 from raymark.cli.interop import app as deepmimo_app
+from raymark.cli.interop import waird_app
 from raymark.cli.maps import app as maps_app
 from raymark.cli.models import app as models_app
 from raymark.cli.options import Overwrite
@@ -123,3 +124,4 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(release_app, name="release")
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(deepmimo_app, name="deepmimo")
+app.add_typer(waird_app, name="waird")

@@ -1,4 +1,4 @@
-"""Commands that exchange datasets with other programs."""
+"""Commands that exchange datasets with other programs and data sets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +10,7 @@ from raymark.cli.options import DatasetArgument
 from raymark.errors import counted
 
 app = typer.Typer(help="Scenario folders of DeepMIMO v4, both ways.", no_args_is_help=True)
+waird_app = typer.Typer(help="Environments of WAIR-D, as datasets.", no_args_is_help=True)
 
 
 @app.command("export")
@@ -59,3 +60,34 @@ def import_scenario(
     with waiting("importing the scenario"):
         import_deepmimo(scenario, folder, validate(DeepmimoImport, values, where=str(options)))
     print_summary(folder)
+
+
+@waird_app.callback()
+def _waird() -> None:
+    """Environments of WAIR-D, as datasets."""
+
+
+@waird_app.command("import")
+def import_environment(
+    scenario: Annotated[Path, typer.Argument(metavar="FOLDER", help="A scenario: scenario_2")],
+    environment: Annotated[
+        str, typer.Option("--env", metavar="NAME", help="Its environment: 00743")
+    ],
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the dataset")],
+    options: Annotated[
+        Path | None, typer.Option(help="YAML: carriers_ghz, front_end, max_ues, licence, ...")
+    ] = None,
+) -> None:
+    """Make a dataset of an environment; docs/interop.md lists the options and what is decided."""
+    from raymark.cli.datasets import print_summary  # noqa: PLC0415
+    from raymark.config import read_yaml, validate  # noqa: PLC0415
+    from raymark.interop import WairdImport, import_waird  # noqa: PLC0415
+
+    values = read_yaml(options) if options else {}
+    with waiting("importing the environment"):
+        manifest = import_waird(
+            scenario, environment, folder, validate(WairdImport, values, where=str(options))
+        )
+    print_summary(folder)
+    for note in manifest.notes:
+        out.print(note, soft_wrap=True)

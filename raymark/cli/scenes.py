@@ -95,7 +95,8 @@ def scenes_import(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="GeoJSON, OSM XML or PBF, CityJSON or GeoParquet; or scene.xml of Sionna RT"
+            help="GeoJSON, OSM XML or PBF, CityJSON, GeoParquet, a picture of two colours; or "
+            "scene.xml of Sionna RT"
         ),
     ] = None,
     *,
@@ -111,6 +112,17 @@ def scenes_import(
         Path, typer.Option(help="Where downloaded maps are kept", show_default=False)
     ] = _MAP_CACHE,
     crs: Annotated[str | None, typer.Option(help="CRS of FILE, such as EPSG:25832")] = None,
+    metres_per_pixel: Annotated[
+        float | None, typer.Option(help="Side of a pixel, if FILE is a picture")
+    ] = None,
+    buildings: Annotated[
+        str | None,
+        typer.Option(metavar="dark|light", help="Colour of its buildings; the rarer if not given"),
+    ] = None,
+    height_m: Annotated[
+        float | None,
+        typer.Option(help="Height of buildings that the map does not know; drawn if not given"),
+    ] = None,
     materials: Annotated[Path | None, typer.Option(help="YAML of material rules")] = None,
     terrain: Annotated[Path | None, typer.Option(help="Heights: .asc or GeoTIFF")] = None,
     terrain_crs: Annotated[str | None, typer.Option(help="CRS of the terrain")] = None,
@@ -133,6 +145,9 @@ def scenes_import(
     values = {
         "bbox": bbox,
         "crs": crs,
+        "metres_per_pixel": metres_per_pixel,
+        "buildings": buildings,
+        "height_m": height_m,
         "seed": seed,
         "rules": materials,
         "bands": bands,

@@ -15,6 +15,7 @@ from raymark.dataset.schema import (
     NO_INTERACTION,
     REFRACTION,
     SPECULAR,
+    UNKNOWN,
     Arrays,
     FileKind,
     check_arrays,
@@ -24,7 +25,7 @@ from raymark.errors import PhysicsError, SchemaError
 from raymark.radio import SPEED_OF_LIGHT_M_S
 from raymark.radio.frames import unit_vector
 
-_KNOWN = (NO_INTERACTION, SPECULAR, DIFFUSE, REFRACTION, DIFFRACTION)
+_KNOWN = (NO_INTERACTION, SPECULAR, DIFFUSE, REFRACTION, DIFFRACTION, UNKNOWN)
 _SETTINGS = {
     SPECULAR: "specular_reflection",
     DIFFUSE: "diffuse_reflection",

@@ -25,6 +25,9 @@ LOS, NLOS, OUTAGE = 1, 0, -1
 NO_INTERACTION, SPECULAR, DIFFUSE, REFRACTION, DIFFRACTION = 0, 1, 2, 4, 8
 """Values of `path/interaction` (Sionna's codes)."""
 
+UNKNOWN = 15
+"""Any of them: it stands for all interactions of a path whose source does not tell them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldSpec:
@@ -94,7 +97,8 @@ FIELDS: tuple[FieldSpec, ...] = (
         "u1",
         "path depth",
         "",
-        "0 none, 1 specular, 2 diffuse, 4 refraction, 8 diffraction, in order from the BS",
+        "0 none, 1 specular, 2 diffuse, 4 refraction, 8 diffraction, in order from the BS; 15, in "
+        "imports alone, stands for all of a path that are not known",
     ),
     _spec("paths", "path/num_interactions", "u1", "path", "", "Interactions on the path"),
     _spec(

@@ -8,12 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import BeforeValidator, Field
 
-from raymark.config import Strict
 from raymark.errors import ConfigError, SchemaError
 from raymark.interop.deepmimo_scenario import Placement, PointSet, Scenario, Transmitter
+from raymark.interop.import_options import PathImport
 from raymark.radio import FrontEnd, Site, panels_of
 from raymark.radio.frames import wrap_deg
-from raymark.seeding import child_generator
 
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -27,15 +26,9 @@ Tilts = Annotated[tuple[Annotated[float, Field(ge=-90, le=90)], ...], BeforeVali
 Numbers = Annotated[tuple[int, ...], BeforeValidator(_listed)]
 
 
-class DeepmimoImport(Strict):
+class DeepmimoImport(PathImport):
     """How a scenario becomes a dataset; the defaults take all of it."""
 
-    name: str | None = Field(default=None, description="Of the dataset; the folder's if not given")
-    scene: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
-        description="Of the scene; the folder's if not given",
-    )
     tx_sets: Numbers = Field(default=(), description="Sets of transmitters; all if none")
     rx_sets: Numbers = Field(
         default=(), description="Sets of receivers; all that do not transmit if none"
@@ -51,11 +44,6 @@ class DeepmimoImport(Strict):
     num_panels: int = Field(
         default=1, ge=1, le=6, description="Panels of each transmitter, turned evenly about it"
     )
-    bandwidth_hz: float = Field(default=50e6, gt=0, description="Of the band [Hz]")
-    num_subcarriers: int = Field(default=64, ge=2, description="Of the band")
-    noise_figure_db: float | None = Field(
-        default=None, ge=0, le=30, description="Of the band; as of named bands if not given [dB]"
-    )
     front_end: FrontEnd = FrontEnd()
     apply_element_patterns: bool | None = Field(
         default=None,
@@ -66,13 +54,6 @@ class DeepmimoImport(Strict):
         default=None,
         description="Whether phases include exp(-j 2 pi f tau); told from the lines of sight",
     )
-    max_path_length_m: float | None = Field(
-        default=None, gt=0, description="Longer paths are cut; else 99 % of what is unambiguous [m]"
-    )
-    max_num_paths: int = Field(default=256, ge=1, le=1000, description="Paths kept per link")
-    every: int = Field(default=1, ge=1, description="Take each n-th of the receivers")
-    max_ues: int | None = Field(default=None, ge=1, description="Draw at most so many of the rest")
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Of that draw, and of the dataset")
     drop_outage: bool = Field(default=False, description="Leave out receivers without any path")
     sector_half_width_deg: float | None = Field(
         default=None,
@@ -80,8 +61,6 @@ class DeepmimoImport(Strict):
         le=180,
         description="Leave out receivers that stand farther from the boresight of each panel [deg]",
     )
-    licence: str | None = Field(default=None, description="SPDX identifier of the scenario's")
-    attribution: str | None = Field(default=None, description="Whom a user has to name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,20 +178,15 @@ def _rows(
     options: DeepmimoImport, placements: tuple[Placement, ...], panels: tuple[tuple[Site, ...], ...]
 ) -> Int[np.ndarray, "ue"]:
     position_m = placements[0].rx_position_m
-    is_kept = np.zeros(len(position_m), dtype=bool)
-    is_kept[:: options.every] = True
+    is_wanted = np.ones(len(position_m), dtype=bool)
     if options.drop_outage:
-        is_kept &= np.any([placement.is_heard for placement in placements], axis=0)
+        is_wanted &= np.any([placement.is_heard for placement in placements], axis=0)
     if options.sector_half_width_deg is not None:
         sectors = [
             _in_sector(position_m, s, options.sector_half_width_deg) for p in panels for s in p
         ]
-        is_kept &= np.any(sectors, axis=0)
-    rows = np.flatnonzero(is_kept)
-    if options.max_ues is not None and len(rows) > options.max_ues:
-        rng = child_generator(options.seed, "deepmimo", "ue")
-        rows = np.sort(rng.choice(rows, options.max_ues, replace=False))
-    return rows
+        is_wanted &= np.any(sectors, axis=0)
+    return options.draw(is_wanted, kind="deepmimo")
 
 
 def _in_sector(

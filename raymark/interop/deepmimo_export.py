@@ -9,7 +9,7 @@ import numpy as np
 
 import raymark
 from raymark.dataset import Dataset, PathTable, Selection
-from raymark.dataset.schema import OUTAGE
+from raymark.dataset.schema import OUTAGE, UNKNOWN
 from raymark.errors import ConfigError, DatasetError
 from raymark.interop.deepmimo_format import (
     NOTES_KEY,
@@ -85,6 +85,7 @@ def export_deepmimo(
     _require_same_ues(links)
     with new_folder(folder) as partial, writable(folder):
         tables = [each.path_table(0, len(each)) for each in links]
+        _require_known_interactions(dataset, tables)
         with_points = "detail" not in dataset.manifest.left_out
         notes = _notes(links, keep_element_patterns=keep_element_patterns)
         for i, (each, table) in enumerate(zip(links, tables, strict=True)):
@@ -124,6 +125,15 @@ def _require_same_ues(links: list[Selection]) -> None:
         f"transmitters of a DeepMIMO scenario have the same receivers; export one site at a time "
         f"(it has: {names})"
     )
+
+
+def _require_known_interactions(dataset: Dataset, tables: list[PathTable]) -> None:
+    if any((table.interaction == UNKNOWN).any() for table in tables):
+        source = dataset.manifest.campaign.sampling.imported_from
+        raise DatasetError(
+            f"{dataset.folder}: it was imported from {source}, which does not tell the "
+            "interactions of its paths, and DeepMIMO has no code for that"
+        )
 
 
 def _notes(links: list[Selection], *, keep_element_patterns: bool) -> ExportNotes:

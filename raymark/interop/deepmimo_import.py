@@ -25,12 +25,10 @@ from raymark.interop.deepmimo_paths import (
     with_depth,
 )
 from raymark.interop.deepmimo_scenario import Scenario
-from raymark.radio import SPEED_OF_LIGHT_M_S, Band, FrontEnd, Site, parse_bands
-from raymark.radio.elements import element_amplitude
+from raymark.interop.given_paths import num_too_far, through_elements
 
 _MAX_DEPTH = 8
 _SEE_SOURCE = "see the scenario's source"
-_KEPT_SHARE_OF_RANGE = 0.99
 
 
 def import_deepmimo(folder: Path, out: Path, options: DeepmimoImport | None = None) -> Manifest:
@@ -65,7 +63,7 @@ def import_deepmimo(folder: Path, out: Path, options: DeepmimoImport | None = No
     for panels, part in zip(choice.panels, parts, strict=True):
         paths = _without_carrier(part.paths, scenario.carrier_hz) if has_carrier else part.paths
         for site in panels:
-            seen = paths if has_patterns else _through_elements(paths, site, options.front_end)
+            seen = paths if has_patterns else through_elements(paths, site, options.front_end)
             sites.append(
                 ImportedSite(
                     scene=campaign.scenes[0].name,
@@ -154,22 +152,17 @@ def _without_carrier(paths: TracedPaths, carrier_hz: float) -> TracedPaths:
     return replace(paths, amplitude=(paths.amplitude * phasor).astype("c8"))
 
 
-def _through_elements(paths: TracedPaths, site: Site, front_end: FrontEnd) -> TracedPaths:
-    """Return the paths as a panel's elements and the UE's see them."""
-    at_bs = element_amplitude(
-        front_end.panel.element_pattern, paths.direction_bs, np.array(site.orientation_rad)
-    )
-    at_ue = element_amplitude(front_end.ue.element_pattern, paths.direction_ue, np.zeros(3))
-    return replace(paths, amplitude=(paths.amplitude * (at_bs * at_ue)).astype("c8"))
-
-
 def _campaign(choice: Choice, parts: list[ScenarioPaths], options: DeepmimoImport) -> Campaign:
     """Describe the dataset as a campaign that cannot be traced again."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", choice.scenario.folder.resolve().name)
-    band = _band(choice.scenario, options)
+    notes = choice.scenario.notes
+    band = options.band(
+        choice.scenario.carrier_hz,
+        name=notes.band if notes else None,
+        where=f"import of {choice.scenario.folder}",
+    )
     kinds = {int(kind) for part in parts for kind in np.unique(part.paths.interaction)}
     depth = max(int((part.paths.interaction > 0).sum(axis=1).max(initial=0)) for part in parts)
-    range_m = SPEED_OF_LIGHT_M_S / band.subcarrier_spacing_hz
     data: dict[str, Any] = {
         "name": options.name or name,
         "description": f"Imported: {choice.scenario.source}.",
@@ -192,28 +185,10 @@ def _campaign(choice: Choice, parts: list[ScenarioPaths], options: DeepmimoImpor
             "diffuse_reflection": DIFFUSE in kinds,
             "kept_power_share": None,
             "max_num_paths": options.max_num_paths,
-            "max_path_length_m": options.max_path_length_m or _KEPT_SHARE_OF_RANGE * range_m,
+            "max_path_length_m": options.path_limit_m(band),
         },
     }
     return validate(Campaign, data, where=f"import of {choice.scenario.folder}")
-
-
-def _band(scenario: Scenario, options: DeepmimoImport) -> Band:
-    """Return the band: the scenario's carrier, the options' grid."""
-    name = scenario.notes.band if scenario.notes else f"{scenario.carrier_hz / 1e9:.6g}GHz"
-    (like,) = parse_bands(f"{scenario.carrier_hz / 1e9:.6f}GHz")
-    noise_figure_db = options.noise_figure_db
-    return validate(
-        Band,
-        {
-            "name": name,
-            "carrier_hz": scenario.carrier_hz,
-            "bandwidth_hz": options.bandwidth_hz,
-            "num_subcarriers": options.num_subcarriers,
-            "noise_figure_db": like.noise_figure_db if noise_figure_db is None else noise_figure_db,
-        },
-        where=f"import of {scenario.folder}",
-    )
 
 
 def _notes(
@@ -228,7 +203,7 @@ def _notes(
     num_lifted = sum(part.num_lifted for part in parts)
     num_all = len(choice.placements[0].rx_position_m)
     limit_m = campaign.tracer.max_path_length_m or math.inf
-    num_far = sum(_num_too_far(part.paths, limit_m) for part in parts)
+    num_far = sum(num_too_far(part.paths, limit_m) for part in parts)
     patterns = "are those of the scenario" if has_patterns else "were multiplied with the front-end"
     said = [
         f"Paths come from {choice.scenario.source}.",
@@ -250,9 +225,3 @@ def _notes(
     if any(part.is_turned for part in parts):
         said.append("Its directions of arrival pointed inwards, and were turned.")
     return tuple(said)
-
-
-def _num_too_far(paths: TracedPaths, limit_m: float) -> int:
-    """Count the links all of whose paths are longer than the limit."""
-    is_short = paths.delay_s.astype("f8") * SPEED_OF_LIGHT_M_S <= limit_m
-    return len(np.setdiff1d(paths.ue_index, paths.ue_index[is_short]))

@@ -10,7 +10,7 @@ from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.errors import SchemaError
 from raymark.interop.deepmimo_format import carrier_phasor, decode_interactions
 from raymark.interop.deepmimo_scenario import LinkMatrices
-from raymark.radio import SPEED_OF_LIGHT_M_S
+from raymark.interop.given_paths import lifted
 from raymark.radio.frames import unit_vector
 
 _DECIDING_LOS_PATHS = 10
@@ -69,7 +69,7 @@ def read_paths(
     is_turned = _check_directions(
         direction_bs[is_direct], direction_ue[is_direct], straight_m[is_direct], where=where
     )
-    delay_s, num_lifted = _lifted(value["delay"], np.linalg.norm(straight_m, axis=1))
+    delay_s, num_lifted = lifted(value["delay"], np.linalg.norm(straight_m, axis=1))
     amplitude = 10 ** (value["power"] / 20) * np.exp(1j * np.radians(value["phase"]))
     paths = TracedPaths(
         ue_index=rx,
@@ -145,20 +145,6 @@ def _check_directions(
             "elevation from the horizon?)"
         )
     return arrival > 0
-
-
-def _lifted(
-    delay_s: Float[np.ndarray, "path"], straight_m: Float[np.ndarray, "path"]
-) -> tuple[Float[np.ndarray, "path"], int]:
-    """Lift delays that were rounded below the straight line to it; return them and their number.
-
-    Text files of ray tracers have six digits or centimetres. A float32 is precise enough for the
-    schema, and what is shorter than rounding explains is left to be refused as unphysical.
-    """
-    missing_m = straight_m - delay_s * SPEED_OF_LIGHT_M_S
-    is_rounded = (missing_m > 2e-4 + 1e-6 * straight_m) & (missing_m < 0.02 + 1e-5 * straight_m)
-    lifted = np.where(is_rounded, straight_m / SPEED_OF_LIGHT_M_S, delay_s)
-    return lifted.astype("f4"), int(is_rounded.sum())
 
 
 def _points(

@@ -11,8 +11,9 @@ from shapely import MultiPolygon, Polygon
 
 Footprint: TypeAlias = Polygon | MultiPolygon
 SurfaceKind = Literal["wall", "roof", "ground"]
-HeightSource = Literal["surveyed", "tag", "levels", "assumed"]
-"""3D geometry of the source, its height attribute, its number of levels, or a seeded default."""
+HeightSource = Literal["surveyed", "tag", "levels", "given", "assumed"]
+"""3D geometry of the source, its height attribute, its number of levels, what its user says of all
+whose height the map does not know, or a seeded default."""
 Action = Literal["repaired", "merged", "assumed", "dropped"]
 
 
@@ -75,6 +76,8 @@ class SourceMap:
         licence: SPDX identifier, or "unknown".
         attribution: Whom to name.
         findings: Buildings that could not be read, and why.
+        picture_m: Width and depth of the picture that they were traced from, whose coordinates have
+            no place on earth; nothing for maps [m].
     """
 
     features: tuple[MapFeature, ...]
@@ -83,6 +86,7 @@ class SourceMap:
     licence: str
     attribution: str
     findings: tuple[ImportFinding, ...] = field(default=())
+    picture_m: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ _HEIGHT_MEANINGS: dict[HeightSource, str] = {
     "surveyed": "from the 3D geometry of the source",
     "tag": "from an attribute of the building",
     "levels": "from its number of levels",
+    "given": "as high as --height-m says of those that the map does not know",
     "assumed": "assumed: drawn at random, with the seed",
 }
 
@@ -20,7 +21,8 @@ def card_text(report: ImportReport) -> str:
     """Return the scene's card."""
     templates = markdown_templates(Path(__file__).parent)
     x0, y0, x1, y1 = report.extent_m
-    template = "card.md.j2" if report.frame is not None else "scene_card.md.j2"
+    is_map = report.frame is not None or report.options.metres_per_pixel is not None
+    template = "card.md.j2" if is_map else "scene_card.md.j2"
     return templates.get_template(template).render(
         report=report,
         options=report.options,

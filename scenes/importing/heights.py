@@ -75,11 +75,13 @@ def to_buildings(
     rules: MaterialRules,
     bbox: BBox | None = None,
     seed: int = 0,
+    height_m: float | None = None,
 ) -> tuple[tuple[Building, ...], tuple[ImportFinding, ...]]:
     """Return the buildings of a map in the scene's frame, with heights and materials.
 
-    Heights that are not known are drawn; a draw depends on the seed, the building's id and the
-    heights that the whole map knows, so that a building is equally high in every box.
+    Heights that are not known are drawn, unless one is given for all of them; a draw depends on the
+    seed, the building's id and the heights that the whole map knows, so that a building is equally
+    high in every box.
 
     Args:
         source: Features of one map.
@@ -87,6 +89,7 @@ def to_buildings(
         rules: What they are made of.
         bbox: Only buildings that touch this box are kept, whole; all if None.
         seed: Root of the draws.
+        height_m: Of the buildings whose height the map does not know [m].
 
     Returns:
         Buildings that stand above ground, and what was assumed or dropped; the map's own findings
@@ -105,7 +108,7 @@ def to_buildings(
     if not standing:
         raise SceneError(_nothing_left(items, findings, source, frame, bbox))
     findings += carve(standing)
-    builder = _Builder(rules, typical_heights(source.features), seed)
+    builder = _Builder(rules, typical_heights(source.features), seed, height_m)
     buildings = [builder.build(item) for item in standing if not item.footprint.is_empty]
     placed = [_place_faces(building, frame, source) for building in buildings]
     return tuple(placed), (*findings, *builder.findings)
@@ -149,10 +152,17 @@ class _Builder:
         findings: What was assumed so far.
     """
 
-    def __init__(self, rules: MaterialRules, typical: Mapping[str, Typical], seed: int) -> None:
+    def __init__(
+        self,
+        rules: MaterialRules,
+        typical: Mapping[str, Typical],
+        seed: int,
+        given_m: float | None,
+    ) -> None:
         self._rules = rules
         self._typical = typical
         self._seed = seed
+        self._given_m = given_m
         self.findings: list[ImportFinding] = []
 
     def build(self, item: Item) -> Building:
@@ -182,12 +192,15 @@ class _Builder:
         )
 
     def _assume(self, item: Item) -> tuple[float, HeightSource]:
-        """Return the height of a part's outline if that is known and fits, else a draw."""
+        """Return the height of a part's outline if that fits, the one given for all, or a draw."""
         bottom_m = item.extent.bottom_m
         whole = item.outline.extent if item.outline else None
         if whole and whole.top_m is not None and whole.top_m > bottom_m:
             self.findings.append(finding_of("assumed", "part is as high as its outline", item))
             return whole.top_m, whole.source
+        if self._given_m is not None and self._given_m > bottom_m:
+            limit_m = self._given_m if item.limit_m is None else item.limit_m
+            return min(self._given_m, limit_m), "given"
         kind = _kind(item.feature)
         default, around = DEFAULT_HEIGHT, "9 m +- 3 m"
         if _is_open(item.feature):

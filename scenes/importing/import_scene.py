@@ -17,7 +17,9 @@ from raymark.scenes.importing.fetch import fetch_map
 from raymark.scenes.importing.ground import Extent, Ground, flat_ground
 from raymark.scenes.importing.heights import to_buildings
 from raymark.scenes.importing.local_frame import WGS84, BBox, LocalFrame, make_frame
+from raymark.scenes.importing.map_file import plain_name
 from raymark.scenes.importing.material_rules import MaterialRules, read_rules
+from raymark.scenes.importing.picture import is_picture
 from raymark.scenes.importing.readers import read_map, root_tag
 from raymark.scenes.importing.repair import repair
 from raymark.scenes.importing.report import (
@@ -46,7 +48,10 @@ from raymark.storage.atomic import writable
 MARGIN_M = 60.0
 """Ground around the buildings, or around the box that was asked for."""
 WALL_THICKNESS_M = 0.3
-_HEIGHT_SOURCES: tuple[HeightSource, ...] = ("surveyed", "tag", "levels", "assumed")
+_HEIGHT_SOURCES: tuple[HeightSource, ...] = (
+    *("surveyed", "tag", "levels"),
+    *("given", "assumed"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +137,9 @@ def _carriers_hz(options: ImportOptions) -> list[float]:
 
 def _map_content(source: Path, name: str, rules: MaterialRules, options: ImportOptions) -> _Content:
     carriers_hz = _carriers_hz(options)
-    map_ = read_map(source, crs=options.crs)
+    if is_picture(plain_name(source)):
+        _require_no_place(source, options)
+    map_ = read_map(source, crs=options.crs, picture=options.picture)
     frame = make_frame(map_, options.bbox)
     model = _build(map_, frame, rules, options)
     materials = _materials(model.meshes)
@@ -144,7 +151,7 @@ def _map_content(source: Path, name: str, rules: MaterialRules, options: ImportO
         attribution=map_.attribution,
         input_sha256=_hashes([source, options.rules, options.terrain]),
         options=options.without_folders(),
-        frame=_record(frame),
+        frame=None if map_.picture_m else _record(frame),
         extent_m=model.ground.extent_m,
         ground_offset_m=model.ground.offset_m,
         num_features=len(map_.features),
@@ -197,6 +204,15 @@ def _scene_content(
     )
 
 
+def _require_no_place(source: Path, options: ImportOptions) -> None:
+    for name in ("bbox", "terrain", "terrain_crs"):
+        if getattr(options, name) is not None:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is for maps that lie somewhere on earth, but {source} "
+                "is a picture"
+            )
+
+
 def _hashes(inputs: Sequence[Path | None]) -> dict[str, str]:
     return {path.name: file_sha256(path) for path in inputs if path is not None}
 
@@ -212,11 +228,18 @@ def _num_triangles(meshes: Meshes) -> int:
 def _build(
     map_: SourceMap, frame: LocalFrame, rules: MaterialRules, options: ImportOptions
 ) -> _Model:
-    found, assumed = to_buildings(map_, frame, rules=rules, bbox=options.bbox, seed=options.seed)
+    found, assumed = to_buildings(
+        map_,
+        frame,
+        rules=rules,
+        bbox=options.bbox,
+        seed=options.seed,
+        height_m=options.height_m,
+    )
     buildings, repaired = repair(found)
     if not buildings:
         raise SceneError(_nothing_left(map_, [*map_.findings, *assumed, *repaired]))
-    ground, holes = _lay_ground(buildings, frame, options)
+    ground, holes = _lay_ground(buildings, map_, frame, options)
     footprints = [building.footprint for building in buildings]
     solids = build_solids(buildings, ground.lowest_below(footprints))
     buried = tuple(_buried(buildings, solids, ground.highest_below(footprints)))
@@ -245,19 +268,26 @@ def _nothing_left(map_: SourceMap, findings: Sequence[ImportFinding]) -> str:
 
 
 def _lay_ground(
-    buildings: Sequence[Building], frame: LocalFrame, options: ImportOptions
+    buildings: Sequence[Building], map_: SourceMap, frame: LocalFrame, options: ImportOptions
 ) -> tuple[Ground, tuple[ImportFinding, ...]]:
-    extent_m = _extent(buildings, frame, options.bbox)
+    extent_m = _extent(buildings, map_, frame, options.bbox)
     if options.terrain is None:
         return flat_ground(extent_m), ()
     terrain = read_terrain(options.terrain, crs=options.terrain_crs)
     return lay_terrain(terrain, frame, extent_m, spacing_m=options.terrain_spacing_m)
 
 
-def _extent(buildings: Sequence[Building], frame: LocalFrame, bbox: BBox | None) -> Extent:
-    """Return the box of all buildings, and of the one asked for, with a margin, in whole metres."""
+def _extent(
+    buildings: Sequence[Building], map_: SourceMap, frame: LocalFrame, bbox: BBox | None
+) -> Extent:
+    """Return the box of all buildings, and of the one asked for, with a margin, in whole metres.
+
+    The box of a picture is all of it.
+    """
     bounds = np.array([building.footprint.bounds for building in buildings])
     corners = [bounds[:, :2], bounds[:, 2:]]
+    if map_.picture_m is not None:
+        corners.append(np.array([(0.0, 0.0), map_.picture_m]))
     if bbox is not None:
         west, south, east, north = bbox
         lonlat = np.array([[x, y] for x in (west, east) for y in (south, north)])

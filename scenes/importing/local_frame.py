@@ -104,12 +104,18 @@ class LocalFrame:
         return np.column_stack(lonlat)
 
 
+UNPLACED = LocalFrame(origin_lon_deg=0.0, origin_lat_deg=0.0)
+"""The frame of what has no place on earth."""
+
+
 def make_frame(source: SourceMap, bbox: BBox | None = None) -> LocalFrame:
-    """Make the frame at the centre of a box, or of the map's own bounds.
+    """Make the frame at the centre of a box, or of the map's own bounds; a picture has its own.
 
     Raises:
         SceneError: If the box or the map is wider than `MAX_EXTENT_M`.
     """
+    if source.picture_m is not None:
+        return UNPLACED
     if bbox is not None:
         require_box(bbox)
         return _frame_at(bbox)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 from pyproj import CRS
 
-from raymark.errors import SceneError, counted
+from raymark.errors import ConfigError, SceneError, counted
 from raymark.scenes.importing.buildings import SourceMap
 from raymark.scenes.importing.cityjson import is_cityjson, read_cityjson
 from raymark.scenes.importing.geojson import LINE_SUFFIXES, read_documents, read_geojson
@@ -25,6 +25,12 @@ from raymark.scenes.importing.map_file import is_packed, plain_name, read_bytes
 from raymark.scenes.importing.name_hints import hint_at_names
 from raymark.scenes.importing.osm import read_osm
 from raymark.scenes.importing.overpass import is_overpass, read_overpass
+from raymark.scenes.importing.picture import (
+    PICTURE_SUFFIXES,
+    PictureOptions,
+    is_picture,
+    read_picture,
+)
 
 Reader = Callable[[Path, CRS | None], SourceMap]
 
@@ -36,25 +42,41 @@ _LONGITUDES = np.array([360.0, 90.0])
 """Maps across the 180-degree meridian, and those that count from 0 to 360, go on beyond 180."""
 
 
-def read_map(path: Path, *, crs: str | None = None) -> SourceMap:
+def read_map(
+    path: Path, *, crs: str | None = None, picture: PictureOptions | None = None
+) -> SourceMap:
     """Read all buildings of a map file.
 
     Args:
-        path: GeoJSON, CityJSON, OpenStreetMap XML or PBF, or GeoParquet, told by its name.
+        path: GeoJSON, CityJSON, OpenStreetMap XML or PBF, GeoParquet or a picture, by its name.
         crs: Reference system of its coordinates, in place of what the file says of itself.
+        picture: Scale and colour of a picture.
 
     Raises:
-        ConfigError: If `crs` is unknown.
+        ConfigError: If `crs` is unknown, or an option is not for such a map.
         SceneError: If the file is missing, empty, foreign or broken, holds no building, or its
             coordinates cannot be of its reference system.
     """
     _check_readable(path)
-    reader = _reader_of(path)
-    source = reader(path, parse_crs(crs) if crs is not None else None)
-    source = replace(source, crs=horizontal_crs(source.crs))
+    picture = picture or PictureOptions()
+    if is_picture(plain_name(path)):
+        if crs is not None:
+            raise ConfigError(
+                f"--crs is for maps that lie somewhere on earth, but {path} is a picture"
+            )
+        source = read_picture(path, picture)
+    else:
+        if picture != PictureOptions():
+            raise ConfigError(
+                f"--metres-per-pixel and --buildings are for pictures, not for {path}"
+            )
+        reader = _reader_of(path)
+        source = reader(path, parse_crs(crs) if crs is not None else None)
+        source = replace(source, crs=horizontal_crs(source.crs))
     if not source.features:
         raise SceneError(f"{path} holds no building that could be read{_losses(source)}")
-    check_coordinates(source, where=str(path))
+    if source.picture_m is None:
+        check_coordinates(source, where=str(path))
     return replace(source, findings=(*source.findings, *hint_at_names(source.features)))
 
 
@@ -117,7 +139,8 @@ def _reader_of(path: Path) -> Reader:
     for suffixes, reader in _READERS.items():
         if name.endswith(suffixes):
             return reader
-    known = ", ".join(suffix for suffixes in _READERS for suffix in suffixes) + " (or .gz of it)"
+    suffixes_read = [suffix for suffixes in (*_READERS, PICTURE_SUFFIXES) for suffix in suffixes]
+    known = ", ".join(suffixes_read) + " (or .gz of it)"
     suffix = "".join(path.suffixes[-2:] if is_packed(path) else path.suffixes[-1:])
     kind = f"of type '{suffix}'" if suffix else "without a suffix"
     raise SceneError(

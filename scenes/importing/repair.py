@@ -186,11 +186,16 @@ def _duplicates(buildings: dict[int, Building]) -> list[int]:
 
 
 def _rank(building: Building) -> tuple[bool, float, float]:
-    return building.height_source == "assumed", -building.top_m, building.bottom_m
+    return not _is_known(building), -building.top_m, building.bottom_m
+
+
+def _is_known(building: Building) -> bool:
+    """Whether the map knows how high a building is."""
+    return building.height_source not in ("given", "assumed")
 
 
 def _stands_for(kept: Building, twin: Building) -> bool:
     """Whether a building is superfluous beside one of its footprint that ranks before it."""
-    only_twin_is_assumed = twin.height_source == "assumed" and kept.height_source != "assumed"
+    only_twin_is_assumed = _is_known(kept) and not _is_known(twin)
     is_lower = only_twin_is_assumed or twin.top_m <= kept.top_m
     return is_lower and kept.bottom_m <= twin.bottom_m

@@ -15,7 +15,9 @@ from pydantic import BeforeValidator, Field
 from raymark.config import Strict
 from raymark.scenes.importing.buildings import Action, Building, HeightSource, ImportFinding
 from raymark.scenes.importing.ground import Extent
+from raymark.scenes.importing.height_tags import MAX_HEIGHT_M
 from raymark.scenes.importing.local_frame import BBox, LocalFrame, parse_bbox
+from raymark.scenes.importing.picture import Colour, PictureOptions
 
 _DECIMALS_DEG = 8
 """A millimetre on the ground."""
@@ -32,6 +34,16 @@ class ImportOptions(Strict):
         default=None, description="West, south, east, north [deg]"
     )
     crs: str | None = Field(default=None, description="Of the map, if its file does not say it")
+    metres_per_pixel: float | None = Field(default=None, gt=0, le=1000, description="Of a picture")
+    buildings: Colour | None = Field(
+        default=None, description="Colour of a picture's buildings; the rarer if None"
+    )
+    height_m: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_HEIGHT_M,
+        description="Of buildings whose height the map does not know; drawn if None [m]",
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of assumed heights")
     rules: Path | None = Field(default=None, description="YAML of material rules")
     bands: str | None = Field(
@@ -40,6 +52,11 @@ class ImportOptions(Strict):
     terrain: Path | None = Field(default=None, description="Raster of heights; flat if None")
     terrain_crs: str | None = Field(default=None, description="Of the raster, if it has none")
     terrain_spacing_m: float = Field(default=10.0, ge=0.5, le=1000.0)
+
+    @property
+    def picture(self) -> PictureOptions:
+        """What is said of a picture."""
+        return PictureOptions(metres_per_pixel=self.metres_per_pixel, buildings=self.buildings)
 
     def without_folders(self) -> "ImportOptions":
         """Return the same options with the bare names of files."""

@@ -39,7 +39,10 @@ _COPY_NUMBER = re.compile(r"[\s._-]*\d+$")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 _READ = frozenset({"type", "thickness"})
 _COLOURS = frozenset({"color", "reflectance", "base_color"})
-_OF_MAPS = ("bbox", "crs", "terrain", "terrain_crs")
+_OF_MAPS = (
+    *("bbox", "crs", "terrain", "terrain_crs"),
+    *("metres_per_pixel", "buildings", "height_m"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

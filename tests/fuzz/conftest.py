@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
 from raymark.benchmark.checkpoint import TrainingSummary, write_checkpoint
 from raymark.benchmark.localizer import read_model_folder
@@ -31,6 +32,35 @@ def tiny_dataset(small_dataset: Dataset, make_once: MakeOnce) -> Path:
         cut_dataset(small_dataset, folder / "data", Cut(num_ues=10, bands=("6GHz",)))
 
     return make_once("tiny_dataset", fill)
+
+
+@pytest.fixture(scope="session")
+def tiny_foreign(make_once: MakeOnce) -> Path:
+    """An environment of WAIR-D with three UEs in line of sight, and a picture of a house."""
+
+    def fill(folder: Path) -> None:
+        bs_m, ue_m = np.array([0.0, 0, 6]), np.array([[9.0, 1, 1.5], [5, 5, 1.5], [1, 9, 1.5]])
+        away_m = ue_m - bs_m
+        length_m = np.linalg.norm(away_m, axis=1)
+        angles = np.column_stack(
+            [np.arccos(away_m[:, 2] / length_m), np.arctan2(away_m[:, 1], away_m[:, 0])]
+        )
+        paths, responses = {}, {}
+        for i in range(3):
+            there = angles[i : i + 1]
+            back = [np.pi, np.pi] + there * [-1, 1]
+            paths[f"bs0_ue{i}"] = {"taud": length_m[i : i + 1] / 0.3, "dod": there, "doa": back}
+            responses[f"bs0_ue{i}"] = np.array([1e-4 + 0j])
+        inside = folder / "data" / "00743"
+        inside.mkdir(parents=True)
+        np.save(inside / "Info.npy", np.concatenate([[20, 20, 0, 0], 2 * ue_m[:, :2].ravel()]))
+        np.save(inside / "Path.npy", np.array(paths, dtype=object))
+        np.save(inside / "H_28_0_G.npy", np.array(responses, dtype=object))
+        plan = np.zeros((40, 40), dtype="u1")
+        plan[10:20, 10:20] = 255
+        Image.fromarray(plan).save(folder / "data" / "plan.png")
+
+    return make_once("tiny_foreign", fill)
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,11 @@ from raymark.dataset.shard import read_shard
 from raymark.dataset.tables import index_rows
 from raymark.dataset.verification import unknown_files, verify_dataset
 from raymark.errors import RaymarkError
+from raymark.interop import import_waird
 from raymark.release import card_page, diff_releases, verify_release
 from raymark.release.record import RELEASE_NAME
+from raymark.scenes.importing.picture import PictureOptions
+from raymark.scenes.importing.readers import read_map
 from raymark.scenes.scene import Scene
 from raymark.scenes.scene_meshes import read_meshes
 from raymark.storage import as_place, file_sha256, within
@@ -278,6 +281,20 @@ def checkpoint(rng: Rng, folder: Path) -> None:
         open_checkpoint(folder, model=read_model_folder(folder.parent / "kept_centroid"))
 
 
+def environment(rng: Rng, folder: Path) -> None:
+    damage_bytes(rng, any_file(rng, folder / "00743", "*.npy"))
+    with refused():
+        import_waird(folder, "00743", folder / "made")
+        assert verify_dataset(folder / "made") == []
+
+
+def picture(rng: Rng, folder: Path) -> None:
+    path = folder / "plan.png"
+    damage_bytes(rng, path)
+    with refused():
+        read_map(path, picture=PictureOptions(metres_per_pixel=1.0))
+
+
 KINDS: dict[str, tuple[Damage, str]] = {
     "manifest": (manifest_edited, "tiny_dataset"),
     "sealed manifest": (manifest_sealed, "tiny_dataset"),
@@ -294,6 +311,8 @@ KINDS: dict[str, tuple[Damage, str]] = {
     "run": (run, "tiny_run"),
     "submission": (submission, "tiny_submission"),
     "checkpoint": (checkpoint, "tiny_checkpoint"),
+    "environment": (environment, "tiny_foreign"),
+    "picture": (picture, "tiny_foreign"),
 }
 """By name: what is done, and the fixture of the folder whose `data` it is done to."""
 

@@ -372,6 +372,19 @@ def test_campaign_raises_when_a_planar_array_cannot_tell_front_from_back(pattern
         parse(changed("front_end.panel.element_pattern", pattern))
 
 
+def test_campaign_accepts_a_line_of_isotropic_elements_when_they_may_see_behind() -> None:
+    line = {"num_rows": 1, "num_cols": 64, "element_pattern": "iso"}
+    with pytest.raises(ConfigError, match=r"or allow it with mirrors_back"):
+        parse(changed("front_end.panel", line))
+
+    panel = parse(changed("front_end.panel", {**line, "mirrors_back": True})).front_end.panel
+
+    assert panel.num_antennas == 64
+    assert (
+        "mirrors_back" not in parse(changed("front_end.panel", {})).front_end.model_dump()["panel"]
+    )
+
+
 def test_campaign_accepts_isotropic_elements_when_they_stand_in_one_column() -> None:
     data = changed("front_end.panel", {"element_pattern": "iso", "num_cols": 1})
 

@@ -199,6 +199,25 @@ def test_assumed_height_is_9_m_give_or_take_3_m_when_too_few_are_known() -> None
     assert DEFAULT_HEIGHT.median_m == 9.0
 
 
+def test_height_is_the_one_given_when_the_map_does_not_know_it() -> None:
+    buildings, findings = convert(
+        feature(shapely.box(0, 0, 9, 9), {"height": "7"}, name="known"),
+        feature(shapely.box(20, 0, 29, 9), name="unknown"),
+        feature(shapely.box(40, 0, 49, 9), {"min_height": "25"}, name="hovers"),
+        feature(shapely.box(60, 0, 90, 30), {"height": "30"}, name="outline"),
+        part(shapely.box(60, 0, 90, 30), name="part"),
+        height_m=20.0,
+    )
+
+    found = {name: (b.top_m, b.height_source) for name, b in buildings.items()}
+    assert found["known"] == (7, "tag")
+    assert found["unknown"] == (20, "given")
+    assert found["part"] == (30, "tag")  # as high as its outline
+    assert found["hovers"][0] > 25
+    assert found["hovers"][1] == "assumed"
+    assert reasons(findings, "unknown") == []
+
+
 def test_assumed_heights_follow_their_own_kind_when_several_are_known() -> None:
     known = [
         feature(HOUSE, {"building": kind, "height": height}, name=f"{kind}/{i}")
