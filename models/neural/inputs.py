@@ -15,8 +15,8 @@ from raymark.benchmark.features import carrier_loss_db
 from raymark.models.neural.images import csi_images, power_floor
 from raymark.models.neural.path_sets import path_set
 
-Modality = Literal["image", "profile", "distance", "gain", "paths"]
-"""What a network can be given of each link."""
+Modality = Literal["image", "profile", "distance", "gain", "paths", "ue_angle"]
+"""What a network can be given of each link; the angle at the UE where a track hands it out."""
 
 _FLOOR_SAMPLE = 128
 _IMAGES_AT_ONCE = 256
@@ -33,6 +33,7 @@ class Batch:
         profile: AoA profile, standardised.
         distance: First-path distance, standardised.
         gain: Channel gain, free-space factor of the carrier taken out, standardised.
+        ue_angle: Azimuth of the first path at the UE [half turns]; 0 where nobody knows it.
         paths: Features of each estimated path.
         path_mask: True where there is a path.
         anchor: Horizontal virtual point of the first path: in line of sight, where the UE is.
@@ -44,6 +45,7 @@ class Batch:
     profile: Float[Tensor, "b s azimuth"]
     distance: Float[Tensor, "b s"]
     gain: Float[Tensor, "b s"]
+    ue_angle: Float[Tensor, "b s"]
     paths: Float[Tensor, "b s path feature"]
     path_mask: Bool[Tensor, "b s path"]
     anchor: Float[Tensor, "b s 2"]
@@ -154,6 +156,7 @@ class BatchSource:
             "profile": _standard(links.aoa_profile_db, scaler.profile_db),
             "distance": _standard(links.distance_m, scaler.distance_m),
             "gain": _standard(_gain_db(links), scaler.gain_db),
+            "ue_angle": _ue_angle(links),
         }
         self._columns = {
             name: torch.from_numpy(np.asarray(values, dtype="f4")).to(device)
@@ -239,6 +242,10 @@ def order_windows(
 
 def _gain_db(links: Measurements) -> Float[np.ndarray, "link"]:
     return links.gain_db + carrier_loss_db(links)
+
+
+def _ue_angle(links: Measurements) -> Float[np.ndarray, "link"]:
+    return np.zeros(len(links)) if links.ue_azimuth_rad is None else links.ue_azimuth_rad / np.pi
 
 
 def _moments(values: np.ndarray) -> tuple[float, float]:

@@ -48,10 +48,15 @@ class NeuralLocalizer(Localizer):
         super().__init__(config, seed=seed)
         self.settings = validate(NeuralConfig, config, where="config of the model")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.modalities = self._modalities_with(ue_angle=False)
 
     @abstractmethod
     def make_network(self) -> nn.Module:
         """Return a fresh network: from a `Batch` to a `NetworkOutput`."""
+
+    def _modalities_with(self, *, ue_angle: bool) -> tuple[Modality, ...]:
+        """Return the modalities of the configuration that a track hands out."""
+        return tuple(x for x in self.settings.modalities if x != "ue_angle" or ue_angle)
 
     @property
     def has_image(self) -> bool:
@@ -82,6 +87,9 @@ class NeuralLocalizer(Localizer):
     def fit(self, train: Labelled, validation: Labelled) -> None:
         """Train; the epoch that is best on validation data is kept."""
         torch.manual_seed(self.seed)
+        self.modalities = self._modalities_with(
+            ue_angle=train.measurements.ue_azimuth_rad is not None
+        )
         self.scaler = Scaler.fit(train, has_image=self.has_image)
         self.network = self.make_network().to(self.device)
         source = self._source(train.measurements, train)

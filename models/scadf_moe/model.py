@@ -25,7 +25,7 @@ class Model(NeuralLocalizer):
     def make_network(self) -> FusionNetwork:
         """Return the network of `config: network:`."""
         settings = validate(FusionSettings, self.settings.network, where="config: network")
-        return FusionNetwork(self.settings.modalities, self.settings.window_size, settings)
+        return FusionNetwork(self.modalities, self.settings.window_size, settings)
 
     def diagnose(
         self, train: BatchSource, target: Float[Tensor, "link 2"], held_out: BatchSource
@@ -54,7 +54,7 @@ class Model(NeuralLocalizer):
         band = links.band_index[source.rows.max(axis=1)]
         return {
             links.bands[i].name: dict(
-                zip(self.settings.modalities, share[band == i].mean(axis=0).tolist(), strict=True)
+                zip(self.modalities, share[band == i].mean(axis=0).tolist(), strict=True)
             )
             for i in np.unique(band)
         }

@@ -89,6 +89,7 @@ class Encoders(nn.Module):
             "profile": lambda: ProfileEncoder(width, num_bins=NUM_AZIMUTH_BINS),
             "distance": lambda: ScalarEncoder(width),
             "gain": lambda: ScalarEncoder(width),
+            "ue_angle": lambda: ScalarEncoder(width),
             "paths": lambda: DeepSetsEncoder(width, num_features=NUM_PATH_FEATURES),
         }
         self.of = nn.ModuleDict({name: makers[name]() for name in modalities})

@@ -20,7 +20,7 @@ from raymark.models.neural.soft_moe import Film
 from raymark.models.scadf_moe.diagnostics import slot_similarity, task_gradient_cosine
 from raymark.models.scadf_moe.network import NUM_AZIMUTH_BINS, FusionNetwork, FusionSettings
 
-MODALITIES: tuple[Modality, ...] = ("image", "profile", "distance", "gain", "paths")
+MODALITIES: tuple[Modality, ...] = ("image", "profile", "distance", "gain", "paths", "ue_angle")
 FOUR = MODALITIES[:4]
 
 TINY = {
@@ -75,6 +75,7 @@ def random_batch(window_size: int, seed: int = 0) -> Batch:
         profile=torch.randn((*shape, NUM_AZIMUTH_BINS), generator=rng),
         distance=torch.randn(shape, generator=rng),
         gain=torch.randn(shape, generator=rng),
+        ue_angle=torch.rand(shape, generator=rng),
         paths=paths * path_mask.unsqueeze(-1),
         path_mask=path_mask,
         anchor=torch.randn((*shape, 2), generator=rng),
@@ -193,7 +194,7 @@ def test_penalty_is_weighted_by_its_settings() -> None:
     assert balance[2] > 0.015
 
 
-CONTENTS = ("image", "profile", "distance", "gain", "paths", "anchor")
+CONTENTS = ("image", "profile", "distance", "gain", "paths", "ue_angle", "anchor")
 
 
 @pytest.mark.parametrize("head", ["modality-task", "mmoe", "ple", "shared"])

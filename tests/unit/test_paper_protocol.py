@@ -1,8 +1,9 @@
 """The paper's protocol and its favours: windows of neighbours, true values, choice by the test."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from raymark.config import validate
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError
 from raymark.models import get_model
+from raymark.models.neural.localizer import NeuralLocalizer
 
 MIXED = {"kind": "random-tracks", "windows": "mixed-clusters"}
 ORACLE = {"noise": "none", "fingerprints": "oracle"}
@@ -329,3 +331,19 @@ def test_split_is_equal_when_clusters_are_made_again(dataset: Dataset) -> None:
     first, second = (make_split(dataset, "yard", settings, window_size=4) for _ in range(2))
 
     assert first.hash == second.hash
+
+
+@pytest.mark.parametrize(("track", "is_known"), [("paper-all", True), ("paper-measured", False)])
+def test_network_gets_the_angle_at_the_ue_only_when_the_track_tells_it(
+    protocol: Protocol, track: str, is_known: bool
+) -> None:
+    _, data = protocol(track)
+    shipped = get_model("scadf_moe_paper")
+    changes = {"modalities": ["gain", "ue_angle"], "training": {"steps": 2, "batch_size": 64}}
+    model = cast(NeuralLocalizer, shipped.with_config({**shipped.info.config, **changes}).create(0))
+    model.fit(data.train, data.validation)
+
+    assert ("ue_angle" in model.modalities) == is_known
+    moved = dataclasses.replace(data.test, ue_azimuth_rad=np.full(len(data.test), 1.0, "f4"))
+    same = np.array_equal(model.predict(data.test).position_m, model.predict(moved).position_m)
+    assert same == (not is_known)

@@ -88,6 +88,7 @@ def random_batch() -> tuple[NotedBatch, Tensor]:
         profile=torch.zeros(NUM_LINKS, 1, 64),
         distance=scalar,
         gain=scalar,
+        ue_angle=torch.zeros_like(scalar),
         paths=(paths + (position @ mix).unsqueeze(2)) * mask.unsqueeze(-1),
         path_mask=mask,
         anchor=position + 0.5 * torch.randn(NUM_LINKS, 1, 2, generator=rng),
