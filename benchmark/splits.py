@@ -134,7 +134,7 @@ def check_split(split: Split, links: pd.DataFrame) -> None:
         raise SplitError(f"split of {split.scene}: a UE stands in two rows")
     used = table["part"].to_numpy() != UNUSED
     whole = {"track": links["walk"], "block": table["block"]}
-    kept = {settings.whole: whole[settings.whole]}
+    kept: dict[str, pd.Series] = {settings.whole: whole[settings.whole]}
     kept |= {} if settings.mixes_parts else {"window": table["window"]}
     for noun, group in kept.items():
         num_parts = table["part"][used].groupby(group[used].to_numpy()).nunique()

@@ -36,9 +36,12 @@ class Outcome:
 
     def of(self, rows: Int[np.ndarray, "link"]) -> "Outcome":
         """Return the same for some of the links."""
-        values = {name: getattr(self.prediction, name) for name in Prediction.__slots__}
-        taken = {name: None if x is None else x[rows] for name, x in values.items()}
-        return dataclasses.replace(self, prediction=Prediction(**taken))
+        covariance_m2 = self.prediction.covariance_m2
+        taken = Prediction(
+            position_m=self.prediction.position_m[rows],
+            covariance_m2=None if covariance_m2 is None else covariance_m2[rows],
+        )
+        return dataclasses.replace(self, prediction=taken)
 
     def to_bytes(self) -> bytes:
         """Return it as bytes that run no code when they are read."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import cast
 
 from pydantic import Field, model_validator
 
@@ -35,7 +36,7 @@ class Recipe(Strict):
         """Return the number of epochs over so many windows."""
         if self.epochs is not None:
             return self.epochs
-        return math.ceil(self.steps / self.num_batches(num_windows))
+        return math.ceil(cast(int, self.steps) / self.num_batches(num_windows))
 
     def num_batches(self, num_windows: int) -> int:
         """Return the number of batches, and steps, of an epoch over so many windows."""
