@@ -78,11 +78,11 @@ def test_every_name_of_a_track_has_its_meaning() -> None:
     assert get_args(TrackName) == tuple(TRACKS)
 
 
-def test_shipped_suites_are_the_three_tiers_and_that_of_maps_when_listed() -> None:
-    assert suite_names() == ["mini", "small", "small-map", "v1"]
+def test_shipped_suites_are_the_tiers_and_those_of_maps_and_the_paper_when_listed() -> None:
+    assert suite_names() == ["mini", "paper", "small", "small-map", "v1"]
 
 
-@pytest.mark.parametrize("name", ["mini", "small", "small-map", "v1"])
+@pytest.mark.parametrize("name", suite_names())
 def test_shipped_suite_publishes_every_split_and_no_other_when_loaded(name: str) -> None:
     suite = load_suite(name)
 
@@ -113,7 +113,36 @@ def test_task_is_ranked_unless_it_interpolates_when_asked() -> None:
     ranked = {task.track: task.is_ranked for task in load_suite("mini").tasks()}
 
     assert {track for track, is_ranked in ranked.items() if not is_ranked} == {"interpolation"}
-    assert set(ranked) == {name for name, track in TRACKS.items() if track.map_grade is None}
+    assert set(ranked) == {
+        name
+        for name, track in TRACKS.items()
+        if track.map_grade is None and not track.is_reproduction
+    }
+
+
+def test_suite_of_the_paper_takes_one_favour_away_with_each_track_and_ranks_none() -> None:
+    tasks = {task.track: task for task in load_suite("paper").tasks()}
+    favours = {
+        track: (
+            task.selects_on_test,
+            task.conditions and task.conditions.budget,
+            task.split.windows,
+            task.split.kind,
+        )
+        for track, task in tasks.items()
+    }
+
+    assert list(favours) == [name for name, track in TRACKS.items() if track.is_reproduction]
+    assert list(favours.values()) == [
+        (True, "true values, the angle at the UE", "mixed-clusters", "random-tracks"),
+        (True, "true values", "mixed-clusters", "random-tracks"),
+        (True, "no noise", "mixed-clusters", "random-tracks"),
+        (True, None, "mixed-clusters", "random-tracks"),
+        (False, None, "mixed-clusters", "random-tracks"),
+        (False, None, "clusters", "random-tracks"),
+        (False, None, "clusters", "nlos-blocks"),
+    ]
+    assert not any(task.is_ranked for task in tasks.values())
 
 
 def test_suite_of_maps_has_the_folds_of_unseen_nlos_and_ranks_one_grade() -> None:
