@@ -5,6 +5,7 @@ from pathlib import Path
 
 from raymark.benchmark.localizer import INFO_NAME, ModelFolder, read_model_folder
 from raymark.benchmark.model_names import require_free_name
+from raymark.config import read_text
 from raymark.registry import Registry
 
 _FOLDER = Path(__file__).resolve().parent
@@ -51,6 +52,12 @@ def get_model(name: str) -> ModelFolder:
     return model
 
 
+def shipped_references(name: str) -> str:
+    """Return the BibTeX beside a model that ships: works that it is after, if any."""
+    path = _FOLDER / name / "references.bib"
+    return read_text(path) if name in model_names() and path.is_file() else ""
+
+
 def choose_models(names: Sequence[str] = (), *, with_maps: bool = False) -> list[ModelFolder]:
     """Return the models that are named (or whose folders are), all of them, or the usual ones.
 
@@ -68,4 +75,10 @@ def choose_models(names: Sequence[str] = (), *, with_maps: bool = False) -> list
     return [get_model(name) for name in names or default_model_names(with_maps=with_maps)]
 
 
-__all__ = ["choose_models", "default_model_names", "get_model", "model_names"]
+__all__ = [
+    "choose_models",
+    "default_model_names",
+    "get_model",
+    "model_names",
+    "shipped_references",
+]

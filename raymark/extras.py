@@ -8,7 +8,7 @@ from raymark.errors import ConfigError
 _EXTRAS = {
     "cluster": ("bokeh", "dask", "distributed"),
     "generate": ("drjit", "mitsuba", "osmium", "pyproj", "shapely", "sionna", "trimesh"),
-    "huggingface": ("datasets",),
+    "huggingface": ("datasets", "huggingface_hub"),
     "jobqueue": ("dask_jobqueue",),
     "kubernetes": ("dask_kubernetes",),
     "maps": ("osmnx", "rasterio"),

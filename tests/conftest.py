@@ -419,6 +419,18 @@ BENCHMARK_SUITE: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
+def small_release(make_once: MakeOnce) -> Path:
+    """A release of two scenes at two bands, made of closed forms; read it, never write to it."""
+
+    def fill(folder: Path) -> None:
+        from published import write_release
+
+        write_release(folder / "release")
+
+    return make_once("small_release", fill) / "release"
+
+
+@pytest.fixture(scope="session")
 def benchmark_suite(benchmark_dataset: "Dataset") -> "Suite":
     """Every track of the benchmark, three folds and three numbers of shots, on that dataset."""
     from raymark.benchmark.task import Suite

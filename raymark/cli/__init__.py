@@ -14,6 +14,8 @@ from raymark.cli.bench import (
     tell_of_another_dataset,
     tell_of_expensive_models,
 )
+from raymark.cli.catalog import app as catalog_app
+from raymark.cli.citing import app as citing_app
 from raymark.cli.cluster import app as cluster_app
 from raymark.cli.console import err, out, print_error, resumable_tracing
 from raymark.cli.datasets import app as datasets_app
@@ -115,6 +117,8 @@ def show_quickstart(
 
 
 app.add_typer(datasets_app)
+app.add_typer(catalog_app, name="datasets")
+app.add_typer(citing_app)
 app.add_typer(presets_app, name="presets")
 app.add_typer(scenes_app, name="scenes")
 app.add_typer(models_app)

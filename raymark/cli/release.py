@@ -115,6 +115,35 @@ def verify(
 
 
 @app.command()
+def publish(
+    folder: ReleaseArgument,
+    to: Annotated[
+        str, typer.Option("--to", metavar="PLACE", help="New folder, s3://..., hf://datasets/...")
+    ],
+    index: Annotated[
+        str, typer.Option(help="File of the index that gets the entry; made if it is not there")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="What others call it; made of the title if not given")
+    ] = None,
+) -> None:
+    """Copy a release to where others get it by name; its entry of an index is written last."""
+    from raymark.catalog import publish_release  # noqa: PLC0415
+    from raymark.release import read_release  # noqa: PLC0415
+
+    read_release(folder)  # refuses before a bar is shown
+    num_files = sum(path.is_file() for path in folder.rglob("*"))
+    with progress_bar("publish", num_files, "files") as advance:
+        made = publish_release(folder, to, index, name=name, progress=lambda _name: advance(1))
+    entry = made.entry
+    out.print(
+        f"{entry.label} is in {index}, at {', '.join(entry.mirrors)}\n"
+        f"get it: raymark datasets get {entry.label} --index {index}",
+        soft_wrap=True,
+    )
+
+
+@app.command()
 def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="Folder of a release")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Folder of another one")],

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from raymark.dataset.manifest import INDEX_NAME, Manifest, ShardRecord, SiteReco
 from raymark.dataset.path_tables import DetailTable, PathTable
 from raymark.dataset.shard import checked_copy, read_shard
 from raymark.dataset.tables import read_table
-from raymark.dataset.views import DatasetViews, LinkViews
+from raymark.dataset.views import DatasetViews, LinkViews, open_by_name
 from raymark.errors import DatasetError, SchemaError
 from raymark.keywords import keywords_checked
 from raymark.radio import Band, FingerprintKind, FrontEnd, ProfileMethod, band_name
@@ -168,11 +169,21 @@ class Dataset(DatasetViews):
 
 
 def open_dataset(folder: PlaceLike) -> Dataset:
-    """Open a finished dataset: a folder, or a URL such as `s3://bucket/name`.
+    """Open a finished dataset: a folder, a URL such as `s3://bucket/name`, or one that has a name.
+
+    A published dataset is called `name@1.0.0`, as the index says that RAYMARK_INDEX names. It is
+    fetched if the cache does not have it. A folder of that very name goes before; without `@`, and
+    with a `/`, a text is always a path.
 
     Raises:
-        DatasetError: If the folder holds no dataset, or one that is not finished.
+        DatasetError: If the folder holds no dataset, or one that is not finished, or it cannot be
+            fetched.
+        ConfigError: If there is none of that name and version, or no index is set.
     """
+    if isinstance(folder, str) and "@" in folder and not Path(folder).exists():
+        named: Dataset | None = open_by_name(folder)
+        if named is not None:
+            return named
     return Dataset(folder)
 
 

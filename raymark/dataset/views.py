@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _STATISTICS, _FIGURES = "raymark.dataset.link_statistics", "raymark.plots.selections"
+_CATALOG = "raymark.catalog.getting"
+
+
+def open_by_name(text: str) -> Any:
+    """Return the published dataset that a text such as `name@1.0.0` names; None if it names none.
+
+    Raises:
+        ConfigError: If there is none of that name and version, or no index is set.
+        DatasetError: If it cannot be fetched.
+        SchemaError: If something was edited on its way.
+    """
+    return _call(_CATALOG, "open_if_named", text)
 
 
 class DatasetViews(Presented):

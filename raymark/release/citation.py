@@ -34,7 +34,7 @@ def bibtex(release: Release) -> str:
     about = release.about
     key = re.sub(r"[^a-z0-9]+", "-", about.title.lower()).strip("-") or release.dataset_id
     fields = {
-        "title": f"{{{_latex(about.title)}}}",
+        "title": f"{{{latex(about.title)}}}",
         "author": " and ".join(_bibtex_name(author) for author in about.authors),
         "year": release.date[:4],
         "version": release.version,
@@ -153,11 +153,12 @@ def _cff_author(author: Author) -> dict[str, str]:
 
 
 def _bibtex_name(author: Author) -> str:
-    name = _latex(author.name)
+    name = latex(author.name)
     return name if is_person(author) else f"{{{name}}}"
 
 
-def _latex(text: str) -> str:
+def latex(text: str) -> str:
+    """Return a text on one line as BibTeX takes it, whatever it holds."""
     return " ".join(text.split()).translate(_LATEX)
 
 

@@ -38,6 +38,11 @@ def provenance(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def source_urls(site: SiteRecord) -> list[str]:
+    """Return where the scene of a site comes from, as far as its attribution tells."""
+    return [url for text, url in _SOURCES.items() if text in site.attribution]
+
+
 def _source(name: str, site: SiteRecord) -> dict[str, Any]:
     found = {
         "@type": "prov:Entity",
@@ -45,7 +50,7 @@ def _source(name: str, site: SiteRecord) -> dict[str, Any]:
         "sc:identifier": f"sha256:{site.scene_hash}",
         "sc:license": licence_url(site.licence) or site.licence,
     }
-    urls = [{"@id": url} for text, url in _SOURCES.items() if text in site.attribution]
+    urls = [{"@id": url} for url in source_urls(site)]
     return found | ({"prov:wasDerivedFrom": urls} if urls else {})
 
 

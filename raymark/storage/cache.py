@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from raymark.errors import ConfigError
 from raymark.storage.atomic import partial_of, remove_stale_partials, synchronise, writable
+from raymark.storage.lock import locked_file
 from raymark.storage.stored_object import StoredObject
 
 FOLDER_VARIABLE = "RAYMARK_CACHE"
@@ -44,12 +46,10 @@ class ObjectCache:
         Raises:
             ConfigError: If the limit is no whole number.
         """
-        user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = Path(os.environ.get(FOLDER_VARIABLE) or user / "raymark" / "objects")
-        text = os.environ.get(LIMIT_VARIABLE) or str(DEFAULT_LIMIT_BYTES)
-        if not text.isdecimal():
-            raise ConfigError(f"{LIMIT_VARIABLE} must be a number of bytes, got '{text}'")
-        return cls(folder=folder, limit_bytes=int(text))
+        named = os.environ.get(FOLDER_VARIABLE)
+        folder = Path(named) if named else user_cache() / "objects"
+        limit_bytes = limit_of_environment(LIMIT_VARIABLE, DEFAULT_LIMIT_BYTES)
+        return cls(folder=folder, limit_bytes=limit_bytes)
 
     @contextlib.contextmanager
     def copy_of(self, stored: StoredObject) -> Iterator[Path]:
@@ -139,19 +139,35 @@ class ObjectCache:
             if file.name != _LOCK_NAME:
                 with contextlib.suppress(FileNotFoundError):  # a temporary file that is done
                     status = file.stat()
-                    yield status.st_mtime_ns, status.st_size, file
+                    if stat.S_ISREG(status.st_mode):
+                        yield status.st_mtime_ns, status.st_size, file
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other processes and threads from adding and dropping copies."""
-        with writable(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with locked_file(self.folder / _LOCK_NAME):
             yield
-        finally:
-            os.close(handle)
+
+
+def user_cache() -> Path:
+    """Return where programs of this user keep what can be made again, the folder of raymark's."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raymark"
+
+
+def limit_of_environment(variable: str, default_bytes: int) -> int:
+    """Return a number of bytes that a variable gives.
+
+    Args:
+        variable: Its name.
+        default_bytes: What counts if it is not set.
+
+    Raises:
+        ConfigError: If it is no whole number.
+    """
+    text = os.environ.get(variable) or str(default_bytes)
+    if not text.isdecimal():
+        raise ConfigError(f"{variable} must be a number of bytes, got '{text}'")
+    return int(text)
 
 
 def _hold(copy: Path, held: contextlib.ExitStack) -> bool:

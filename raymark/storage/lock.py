@@ -31,6 +31,28 @@ class LockNote(Strict):
 
 
 @contextlib.contextmanager
+def locked_file(path: Path, *, waits: bool = True) -> Iterator[None]:
+    """Hold a file, which is made if need be, for one process and thread; the next one waits.
+
+    Args:
+        path: The file; it stays, as removing it would let two in.
+        waits: Whether to wait, or to give up at once.
+
+    Raises:
+        BlockingIOError: If somebody else holds it, and nobody waits.
+        DatasetError: If it cannot be made.
+    """
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
     """Hold a local folder; the system lets go of it however the process ends.
 

@@ -22,6 +22,9 @@ _REASONS = {
 }
 """What a reader can do about an error, by the names of its classes: stores have their own."""
 
+_BLOCK_BYTES = 8 << 20
+"""What is fetched by one question of `reading`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
@@ -104,6 +107,21 @@ class StoredObject:
         """Write the object to a local file."""
         with _explained(self.url):
             self._store.get_file(self.url, str(file))
+
+    @contextlib.contextmanager
+    def reading(self, start: int) -> Iterator[Any]:
+        """Yield a file of which only the bytes from `start` on are fetched, block by block.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            DatasetError: If the store cannot be reached.
+        """
+        with (
+            _explained(self.url),
+            self._store.open(self.url, block_size=_BLOCK_BYTES, cache_type="readahead") as file,
+        ):
+            file.seek(start)
+            yield file
 
     def remove(self) -> None:
         """Remove the object, if it is there."""
