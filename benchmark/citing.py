@@ -72,9 +72,7 @@ def _models_on(path: Path) -> list[str]:
     try:
         names = {row["model"] for row in json.loads(read_text(path))}
     except (ValueError, TypeError, LookupError) as error:
-        raise ConfigError(
-            f"{path} is no board: expected a list of rows, each with 'model'"
-        ) from error
+        raise ConfigError(f"{path} is no board: each of its rows has a 'model'") from error
     return sorted(str(name) for name in names if name not in REFERENCES)
 
 

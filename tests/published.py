@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,17 +12,18 @@ from urllib.parse import unquote
 
 from small_install import CAMPAIGN, SITE, traced, walking_ues
 
-from raymark.config import validate
+from raymark.config import sealed_json, validate
 from raymark.dataset import open_dataset
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.writing.imported import ImportedSite, write_imported
-from raymark.release import About, BuildSettings, build_release
-from raymark.release.record import Author
+from raymark.release import About, BuildSettings, build_release, read_release
+from raymark.release.record import RELEASE_NAME, SUMS_NAME, Author, sums_text
+from raymark.storage import file_sha256
 
 SCENES = ("wall", "yard")
 
 
-def write_release(folder: Path, version: str = "1.0.0") -> None:
+def write_release(folder: Path) -> None:
     """Write a release of two scenes at two bands, with arrays of one scene at one band."""
     ues = walking_ues()
     sites = [
@@ -44,8 +46,18 @@ def write_release(folder: Path, version: str = "1.0.0") -> None:
         licence="CC-BY-4.0",
         url="https://example.org/walls",
     )
-    settings = BuildSettings(version=version, about=about, materialized=(("yard", "6GHz"),))
+    settings = BuildSettings(version="1.0.0", about=about, materialized=(("yard", "6GHz"),))
     build_release(open_dataset(data).folder, folder, settings)
+
+
+def other_release(release: Path, folder: Path, **update: object) -> None:
+    """Say something else in the record of a copy of a release, or of itself, sealed anew."""
+    if release != folder:
+        shutil.copytree(release, folder)
+    made = read_release(release).model_copy(update=update)
+    (folder / RELEASE_NAME).write_text(sealed_json(made), encoding="utf-8")
+    sums = sums_text(made, file_sha256(folder / RELEASE_NAME))
+    (folder / SUMS_NAME).write_text(sums, encoding="utf-8")
 
 
 @dataclass

@@ -6,7 +6,6 @@ import http.client
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from email.message import Message
 from http import HTTPStatus
 from typing import Any
 from urllib import request
@@ -58,7 +57,7 @@ class _Redirects(request.HTTPRedirectHandler):
         fp: Any,  # what beartype does not take for an IO
         code: int,
         msg: str,
-        headers: Message,
+        headers: http.client.HTTPMessage,
         newurl: str,
     ) -> request.Request | None:
         old, new = urlsplit(req.full_url), urlsplit(newurl)

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from raymark.catalog.hub import explained_hub, require_hub_repo
+from raymark.catalog.hub import Copied, require_hub_repo, upload_to_hub
 from raymark.catalog.index import HEAD_NAMES, Entry, Index, parse_index
 from raymark.catalog.parts import part_bytes
 from raymark.catalog.streams import is_local, scheme_of
 from raymark.config import sealed_json, validate
 from raymark.dataset import open_dataset
 from raymark.errors import ConfigError, DatasetError
-from raymark.extras import import_extra
 from raymark.release.citing import dataset_works
 from raymark.release.hashing import hash_files
 from raymark.release.licences import attribution_text
@@ -78,11 +77,12 @@ def publish_release(
     faults = verify_release(folder, "hashes")
     if faults:
         raise DatasetError(f"the release is not sound, nothing was published: {faults[0]}")
-    was_there = _copy(folder, target, progress)
+    copied = _copy(folder, target, progress)
+    entry = entry.model_copy(update={"mirrors": (_mirror_in(index, copied.location),)})
     with _alone(index):
         updated = read_for_update(as_place(index)).with_entry(entry)
         as_place(index).write_text(sealed_json(updated))
-    return Publication(entry=updated.entries[-1], was_there=was_there)
+    return Publication(entry=updated.entries[-1], was_there=copied.was_there)
 
 
 def make_entry(folder: Path, *, name: str | None, mirror: str) -> Entry:
@@ -136,6 +136,8 @@ def _require_writable(target: str, index: str) -> None:
             f"{target} can be read and not written; publish to a folder, s3:// or hf://, and serve "
             "that"
         )
+    if scheme_of(target) == "hf":
+        require_hub_repo(target)
     if scheme_of(index) in {*_WEB, "hf"}:
         raise ConfigError(f"{index}: an index is written to a file here or to s3://, and served so")
     if is_local(target) and not is_local(index):
@@ -174,62 +176,45 @@ def _alone(index: str) -> Iterator[None]:
         yield
 
 
-def _copy(folder: Path, target: str, progress: Progress) -> bool:
-    """Bring all files to a target, so that no reader finds a part; False if they were there."""
+def _copy(folder: Path, target: str, progress: Progress) -> Copied:
+    """Bring all files to a target, so that no reader finds a part of them."""
     release = read_release(folder)
     heads = sorted(x for x in HEAD_NAMES - {RELEASE_NAME} if (folder / x).is_file())
     files = {x: within(folder, x) for x in (*release.files, *heads, RELEASE_NAME)}
     return _COPIERS.get(scheme_of(target), _copy_to_store)(files, target, progress)
 
 
-def _copy_to_folder(files: Mapping[str, Path], target: str, progress: Progress) -> bool:
+def _copy_to_folder(files: Mapping[str, Path], target: str, progress: Progress) -> Copied:
     place = as_place(target)
     if _is_there(place, files):
-        return True
+        return Copied(location=target, was_there=True)
     with new_folder(Path(str(place))) as partial, writable(partial):
         for name, file in files.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, partial / name)
             progress(name)
-    return False
+    return Copied(location=target)
 
 
-def _copy_to_store(files: Mapping[str, Path], target: str, progress: Progress) -> bool:
+def _copy_to_store(files: Mapping[str, Path], target: str, progress: Progress) -> Copied:
     """Upload the record last: what an upload that was cut off has left is written anew."""
     place = as_place(target)
     if not isinstance(place, ObjectPlace):
         raise ConfigError(f"{target} is no place to publish to")
     if _is_there(place, files):
-        return True
+        return Copied(location=target, was_there=True)
     others = sorted(set(place.files_below()) - set(files))
     if others:
         raise DatasetError(f"{target} holds {others[0]}, which is no part of the release")
     for name, file in files.items():
         place.below(name).stored.upload(file)
         progress(name)
-    return False
+    return Copied(location=target)
 
 
-def _copy_to_hub(files: Mapping[str, Path], target: str, progress: Progress) -> bool:
-    """Upload all files in one commit."""
-    repo = require_hub_repo(target)
-    hub = import_extra("huggingface_hub", name="what hf:// needs")
-    with explained_hub(target, hub):
-        api = hub.HfApi()
-        api.create_repo(repo, repo_type="dataset", exist_ok=True)
-        made = [
-            hub.CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(file))
-            for name, file in files.items()
-        ]
-        api.create_commit(repo, made, commit_message="Publish with raymark", repo_type="dataset")
-    for name in files:
-        progress(name)
-    return False
-
-
-_COPIERS: dict[str, Callable[[Mapping[str, Path], str, Progress], bool]] = {
+_COPIERS: dict[str, Callable[[Mapping[str, Path], str, Progress], Copied]] = {
     "file": _copy_to_folder,
-    "hf": _copy_to_hub,
+    "hf": upload_to_hub,
 }
 
 

@@ -1,6 +1,7 @@
 """What whoever uses a dataset has to cite, as BibTeX: it, its scenes, and the programs."""
 
 import re
+from collections.abc import Mapping
 
 from raymark.config import read_sealed
 from raymark.dataset import Dataset
@@ -66,7 +67,7 @@ def release_in(dataset: Dataset) -> Release | None:
     return read_sealed(Release, record.read_text(), where=str(record))
 
 
-def entry_of(kind: str, key: str, fields: dict[str, str | None]) -> str:
+def entry_of(kind: str, key: str, fields: Mapping[str, str | None]) -> str:
     """Return a BibTeX entry.
 
     Args:
@@ -92,7 +93,7 @@ def _unpublished(dataset: Dataset) -> str:
         "year": str(manifest.generation.get("finished_on", ""))[:4],
         "note": note,
     }
-    return entry_of("misc", manifest.id, {name: value or None for name, value in fields.items()})
+    return entry_of("misc", manifest.id, fields)
 
 
 def _scene(site: SiteRecord) -> str:

@@ -1,5 +1,6 @@
 """Datasets in object storage: a real S3 server on this machine, reached over HTTP."""
 
+import hashlib
 import re
 import signal
 import socket
@@ -18,6 +19,9 @@ import pytest
 import yaml
 from command_line import raymark
 
+from raymark.catalog import Catalog, Reference, publish_release
+from raymark.catalog.cache import DatasetCache
+from raymark.catalog.transfer import Patience, Transfer
 from raymark.config import validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.campaign import Campaign
@@ -30,6 +34,7 @@ from raymark.generator.generate import generate
 from raymark.generator.plan import Plan, make_plan
 from raymark.loaders import load_index, open_index
 from raymark.radio import parse_bands
+from raymark.release import read_release, verify_release
 from raymark.storage import as_place
 from raymark.storage.cache import ObjectCache
 
@@ -181,6 +186,9 @@ def upload(stored, file):
 StoredObject.upload = upload
 
 from raymark.dataset.campaign import Campaign
+from raymark.catalog import Catalog, Reference, publish_release
+from raymark.catalog.cache import DatasetCache
+from raymark.catalog.transfer import Patience, Transfer
 from raymark.config import validate
 from raymark.generator.generate import generate
 from raymark.generator.plan import make_plan
@@ -460,3 +468,95 @@ def test_content_is_that_of_a_folder_when_workers_write_to_a_bucket(
     logs = [name for name in keys(url) if name.startswith("logs/")]
     assert len(logs) == 7  # five shards, the completeness and the buildings
     assert not [name for name in keys(url) if name.startswith("journal/")]
+
+
+@pytest.fixture
+def published(bucket: str, small_release: Path) -> str:
+    """The URL of an index in a bucket, with a release beside it."""
+    index = f"{bucket}/site/index.json"
+    publish_release(small_release, f"{bucket}/site/walls", index)
+    return index
+
+
+def catalog_of(index: str, folder: Path) -> Catalog:
+    patience = Patience(num_tries=2, pause_s=0.01, timeout_s=5.0)
+    return Catalog(cache=DatasetCache(folder=folder), address=index, patience=patience)
+
+
+def test_release_has_the_same_bytes_when_published_to_a_bucket_and_fetched(
+    published: str, bucket: str, small_release: Path, tmp_path: Path
+) -> None:
+    held = catalog_of(published, tmp_path / "datasets").get(Reference(name="two-walls"))
+    held.let_go()
+
+    assert keys(f"{bucket}/site") == sorted(
+        ["index.json", *(f"walls/{name}" for name in local_names(small_release))]
+    )
+    assert local_names(held.folder) == local_names(small_release)
+    assert verify_release(held.folder, "hashes") == []
+    assert not list((tmp_path / "cache").glob("*yard*"))  # objects were not cached besides
+
+
+def test_dataset_opens_by_name_when_the_index_is_in_a_bucket(
+    published: str, small_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYMARK_INDEX", published)
+
+    found = open_dataset("two-walls@1.0.0")
+
+    assert found.manifest == open_dataset(small_release).manifest
+
+
+def test_file_goes_on_from_a_bucket_when_a_part_has_come(
+    published: str, small_release: Path, tmp_path: Path
+) -> None:
+    name = "fingerprints/yard_6GHz.h5"
+    file = read_release(small_release).files[name]
+    content = (small_release / name).read_bytes()
+    partial = tmp_path / "partials" / hashlib.sha256(name.encode()).hexdigest()
+    partial.parent.mkdir()
+    partial.write_bytes(content[: len(content) // 2])
+    seen: list[int] = []
+    transfer = Transfer(
+        mirrors=[published.replace("index.json", "walls")],
+        folder=tmp_path / "files",
+        partials=tmp_path / "partials",
+        patience=Patience(num_tries=1),
+    )
+
+    transfer.fetch({name: file}, progress=seen.append)
+
+    assert (tmp_path / "files" / name).read_bytes() == content
+    assert seen[0] == len(content) // 2  # taken up from the disk
+
+
+def test_release_is_published_when_an_upload_was_cut_off(
+    bucket: str, small_release: Path, tmp_path: Path
+) -> None:
+    store, target = fsspec.filesystem("s3"), f"{bucket}/walls"
+    store.pipe_file(f"{target}/README.md", b"a part of")
+    store.pipe_file(f"{bucket}/mine/notes.txt", b"keep me")
+
+    made = publish_release(small_release, target, f"{bucket}/index.json")
+    again = publish_release(small_release, target, f"{bucket}/index.json")
+    with pytest.raises(DatasetError, match=r"mine holds notes\.txt, which is no part of the rele"):
+        publish_release(small_release, f"{bucket}/mine", f"{bucket}/other.json")
+
+    assert (made.was_there, again.was_there) == (False, True)
+    assert store.cat_file(f"{target}/README.md") == (small_release / "README.md").read_bytes()
+    assert keys(f"{bucket}/mine") == ["notes.txt"]
+    assert "other.json" not in keys(bucket)
+
+
+def test_mirror_is_named_when_an_object_is_missing_or_damaged(
+    published: str, bucket: str, small_release: Path, tmp_path: Path
+) -> None:
+    store = fsspec.filesystem("s3")
+    damaged, missing = f"{bucket}/site/walls/index.parquet", f"{bucket}/site/walls/README.md"
+    store.pipe_file(damaged, b"x" * store.info(damaged)["size"])
+    with pytest.raises(DatasetError, match=rf"{damaged}: the file differs from the release"):
+        catalog_of(published, tmp_path / "one").get(Reference(name="two-walls"))
+    store.pipe_file(damaged, (small_release / "index.parquet").read_bytes())
+    store.rm_file(missing)
+    with pytest.raises(DatasetError, match=rf"README\.md cannot .*{missing}: there is no such obj"):
+        catalog_of(published, tmp_path / "two").get(Reference(name="two-walls"))

@@ -3,6 +3,8 @@
 import gc
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import raymark
-from published import Server, cut_after, serving, unavailable, wrong_bytes
+from command_line import COMMAND, raymark
+from published import Server, cut_after, other_release, serving, unavailable, wrong_bytes
 
 from raymark import open_dataset
 from raymark.catalog import (
@@ -263,6 +265,40 @@ def test_release_comes_once_when_two_ask_at_the_same_time(catalog: Catalog, site
     assert len(site.asked(f"{PLACE}/index.parquet")) == 1
 
 
+@pytest.mark.slow
+def test_release_comes_once_when_two_processes_ask_at_the_same_time(
+    catalog: Catalog, site: Server
+) -> None:
+    commands = [
+        subprocess.Popen(
+            [*COMMAND, "datasets", "get", NAME], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+
+    said = [command.communicate(timeout=120)[0].decode().strip() for command in commands]
+
+    assert [command.returncode for command in commands] == [0, 0]
+    assert said[0] == said[1]
+    assert verify_release(Path(said[0]), "hashes") == []
+    assert len(site.asked(f"{PLACE}/index.parquet")) == 1
+
+
+def test_http_and_folders_serve_when_no_extra_is_installed(
+    catalog: Catalog, site: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("fsspec", "s3fs", "huggingface_hub", "mlcroissant"):
+        monkeypatch.setitem(sys.modules, package, None)
+    local = Catalog(cache=catalog.cache, address=str(site.folder / "index.json"))
+
+    assert verify_dataset(get(catalog)) == []
+    assert verify_dataset(get(local, NAME, make_choice(("yard",)))) == []
+    for mirror, extra in (("s3://b/x", "storage"), ("hf://datasets/a/b", "huggingface")):
+        edit_index(site, lambda entry, mirror=mirror: entry.update(mirrors=[mirror]))
+        with pytest.raises(ConfigError, match=rf"is not installed; .*raymark\[{extra}\]"):
+            get(catalog, NAME, make_choice(("wall",)))
+
+
 def test_mirror_serves_when_the_first_place_is_gone(catalog: Catalog, site: Server) -> None:
     edit_index(site, lambda entry: entry.update(mirrors=["gone", PLACE]))
 
@@ -307,9 +343,8 @@ def test_index_is_refused_when_it_was_edited_on_its_way(catalog: Catalog, site: 
 
 def hostile_record(site: Server, **update: object) -> None:
     """Put another record into the release, with an index that names it."""
-    record = read_release(site.folder / PLACE)
     path = site.folder / PLACE / "release.json"
-    path.write_text(sealed_json(record.model_copy(update=update)), encoding="utf-8")
+    other_release(path.parent, path.parent, **update)
     head = {"size_bytes": path.stat().st_size, "sha256": file_sha256(path)}
     edit_index(site, lambda entry: entry.update(heads={"release.json": head}))
 
@@ -403,21 +438,9 @@ def test_cache_tells_indexes_apart_when_both_have_the_name(
     catalog: Catalog, site: Server, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
-    shutil.copytree(site.folder, other)
-    record = read_release(other / PLACE)
-    text = sealed_json(record.model_copy(update={"date": "2020-01-01"}))
-    (other / PLACE / "release.json").write_text(text, encoding="utf-8")
-    (other / "index.json").unlink()
-    (other / PLACE / "SHA256SUMS").unlink()
-    shutil.move(other / PLACE, other / "made")
+    other_release(site.folder / PLACE, other / "made", date="2020-01-01")
+    publish_release(other / "made", str(other / "walls"), str(other / "index.json"))
     with serving(other) as theirs:
-        fake = Server(folder=other, url=theirs.url)
-        shutil.copy(site.folder / "index.json", other / "index.json")
-        head = {
-            "size_bytes": (other / "made" / "release.json").stat().st_size,
-            "sha256": file_sha256(other / "made" / "release.json"),
-        }
-        edit_index(fake, lambda e: e.update(heads={"release.json": head}, mirrors=["made"]))
         second = Catalog(cache=catalog.cache, address=f"{theirs.url}/index.json")
         first_folder, second_folder = get(catalog, LABEL), get(second, LABEL)
 

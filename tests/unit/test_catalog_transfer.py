@@ -316,7 +316,7 @@ def test_secret_stays_with_its_host_when_another_one_is_named(
 
 
 def test_redirect_is_refused_when_it_leaves_https() -> None:
-    from email.message import Message
+    from http.client import HTTPMessage
     from io import BytesIO
     from urllib.request import Request as Asked
 
@@ -325,10 +325,10 @@ def test_redirect_is_refused_when_it_leaves_https() -> None:
     asked = Asked("https://127.0.0.1/a.bin")
     with pytest.raises(DatasetError, match=r"leads to http://127\.0\.0\.1/b, which is not https"):
         _Redirects().redirect_request(
-            asked, BytesIO(), 302, "Found", Message(), "http://127.0.0.1/b"
+            asked, BytesIO(), 302, "Found", HTTPMessage(), "http://127.0.0.1/b"
         )
     followed = _Redirects().redirect_request(
-        asked, BytesIO(), 302, "Found", Message(), "https://127.0.0.1/b"
+        asked, BytesIO(), 302, "Found", HTTPMessage(), "https://127.0.0.1/b"
     )
     assert followed is not None
     assert followed.full_url == "https://127.0.0.1/b"
