@@ -29,7 +29,9 @@ def test_drawing_is_what_the_script_draws_when_the_sources_are_as_they_are(
     script.main()
 
     assert script.TARGET.is_file()
-    assert {room for floor in script.read_plan().floors for room in floor} == set(script.ROOMS)
+    plan = script.read_plan()
+    assert {room for floor in plan.floors for room in floor} == set(script.ROOMS)
+    assert script.GROUND not in {here for here, _ in plan.arrows}
 
 
 def test_check_refuses_when_the_drawing_is_stale(

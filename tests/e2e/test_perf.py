@@ -19,6 +19,7 @@ ARGUMENTS = {
         *["--scene", "street_canyon", "--num-ues", "4"],
         *["--discovery", "{discovery_rays: 1000}", "--reference", "{discovery_rays: 3000}"],
     ],
+    "download": ["{data}", "--megabytes", "2", "--repeats", "1"],
     "generation": [
         *["--scene", "street_canyon", "--discovery", "quick"],
         *["--sizes", "10"],

