@@ -5,9 +5,9 @@ import os
 
 from raymark.catalog.cache import DatasetCache
 from raymark.catalog.index import Index, parse_index
-from raymark.catalog.streams import is_local
+from raymark.catalog.streams import UnreachableError, is_local
 from raymark.catalog.transfer import DEFAULT_PATIENCE, Patience, fetch_small
-from raymark.errors import ConfigError
+from raymark.errors import ConfigError, DatasetError
 from raymark.storage import write_text
 
 INDEX_VARIABLE, OFFLINE_VARIABLE = "RAYMARK_INDEX", "RAYMARK_OFFLINE"
@@ -76,7 +76,11 @@ def read_index(
                 f"{OFFLINE_VARIABLE}"
             )
         return parse_index(copy.read_text(encoding="utf-8"), where=str(copy))
-    content = fetch_small(address, _LARGEST_INDEX_BYTES, patience)
+    try:
+        content = fetch_small(address, _LARGEST_INDEX_BYTES, patience)
+    except UnreachableError as error:
+        hint = "; --offline takes the copy of the last time" if copy.is_file() else ""
+        raise DatasetError(f"{error}{hint}") from error
     text = content.decode(errors="replace")
     index = parse_index(text, where=address)
     if not is_local(address):

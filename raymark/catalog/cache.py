@@ -33,7 +33,6 @@ class Kept(Strict):
     choice: Choice
     index: str
     record_sha256: str
-    size_bytes: int = 0
 
     @property
     def label(self) -> str:
@@ -157,27 +156,35 @@ class DatasetCache:
         with locked_file(self.folder / f"{key}{_LOCK}"):
             yield self.folder / f"{key}{_UNFINISHED}"
 
-    def require_room(self, num_bytes: int, what: str) -> None:
-        """Remove datasets, the longest unused first, until so many bytes are free.
+    def require_room(self, num_bytes: int, kept: Kept) -> None:
+        """Remove datasets, the longest unused first, until there is room for one.
+
+        Args:
+            num_bytes: Size of all of it, what has come included [B].
+            kept: The dataset.
 
         Raises:
             ConfigError: If one dataset is larger than the whole cache may be.
         """
         if num_bytes > self.limit_bytes:
             raise ConfigError(
-                f"{what} has {num_bytes} bytes, and the cache in {self.folder} may hold "
+                f"{kept.label} has {num_bytes} bytes, and the cache in {self.folder} may hold "
                 f"{self.limit_bytes}; choose a part of it, or raise {LIMIT_VARIABLE}"
             )
-        self.shrink_to(self.limit_bytes - num_bytes)
+        self.shrink_to(self.limit_bytes - num_bytes, besides=kept.key)
 
-    def shrink_to(self, num_bytes: int) -> list[CachedDataset]:
+    def shrink_to(self, num_bytes: int, *, besides: str = "") -> list[CachedDataset]:
         """Remove datasets, the longest unused first, until what is left is small enough.
+
+        Args:
+            num_bytes: What may be left [B].
+            besides: Key of a dataset that stays and does not count.
 
         Returns:
             Those that are gone; what is in use or being fetched stays.
         """
         self._remove_leftovers()
-        left = self.listed()
+        left = [item for item in self.listed() if item.key != besides]
         total, removed = sum(item.size_bytes for item in left), []
         for item in reversed(left):
             if total <= num_bytes:

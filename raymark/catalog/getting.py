@@ -145,7 +145,7 @@ class Catalog:
                 return held
             mirrors = self._mirrors(entry)
             before(entry)
-            fetched = Fetched(entry=entry, choice=kept.choice, folder=staging)
+            fetched = Fetched(entry=entry, kept=kept, folder=staging)
             fetched.fetch(mirrors, self.patience, self.cache, progress)
             with new_folder(self.cache.folder / kept.key) as partial:
                 fetched.assemble(partial / DATA_NAME)
@@ -173,12 +173,12 @@ class Fetched:
 
     Attributes:
         entry: The release.
-        choice: Which of it.
+        kept: Which of it.
         folder: Keeps what has come, until it is put together.
     """
 
     entry: Entry
-    choice: Choice
+    kept: Kept
     folder: Path
 
     @property
@@ -199,16 +199,16 @@ class Fetched:
         transfer.fetch({RELEASE_NAME: self.entry.heads[RELEASE_NAME]})
         release = self._release()
         transfer.fetch({MANIFEST_NAME: release.files[MANIFEST_NAME]})
-        needed = needed_files(release, read_manifest(self.files), self.choice)
-        if self.choice.is_whole:
+        needed = needed_files(release, read_manifest(self.files), self.kept.choice)
+        if self.kept.choice.is_whole:
             needed = {**needed, **self.entry.heads}
         num_bytes = sum(file.size_bytes for file in needed.values())
-        cache.require_room(num_bytes, self.entry.label)
+        cache.require_room(num_bytes, self.kept)
         transfer.fetch(needed, progress=lambda done: progress(done, num_bytes))
 
     def assemble(self, out: Path) -> None:
         """Make a dataset of what has come."""
-        assemble(self.files, out, self._release(), self.choice, self.entry.heads)
+        assemble(self.files, out, self._release(), self.kept.choice, self.entry.heads)
 
     def _release(self) -> Release:
         entry, release = self.entry, read_release(self.files)
@@ -229,14 +229,14 @@ def open_if_named(text: str) -> Dataset | None:
         text: What may be such a name.
 
     Returns:
-        The dataset; None if the text looks like a path or a URL.
+        The dataset; None if the text is a path, or looks like one or like a URL.
 
     Raises:
         ConfigError: If there is none of that name and version, or no index is set.
         DatasetError: If it cannot be fetched.
         SchemaError: If something was edited on its way.
     """
-    if not is_reference(text):
+    if not is_reference(text) or Path(text).exists():
         return None
     held = Catalog.of_environment().get(parse_reference(text))
     try:

@@ -154,10 +154,6 @@ def _reason(error: Exception) -> str:
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, TimeoutError):
         return "the server does not answer in time"
-    if isinstance(cause, OSError) and cause.strerror:
-        return f"no connection ({cause.strerror})"
-    return (
-        f"the connection broke off ({type(error).__name__})"
-        if not isinstance(cause, str)
-        else cause
-    )
+    if isinstance(cause, OSError):
+        return f"no connection ({cause.strerror or cause})"
+    return f"the connection broke off ({type(error).__name__})"

@@ -18,9 +18,8 @@ HEAD_NAMES = frozenset({RELEASE_NAME, SUMS_NAME, SIGNATURE_NAME})
 """Files of a release that its record does not hash."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
-_REFERENCE = re.compile(r"[a-z0-9][a-z0-9._-]*@[^/\\]*")
-_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-(.+))?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\s]")
+_REFERENCE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}@[^/\\]{0,63}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def require_dataset_name(value: str) -> str:
@@ -38,8 +37,8 @@ def require_dataset_name(value: str) -> str:
 
 
 def _is_location(value: str) -> str:
-    if not value.strip("/") or _CONTROL.search(value):
-        raise ValueError("a mirror is a URL, a folder, or a name beside the index, without spaces")
+    if not value.strip("/") or value != value.strip() or _CONTROL.search(value):
+        raise ValueError("a mirror is a URL, a folder, or the name of a folder beside the index")
     return value
 
 
@@ -259,14 +258,12 @@ def _precedence(version: str) -> tuple[bool, tuple[int, ...], tuple[tuple[bool, 
 
     Among pre-releases, numbers come before words (Semantic Versioning 2.0.0, clause 11).
     """
-    found = _VERSION.fullmatch(version)
-    assert found is not None  # noqa: S101 - `Version` has checked it
-    *numbers, early = found.groups()
+    numbers, dash, early = version.partition("-")
     words = tuple(
         (not word.isdecimal(), int(word) if word.isdecimal() else 0, word)
-        for word in (early or "").split(".")
+        for word in early.split(".")
     )
-    return early is None, tuple(map(int, numbers)), words
+    return not dash, tuple(map(int, numbers.split("."))), words
 
 
 def _words_of(entry: Entry) -> str:

@@ -6,13 +6,13 @@ size and its hash are those that were stated.
 """
 
 import hashlib
+import io
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from raymark.catalog.streams import Stream, UnreachableError, file_below, open_stream
 from raymark.errors import DatasetError
@@ -43,6 +43,13 @@ class Patience:
     pause_s: float = 0.5
     timeout_s: float = 30.0
 
+    def wait(self, num_failed: int) -> bool:
+        """Wait before the next try; return whether there is one."""
+        if num_failed >= self.num_tries:
+            return False
+        time.sleep(self.pause_s * 2 ** max(0, num_failed - 1))
+        return True
+
 
 DEFAULT_PATIENCE = Patience()
 
@@ -58,7 +65,7 @@ class _StoppedError(DatasetError):
 class _Partial:
     """What has come of a file: its bytes on the disk, and the state of their hash."""
 
-    def __init__(self, path: Path, file: IO[bytes], wanted: ReleasedFile) -> None:
+    def __init__(self, path: Path, file: io.BufferedRandom, wanted: ReleasedFile) -> None:
         self._path, self._file, self._wanted = path, file, wanted
         self._sha256 = hashlib.sha256()
         self.size_bytes = 0
@@ -66,7 +73,7 @@ class _Partial:
     def take_up(self) -> None:
         """Hash what is there already, once."""
         buffer = memoryview(bytearray(_BLOCK_BYTES))
-        while num_bytes := self._file.readinto(buffer):  # type: ignore[attr-defined]
+        while num_bytes := self._file.readinto(buffer):
             self._sha256.update(buffer[:num_bytes])
             self.size_bytes += num_bytes
 
@@ -215,9 +222,8 @@ class _Fetching:
                     raise
             except UnreachableError:
                 num_failed = 0 if partial.size_bytes - before > _BOUGHT_BYTES else num_failed + 1
-                if num_failed >= self._patience.num_tries:
+                if not self._patience.wait(num_failed):
                     raise
-                time.sleep(self._patience.pause_s * 2 ** max(0, num_failed - 1))
             else:
                 return
 
@@ -282,15 +288,15 @@ def fetch_small(location: str, limit_bytes: int, patience: Patience) -> bytes:
     Raises:
         DatasetError: If it cannot be reached or is larger than allowed.
     """
-    for i in range(patience.num_tries):
+    num_failed = 0
+    while True:
         try:
             with open_stream(location, 0, timeout_s=patience.timeout_s) as stream:
                 return _read_all(stream, location, limit_bytes)
         except UnreachableError:
-            if i == patience.num_tries - 1:
+            num_failed += 1
+            if not patience.wait(num_failed):
                 raise
-            time.sleep(patience.pause_s * 2**i)
-    raise AssertionError("patience has at least one try")
 
 
 def _read_all(stream: Stream, location: str, limit_bytes: int) -> bytes:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raymark.cli.console import err, out, stage_bars
+from raymark.cli.console import err, out, resumable, stage_bars
 from raymark.cli.options import AsJson, listed
 from raymark.cli.tables import Column, print_rows
 from raymark.errors import ConfigError, counted
@@ -107,11 +107,11 @@ def get(
 
     choice = make_choice(tuple(listed(scene)), tuple(listed(band)), tuple(listed(tier)))
     catalog = catalog_of(index, offline=offline)
-    with stage_bars("MB") as show_bar:
+    with resumable(catalog.cache.folder), stage_bars("MB") as show_bar:
         held = catalog.get(
             parse_reference(name),
             choice,
-            before=_print_rights,
+            before=print_rights,
             progress=lambda done, total: show_bar("get", -(-done // 10**6), -(-total // 10**6)),
         )
     held.let_go()
@@ -186,8 +186,10 @@ def _print_entries(entries: "list[Entry]", *, as_json: bool) -> None:
     print_rows(rows, columns, as_json=as_json)
 
 
-def _print_rights(entry: "Entry") -> None:
+def print_rights(entry: "Entry") -> None:
     """Say under which licence a release is, and how it is cited, before it is fetched."""
+    if entry.superseded_by:
+        err.print(f"{entry.label} is superseded by {entry.superseded_by}")
     err.print(
         f"{entry.title} {entry.version} is under {entry.licence}; of its scenes:\n"
         f"{entry.attribution}\nWhoever uses it cites:\n\n{entry.citation}",

@@ -23,12 +23,31 @@ TimeLimit = Annotated[
         help="Longest time of one task with --cluster [min]; then another worker tries",
     ),
 ]
+
+
+def _dataset_place(text: str) -> Place:
+    """Return the place of a dataset; one that is named `NAME@VERSION` is fetched if need be."""
+    if "@" in text and "/" not in text and not Path(text).exists():
+        from raymark.catalog import Catalog, parse_reference  # noqa: PLC0415
+        from raymark.cli.catalog import print_rights  # noqa: PLC0415
+
+        # It is held for as long as the command runs.
+        held = Catalog.of_environment().get(parse_reference(text), before=print_rights)
+        return as_place(held.folder)
+    return as_place(text)
+
+
 DatasetArgument = Annotated[
-    Place, typer.Argument(parser=as_place, metavar="DIR", help="Folder or URL of a dataset")
+    Place,
+    typer.Argument(
+        parser=_dataset_place, metavar="DIR", help="Folder or URL of a dataset, or NAME@VERSION"
+    ),
 ]
 DataOption = Annotated[
     Place,
-    typer.Option(parser=as_place, metavar="DIR", help="Folder or URL of the suite's dataset"),
+    typer.Option(
+        parser=_dataset_place, metavar="DIR", help="Folder, URL or NAME@VERSION of its dataset"
+    ),
 ]
 
 

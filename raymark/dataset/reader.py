@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -180,7 +179,7 @@ def open_dataset(folder: PlaceLike) -> Dataset:
             fetched.
         ConfigError: If there is none of that name and version, or no index is set.
     """
-    if isinstance(folder, str) and "@" in folder and not Path(folder).exists():
+    if isinstance(folder, str) and "@" in folder:
         named: Dataset | None = open_by_name(folder)
         if named is not None:
             return named

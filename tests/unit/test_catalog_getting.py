@@ -322,6 +322,28 @@ def test_nothing_is_asked_when_offline(catalog: Catalog, site: Server) -> None:
     assert len(site.requests) == num_asked
 
 
+def test_copy_of_the_index_is_offered_when_the_server_is_gone(
+    catalog: Catalog, site: Server
+) -> None:
+    catalog.entries()
+    site.always["index.json"] = unavailable
+
+    with pytest.raises(DatasetError, match=r"says 503 .*; --offline takes the copy of the last"):
+        catalog.entries()
+
+
+def test_newer_version_is_named_when_a_release_is_superseded(
+    catalog: Catalog, site: Server
+) -> None:
+    edit_index(site, lambda entry: entry.update(superseded_by="1.1.0"))
+
+    got = raymark("datasets", "get", NAME, "--scene", "yard", "--tier", "paths")
+    shown = raymark("datasets", "show", NAME)
+
+    assert f"{LABEL} is superseded by 1.1.0" in got.stderr
+    assert "superseded by 1.1.0" in shown.stdout
+
+
 def test_offline_is_set_by_the_environment_when_it_is_one(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,6 +446,24 @@ def test_dataset_stays_when_it_is_open(catalog: Catalog) -> None:
     assert not list(cache.folder.glob("two-walls*/"))
 
 
+def test_cache_follows_the_environment_when_it_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("RAYMARK_CACHE", raising=False)
+    default = DatasetCache.of_environment()
+    monkeypatch.setenv("RAYMARK_CACHE", str(tmp_path / "mine"))
+    monkeypatch.setenv("RAYMARK_DATASETS_BYTES", "12")
+
+    assert default == DatasetCache(folder=tmp_path / "raymark" / "datasets")
+    assert DatasetCache.of_environment() == DatasetCache(
+        folder=tmp_path / "mine" / "datasets", limit_bytes=12
+    )
+    monkeypatch.setenv("RAYMARK_DATASETS_BYTES", "all")
+    with pytest.raises(ConfigError, match="RAYMARK_DATASETS_BYTES must be a number of bytes"):
+        DatasetCache.of_environment()
+
+
 def test_get_refuses_when_a_release_is_larger_than_the_cache(catalog: Catalog) -> None:
     tiny = Catalog(
         cache=DatasetCache(folder=catalog.cache.folder, limit_bytes=1000), address=catalog.address
@@ -449,6 +489,17 @@ def test_cache_tells_indexes_apart_when_both_have_the_name(
     nowhere = Catalog(cache=catalog.cache)
     with pytest.raises(ConfigError, match=rf"several indexes have a {LABEL}; name one of them: "):
         nowhere.get(parse_reference(LABEL))
+
+
+def test_commands_take_a_name_where_they_take_a_folder(catalog: Catalog) -> None:
+    verified = raymark("verify", LABEL)
+    wrong = raymark("verify", "two-wells@1.0.0")
+
+    assert verified.returncode == 0, verified.stderr
+    assert "hashes, schema and physics are right" in verified.stdout
+    assert "is under CC-BY-4.0" in verified.stderr
+    assert wrong.returncode == 2
+    assert "no dataset 'two-wells'; did you mean 'two-walls'" in wrong.stderr
 
 
 def test_commands_find_get_and_remove_when_an_index_is_set(

@@ -100,7 +100,7 @@ def test_index_is_read_when_it_is_as_it_was_written() -> None:
     [
         ({"name": "../small"}, r"the name of a dataset has .* at i: entries\[0\]\.name"),
         ({"version": "1"}, "a version has three numbers"),
-        ({"mirrors": ["a b"]}, "a mirror is a URL"),
+        ({"mirrors": ["a\x1b"]}, "a mirror is a URL"),
         ({"mirrors": []}, r"entries\[0\]\.mirrors"),
         ({"scenes": ["../a"]}, "a name has at most 100 letters"),
         ({"part_bytes": {"everything": 1}}, "part_bytes"),

@@ -318,6 +318,22 @@ def test_cache_drops_the_longest_unused_when_it_is_full(memory: Place, tmp_path:
     assert cache.size_bytes() == 200
 
 
+def test_cache_leaves_folders_alone_when_it_is_full(memory: Place, tmp_path: Path) -> None:
+    """Datasets that were fetched by name lie in the same folder."""
+    for name in ("a", "b"):
+        (memory / name).write_text("x" * 60)
+    (tmp_path / "copies" / "datasets").mkdir(parents=True)
+    (tmp_path / "copies" / "datasets" / "mine").write_text("y" * 200)
+    cache = ObjectCache(folder=tmp_path / "copies", limit_bytes=100)
+
+    for name in ("a", "b"):
+        with cache.copy_of(stored(memory, name)) as copy:
+            assert copy.read_text() == "x" * 60
+
+    assert cache.size_bytes() == 60
+    assert (tmp_path / "copies" / "datasets" / "mine").is_file()
+
+
 def test_cache_keeps_a_copy_when_it_is_in_use(memory: Place, tmp_path: Path) -> None:
     cache = ObjectCache(folder=tmp_path / "small", limit_bytes=100)
     for name in "ab":
