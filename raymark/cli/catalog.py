@@ -41,15 +41,17 @@ def list_datasets(
 
 @app.command()
 def search(
-    words: Annotated[list[str], typer.Argument(help="All of them stand in what is said of it")],
+    words: Annotated[
+        str, typer.Argument(metavar="'WORDS'", help="All of them stand in what is said of it")
+    ],
     index: IndexOption = None,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """List releases by words: of name, title, description, scenes, bands, licence."""
-    found = catalog_of(index, offline=offline).entries(" ".join(words))
+    found = catalog_of(index, offline=offline).entries(words)
     if not found and not as_json:
-        err.print(f"no release of the index has {' and '.join(words)}")
+        err.print(f"no release of the index has {' and '.join(words.split())}")
         return
     _print_entries(found, as_json=as_json)
 

@@ -506,7 +506,7 @@ def test_commands_find_get_and_remove_when_an_index_is_set(
     catalog: Catalog, small_release: Path
 ) -> None:
     listed = raymark("datasets", "list")
-    found = raymark("datasets", "search", "yard", "cc-by", "--json")
+    found = raymark("datasets", "search", "yard cc-by", "--json")
     none = raymark("datasets", "search", "nothing")
     shown = raymark("datasets", "show", NAME)
     first = raymark("datasets", "get", NAME, "--scene", "yard", "--tier", "paths")
