@@ -17,8 +17,11 @@ from raymark.release.record import RELEASE_NAME, SUMS_NAME, Release, ReleasedFil
 from raymark.storage import new_folder, within, write_text
 from raymark.storage.folders import keep_others
 
-_RIGHTS = ("LICENSES.md", "ATTRIBUTION", CITATION_NAME)
+_RIGHTS = ("LICENSES.md", CITATION_NAME)
 """Documents that hold for a part of a release, too."""
+
+_ATTRIBUTION = "ATTRIBUTION"
+"""Holds where no scene is left out; a cut writes its own."""
 
 
 def needed_files(release: Release, manifest: Manifest, choice: Choice) -> dict[str, ReleasedFile]:
@@ -35,7 +38,7 @@ def needed_files(release: Release, manifest: Manifest, choice: Choice) -> dict[s
         return {
             name: release.files[name]
             for name in wanted
-            if part_of(name) != "documents" or name in _RIGHTS
+            if part_of(name) != "documents" or name in (*_RIGHTS, _ATTRIBUTION)
         }
     names = [*_shards(manifest, choice), *_buildings(manifest, choice)]
     names += [*_fingerprints(release, choice), *(n for n in _RIGHTS if n in release.files)]
@@ -114,7 +117,7 @@ def _assemble_cut(files: Path, out: Path, release: Release, choice: Choice) -> N
         keep_others(files, thin, ours={MANIFEST_NAME, RELEASE_NAME})
         write_manifest(thin, _thinned(files, choice))
         cut_dataset(open_dataset(thin), out, Cut(scenes=choice.scenes, bands=choice.bands))
-    for name in (*_fingerprints(release, choice), "LICENSES.md", CITATION_NAME):
+    for name in (*_fingerprints(release, choice), *_RIGHTS):
         source, target = within(files, name), within(out, name)
         if source.is_file():
             target.parent.mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
 """Get a published dataset: from the cache, or from where its index says that it lies."""
 
+import contextlib
 import shutil
 import weakref
 from collections.abc import Callable
@@ -143,10 +144,11 @@ class Catalog:
             held = self.cache.hold(kept.key)  # whoever was here before may have fetched it
             if held is not None:
                 return held
-            mirrors = self._mirrors(entry)
-            before(entry)
             fetched = Fetched(entry=entry, kept=kept, folder=staging)
-            fetched.fetch(mirrors, self.patience, self.cache, progress)
+            with contextlib.ExitStack() as held_whole:
+                mirrors = self._mirrors(entry, kept, held_whole)
+                before(entry)
+                fetched.fetch(mirrors, self.patience, self.cache, progress)
             with new_folder(self.cache.folder / kept.key) as partial:
                 fetched.assemble(partial / DATA_NAME)
                 write_text(partial / NOTE_NAME, kept.model_dump_json(indent=1) + "\n")
@@ -156,9 +158,14 @@ class Catalog:
             raise DatasetError(f"{entry.label} was removed from {self.cache.folder} in this moment")
         return held
 
-    def _mirrors(self, entry: Entry) -> list[str]:
+    def _mirrors(self, entry: Entry, kept: Kept, held_whole: contextlib.ExitStack) -> list[str]:
+        """Return where a release may be had, first of all from the cache if all of it is there."""
         mirrors = [resolved(mirror, require_address(self.address)) for mirror in entry.mirrors]
         allowed = [m for m in mirrors if is_local(m) or not self.offline]
+        whole = self.cache.hold(kept.model_copy(update={"choice": Choice()}).key)
+        if whole is not None:
+            held_whole.callback(whole.let_go)
+            allowed.insert(0, str(whole.folder))
         if not allowed:
             raise DatasetError(
                 f"{entry.label} is not in the cache ({self.cache.folder}), and nobody may be "

@@ -40,12 +40,12 @@ class Stream:
     Attributes:
         start: Where they begin [B]: where it was asked for, or 0.
         size_bytes: Size of the whole file [B], if its keeper says it.
-        read_into: Fills a buffer and returns how many bytes it has got; 0 at the end.
+        read: Returns the next bytes, at most so many, as soon as there are some; none at the end.
     """
 
     start: int
     size_bytes: int | None
-    read_into: Callable[[memoryview], int | None]
+    read: Callable[[int], bytes | None]
 
 
 class _Redirects(request.HTTPRedirectHandler):
@@ -136,7 +136,7 @@ def _stream_of(answer: Any, url: str, start: int) -> Stream:
         began, size_bytes = 0, length
     else:
         raise DatasetError(f"{url}: the server says {answer.status}, and not that it has the file")
-    return Stream(start=began, size_bytes=size_bytes, read_into=answer.readinto)
+    return Stream(start=began, size_bytes=size_bytes, read=answer.read1)
 
 
 def _range_of(text: str) -> tuple[int | None, int | None]:

@@ -12,6 +12,7 @@ from raymark.extras import import_extra
 from raymark.release.record import RELEASE_NAME
 
 _TIMEOUT_S = 30.0
+_BLOCK_BYTES = 1 << 18
 _REPO = re.compile(r"hf://datasets/(?P<repo>[\w.-]+/[\w.-]+)/?", re.ASCII)
 _FILE = re.compile(
     r"hf://datasets/(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/]+))?/(?P<path>.+)", re.ASCII
@@ -107,12 +108,11 @@ def upload_to_hub(
 
 def _require_same(location: str, record: Path, target: str) -> None:
     expected = record.read_bytes()
-    buffer = bytearray(len(expected) + 1)
+    found = b""
     with open_hub(location, 0, _TIMEOUT_S) as stream:
-        found, view = 0, memoryview(buffer)
-        while num_bytes := stream.read_into(view[found:]):
-            found += num_bytes
-    if buffer[:found] != expected:
+        while len(found) <= len(expected) and (block := stream.read(_BLOCK_BYTES)):
+            found += block
+    if found != expected:
         raise DatasetError(f"{target} holds another release; choose another name")
 
 

@@ -139,7 +139,7 @@ class Index(Strict):
         return sorted(_latest_first(found), key=lambda entry: entry.name)
 
     def with_entry(self, entry: Entry) -> "Index":
-        """Return the index with one more release, or with more mirrors of one that it has.
+        """Return the index with one more release as its last, or with more mirrors of one.
 
         Raises:
             ConfigError: If it has another release of this name and version.

@@ -10,7 +10,7 @@ from pathlib import Path
 from raymark.catalog.hub import Copied, require_hub_repo, upload_to_hub
 from raymark.catalog.index import HEAD_NAMES, Entry, Index, parse_index
 from raymark.catalog.parts import part_bytes
-from raymark.catalog.streams import is_local, scheme_of
+from raymark.catalog.streams import is_local, local_path, scheme_of
 from raymark.config import sealed_json, validate
 from raymark.dataset import open_dataset
 from raymark.errors import ConfigError, DatasetError
@@ -28,7 +28,7 @@ from raymark.storage.objects import ObjectPlace
 Progress = Callable[[str], None]
 """Told the name of every file that is done."""
 
-_WEB = frozenset({"http", "https"})
+_WEB = ("http", "https")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ def _mirror_in(index: str, target: str) -> str:
     So index and release may move together, and a folder of both may be served by any server.
     """
     if is_local(index) and is_local(target):
-        root, folder = (Path(str(as_place(x))).resolve() for x in (index, target))
+        root, folder = (local_path(x).resolve() for x in (index, target))
         if folder.is_relative_to(root.parent):
             return folder.relative_to(root.parent).as_posix()
         return str(folder)
@@ -171,7 +171,7 @@ def _alone(index: str) -> Iterator[None]:
     if not is_local(index):
         yield
         return
-    path = Path(str(as_place(index)))
+    path = local_path(index)
     with locked_file(path.with_name(f".{path.name}.lock")):
         yield
 
@@ -188,7 +188,7 @@ def _copy_to_folder(files: Mapping[str, Path], target: str, progress: Progress) 
     place = as_place(target)
     if _is_there(place, files):
         return Copied(location=target, was_there=True)
-    with new_folder(Path(str(place))) as partial, writable(partial):
+    with new_folder(local_path(target)) as partial, writable(partial):
         for name, file in files.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, partial / name)

@@ -12,11 +12,13 @@ from raymark.catalog.http import Stream, UnreachableError, open_http
 from raymark.catalog.hub import open_hub
 from raymark.errors import ConfigError, DatasetError
 from raymark.storage import as_place
-from raymark.storage.objects import ObjectPlace
+from raymark.storage.stored_object import StoredObject
 from raymark.storage.within import require_below
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
-_WEB = frozenset({"http", "https"})
+_WEB = ("http", "https")
+_STORES = ("s3", "gs", "abfs")
+"""Object storage that is read through fsspec, which knows other ways to this machine's files."""
 
 Opener = Callable[[str, int, float], AbstractContextManager[Stream]]
 
@@ -30,6 +32,15 @@ def scheme_of(location: str) -> str:
 def is_local(location: str) -> bool:
     """Return whether a location is a path or a URL of a path."""
     return scheme_of(location) == "file"
+
+
+def local_path(location: str) -> Path:
+    """Return the path that a local location means.
+
+    Raises:
+        DatasetError: If it is elsewhere.
+    """
+    return as_place(location).require_local("this")
 
 
 def file_below(folder: str, name: str) -> str:
@@ -60,7 +71,7 @@ def resolved(mirror: str, index: str) -> str:
         folder = (
             posixpath.dirname(index.partition("?")[0])
             if not is_local(index)
-            else str(Path(str(as_place(index))).parent)
+            else str(local_path(index).parent)
         )
         return file_below(folder, mirror.rstrip("/"))
     if is_local(mirror) and not is_local(index):
@@ -82,34 +93,32 @@ def open_stream(location: str, start: int, *, timeout_s: float) -> Iterator[Stre
         DatasetError: If there is no such file, or it must not be read.
         ConfigError: If a package is missing that the scheme needs.
     """
-    opener = _OPENERS.get(scheme_of(location), _open_object)
-    with opener(location, start, timeout_s) as stream:
+    scheme = scheme_of(location)
+    if scheme not in _OPENERS:
+        known = ", ".join(f"{name}://" for name in _OPENERS)
+        raise ConfigError(f"{location}: nothing is fetched by {scheme}:// (there are: {known})")
+    with _OPENERS[scheme](location, start, timeout_s) as stream:
         yield stream
 
 
 @contextlib.contextmanager
 def _open_local(location: str, start: int, _timeout_s: float) -> Iterator[Stream]:
-    path = Path(str(as_place(location)))
+    path = local_path(location)
     try:
         if not path.is_file():
             raise DatasetError(f"{path}: there is no such file")
         with path.open("rb", buffering=0) as file:
             file.seek(start)
-            yield Stream(start=start, size_bytes=path.stat().st_size, read_into=file.readinto)
+            yield Stream(start=start, size_bytes=path.stat().st_size, read=file.read)
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
 def _open_object(location: str, start: int, _timeout_s: float) -> Iterator[Stream]:
-    place = as_place(location)
-    if not isinstance(place, ObjectPlace):
-        raise ConfigError(
-            f"{location}: datasets are fetched from folders, http(s)://, s3://, hf://"
-        )
     try:
-        with place.stored.reading(start) as file:
-            yield Stream(start=start, size_bytes=int(file.size), read_into=file.readinto)
+        with StoredObject(url=location).reading(start) as file:
+            yield Stream(start=start, size_bytes=int(file.size), read=file.read)
     except FileNotFoundError as error:
         raise DatasetError(f"{location}: there is no such object") from error
 
@@ -117,6 +126,7 @@ def _open_object(location: str, start: int, _timeout_s: float) -> Iterator[Strea
 _OPENERS: dict[str, Opener] = {
     **dict.fromkeys(_WEB, open_http),
     "file": _open_local,
+    **dict.fromkeys(_STORES, _open_object),
     "hf": open_hub,
 }
 
@@ -125,6 +135,7 @@ __all__ = [
     "UnreachableError",
     "file_below",
     "is_local",
+    "local_path",
     "open_stream",
     "resolved",
     "scheme_of",

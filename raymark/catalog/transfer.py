@@ -23,7 +23,7 @@ from raymark.storage.atomic import synchronise, writable
 Progress = Callable[[int], None]
 """Told how many bytes have come; the number falls where they were of no use."""
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 18
 _NUM_AT_ONCE = 4
 _BOUGHT_BYTES = 1 << 20
 """What a connection must have brought before it broke, to be no failed try."""
@@ -72,10 +72,9 @@ class _Partial:
 
     def take_up(self) -> None:
         """Hash what is there already, once."""
-        buffer = memoryview(bytearray(_BLOCK_BYTES))
-        while num_bytes := self._file.readinto(buffer):
-            self._sha256.update(buffer[:num_bytes])
-            self.size_bytes += num_bytes
+        while block := self._file.read(_BLOCK_BYTES):
+            self._sha256.update(block)
+            self.size_bytes += len(block)
 
     def start_anew(self) -> None:
         """Forget what has come."""
@@ -84,7 +83,7 @@ class _Partial:
         self._sha256 = hashlib.sha256()
         self.size_bytes = 0
 
-    def add(self, block: memoryview) -> None:
+    def add(self, block: bytes) -> None:
         """Write and hash the next bytes."""
         with writable(self._path):
             self._file.write(block)
@@ -255,16 +254,15 @@ class _Fetching:
 
     def _copy(self, stream: Stream, location: str, partial: _Partial, wanted: ReleasedFile) -> None:
         """Write all that comes, and never more than was stated."""
-        buffer = memoryview(bytearray(_BLOCK_BYTES))
-        while num_bytes := stream.read_into(buffer):
-            if partial.size_bytes + num_bytes > wanted.size_bytes:
+        while block := stream.read(_BLOCK_BYTES):
+            if partial.size_bytes + len(block) > wanted.size_bytes:
                 raise _WrongContentError(
                     f"{location}: more comes than the {wanted.size_bytes} bytes that the release "
                     "says; it was cut off"
                 )
             self._require_going()
-            partial.add(buffer[:num_bytes])
-            self._advance(num_bytes)
+            partial.add(block)
+            self._advance(len(block))
 
     def _require_going(self) -> None:
         if self._stop.is_set():
@@ -300,9 +298,9 @@ def fetch_small(location: str, limit_bytes: int, patience: Patience) -> bytes:
 
 
 def _read_all(stream: Stream, location: str, limit_bytes: int) -> bytes:
-    buffer, found = memoryview(bytearray(_BLOCK_BYTES)), bytearray()
-    while num_bytes := stream.read_into(buffer):
-        found += buffer[:num_bytes]
+    found = bytearray()
+    while block := stream.read(_BLOCK_BYTES):
+        found += block
         if len(found) > limit_bytes:
             raise DatasetError(
                 f"{location} has more than {limit_bytes} bytes, too many for its kind"

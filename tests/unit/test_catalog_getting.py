@@ -180,8 +180,8 @@ def test_cut_has_the_content_of_a_subset_when_a_scene_and_a_band_are_chosen(
     assert open_dataset(found).manifest.subset_of == whole.manifest.content_hash
     assert {"LICENSES.md", "CITATION.cff", "ATTRIBUTION"} <= files_in(found)
     assert asked_for(site) == {
-        *("index.json", "release.json", "dataset.json", "LICENSES.md", "ATTRIBUTION"),
-        *("CITATION.cff", "paths/yard/bs0/part-0000.h5", "detail/yard/bs0/part-0000.h5"),
+        *("index.json", "release.json", "dataset.json", "LICENSES.md", "CITATION.cff"),
+        *("paths/yard/bs0/part-0000.h5", "detail/yard/bs0/part-0000.h5"),
     }
     assert get(catalog, LABEL, choice) == found
 
@@ -198,6 +198,19 @@ def test_arrays_come_with_a_cut_when_they_are_of_its_scene_and_band(
     assert not (found / "detail").exists()
     assert open_dataset(found).manifest.left_out == ("detail",)
     assert verify_dataset(found) == []
+
+
+def test_part_is_made_of_the_whole_when_that_is_in_the_cache(
+    catalog: Catalog, site: Server
+) -> None:
+    get(catalog)
+    num_asked = len(site.requests)
+    away = Catalog(cache=catalog.cache, address=catalog.address, offline=True)
+
+    found = get(away, NAME, make_choice(("yard",)))
+
+    assert verify_dataset(found) == []
+    assert len(site.requests) == num_asked
 
 
 def test_part_keeps_the_content_hash_when_kinds_of_files_are_left_out(
@@ -291,12 +304,13 @@ def test_http_and_folders_serve_when_no_extra_is_installed(
         monkeypatch.setitem(sys.modules, package, None)
     local = Catalog(cache=catalog.cache, address=str(site.folder / "index.json"))
 
-    assert verify_dataset(get(catalog)) == []
-    assert verify_dataset(get(local, NAME, make_choice(("yard",)))) == []
     for mirror, extra in (("s3://b/x", "storage"), ("hf://datasets/a/b", "huggingface")):
         edit_index(site, lambda entry, mirror=mirror: entry.update(mirrors=[mirror]))
         with pytest.raises(ConfigError, match=rf"is not installed; .*raymark\[{extra}\]"):
-            get(catalog, NAME, make_choice(("wall",)))
+            get(catalog)
+    edit_index(site, lambda entry: entry.update(mirrors=[PLACE]))
+    assert verify_dataset(get(local, NAME, make_choice(("yard",)))) == []
+    assert verify_dataset(get(catalog)) == []
 
 
 def test_mirror_serves_when_the_first_place_is_gone(catalog: Catalog, site: Server) -> None:

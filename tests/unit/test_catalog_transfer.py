@@ -1,7 +1,9 @@
 """Fetching files over HTTP from a real server on this machine that fails in every way we know."""
 
+import contextlib
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from published import (
 
 from raymark.catalog.http import open_http
 from raymark.catalog.transfer import Patience, Transfer, fetch_small
-from raymark.errors import DatasetError
+from raymark.errors import ConfigError, DatasetError
 from raymark.release.record import ReleasedFile
 
 CONTENT = bytes(range(256)) * 12_000
@@ -293,6 +295,33 @@ def test_name_is_quoted_when_it_has_signs_of_urls(server: Server, tmp_path: Path
     transfer_to(tmp_path, server.url).fetch({name: FILE})
 
     assert (tmp_path / "files" / name).read_bytes() == CONTENT
+
+
+def test_other_files_stop_when_one_cannot_be_had(server: Server, tmp_path: Path) -> None:
+    def drip(handler: Handler, request: Request, content: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        with contextlib.suppress(ConnectionError):
+            for first in range(0, len(content), 10_000):
+                handler.wfile.write(content[first : first + 10_000])
+                request.num_bytes = first + 10_000
+                time.sleep(0.02)
+        handler.close_connection = True
+
+    server.always["a.bin"] = drip
+
+    with pytest.raises(DatasetError, match=r"none\.bin cannot be fetched: .*404"):
+        transfer_to(tmp_path, server.url).fetch({"a.bin": FILE, "none.bin": FILE})
+
+    assert server.sent_bytes("a.bin") < len(CONTENT)  # all of it would have come after six seconds
+    assert kept(tmp_path)[-1] > 0  # and what has come is kept
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "generic", "simplecache", "github"])
+def test_mirror_is_refused_when_its_scheme_is_none_of_ours(tmp_path: Path, scheme: str) -> None:
+    with pytest.raises(ConfigError, match=rf"nothing is fetched by {scheme}:// \(there are: ht"):
+        transfer_to(tmp_path, f"{scheme}:///etc").fetch({"passwd": FILE})
 
 
 def test_empty_file_is_there_when_fetched(server: Server, tmp_path: Path) -> None:
