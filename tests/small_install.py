@@ -1,4 +1,4 @@
-"""Proof that an install without extras reads, verifies, loads, scores and draws a board.
+"""Proof that an install without extras reads, gets, verifies, loads, scores and draws a board.
 
 `python tests/small_install.py` runs where nothing but `pip install .` was done; with `--hide` it
 runs anywhere, and what the extra `generate` installs cannot be imported. Its dataset is made of
@@ -6,10 +6,14 @@ closed forms: UEs in line of sight or not, and a wall that reflects to all of th
 """
 
 import contextlib
+import functools
+import http.server
 import importlib.util
 import io
+import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -24,8 +28,10 @@ from raymark.benchmark.publication import build_board
 from raymark.benchmark.run import RunChoice, Runner
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite
+from raymark.catalog import Catalog, Reference, publish_release
+from raymark.catalog.cache import DatasetCache
 from raymark.cli import main as raymark
-from raymark.config import validate
+from raymark.config import sealed_json, validate
 from raymark.dataset.campaign import Campaign
 from raymark.dataset.verification import verify_dataset
 from raymark.dataset.writing.imported import ImportedSite, write_imported
@@ -34,6 +40,10 @@ from raymark.dataset.writing.ues import SampledUEs
 from raymark.loaders import torch_loader
 from raymark.models import get_model
 from raymark.radio import SPEED_OF_LIGHT_M_S, Site
+from raymark.release import About, Release
+from raymark.release.hashing import hash_files
+from raymark.release.record import RELEASE_NAME, SUMS_NAME, Author, sums_text
+from raymark.storage import file_sha256
 from raymark.work.executor import ThisMachine
 
 HIDDEN = ("sionna", "mitsuba", "drjit", "osmium", "pyproj", "shapely", "trimesh")
@@ -152,6 +162,56 @@ def check_scoring(data: Path, folder: Path) -> None:
     assert get_model("wknn").info.title in (folder / "board" / "board.md").read_text("utf-8")
 
 
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and says nothing; it knows no ranges."""
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+def write_release(data: Path, folder: Path) -> None:
+    """Write the record and the sums of a release; what else it has needs an extra."""
+    shutil.copytree(data, folder)
+    dataset = open_dataset(folder)
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    record = Release(
+        version="1.0.0",
+        date="2026-01-01",
+        about=About(title="Wall", authors=(Author(name="nobody"),)),
+        tier=None,
+        licence="CC0-1.0",
+        dataset_id=dataset.manifest.id,
+        content_hash=str(dataset.manifest.content_hash),
+        left_out=(),
+        materialized=(),
+        benchmark=None,
+        code_version="0",
+        files=hash_files(folder, names),
+    )
+    (folder / RELEASE_NAME).write_text(sealed_json(record), encoding="utf-8")
+    sums = sums_text(record, file_sha256(folder / RELEASE_NAME))
+    (folder / SUMS_NAME).write_text(sums, encoding="utf-8")
+
+
+def check_names(data: Path, folder: Path) -> None:
+    """Publish into a folder, and get what is there over HTTP and from the folder itself."""
+    site = folder / "site"
+    write_release(data, folder / "release")
+    publish_release(folder / "release", str(site / "wall"), str(site / "index.json"))
+    handler = functools.partial(QuietHandler, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}/index.json"
+        for i, index in enumerate((address, str(site / "index.json"))):
+            cache = DatasetCache(folder=folder / f"cache-{i}")
+            held = Catalog(cache=cache, address=index).get(Reference(name="wall"))
+            assert verify_dataset(held.folder) == []
+            held.let_go()
+        server.shutdown()
+        thread.join()
+
+
 def check_command(*arguments: object, code: int, says: str) -> None:
     """Run a command line, which ends with a code and says something."""
     sys.argv = ["raymark", *map(str, arguments)]
@@ -189,6 +249,7 @@ def main(arguments: Sequence[str]) -> None:
         write_dataset(folder / "data")
         check_reading(folder / "data")
         check_scoring(folder / "data", folder)
+        check_names(folder / "data", folder)
         check_commands(folder / "data", folder)
     print("an install without extras reads, verifies, loads, scores and draws a board")  # noqa: T201
 
