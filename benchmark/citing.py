@@ -42,21 +42,23 @@ def board_works(folder: Path, references: References) -> tuple[list[str], list[s
     for board in (folder, folder / BOARD_FOLDER):
         if (board / BOARD_NAME).is_file():
             names = _models_on(board / BOARD_NAME)
-            works, unnamed = _works_of_models(((name, "") for name in names), references)
+            works, unnamed = works_of_models(((name, "") for name in names), references)
             return [_raymark(), *works], unnamed
     raise ConfigError(f"{folder} holds neither a run ({RUN_NAME}) nor a board ({BOARD_NAME})")
 
 
-def _works_of_run(run: RunFolder, references: References) -> tuple[list[str], list[str]]:
-    records = (r for r in run.models().values() if r.kind == "model")
-    works, unnamed = _works_of_models(((r.name, r.card) for r in records), references)
-    return [_dataset(run.info()), _raymark(), *works], unnamed
-
-
-def _works_of_models(
+def works_of_models(
     models: Iterable[tuple[str, str]], references: References
 ) -> tuple[list[str], list[str]]:
-    """Return the entries beside the models that ship, and those in the cards of others."""
+    """Return the entries beside models that ship, or in the cards of others.
+
+    Args:
+        models: Name and card of each.
+        references: What is cited with a model that ships.
+
+    Returns:
+        The entries, and the names of models that have none.
+    """
     works: dict[str, None] = {}
     unnamed = []
     for name, card in models:
@@ -66,6 +68,12 @@ def _works_of_models(
         if not found:
             unnamed.append(name)
     return list(works), unnamed
+
+
+def _works_of_run(run: RunFolder, references: References) -> tuple[list[str], list[str]]:
+    records = (r for r in run.models().values() if r.kind == "model")
+    works, unnamed = works_of_models(((r.name, r.card) for r in records), references)
+    return [_dataset(run.info()), _raymark(), *works], unnamed
 
 
 def _models_on(path: Path) -> list[str]:

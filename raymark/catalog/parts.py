@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from raymark.config import Name, Strict, nearest
+from raymark.config import Name, Strict, nearest, validate
 from raymark.dataset.manifest import INDEX_NAME, MANIFEST_NAME
 from raymark.errors import ConfigError
 from raymark.release.part import AUDIT_FOLDER, BOARD_FOLDER, RUN_FOLDER, SPLITS_FOLDER
@@ -74,7 +74,7 @@ def make_choice(
     """Return a choice of what is named, whether a release has it or not.
 
     Raises:
-        ConfigError: If there is no such part, or a band is none.
+        ConfigError: If there is no such part, or something can be no name.
     """
     for part in parts:
         if part not in PARTS:
@@ -82,4 +82,4 @@ def make_choice(
                 f"a release has no part '{part}'{nearest(part, list(PARTS))} "
                 f"(parts are: {', '.join(PARTS)})"
             )
-    return Choice.model_validate({"scenes": scenes, "bands": bands, "parts": parts})
+    return validate(Choice, {"scenes": scenes, "bands": bands, "parts": parts}, where="choice")

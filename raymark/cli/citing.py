@@ -41,18 +41,22 @@ def cite(
 
 def _works_in(target: str) -> tuple[list[str], list[str]]:
     """Return the works behind a folder, and the models that name none."""
-    from raymark.benchmark.citing import board_works, is_board  # noqa: PLC0415
+    from raymark.benchmark.citing import board_works, is_board, works_of_models  # noqa: PLC0415
     from raymark.dataset import Dataset  # noqa: PLC0415
     from raymark.models import shipped_references  # noqa: PLC0415
-    from raymark.release.citing import dataset_works, release_in  # noqa: PLC0415
+    from raymark.release.citing import dataset_works, each_once, release_in  # noqa: PLC0415
 
     folder = Path(target)
     if is_board(folder):
         return board_works(folder, shipped_references)
     dataset = Dataset(target)
     release = release_in(dataset)
-    works, unnamed = dataset_works(dataset, release), list[str]()
-    if release is not None and release.benchmark is not None and release.benchmark.has_predictions:
+    works = dataset_works(dataset, release)
+    if release is None or release.benchmark is None or not release.benchmark.has_predictions:
+        return works, []
+    if dataset.folder.local_path is None:  # cards are not read from afar
+        names = ((name, "") for name in release.benchmark.models)
+        of_models, unnamed = works_of_models(names, shipped_references)
+    else:
         of_models, unnamed = board_works(folder, shipped_references)
-        works = list(dict.fromkeys([*works, *of_models]))
-    return works, unnamed
+    return each_once([*works, *of_models]), unnamed

@@ -1,7 +1,7 @@
 """What whoever uses a dataset has to cite, as BibTeX: it, its scenes, and the programs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from raymark.config import read_sealed
 from raymark.dataset import Dataset
@@ -52,6 +52,14 @@ def program(name: str, version: str | None, *, author: str, url: str | None = No
         "url": url,
     }
     return entry_of("misc", name, fields)
+
+
+def each_once(works: Iterable[str]) -> list[str]:
+    """Return entries without those whose key an earlier one has."""
+    found: dict[str, str] = {}
+    for work in works:
+        found.setdefault(work.partition(",")[0].partition("{")[2], work)
+    return list(found.values())
 
 
 def release_in(dataset: Dataset) -> Release | None:

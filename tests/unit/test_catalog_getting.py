@@ -550,6 +550,7 @@ def test_commands_find_get_and_remove_when_an_index_is_set(
     ("arguments", "message"),
     [
         (["get", NAME, "--scene", "yart"], r"two-walls@1.0.0 has no scene 'yart'; did you mean"),
+        (["get", NAME, "--scene", "a/b"], r"a name has at most 100 letters"),
         (["get", NAME, "--tier", "path"], r"no part 'path'; did you mean 'paths'"),
         (["get", "Two Walls"], r"'Two Walls' names no dataset"),
         (["show", "tow-walls"], r"no dataset 'tow-walls'; did you mean 'two-walls'"),

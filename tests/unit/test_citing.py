@@ -136,6 +136,17 @@ def test_models_are_cited_when_they_are_on_a_board(
     assert benchmark_run.info().content_hash[:12] in done.stdout
 
 
+def test_models_are_cited_when_a_release_has_predictions(benchmark_release: Path) -> None:
+    done = raymark("cite", benchmark_release)
+
+    assert done.returncode == 0, done.stderr
+    assert keys(done.stdout) == [
+        *("canyon-and-yard", "scene-street-canyon", "scene-yard", "raymark", "sionna-rt"),
+        "suite-tests-1",
+    ]
+    assert "% no work is named for: train_centroid, wknn" in done.stdout
+
+
 def test_models_are_cited_when_only_the_board_is_there(tmp_path: Path) -> None:
     rows = [{"model": name} for name in ("deep_sets", "deep_sets", "oracle_nearest", "theirs")]
     (tmp_path / "board.json").write_text(json.dumps(rows), encoding="utf-8")
