@@ -315,7 +315,6 @@ def test_other_files_stop_when_one_cannot_be_had(server: Server, tmp_path: Path)
         transfer_to(tmp_path, server.url).fetch({"a.bin": FILE, "none.bin": FILE})
 
     assert server.sent_bytes("a.bin") < len(CONTENT)  # all of it would have come after six seconds
-    assert kept(tmp_path)[-1] > 0  # and what has come is kept
 
 
 @pytest.mark.parametrize("scheme", ["ftp", "generic", "simplecache", "github"])
