@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import shutil
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -214,12 +215,15 @@ def redirect_to(url: str) -> Answer:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """Serve a folder on this machine."""
+def serving(folder: Path, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """Serve a folder on this machine, over HTTPS if there is a certificate."""
     owner = Server(folder=folder)
     handler = type("Bound", (Handler,), {"owner": owner})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         owner.url = f"http://127.0.0.1:{server.server_port}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+            owner.url = owner.url.replace("http:", "https:")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

@@ -119,7 +119,10 @@ def open_http(
         kind = UnreachableError if error.code in _MAY_PASS else DatasetError
         raise kind(f"{url}: the server says {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise UnreachableError(f"{url}: {_reason(error)}") from error
+        cause = error.reason if isinstance(error, URLError) else error
+        is_final = isinstance(cause, ssl.SSLCertVerificationError)
+        kind = DatasetError if is_final else UnreachableError
+        raise kind(f"{url}: {_reason(cause)}") from error
 
 
 def _stream_of(answer: Any, url: str, start: int) -> Stream:
@@ -149,11 +152,10 @@ def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdecimal() else None
 
 
-def _reason(error: Exception) -> str:
+def _reason(cause: Exception | str) -> str:
     """Return in a few words why there is no answer."""
-    cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, TimeoutError):
         return "the server does not answer in time"
     if isinstance(cause, OSError):
         return f"no connection ({cause.strerror or cause})"
-    return f"the connection broke off ({type(error).__name__})"
+    return f"the connection broke off ({cause if isinstance(cause, str) else type(cause).__name__})"

@@ -14,6 +14,7 @@ from raymark.benchmark.checkpoint import TrainingSummary, write_checkpoint
 from raymark.benchmark.localizer import read_model_folder
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import SUITES_FOLDER, Suite
+from raymark.catalog import publish_release
 from raymark.dataset import Dataset
 from raymark.dataset.subset import Cut, cut_dataset
 from raymark.generator.plan import preset_text
@@ -61,6 +62,17 @@ def tiny_foreign(make_once: MakeOnce) -> Path:
         Image.fromarray(plan).save(folder / "data" / "plan.png")
 
     return make_once("tiny_foreign", fill)
+
+
+@pytest.fixture(scope="session")
+def tiny_site(small_release: Path, make_once: MakeOnce) -> Path:
+    """An index with a release beside it."""
+
+    def fill(folder: Path) -> None:
+        index = str(folder / "data" / "index.json")
+        publish_release(small_release, str(folder / "data" / "walls"), index)
+
+    return make_once("tiny_site", fill)
 
 
 @pytest.fixture(scope="session")

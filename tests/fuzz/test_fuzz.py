@@ -24,6 +24,9 @@ from raymark.benchmark.scoring import score_rows, score_run
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.submission import read_submission
 from raymark.benchmark.task import load_suite
+from raymark.catalog import Catalog, Choice, Reference
+from raymark.catalog.cache import DatasetCache
+from raymark.catalog.transfer import Patience
 from raymark.config import config_hash
 from raymark.dataset import open_dataset
 from raymark.dataset.campaign import read_campaign
@@ -207,6 +210,51 @@ def _read_release(folder: Path) -> None:
             read(folder)
 
 
+def published(rng: Rng, folder: Path) -> None:
+    """Damage an index, which its publisher may have sealed so, and get what it still lists."""
+    path = folder / "index.json"
+    damage_text(rng, path)
+    if rng.random() < 0.7:
+        _seal(path)
+    _get_all(folder)
+
+
+def published_record(rng: Rng, folder: Path) -> None:
+    """Damage the record of a release, by whoever publishes it: seal and index fit it."""
+    path, index = folder / "walls" / RELEASE_NAME, folder / "index.json"
+    data = damaged_value(rng, json.loads(path.read_text(encoding="utf-8")))
+    path.write_text(json.dumps(data), encoding="utf-8")
+    _seal(path)
+    listed = json.loads(index.read_text(encoding="utf-8"))
+    head = {"size_bytes": path.stat().st_size, "sha256": file_sha256(path)}
+    listed["entries"][0]["heads"][RELEASE_NAME] = head
+    index.write_text(json.dumps(listed), encoding="utf-8")
+    _seal(index)
+    _get_all(folder)
+
+
+def _seal(path: Path) -> None:
+    with suppress(ValueError, TypeError, AttributeError, RecursionError):
+        data = json.loads(path.read_text(encoding="utf-8"))
+        data["seal"] = config_hash({key: value for key, value in data.items() if key != "seal"})
+        path.write_text(json.dumps(data), encoding="utf-8")
+
+
+def _get_all(folder: Path) -> None:
+    catalog = Catalog(
+        cache=DatasetCache(folder=folder / "cache"),
+        address=str(folder / "index.json"),
+        patience=Patience(num_tries=1, timeout_s=1.0),
+    )
+    with refused():
+        for entry in catalog.entries():
+            for choice in (Choice(), Choice(scenes=("yard",))):
+                with refused():
+                    held = catalog.get(Reference(name=entry.name, version=entry.version), choice)
+                    held.let_go()
+                    assert open_dataset(held.folder).scenes
+
+
 def campaign(rng: Rng, folder: Path) -> None:
     path = folder / "campaign.yaml"
     damage_text(rng, path)
@@ -303,6 +351,8 @@ KINDS: dict[str, tuple[Damage, str]] = {
     "index": (index_changed, "tiny_dataset"),
     "release": (release_file, "tiny_release"),
     "sealed release": (release_record, "tiny_release"),
+    "catalog": (published, "tiny_site"),
+    "catalog record": (published_record, "tiny_site"),
     "campaign": (campaign, "tiny_texts"),
     "suite": (suite, "tiny_texts"),
     "cluster": (cluster, "tiny_texts"),

@@ -2,12 +2,20 @@
 
 import contextlib
 import hashlib
+import ipaddress
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from published import (
     Handler,
     Request,
@@ -343,23 +351,77 @@ def test_secret_stays_with_its_host_when_another_one_is_named(
     assert "Authorization" not in other.requests[0].headers
 
 
-def test_redirect_is_refused_when_it_leaves_https() -> None:
-    from http.client import HTTPMessage
-    from io import BytesIO
-    from urllib.request import Request as Asked
-
-    from raymark.catalog.http import _Redirects
-
-    asked = Asked("https://127.0.0.1/a.bin")
-    with pytest.raises(DatasetError, match=r"leads to http://127\.0\.0\.1/b, which is not https"):
-        _Redirects().redirect_request(
-            asked, BytesIO(), 302, "Found", HTTPMessage(), "http://127.0.0.1/b"
-        )
-    followed = _Redirects().redirect_request(
-        asked, BytesIO(), 302, "Found", HTTPMessage(), "https://127.0.0.1/b"
+def certificate(folder: Path) -> Path:
+    """Write key and certificate of a server on this machine, which vouches for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+    now = datetime.now(UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
     )
-    assert followed is not None
-    assert followed.full_url == "https://127.0.0.1/b"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path = folder / "server.pem"
+    path.write_bytes(secret + made.public_bytes(Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def secure(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """The same folder over HTTPS, by a server that is believed to be who it is."""
+    path = certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(path)
+    trusted = ssl.create_default_context(cafile=str(path))
+    monkeypatch.setattr("raymark.catalog.http._certificates", lambda: trusted)
+    with serving(server.folder, tls) as found:
+        yield found
+
+
+def test_file_comes_over_https_when_its_server_is_believed(
+    secure: Server, other: Server, tmp_path: Path
+) -> None:
+    secure.faults["a.bin"] = [cut_after(1_000_000)]
+
+    transfer_to(tmp_path, secure.url).fetch({"a.bin": FILE})
+
+    assert is_there(tmp_path)
+    assert secure.sent_bytes("a.bin") == len(CONTENT)
+
+
+def test_server_is_refused_when_nobody_vouches_for_it(
+    secure: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raymark.catalog.http._certificates", ssl.create_default_context)
+
+    with pytest.raises(DatasetError, match=r"no connection \(.*certificate verify failed"):
+        transfer_to(tmp_path, secure.url).fetch({"a.bin": FILE})
+    assert secure.requests == []
+
+
+def test_redirect_is_refused_when_it_leaves_https(
+    secure: Server, other: Server, tmp_path: Path
+) -> None:
+    secure.always["a.bin"] = redirect_to(f"{other.url}/a.bin")
+
+    with pytest.raises(DatasetError, match=r"leads to http://.*/a\.bin, which is not https; it is"):
+        transfer_to(tmp_path, secure.url).fetch({"a.bin": FILE})
+    assert other.requests == []
+    assert len(secure.requests) == 1  # and it is not asked again
+
+
+def test_redirect_is_followed_when_it_goes_to_https(
+    server: Server, secure: Server, tmp_path: Path
+) -> None:
+    server.always["a.bin"] = redirect_to(f"{secure.url}/a.bin")
+
+    transfer_to(tmp_path, server.url).fetch({"a.bin": FILE})
+
+    assert is_there(tmp_path)
 
 
 def test_small_file_is_refused_when_it_is_large(server: Server) -> None:
