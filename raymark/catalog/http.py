@@ -152,7 +152,7 @@ def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdecimal() else None
 
 
-def _reason(cause: Exception | str) -> str:
+def _reason(cause: BaseException | str) -> str:
     """Return in a few words why there is no answer."""
     if isinstance(cause, TimeoutError):
         return "the server does not answer in time"

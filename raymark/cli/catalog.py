@@ -99,7 +99,9 @@ def get(
     band: Annotated[str, typer.Option(help="Bands to get")] = "",
     tier: Annotated[
         str,
-        typer.Option(help="Parts to get beside the paths: detail, buildings, fingerprints, ..."),
+        typer.Option(
+            help="Parts to get beside the paths: detail, buildings, fingerprints, benchmark"
+        ),
     ] = "",
     index: IndexOption = None,
     offline: Offline = False,

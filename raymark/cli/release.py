@@ -11,7 +11,9 @@ from raymark.cli.options import AsJson, DatasetArgument, Overwrite, listed
 from raymark.cli.tables import Column, print_rows
 from raymark.errors import DatasetError, counted
 
-app = typer.Typer(help="Publish a dataset: build, verify, compare, preview.", no_args_is_help=True)
+app = typer.Typer(
+    help="Publish a dataset: build, verify, compare, preview, hand out.", no_args_is_help=True
+)
 
 ReleaseArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a release")]
 
