@@ -65,7 +65,9 @@ class RunReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Cell:
+class RunCell:
+    """One task, model and seed of a run, and the hash of all that decides it."""
+
     task: Task
     model: ModelFolder
     seed: int
@@ -73,6 +75,7 @@ class _Cell:
 
     @property
     def needs_csi(self) -> bool:
+        """Whether its model reads CSI."""
         return "csi" in self.model.info.inputs
 
 
@@ -83,6 +86,8 @@ class RunChoice:
     Attributes:
         models: Which models, such as `raymark.models.choose_models` returns.
         tracks: Only these tracks; all if empty.
+        scenes: Only these scenes of the suite; all if empty.
+        bands: Only these bands of the suite; all if empty.
         seeds: Only these seeds of the suite; all if empty.
         maps: Folder of the maps, for models that know the city; they run on tracks that have maps.
 
@@ -92,6 +97,8 @@ class RunChoice:
 
     models: tuple[ModelFolder, ...]
     tracks: tuple[str, ...] = ()
+    scenes: tuple[str, ...] = ()
+    bands: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     maps: Path | None = None
 
@@ -102,6 +109,14 @@ class RunChoice:
             raise ConfigError(f"two of the models have the same name: {', '.join(names)}")
         if any(model.needs_map for model in self.models):
             require_maps(self.maps)
+
+    def tasks_of(self, suite: Suite) -> tuple[Task, ...]:
+        """Return the tasks of a suite that are run.
+
+        Raises:
+            ConfigError: If the suite has no such track, scene or band (the nearest is offered).
+        """
+        return suite.tasks_of(self.tracks, scenes=self.scenes, bands=self.bands)
 
 
 class Runner:
@@ -150,22 +165,15 @@ class Runner:
             progress: Told how far each stage is.
 
         Raises:
-            ConfigError: If the suite has no such track (the nearest is offered) or seed, a map is
-                missing, or a model knows the city and no track has maps.
+            ConfigError: If the suite has no such track, scene or band (the nearest is offered) or
+                seed, a map is missing, or a model knows the city and no track has maps.
             WorkError: If a measurement fails.
         """
-        tasks = self.suite.tasks_of(choice.tracks)
+        tasks = choice.tasks_of(self.suite)
         seeds, models = self.suite.seeds_of(choice.seeds), choice.models
-        _require_tracks(models, tasks)
         self._place = replace(self._place, maps=choice.maps and choice.maps.resolve())
-        hashes = _Hashes(models, choice.maps)
-        cells = [
-            _Cell(task=task, model=model, seed=seed, hash=hashes.of(task, model, seed))
-            for task in tasks
-            for seed in seeds
-            for model in models
-            if _can_run(model, task)
-        ]
+        hashes = Hashes(models, choice.maps)
+        cells = cells_of(self.suite, choice, hashes)
         self._drop_stale(cells, hashes)
         pending = [
             c for c in cells if not self.folder.is_finished(c.task, c.model.name, c.seed, c.hash)
@@ -186,7 +194,7 @@ class Runner:
             sandboxes=tuple(sorted(sandboxes)),
         )
 
-    def _drop_stale(self, cells: Sequence[_Cell], hashes: "_Hashes") -> None:
+    def _drop_stale(self, cells: Sequence[RunCell], hashes: "Hashes") -> None:
         """Remove what earlier code of a model predicted, on all tracks.
 
         Of models that know the city only on those that are run now: other maps may not be made yet.
@@ -203,7 +211,7 @@ class Runner:
         self,
         tasks: Sequence[Task],
         seeds: Sequence[int],
-        cells: Sequence[_Cell],
+        cells: Sequence[RunCell],
         executor: Executor,
         progress: Progress,
     ) -> None:
@@ -275,12 +283,12 @@ class Runner:
         return [seed for seed in wanted if self.folder.detections(task, seed) is None]
 
     def _run_cells(
-        self, cells: Sequence[_Cell], executor: Executor, progress: Progress
+        self, cells: Sequence[RunCell], executor: Executor, progress: Progress
     ) -> set[str]:
         """Fit and keep; return the sandboxes in which the models were."""
         sandboxes = set[str]()
 
-        def arguments(cell: _Cell) -> tuple[Any, ...]:
+        def arguments(cell: RunCell) -> tuple[Any, ...]:
             output = self.folder.output(cell.task, cell.model.name, cell.seed).resolve()
             return cell.model, cell.seed, cell.task, self._place, cell.needs_csi, output
 
@@ -298,7 +306,7 @@ class Runner:
             progress("models", i, len(cells))
         return sandboxes
 
-    def _keep(self, cell: _Cell, outcome: Outcome) -> None:
+    def _keep(self, cell: RunCell, outcome: Outcome) -> None:
         """Write predictions in world coordinates."""
         truth = self.folder.truth(cell.task)
         sites = self.dataset.select(scene=cell.task.scene, band=cell.task.band).sites
@@ -318,15 +326,17 @@ class Runner:
         )
 
 
-class _Hashes:
+class Hashes:
     """Tells of each cell whether it must be run again."""
 
     def __init__(self, models: Sequence[ModelFolder], maps: Path | None) -> None:
+        """Hash the code of models; maps are opened when a cell asks for one."""
         self.models, self._maps = models, maps
         self._code = {model.name: model_hash(model) for model in models}
         self._content: dict[tuple[str, int], str | None] = {}
 
     def of(self, task: Task, model: ModelFolder, seed: int) -> str:
+        """Return the hash of a cell."""
         parts = [MEASURING_VERSION, model.name, self._code[model.name], seed]
         if model.needs_map and self._maps is not None and task.map_grade is not None:
             key = (task.map_grade, seed)
@@ -334,6 +344,24 @@ class _Hashes:
                 self._content[key] = open_map(self._maps, *key).manifest.content_hash
             parts.append(self._content[key])
         return cell_hash_of(task, parts)
+
+
+def cells_of(suite: Suite, choice: RunChoice, hashes: Hashes) -> list[RunCell]:
+    """Return the cells that a choice of models, tracks and seeds asks for.
+
+    Raises:
+        ConfigError: If the suite has no such track, scene or band (the nearest is offered) or seed,
+            or a model knows the city and no track has maps.
+    """
+    tasks = choice.tasks_of(suite)
+    _require_tracks(choice.models, tasks)
+    return [
+        RunCell(task=task, model=model, seed=seed, hash=hashes.of(task, model, seed))
+        for task in tasks
+        for seed in suite.seeds_of(choice.seeds)
+        for model in choice.models
+        if _can_run(model, task)
+    ]
 
 
 def _can_run(model: ModelFolder, task: Task) -> bool:

@@ -289,6 +289,12 @@ class RunFolder:
             for file, text in texts.items()
         }
 
+    def fit_times(self, model: str) -> list[float]:
+        """Return how long every finished cell of a model took to fit [s]."""
+        files = (self.root / "cells").glob(f"*/{model}/*/result.json")
+        times = [read_json(file).get("fit_s") for file in sorted(files)]
+        return [float(time) for time in times if time is not None]
+
     def cells(self) -> Iterator[Cell]:
         """Read every finished cell, in the order of the suite's tasks.
 

@@ -34,19 +34,19 @@ def run_suite(
         suite: What to run.
         dataset: Its dataset.
         folder: Where everything is kept; `audit` in it holds the audit of the splits.
-        choice: Which models, tracks and seeds.
+        choice: Which models, tracks, scenes, bands and seeds.
         workers: Who measures and fits, such as `raymark.work.cluster.cluster_workers`; this machine
             with a job for every core if not given.
         progress: Told how far each stage is.
 
     Raises:
-        ConfigError: If the dataset is another one, the suite has no such track (the nearest is
-            offered) or seed, two models have the same name, or the folder holds something else.
-            A model of the user's that cannot be imported is one of these, too.
+        ConfigError: If the dataset is another one, the suite has no such track, scene or band (the
+            nearest is offered) or seed, two models have the same name, or the folder holds something
+            else. A model of the user's that cannot be imported is one of these, too.
         SchemaError: If the arrays of the dataset are not those of its content hash.
         SplitError: If a split leaks or differs from the published one.
     """
-    suite.tasks_of(choice.tracks)
+    choice.tasks_of(suite)
     suite.seeds_of(choice.seeds)
     require_dataset(suite, dataset)
     _try_models(choice.models)

@@ -196,20 +196,31 @@ class Suite(Strict):
             for gain_db in (None, *settings.gains_db)
         )
 
-    def tasks_of(self, tracks: Sequence[str]) -> tuple[Task, ...]:
-        """Return the tasks of some tracks, of all if none is named.
+    def tasks_of(
+        self, tracks: Sequence[str] = (), *, scenes: Sequence[str] = (), bands: Sequence[str] = ()
+    ) -> tuple[Task, ...]:
+        """Return the tasks of some tracks, scenes and bands; of all of them if none is named.
 
         Raises:
-            ConfigError: If the suite has no such track (the nearest is offered).
+            ConfigError: If the suite has no such track, scene or band (the nearest is offered).
         """
-        known: list[str] = [settings.track for settings in self.tracks]
-        for track in tracks:
-            if track not in known:
-                raise ConfigError(
-                    f"suite '{self.name}' has no track '{track}'{nearest(track, known)} "
-                    f"(it has: {', '.join(known)})"
-                )
-        return tuple(task for task in self.tasks() if not tracks or task.track in tracks)
+        wanted = {
+            "track": (tracks, [settings.track for settings in self.tracks]),
+            "scene": (scenes, list(self.scenes)),
+            "band": (bands, list(self.bands)),
+        }
+        for noun, (names, known) in wanted.items():
+            for name in names:
+                if name not in known:
+                    raise ConfigError(
+                        f"suite '{self.name}' has no {noun} '{name}'{nearest(name, known)} "
+                        f"(it has: {', '.join(known)})"
+                    )
+        return tuple(
+            task
+            for task in self.tasks()
+            if all(not names or getattr(task, noun) in names for noun, (names, _) in wanted.items())
+        )
 
     def seeds_of(self, seeds: Sequence[int]) -> tuple[int, ...]:
         """Return the seeds that are named, in the order of the suite; all of them if none is.

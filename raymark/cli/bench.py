@@ -16,6 +16,7 @@ from raymark.cli.options import (
     TimeLimit,
     listed,
 )
+from raymark.cli.run_plan import print_plan
 from raymark.cli.tables import Column, print_rows, rows_of
 from raymark.errors import ConfigError, counted
 from raymark.storage import Place, PlaceLike, as_place
@@ -23,7 +24,7 @@ from raymark.storage import Place, PlaceLike, as_place
 app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
 
 SuiteOption = Annotated[
-    str, typer.Option(help="Name of a suite (mini, small, small-map, v1), or a YAML file")
+    str, typer.Option(help="Name of a suite (mini, paper, small, small-map, v1), or a YAML file")
 ]
 OwnSuiteOption = Annotated[
     str, typer.Option("--suite", help="A YAML file, for a suite that does not ship with raymark")
@@ -161,6 +162,8 @@ def run(
         ),
     ] = "",
     tracks: TracksOption = "",
+    scenes: Annotated[str, typer.Option(help="Only these scenes, separated by commas")] = "",
+    bands: Annotated[str, typer.Option(help="Only these bands, separated by commas")] = "",
     seeds: Annotated[
         str, typer.Option(help="Only these seeds of the suite, separated by commas")
     ] = "",
@@ -168,6 +171,9 @@ def run(
     jobs: Annotated[int, typer.Option(min=0, help="Processes; as many as cores if 0")] = 0,
     any_data: Annotated[
         bool, typer.Option("--any-data", help="Use a dataset that is not the suite's published one")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what is to be done and its hours; do nothing")
     ] = False,
     cluster: Cluster = None,
     time_limit_min: TimeLimit = 24 * 60.0,
@@ -188,11 +194,16 @@ def run(
     choice = RunChoice(
         models=tuple(choose_models(listed(models), with_maps=maps is not None)),
         tracks=tuple(listed(tracks)),
+        scenes=tuple(listed(scenes)),
+        bands=tuple(listed(bands)),
         seeds=seed_numbers(seeds),
         maps=maps,
     )
     if not listed(models):
         tell_of_expensive_models(len(choice.models), with_maps=maps is not None)
+    if dry_run:
+        print_plan(loaded, dataset, folder, choice, jobs=jobs)
+        return
     workers = this_machine(jobs)
     if cluster is not None:
         workers = described_workers(cluster, time_limit_min=time_limit_min)
