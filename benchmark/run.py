@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from raymark.benchmark.cell_work import DataPlace, fit_cell, measure_survey
-from raymark.benchmark.city_map import open_map
 from raymark.benchmark.detections import count_paths
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured
-from raymark.benchmark.model_code import code_hash, model_hash
+from raymark.benchmark.model_code import code_hash
 from raymark.benchmark.references import REFERENCES, References
+from raymark.benchmark.run_cells import Hashes, RunCell, RunChoice, cells_of
 from raymark.benchmark.software import software_versions
 from raymark.benchmark.store import (
     ModelRecord,
@@ -28,7 +28,6 @@ from raymark.benchmark.task_data import (
     Splits,
     load_task,
     require_dataset,
-    require_maps,
     survey_of_test,
     surveys_of,
     truth_of,
@@ -37,7 +36,7 @@ from raymark.benchmark.task_data import (
 )
 from raymark.benchmark.worker import Outcome
 from raymark.dataset import Dataset
-from raymark.errors import ConfigError, WorkError
+from raymark.errors import WorkError
 from raymark.work.executor import Executor, TaskKind
 from raymark.work.fresh import run_fresh
 
@@ -62,61 +61,6 @@ class RunReport:
     failures: tuple[tuple[str, str], ...]
     num_old_failures: int = 0
     sandboxes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCell:
-    """One task, model and seed of a run, and the hash of all that decides it."""
-
-    task: Task
-    model: ModelFolder
-    seed: int
-    hash: str
-
-    @property
-    def needs_csi(self) -> bool:
-        """Whether its model reads CSI."""
-        return "csi" in self.model.info.inputs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunChoice:
-    """What of a suite is run.
-
-    Attributes:
-        models: Which models, such as `raymark.models.choose_models` returns.
-        tracks: Only these tracks; all if empty.
-        scenes: Only these scenes of the suite; all if empty.
-        bands: Only these bands of the suite; all if empty.
-        seeds: Only these seeds of the suite; all if empty.
-        maps: Folder of the maps, for models that know the city; they run on tracks that have maps.
-
-    Raises:
-        ConfigError: If two models have the same name, or one needs a map and there are none.
-    """
-
-    models: tuple[ModelFolder, ...]
-    tracks: tuple[str, ...] = ()
-    scenes: tuple[str, ...] = ()
-    bands: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    maps: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Check the names, by which results are told apart."""
-        names = [model.name for model in self.models]
-        if len(set(names)) < len(names):
-            raise ConfigError(f"two of the models have the same name: {', '.join(names)}")
-        if any(model.needs_map for model in self.models):
-            require_maps(self.maps)
-
-    def tasks_of(self, suite: Suite) -> tuple[Task, ...]:
-        """Return the tasks of a suite that are run.
-
-        Raises:
-            ConfigError: If the suite has no such track, scene or band (the nearest is offered).
-        """
-        return suite.tasks_of(self.tracks, scenes=self.scenes, bands=self.bands)
 
 
 class Runner:
@@ -324,58 +268,6 @@ class Runner:
             software=software_versions(),
             **outcome.record,
         )
-
-
-class Hashes:
-    """Tells of each cell whether it must be run again."""
-
-    def __init__(self, models: Sequence[ModelFolder], maps: Path | None) -> None:
-        """Hash the code of models; maps are opened when a cell asks for one."""
-        self.models, self._maps = models, maps
-        self._code = {model.name: model_hash(model) for model in models}
-        self._content: dict[tuple[str, int], str | None] = {}
-
-    def of(self, task: Task, model: ModelFolder, seed: int) -> str:
-        """Return the hash of a cell."""
-        parts = [MEASURING_VERSION, model.name, self._code[model.name], seed]
-        if model.needs_map and self._maps is not None and task.map_grade is not None:
-            key = (task.map_grade, seed)
-            if key not in self._content:
-                self._content[key] = open_map(self._maps, *key).manifest.content_hash
-            parts.append(self._content[key])
-        return cell_hash_of(task, parts)
-
-
-def cells_of(suite: Suite, choice: RunChoice, hashes: Hashes) -> list[RunCell]:
-    """Return the cells that a choice of models, tracks and seeds asks for.
-
-    Raises:
-        ConfigError: If the suite has no such track, scene or band (the nearest is offered) or seed,
-            or a model knows the city and no track has maps.
-    """
-    tasks = choice.tasks_of(suite)
-    _require_tracks(choice.models, tasks)
-    return [
-        RunCell(task=task, model=model, seed=seed, hash=hashes.of(task, model, seed))
-        for task in tasks
-        for seed in suite.seeds_of(choice.seeds)
-        for model in choice.models
-        if _can_run(model, task)
-    ]
-
-
-def _can_run(model: ModelFolder, task: Task) -> bool:
-    return task.map_grade is not None or not model.needs_map
-
-
-def _require_tracks(models: Sequence[ModelFolder], tasks: Sequence[Task]) -> None:
-    for model in models:
-        if not any(_can_run(model, task) for task in tasks):
-            tracks = ", ".join(dict.fromkeys(task.track for task in tasks))
-            raise ConfigError(
-                f"model '{model.name}' knows the city, and none of the tracks has maps ({tracks}); "
-                "choose a suite with tracks named map-..., such as small-map"
-            )
 
 
 def _reference_hash(task: Task) -> str:

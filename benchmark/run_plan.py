@@ -9,7 +9,7 @@ import pandas as pd
 
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import is_measured
-from raymark.benchmark.run import Hashes, RunChoice, cells_of
+from raymark.benchmark.run_cells import Hashes, RunChoice, cells_of
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite
 from raymark.benchmark.task_data import require_dataset, surveys_of

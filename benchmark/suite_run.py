@@ -6,7 +6,8 @@ from pathlib import Path
 from raymark.benchmark.audit import TABLE_NAME, audit_suite
 from raymark.benchmark.cell_work import try_model
 from raymark.benchmark.localizer import ModelFolder
-from raymark.benchmark.run import Progress, RunChoice, Runner, RunReport
+from raymark.benchmark.run import Progress, Runner, RunReport
+from raymark.benchmark.run_cells import RunChoice
 from raymark.benchmark.task import Suite
 from raymark.benchmark.task_data import require_dataset
 from raymark.benchmark.tracks import TRACKS
@@ -41,8 +42,8 @@ def run_suite(
 
     Raises:
         ConfigError: If the dataset is another one, the suite has no such track, scene or band (the
-            nearest is offered) or seed, two models have the same name, or the folder holds something
-            else. A model of the user's that cannot be imported is one of these, too.
+            nearest is offered) or seed, two models have the same name, or the folder holds
+            something else. A model of the user's that cannot be imported is one of these, too.
         SchemaError: If the arrays of the dataset are not those of its content hash.
         SplitError: If a split leaks or differs from the published one.
     """

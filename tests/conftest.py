@@ -502,7 +502,8 @@ def benchmark_run(
     make_once: MakeOnce, benchmark_dataset: "Dataset", yard_suite: "Suite"
 ) -> "RunFolder":
     """The folder of a run of two models on `yard_suite`; read it, never write to it."""
-    from raymark.benchmark.run import RunChoice, Runner
+    from raymark.benchmark.run import Runner
+    from raymark.benchmark.run_cells import RunChoice
     from raymark.benchmark.store import RunFolder
     from raymark.models import get_model
     from raymark.work.executor import ThisMachine

@@ -25,7 +25,8 @@ import torch
 from raymark import open_dataset
 from raymark.benchmark.board import write_board
 from raymark.benchmark.publication import build_board
-from raymark.benchmark.run import RunChoice, Runner
+from raymark.benchmark.run import Runner
+from raymark.benchmark.run_cells import RunChoice
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite
 from raymark.catalog import Catalog, Reference, publish_release

@@ -180,7 +180,7 @@ def run(
 ) -> None:
     """Run models on a suite; the same command goes on where it stopped."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
-    from raymark.benchmark.run import RunChoice  # noqa: PLC0415
+    from raymark.benchmark.run_cells import RunChoice  # noqa: PLC0415
     from raymark.benchmark.suite_run import run_suite  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.models import choose_models  # noqa: PLC0415

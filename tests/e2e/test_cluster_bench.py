@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from distributed import Client
 
-from raymark.benchmark.run import RunChoice, Runner
+from raymark.benchmark.run import Runner
+from raymark.benchmark.run_cells import RunChoice
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite
 from raymark.dataset import Dataset

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
-from raymark.benchmark.run import RunChoice, Runner
+from raymark.benchmark.run import Runner
+from raymark.benchmark.run_cells import RunChoice
 from raymark.benchmark.store import CellResult, RunFolder
 from raymark.benchmark.task import Suite
 from raymark.benchmark.worker import Outcome

@@ -15,7 +15,8 @@ import yaml
 from raymark.benchmark.localizer import ModelFolder, Prediction, tune
 from raymark.benchmark.model_errors import kinds_of_failure
 from raymark.benchmark.publication import build_board
-from raymark.benchmark.run import RunChoice, Runner, RunReport
+from raymark.benchmark.run import Runner, RunReport
+from raymark.benchmark.run_cells import RunChoice
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import TaskData

@@ -8,7 +8,7 @@ import yaml
 from command_line import raymark
 
 from raymark.benchmark import run_plan
-from raymark.benchmark.run import RunChoice
+from raymark.benchmark.run_cells import RunChoice
 from raymark.benchmark.run_plan import MEASURING, plan_run
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite
