@@ -24,7 +24,7 @@ FEW_LINKS = 20
 SAME_POSITION_M = 1e-3
 """Float32 products of fewer rows round otherwise, by micrometres; a leak moves by metres."""
 
-FEW_EPOCHS = {"epochs": 4, "batch_size": 16, "ema_decay": 0.9, "learning_rate": 3e-3}
+FEW_EPOCHS = {"epochs": 4, "steps": None, "batch_size": 16, "ema_decay": 0.9, "learning_rate": 3e-3}
 """What networks are trained for here: enough to beat the centroid on a few hundred links."""
 
 NOT_LEARNT = {"train_centroid"}

@@ -42,6 +42,7 @@ ARGUMENTS = {
         *["--scene", "street_canyon", "--quick"],
         *["--num-ues", "2", "--peer-rays", "10000", "--discovery", "quick"],
     ],
+    "training": ["{data}", "--steps", "1", "--num-links", "20"],
 }
 
 
