@@ -3,8 +3,8 @@
     python perf/training.py DATASET [--scene munich] [--band 6GHz] [--steps 40] [--num-links 1000]
 
 The named peer is our own way of before: CSI synthesised anew for each batch of 16 windows. Beside
-it stand noiseless CSI that is kept, with fresh noise for each batch, and, as where there is no noise,
-images that are kept. All train the same network on the same links in one process and one thread,
+it stand noiseless CSI that is kept, with fresh noise for each batch, and images that are kept, as
+where there is no noise. All train the same network on the same links in one process and thread,
 for the same number of gradient steps; validation is outside the clock.
 """
 

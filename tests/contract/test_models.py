@@ -121,7 +121,7 @@ def test_model_folder_says_what_it_is_when_read(name: str) -> None:
     info = validate(ModelInfo, read_yaml(model.folder / "model.yaml"), where=name)
 
     assert {"model.py", "model.yaml", "card.md"} <= files
-    assert {p.rsplit(".", maxsplit=1)[-1] for p in files} <= {"py", "yaml", "md"}
+    assert {p.rsplit(".", maxsplit=1)[-1] for p in files} <= {"py", "yaml", "md", "bib"}
     assert model.name == name
     assert model.info == info
     assert model.card.startswith("# ")
