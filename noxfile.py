@@ -36,6 +36,14 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into `build/site`; any warning fails, and so does what its checks find."""
+    no_advertising = {"NO_MKDOCS_2_WARNING": "1"}
+    session.run("mkdocs", "build", "--strict", env=no_advertising)
+    session.run("python", "docs/website/checks.py", "build/site")
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
