@@ -430,7 +430,18 @@ def test_dataset_is_refused_when_it_is_not_the_one_of_the_suite(
 
 
 def test_task_data_has_no_other_field_when_listed() -> None:
-    assert [field.name for field in dataclasses.fields(TaskData)] == ["train", "validation", "test"]
+    names = [field.name for field in dataclasses.fields(TaskData)]
+
+    assert names == ["train", "validation", "test", "asked"]
+
+
+@pytest.mark.parametrize("track", ["interpolation", "unseen-nlos", "cross-scene"])
+def test_every_test_link_is_asked_when_no_training_point_stands_among_them(
+    benchmark_task: FindTask, load_benchmark_task: LoadTask, track: str
+) -> None:
+    data = load_benchmark_task(benchmark_task(track, "yard"))
+
+    assert data.asked.tolist() == list(range(len(data.test)))
 
 
 @pytest.mark.parametrize("track", ["cross-band", "impaired", "cross-scene"])
