@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Complex
+from torch import Tensor
 
 from raymark.dataset import Dataset, Selection
 from raymark.dataset.hdf5 import array_names
@@ -80,15 +81,30 @@ def undecided_links(csi: np.ndarray, selection: Selection) -> Bool[np.ndarray, "
     """Return which links have another first path when their CSI is disturbed by rounding."""
     band, front_end = selection.band, selection.front_end
     noise_variance = front_end.noise_variance(band)
-    tensor, generator = torch.from_numpy(csi), torch.Generator().manual_seed(0)
-    size = TOLERANCE / 10 * tensor.abs().amax(dim=(1, 2), keepdim=True)
+    tensor = torch.from_numpy(csi)
     distance_m, found = estimate_distance(tensor, band, noise_variance)
     undecided = torch.zeros_like(found)
-    for _ in range(_NUM_DISTURBANCES):
-        disturbance = torch.randn(csi.shape, dtype=tensor.dtype, generator=generator)
-        other_m, other = estimate_distance(tensor + size * disturbance, band, noise_variance)
+    for disturbed in _disturbed(tensor):
+        other_m, other = estimate_distance(disturbed, band, noise_variance)
         undecided |= (other != found) | ((other_m - distance_m).abs() > _DISTANCE_M)
     return undecided.numpy()
+
+
+def _disturbed(
+    csi: Complex[Tensor, "link ant subcarrier"],
+) -> Iterator[Complex[Tensor, "link ant subcarrier"]]:
+    """Yield the CSI as other processors may round it: stronger, weaker, and every entry otherwise.
+
+    Entries that change at random move the power of a peak by little, and half of them upward; a
+    peak at the threshold is crossed for certain by one change of all.
+    """
+    size = TOLERANCE / 10
+    yield csi * (1 + size)
+    yield csi * (1 - size)
+    generator = torch.Generator().manual_seed(0)
+    largest = csi.abs().amax(dim=(1, 2), keepdim=True)
+    for _ in range(_NUM_DISTURBANCES):
+        yield csi + size * largest * torch.randn(csi.shape, dtype=csi.dtype, generator=generator)
 
 
 def _agree(name: str, stored: np.ndarray, made: np.ndarray) -> Bool[np.ndarray, "link"]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Int
 
 from raymark.benchmark.measurements import Labelled, Measurements
 from raymark.benchmark.task import Suite, Task
@@ -153,7 +154,17 @@ def test_measurements_hold_no_label_and_no_oracle_when_their_fields_are_listed()
 
     assert of_labelled == {"measurements", "position_m", "los", "channels"}
     assert not of_measurements & {"position_m", "los", "ue_index", "track_id", "block", "part"}
-    assert [f.type for f in dataclasses.fields(TaskData)] == [Labelled, Labelled, Measurements]
+    types = {f.name: f.type for f in dataclasses.fields(TaskData)}
+    rows = types.pop("asked")
+    assert types == {"train": Labelled, "validation": Labelled, "test": Measurements}
+    assert str(rows) == str(Int[np.ndarray, "link"])
+
+
+def test_no_honest_task_hands_out_the_oracles_angle(task_data: dict[str, TaskData]) -> None:
+    """It is a field for the paper's protocol alone."""
+    for data in task_data.values():
+        parts = (data.train.measurements, data.validation.measurements, data.test)
+        assert all(links.ue_azimuth_rad is None for links in parts)
 
 
 def test_estimates_differ_from_the_true_paths_when_noise_is_added(

@@ -46,6 +46,7 @@ def make_part(
         window_step=np.arange(num_links) % 2,
         path_mask=rng.random((num_links, NUM_PATHS)) < 0.5,
         has_signal=rng.random(num_links) < 0.5,
+        ue_azimuth_rad=rng.uniform(-3, 3, num_links),
         aoa_profile_db=rng.normal(size=(num_links, 5)),
         csi_files=csi
         and CsiFiles(
@@ -177,3 +178,10 @@ def test_labels_stay_with_their_links_when_taken_and_joined(parts: list[Measurem
     np.testing.assert_array_equal(joined.position_m[:, 0], joined.measurements.gain_db)
     np.testing.assert_array_equal(joined.position_m[:, 1], joined.measurements.distance_m)
     np.testing.assert_array_equal(joined.los, joined.measurements.window_step)
+
+
+def test_angle_at_the_ue_is_known_only_when_all_parts_know_it(parts: list[Measurements]) -> None:
+    one = dataclasses.replace(parts[0], ue_azimuth_rad=None)
+
+    assert one.take(np.array([1, 0])).ue_azimuth_rad is None
+    assert concatenate([one, parts[1]]).ue_azimuth_rad is None
