@@ -9,9 +9,9 @@ from raymark.benchmark import Labelled, Localizer, Measurements, Prediction, tun
 from raymark.benchmark.features import path_loss_free_power_db
 from raymark.radio.frames import wrap_rad
 
-_AZIMUTH_BIN_RAD = np.pi / 32
-_RANGE_BIN_M = 6.0
-_MAX_RANGE_M = 384.0
+_AZIMUTH_BIN_RAD, _RANGE_BIN_M = np.pi / 32, 6.0
+_AZIMUTH_RAD = np.arange(-np.pi, np.pi, _AZIMUTH_BIN_RAD)
+_RANGE_M = np.arange(0, 384.0, _RANGE_BIN_M)
 
 
 class Model(Localizer):
@@ -28,39 +28,41 @@ class Model(Localizer):
         grid = itertools.product(
             self.config["width_bins"], self.config["num_neighbours"], self.config["gain_weight"]
         )
-        images = {
-            width: (_images(train.measurements, width), _images(validation.measurements, width))
+        likeness = {
+            width: self._likeness(validation.measurements, width)
             for width in self.config["width_bins"]
         }
 
         def predict(trial: tuple[float, int, float]) -> Float[np.ndarray, "link 2"]:
             width, k, weight = trial
-            own, other = images[width]
-            return self._locate(own, other, validation.measurements, k, weight)
+            return self._locate(likeness[width], validation.measurements, k, weight)
 
         self._trial, trials = tune(grid, predict, validation)
         names = ("width_bins", "num_neighbours", "gain_weight")
         chosen = dict(zip(names, self._trial, strict=True))
         self.choices = {**chosen, "validation_error_m": trials}
-        self.num_parameters = train.position_m.size + images[self._trial[0]][0].size
+        image_size = len(_AZIMUTH_RAD) * len(_RANGE_M)
+        self.num_parameters = train.position_m.size + len(train) * image_size
 
     def predict(self, test: Measurements) -> Prediction:
         """Return the weighted mean of the neighbours' positions."""
         width, k, weight = self._trial
-        own, other = _images(self._train.measurements, width), _images(test, width)
-        return Prediction(position_m=self._locate(own, other, test, k, weight))
+        return Prediction(position_m=self._locate(self._likeness(test, width), test, k, weight))
+
+    def _likeness(self, links: Measurements, width: float) -> Float[np.ndarray, "link train"]:
+        """Return the cosine of each link's image to that of each training link."""
+        return _images(links, width) @ _images(self._train.measurements, width).T
 
     def _locate(
         self,
-        own: Float[np.ndarray, "train pixel"],
-        other: Float[np.ndarray, "link pixel"],
+        likeness: Float[np.ndarray, "link train"],
         links: Measurements,
         k: int,
         gain_weight: float,
     ) -> Float[np.ndarray, "link 2"]:
         gain_gap_db = np.abs(_gain_db(links)[:, None] - _gain_db(self._train.measurements)[None, :])
-        distance = 1 - other @ own.T + gain_weight * gain_gap_db
-        nearest = np.argpartition(distance, min(k, len(own)) - 1, axis=1)[:, :k]
+        distance = 1 - likeness + gain_weight * gain_gap_db
+        nearest = np.argpartition(distance, min(k, likeness.shape[1]) - 1, axis=1)[:, :k]
         near = np.take_along_axis(distance, nearest, axis=1)
         weight = 1 / (near - near.min(axis=1, keepdims=True) + 0.05)
         position_m = self._train.position_m[nearest]
@@ -73,10 +75,8 @@ def _gain_db(links: Measurements) -> Float[np.ndarray, "link"]:
 
 def _images(links: Measurements, width_bins: float) -> Float[np.ndarray, "link pixel"]:
     """Return images of unit length (0 for links without paths), float32."""
-    azimuth = np.arange(-np.pi, np.pi, _AZIMUTH_BIN_RAD)
-    distance = np.arange(0, _MAX_RANGE_M, _RANGE_BIN_M)
-    turn = wrap_rad(links.path_azimuth_rad[..., None] - azimuth)
-    step = links.path_range_m[..., None] - distance
+    turn = wrap_rad(links.path_azimuth_rad[..., None] - _AZIMUTH_RAD)
+    step = links.path_range_m[..., None] - _RANGE_M
     rows = np.exp(-0.5 * (turn / (width_bins * _AZIMUTH_BIN_RAD)) ** 2)
     columns = np.exp(-0.5 * (step / (width_bins * _RANGE_BIN_M)) ** 2)
     power_db = links.path_power_db
