@@ -204,7 +204,7 @@ class Suite(Strict):
         Raises:
             ConfigError: If the suite has no such track, scene or band (the nearest is offered).
         """
-        wanted = {
+        wanted: dict[str, tuple[Sequence[str], list[str]]] = {
             "track": (tracks, [settings.track for settings in self.tracks]),
             "scene": (scenes, list(self.scenes)),
             "band": (bands, list(self.bands)),

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import shapely
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from raymark.errors import ConfigError, SceneError, counted
 from raymark.scenes.importing.buildings import ImportFinding, MapFeature, SourceMap
@@ -133,6 +133,10 @@ def _read_grey(path: Path) -> UInt8[np.ndarray, "row column"]:
         return np.asarray(Image.alpha_composite(ground, coloured).convert("L"))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise _too_large(path) from error
+    except UnidentifiedImageError as error:
+        raise SceneError(
+            f"{path} is no picture that can be read: expected {', '.join(_FORMATS)}"
+        ) from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         raise SceneError(
             f"{path} is no picture that can be read, or is cut off: {' '.join(str(error).split())}"
