@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from raymark.benchmark.measurements import SiteContext
 from raymark.benchmark.measuring import measurements_of_csi
@@ -29,16 +30,17 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("runs", type=Path)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     run = RunFolder(arguments.runs)
     suite = run.info().suite
-    found = {MEASURING: survey_s(open_dataset(arguments.dataset))}
+    found = {MEASURING: float(f"{survey_s(open_dataset(arguments.dataset)):.3g}")}
     for name in run.models():
         if times := run.fit_times(name):
-            found[name] = float(np.median(times))
+            found[name] = float(f"{np.median(times):.3g}")
     fresh = pd.DataFrame({"suite": suite.name, "model": list(found), "fit_s": list(found.values())})
     known = pd.read_csv(COSTS) if COSTS.is_file() else fresh.iloc[:0]
     table = pd.concat([known, fresh]).drop_duplicates(["suite", "model"], keep="last")
-    text = table.sort_values(["suite", "model"]).to_csv(index=False, float_format="%.3g")
+    text = table.sort_values(["suite", "model"]).to_csv(index=False)
     write_text(COSTS, text)
     print(text)
 
@@ -47,7 +49,7 @@ def survey_s(dataset: Dataset) -> float:
     """Return the seconds in which one core estimates 1,000 links."""
     selection = dataset.select(scene=dataset.scenes[0], band=dataset.bands[-1])
     stop = min(NUM_LINKS, len(selection))
-    prints = selection.fingerprints(0, stop)
+    prints = selection.fingerprints(0, stop, generator=torch.Generator().manual_seed(0))
     site = selection.sites[0]
     start = time.process_time()
     measurements_of_csi(

@@ -44,12 +44,12 @@ def print_plan(suite: Any, dataset: Any, folder: Path, choice: Any, *, jobs: int
     hours = plan.core_s / 3600 / processes
     left = plan.num_surveys - plan.num_measured
     out.print(f"{counted(left, 'survey')} of {plan.num_surveys} to be measured")
-    out.print(
-        f"about {hours:.2g} h in {counted(processes, 'process', 'processes')}; nothing was run"
-    )
+    if plan.core_s or not plan.unknown:
+        out.print(f"about {hours:.2g} h in {counted(processes, 'process', 'processes')}")
     if plan.unknown:
-        out.print(f"not known, and not in it: {', '.join(plan.unknown)}", soft_wrap=True)
+        out.print(f"hours not known, and not counted: {', '.join(plan.unknown)}", soft_wrap=True)
+    out.print("nothing was run")
 
 
 def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.3g}"
+    return "?" if value is None else f"{value:.2f}"
