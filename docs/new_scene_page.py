@@ -1,7 +1,8 @@
 """Run docs/new_scene.md in a fresh folder, and write what its commands print into the page.
 
 Run it from anywhere: `python docs/new_scene_page.py`. A test runs the page, too, and compares what
-is printed with what is shown: words to the letter, numbers within `TOLERANCE`.
+is printed with what is shown: words to the letter, numbers within `TOLERANCE` (a model's scores
+within `MODEL_TOLERANCE`).
 """
 
 import os
@@ -18,9 +19,12 @@ PAGE = Path(__file__).with_name("new_scene.md")
 MAP_SCRIPT = Path(__file__).with_name("make_block.py")
 
 TOLERANCE = 0.25
-"""Largest relative difference of a number. Estimates that are rounded otherwise, as by another
-instruction set of the same machine, moved the scores of these 80 UEs by up to 13 % (the P90 of
-extra_trees); another processor makes another dataset as well."""
+"""Largest difference of a number, as a share of the larger one."""
+
+MODEL_TOLERANCE = 0.6
+"""The same for a model's scores of these 80 UEs. Estimates that are rounded otherwise, as by
+another instruction set of the same machine, moved them by up to 13 %; another processor makes
+another dataset as well, and moved the median of extra_trees in LOS by 34 %."""
 
 _SMALLEST = 0.02
 """Largest difference of numbers near zero, such as a share of 0.00%."""
@@ -32,6 +36,7 @@ _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?%?")
 _PLACE = re.compile(r"\b(roof|mast)\b")
+_MODEL = re.compile(r"\b(extra_trees|wknn)\b")
 _PROGRAMS = {
     "python": [sys.executable],
     "raymark": [sys.executable, "-c", "from raymark.cli import main; main()"],
@@ -99,8 +104,9 @@ def printed_page(
 def differences(shown: str, printed: str) -> list[str]:
     """Return the lines of two pages that differ, with both of their forms.
 
-    Numbers may differ by `TOLERANCE`. A hash may be any, and so may the numbers of a line that
-    names the place of a site: another processor may rank them otherwise.
+    Numbers may differ by `TOLERANCE`, a model's scores by `MODEL_TOLERANCE`. A hash may be any,
+    and so may the numbers of a line that names the place of a site: another processor may rank
+    them otherwise.
     """
     pairs = zip(_lines(shown), _lines(printed), strict=True)
     return [f"{old!r} is now {new!r}" for old, new in pairs if not _is_alike(old, new)]
@@ -113,8 +119,9 @@ def _is_alike(old: str, new: str) -> bool:
         return False
     if _PLACE.search(old):
         return True
+    tolerance = MODEL_TOLERANCE if _MODEL.search(old) else TOLERANCE
     return all(
-        abs(a - b) <= max(_SMALLEST, TOLERANCE * max(abs(a), abs(b)))
+        abs(a - b) <= max(_SMALLEST, tolerance * max(abs(a), abs(b)))
         for a, b in zip(_numbers(old), _numbers(new), strict=True)
     )
 

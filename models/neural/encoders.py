@@ -52,6 +52,8 @@ class ImageEncoder(nn.Module):
         """
         super().__init__()
         self.channels = list(channels)
+        num_halvings = len(widths) - 1
+        self.fewest_delays = _PATCH * (2 ** (num_halvings - 1) + 1) if num_halvings else _PATCH
         self.stem = nn.Conv2d(len(channels), widths[0], _PATCH, _PATCH)
         stages = [ResidualBlock(widths[0], widths[0], 1)]
         stages += [ResidualBlock(a, b, 2) for a, b in itertools.pairwise(widths)]
@@ -59,7 +61,17 @@ class ImageEncoder(nn.Module):
         self.out = nn.Linear(widths[-1], width)
 
     def forward(self, image: Float[Tensor, "b s c h w"]) -> Float[Tensor, "b s d"]:
-        """Return one vector per image."""
+        """Return one vector per image.
+
+        Raises:
+            ValueError: The last stage would meet maps of one column. There, the bfloat16 gradient
+                of a convolution of stride 2 reads memory that nobody wrote (oneDNN of torch 2.13).
+        """
+        if image.shape[-1] < self.fewest_delays:
+            raise ValueError(
+                f"image: {image.shape[-1]} delay bins, but {len(self.stages)} stages need at least "
+                f"{self.fewest_delays}"
+            )
         flat = image[:, :, self.channels].flatten(0, 1).to(memory_format=torch.channels_last)
         with torch.autocast(flat.device.type, dtype=torch.bfloat16):
             maps = self.stages(self.stem(flat))

@@ -61,6 +61,8 @@ def test_tutorial_reaches_a_number_when_fewer_than_ten_commands_ran(
         ("a 1\n\nb 2", "a   1\nb 2", 0),
         ("a 10.0 and 1,000", "a 12.4 and 1,200", 0),
         ("a 10.0", "a 13.5", 1),
+        ("los wknn 10.0", "los wknn 20.0", 0),
+        ("los wknn 10.0", "los wknn 30.0", 1),
         ("a 10.0", "b 10.0", 1),
         ("a 100\nb 2%", "a 160\nb 5%", 2),
         ("misses 0.00% of it", "misses 0.01% of it", 0),

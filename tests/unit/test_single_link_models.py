@@ -48,7 +48,7 @@ ROUNDING = 1e-4
 NUM_STEPS = 150
 """Enough for every network to remember 16 links."""
 
-SIDE = 16
+SIDE = 32
 """Side of the images, smaller than real ones for speed."""
 
 LoadTask = Callable[[Task], TaskData]
@@ -184,6 +184,15 @@ def test_resnet_reads_the_channels_that_its_name_says(name: str, unread: tuple[i
         image[:, :, channel] = 1 - image[:, :, channel]
         is_same = torch.equal(located(network, dataclasses.replace(batch, image=image)), base)
         assert is_same == (channel in unread)
+
+
+def test_resnet_refuses_images_when_a_gradient_would_be_of_unwritten_memory() -> None:
+    batch, _ = random_batch()
+    assert batch.image is not None
+    small = dataclasses.replace(batch, image=batch.image[..., :16])
+
+    with pytest.raises(ValueError, match="16 delay bins, but 4 stages need at least 20"):
+        network_of("resnet_both")(small)
 
 
 @pytest.mark.slow
