@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer UEs and stub tasks")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    num_ues, num_tasks = (40, 1000) if arguments.quick else (1000, 3000)
+    num_ues, num_tasks = (10, 300) if arguments.quick else (1000, 3000)
     unit = measure_units(arguments.scene, num_ues, num_tasks)
     print_units(arguments.scene, unit)
     rows = [size_of(num_links, unit) for num_links in NUM_LINKS]

@@ -68,8 +68,9 @@ def start_dask(tmp_path: Path) -> Iterator[StartDask]:
     for process in reversed(started):
         process.terminate()
     for process in started:
+        # Long enough for a nanny and its worker; one whose scheduler is gone would wait for it.
         try:
-            process.wait(timeout=30)
+            process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
