@@ -13,6 +13,7 @@ from jaxtyping import Float
 from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths, no_paths
 from raymark.generator.tracing import sionna_adapter as adapter
+from raymark.generator.tracing.backend import ieee754
 from raymark.generator.tracing.candidates import NO_SLOT, PathCandidates, join_candidates
 from raymark.generator.tracing.diffraction import DiffractionSearch
 from raymark.generator.tracing.exploration import explore_sphere
@@ -27,6 +28,7 @@ _CANDIDATES_PER_CALL = 400_000
 class ChainSearch:
     """All that is known of one site before any UE is looked at."""
 
+    @ieee754
     def __init__(
         self,
         scene: LoadedScene,
@@ -73,6 +75,7 @@ class ChainSearch:
             before = tables[:-1] if settings.specular_reflection else tables[:1]
             self._diffraction = DiffractionSearch(scene, self._bs_m, before, settings, turn=turn)
 
+    @ieee754
     def trace(
         self,
         ue_position_m: Float[np.ndarray, "ue 3"],

@@ -13,7 +13,7 @@ from raymark.dataset.writing.traced_paths import TracedPaths, no_paths
 from raymark.errors import SceneError
 from raymark.generator.tracing import openings
 from raymark.generator.tracing import sionna_adapter as adapter
-from raymark.generator.tracing.backend import dr, mi, rt
+from raymark.generator.tracing.backend import dr, ieee754, mi, rt
 from raymark.generator.tracing.meshes import mesh_records, set_roughness
 from raymark.generator.tracing.sionna_adapter import Endpoints, PathsBuffer
 from raymark.generator.tracing.tables import (
@@ -47,6 +47,7 @@ class LoadedScene:
         triangles: All triangles.
     """
 
+    @ieee754
     def __init__(
         self,
         xml_path: Path,
@@ -118,11 +119,13 @@ class LoadedScene:
         return build_planes(self.triangles)
 
     @cached_property
+    @ieee754
     def wedges(self) -> Wedges:
         """Diffracting edges."""
         edges = adapter.read_half_edges(self.triangles)
         return build_wedges(self.triangles, edges, weld=self._weld_edges)
 
+    @ieee754
     def hit_distance(
         self, origin_m: Points, direction: Points
     ) -> tuple[Float[np.ndarray, "n"], Int[np.ndarray, "n"]]:
@@ -136,6 +139,7 @@ class LoadedScene:
         distance = np.where(valid, np.array(hit.t, dtype="f8"), np.inf)
         return distance, np.where(valid, self._object_of_shape[shape], -1)
 
+    @ieee754
     def first_triangle(
         self, origin_m: Float[np.ndarray, "3"], target_m: Points
     ) -> Int[np.ndarray, "n"]:
@@ -158,6 +162,7 @@ class LoadedScene:
         triangle = dr.gather(mi.UInt, first, shape, hit.is_valid()) + hit.prim_index
         return dr.select(hit.is_valid(), triangle, 0)
 
+    @ieee754
     def is_visible(self, start_m: Points, end_m: Points) -> Bool[np.ndarray, "n"]:
         """Tell whether the straight lines between points are free of surfaces."""
         if len(start_m) == 0:
@@ -169,6 +174,7 @@ class LoadedScene:
         ray.maxt = length * (1 - 1e-4)
         return ~np.array(self.sionna.mi_scene.ray_test(ray))
 
+    @ieee754
     def is_open(self, edge_m: Points, wedge: Int[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
         """Tell whether nothing else fills the air about points on diffracting edges."""
         if len(wedge) == 0:
@@ -180,6 +186,7 @@ class LoadedScene:
             openings.is_open(self.sionna.mi_scene, adapter.point(edge_m), normals, along_face)
         )
 
+    @ieee754
     def with_fields(
         self,
         buffer: PathsBuffer,
@@ -210,6 +217,7 @@ class LoadedScene:
         paths = self._to_numpy(buffer, endpoints, delay_s, np.array(amplitude, dtype="c8"))
         return paths.take(np.flatnonzero(np.abs(paths.amplitude[0]) > 0))
 
+    @ieee754
     def fields_of(
         self, paths: TracedPaths, endpoints: Endpoints, bands: tuple[Band, ...]
     ) -> Complex[np.ndarray, "band path"]:

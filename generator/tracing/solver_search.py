@@ -12,6 +12,7 @@ from jaxtyping import Float
 from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths, no_paths
 from raymark.generator.tracing import sionna_adapter as adapter
+from raymark.generator.tracing.backend import ieee754
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.radio import Band
 
@@ -32,6 +33,7 @@ class SolverSearch:
         self._scene, self._settings, self._seed = scene, settings, seed
         self._bs_m, self._orientation_rad = bs_position_m, bs_orientation_rad
 
+    @ieee754
     def trace(
         self,
         ue_position_m: Float[np.ndarray, "ue 3"],
