@@ -1,6 +1,6 @@
 """The leakage audit of splits: how far the test is from training, and what that alone is worth."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 import yaml
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from scipy.spatial import cKDTree
 
 from raymark.benchmark.splits import (
@@ -27,7 +28,7 @@ from raymark.benchmark.task import Suite, Task, split_key
 from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset, Selection
 from raymark.dataset.buildings import Buildings
-from raymark.plots import house_style, new_figure, plot_split_map, save_figure
+from raymark.plots import house_style, new_figure, plot_split_map, root_figure, save_figure
 from raymark.seeding import child_generator
 from raymark.storage import write_text
 
@@ -73,7 +74,7 @@ def audit_suite(
     write_table(folder / TABLE_NAME, table)
     write_text(folder / CSV_NAME, table.to_csv(index=False))
     write_text(folder / "split_hashes.yaml", yaml.safe_dump({"split_hashes": hashes}))
-    _draw_variograms(curves, folder / "variogram.png")
+    _save_variograms(curves, folder / "variogram.png")
     return table
 
 
@@ -221,14 +222,24 @@ def _draw_map(split: Split, links: pd.DataFrame, buildings: Buildings | None, pa
 
 
 @house_style()
-def _draw_variograms(curves: dict[str, pd.DataFrame], path: Path) -> None:
-    figure, (ax,) = new_figure()
+def plot_variograms(curves: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+    """Draw how like two links are over their distance, and where that has fallen half-way.
+
+    Args:
+        curves: What `variogram` returns, by scene.
+        ax: Where to draw; a new figure if not given.
+    """
+    ax = new_figure()[1][0] if ax is None else ax
     for scene, curve in curves.items():
         half_m = similarity_range_m(curve)
         ax.plot(curve["lag_m"], curve["similarity"], label=f"{scene} (half-way at {half_m:.1f} m)")
     ax.set(xlabel="Distance of two UEs [m]", ylabel="Likeness of their angle-delay images")
     ax.set(ylim=(0, 1))
     ax.legend()
-    save_figure(figure, path)
+    return ax
+
+
+def _save_variograms(curves: dict[str, pd.DataFrame], path: Path) -> None:
+    save_figure(root_figure(plot_variograms(curves)), path)
     table = pd.concat([curve.assign(scene=scene) for scene, curve in curves.items()])
     write_text(path.with_suffix(".csv"), table.to_csv(index=False))

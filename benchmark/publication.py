@@ -1,8 +1,9 @@
 """From the folder of a run to the values of a board."""
 
 import io
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +18,11 @@ from raymark.benchmark.board import (
     ModelRow,
     SuiteInfo,
     TrackInfo,
+    headline,
     write_board,
 )
 from raymark.benchmark.board.content import AUDIT_COLUMNS
+from raymark.benchmark.board.standings import heading, standings
 from raymark.benchmark.budget import budget_curves
 from raymark.benchmark.scoring import ScoredCell, group_cells, score_rows, score_run
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
@@ -32,6 +35,7 @@ from raymark.dataset import Dataset
 from raymark.dataset.buildings import HeightMap
 from raymark.errors import ScoringError
 from raymark.plots.maps import BUILDING_HEIGHT_M
+from raymark.presenting import Presented
 from raymark.storage.atomic import require_new_folder
 
 Progress = Callable[[str, int, int], None]
@@ -39,8 +43,8 @@ Progress = Callable[[str, int, int], None]
 _BUILDING_GREY = 0.55
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedBoard:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PublishedBoard(Presented):
     """A board and where it lies.
 
     Attributes:
@@ -50,6 +54,26 @@ class PublishedBoard:
 
     board: Board
     files: tuple[Path, ...]
+
+    def facts(self) -> Mapping[str, str]:
+        """Return what a session shows of the board, beside its standings."""
+        suite, models = self.board.suite, self.board.models
+        return {
+            "suite": f"{suite.name}@{suite.version}",
+            "dataset": suite.dataset_id,
+            "models": ", ".join(model.name for model in models if model.kind == "model"),
+            "tracks": ", ".join(track.name for track in self.board.tracks),
+            "files": ", ".join(map(str, self.files)),
+        }
+
+    def _repr_html_(self) -> str:
+        """Return the facts, and the standings by which models are ranked, as tables."""
+        at = headline(self.board)
+        shown = {column.title: column.texts for column in standings(self.board, at)}
+        with pd.option_context("display.max_colwidth", None):
+            table = pd.DataFrame(shown).to_html(index=False)
+        facts = super(PublishedBoard, self)._repr_html_()
+        return f"{facts}<p>{escape(heading(self.board, at))}</p>{table}"
 
 
 def publish_board(  # noqa: PLR0913 - the choices of the command line

@@ -1,6 +1,6 @@
 """Tasks and suites: immutable values that say what is trained on, what is tested and how."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +10,8 @@ from raymark.benchmark.conditions import MOST_GAIN_DB, Conditions, check_budget,
 from raymark.benchmark.split_settings import SplitSettings
 from raymark.benchmark.tracks import TRACKS, TrackName
 from raymark.config import Name, Strict, config_hash, nearest, read_yaml, validate
-from raymark.errors import ConfigError
+from raymark.errors import ConfigError, counted
+from raymark.presenting import Presented
 
 Count = Annotated[int, Field(ge=0)]
 Gain = Annotated[float, Field(ge=-MOST_GAIN_DB, le=MOST_GAIN_DB)]
@@ -78,7 +79,7 @@ class TrackSettings(Strict):
         return self
 
 
-class Task(Strict):
+class Task(Presented, Strict):
     """One question to a model: train on these links, locate those."""
 
     suite: str
@@ -100,6 +101,17 @@ class Task(Strict):
         description="A point of a curve: the change of the processing gain, also in conditions",
     )
     seeds: tuple[int, ...]
+
+    def facts(self) -> Mapping[str, str]:
+        """Return what a session shows of the task."""
+        return {
+            "id": self.id,
+            "asks": TRACKS[self.track].asks,
+            "trained on": ", ".join(f"{links.scene} {links.band}" for links in self.train),
+            "located": f"{self.scene} {self.band}",
+            "split": self.split.kind,
+            "seeds": ", ".join(map(str, self.seeds)),
+        }
 
     @property
     def id(self) -> str:
@@ -141,7 +153,7 @@ class Task(Strict):
         return tuple(dict.fromkeys([links.scene for links in self.train] + [self.scene]))
 
 
-class Suite(Strict):
+class Suite(Presented, Strict):
     """A list of tasks on one dataset, written as tracks over scenes and bands."""
 
     schema_version: Literal[1] = Field(default=1, description="Version of this form")
@@ -183,6 +195,18 @@ class Suite(Strict):
             if key not in known:
                 raise ValueError(f"split_hashes has an unknown split '{key}'")
         return self
+
+    def facts(self) -> Mapping[str, str]:
+        """Return what a session shows of the suite."""
+        return {
+            "name": f"{self.name}@{self.version}",
+            "tracks": ", ".join(settings.track for settings in self.tracks),
+            "scenes": ", ".join(self.scenes),
+            "bands": ", ".join(self.bands),
+            "seeds": ", ".join(map(str, self.seeds)),
+            "size": counted(len(self.tasks()), "task"),
+            "content hash": self.content_hash,
+        }
 
     def tasks(self) -> tuple[Task, ...]:
         """Return all tasks, track by track."""

@@ -22,12 +22,13 @@ from raymark.benchmark.splits import TEST, TRAIN, VALIDATION, Split, links_of, m
 from raymark.benchmark.task import Links, Suite, Task
 from raymark.dataset import Dataset
 from raymark.dataset.manifest import SiteRecord
-from raymark.errors import ConfigError, SplitError
+from raymark.errors import ConfigError, SplitError, counted
+from raymark.presenting import Presented
 from raymark.seeding import child_generator
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskData:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class TaskData(Presented):
     """All that a model's process receives; it holds no position of a test link.
 
     Attributes:
@@ -42,6 +43,14 @@ class TaskData:
     validation: Labelled
     test: Measurements
     asked: Int[np.ndarray, "link"]
+
+    def facts(self) -> Mapping[str, str]:
+        """Return what a session shows of the data."""
+        return {
+            "training": counted(len(self.train.measurements), "link"),
+            "validation": counted(len(self.validation.measurements), "link"),
+            "test": f"{counted(len(self.asked), 'link')}, whose positions are not here",
+        }
 
     def with_csi_in(self, folder: Path) -> "TaskData":
         """Copy the CSI of each part into files of a folder, where `with_csi_held` finds it."""

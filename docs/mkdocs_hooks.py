@@ -11,6 +11,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from website.commands import commands_page
 from website.links import ROOT, files_with_places, with_site_links
+from website.notebooks import notebook_files, with_downloads
 from website.public_names import package_folders, reference_pages
 from website.registries import registry_pages
 
@@ -55,7 +56,7 @@ def _made_pages() -> dict[str, str]:
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages that are made, and the repository's files that have a place on the site."""
-    for place, text in _made_pages().items():
+    for place, text in {**_made_pages(), **notebook_files()}.items():
         files.append(File.generated(config, place, content=text))
     for path, place in files_with_places().items():
         content = path.read_text(encoding="utf-8")
@@ -73,4 +74,6 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
     place = page.file.src_uri
     if place == "index.md":  # said here, since GitHub would print it at the head of the page
         page.meta["hide"] = ["navigation", "toc"]
+    if place.startswith("tutorials/"):
+        markdown = with_downloads(markdown, Path(place).stem)
     return with_site_links(markdown, origin=f"docs/{place}", place=place)

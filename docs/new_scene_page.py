@@ -34,7 +34,7 @@ WIDTH = "100"
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
-_NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?%?")
+_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?")
 _PLACE = re.compile(r"\b(roof|mast)\b")
 _MODEL = re.compile(r"\b(extra_trees|wknn)\b")
 _PROGRAMS = {

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from matplotlib.axes import Axes
 
 from raymark import plots
 from raymark.config import read_yaml, validate
@@ -110,10 +111,8 @@ def draw_proposals(scene: Scene, plan: SitingPlan, out: Path, *, num_best: int =
         ConfigError: If the ending of `out` is another.
         DatasetError: If a file cannot be written.
     """
-    best = plan.proposals[0]
-    x, y, z = best.coverage.position_m.T
-    links = pd.DataFrame({"x_m": x, "y_m": y, "z_m": z, "los": best.coverage.los})
-    _save(scene, plan, links, out, num_best)
+    links = _points_of_best(plan)
+    plots.save_figure(plots.root_figure(plot_proposals(scene, plan, num_best=num_best)), out)
     with writable(out):
         proposal_table(plan).to_csv(out.with_suffix(".csv"), index=False, float_format="%.6g")
         links.to_csv(out.with_name(f"{out.stem}-points.csv"), index=False, float_format="%.6g")
@@ -151,19 +150,34 @@ def _row(rank: int, proposal: SiteProposal) -> dict[str, Any]:
 
 
 @plots.house_style()
-def _save(scene: Scene, plan: SitingPlan, links: pd.DataFrame, out: Path, num_best: int) -> None:
-    figure, axes = plots.new_figure(panel_inches=(7.0, 6.0))
-    plot_site_proposals(
+def plot_proposals(
+    scene: Scene, plan: SitingPlan, *, num_best: int = 1, ax: Axes | None = None
+) -> Axes:
+    """Draw a plan with the proposals, and the points of the best by LOS, NLOS and outage.
+
+    Args:
+        scene: What the proposals are for.
+        plan: The proposals.
+        num_best: How many are drawn with their sectors.
+        ax: Where to draw; a new figure if not given.
+    """
+    ax = plot_site_proposals(
         plan.heights,
         [sector_mark(proposal.site, plan.settings.sampling) for proposal in plan.proposals],
         num_best=num_best,
         own_sites=[sector_mark(site, plan.settings.sampling) for site in scene.sites],
-        links=links,
-        ax=axes[0],
+        links=_points_of_best(plan),
+        ax=plots.new_figure(panel_inches=(7.0, 6.0))[1][0] if ax is None else ax,
     )
     best = plan.proposals[0].site.name
-    axes[0].set_title(f"{scene.settings.title}: proposed sites, points of {best}")
-    plots.save_figure(figure, out)
+    ax.set_title(f"{scene.settings.title}: proposed sites, points of {best}")
+    return ax
+
+
+def _points_of_best(plan: SitingPlan) -> pd.DataFrame:
+    coverage = plan.proposals[0].coverage
+    x, y, z = coverage.position_m.T
+    return pd.DataFrame({"x_m": x, "y_m": y, "z_m": z, "los": coverage.los})
 
 
 def _los_share(loaded: RayCaster, site: Site, scene: Scene, seed: int) -> float:

@@ -19,6 +19,8 @@ class Presented(ABC):
         facts = "; ".join(f"{name} {text}" for name, text in self.facts().items())
         return f"<{type(self).__name__}: {facts}>"
 
+    __str__ = __repr__
+
     def _repr_html_(self) -> str:
         """Return the facts as a table; notebooks ask for it by this name."""
         rows = "".join(

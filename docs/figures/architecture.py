@@ -66,7 +66,11 @@ ROOMS = {
     ),
     "raymark.radio": (1.5, 4.6, "bands, sites, frames; CSI of paths,\nfingerprints, estimation"),
     "raymark.storage": (4.7, 6, "places, here or remote;\nfiles appear whole"),
-    GROUND: (0, 6, "errors · config · registry · seeding · extras · presenting · keywords"),
+    GROUND: (
+        0,
+        6,
+        "errors · config · registry · seeding · extras · presenting · progress · keywords",
+    ),
 }
 """Left and right edge in columns, and what each package holds."""
 

@@ -11,6 +11,7 @@ from website.links import ROOT
 
 MODULES = (
     "raymark.errors",
+    "raymark.progress",
     "raymark.seeding",
     "raymark.radio.frames",
     "raymark.radio.synthesis",

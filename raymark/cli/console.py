@@ -3,7 +3,7 @@
 import signal
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 import typer
@@ -12,8 +12,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
-    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -22,6 +20,7 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
+from raymark.progress import progress_bars, unit_bars
 from raymark.storage import PlaceLike
 
 INTERRUPTED = 130
@@ -61,18 +60,6 @@ out = _Printer(highlight=False, markup=False)
 err = _Printer(stderr=True, highlight=False, markup=False)
 
 
-class _RateColumn(ProgressColumn):
-    """Finished units per second."""
-
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.0f} {self._unit}/s" if speed else f"- {self._unit}/s")
-
-
 @contextmanager
 def waiting(title: str) -> Iterator[Callable[[str], None]]:
     """Show that something goes on whose length nobody knows: a bar in a window, else a line.
@@ -92,23 +79,14 @@ def waiting(title: str) -> Iterator[Callable[[str], None]]:
 @contextmanager
 def progress_bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Show a bar with rate and time left on stderr; yields a function that advances it."""
-    with _progress(unit) as progress:
+    with unit_bars(unit, console=err) as progress:
         task = progress.add_task(title, total=total)
         yield lambda count: progress.advance(task, count)
 
 
-@contextmanager
-def stage_bars(unit: str = "items") -> Iterator[Callable[[str, int, int], None]]:
+def stage_bars(unit: str = "items") -> AbstractContextManager[Callable[[str, int, int], None]]:
     """Show a bar for each stage on stderr; yields a function told stage, done and total."""
-    with _progress(unit) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def update(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
-            progress.update(tasks[stage], completed=done, total=total)
-
-        yield update
+    return progress_bars(unit, console=err)
 
 
 @contextmanager
@@ -131,18 +109,6 @@ def text_bars() -> Iterator[Callable[[str, int, int, str], None]]:
             progress.update(tasks[stage], completed=done, total=total, note=note)
 
         yield update
-
-
-def _progress(unit: str) -> Progress:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(unit),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=err)
 
 
 @contextmanager

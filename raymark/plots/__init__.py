@@ -32,6 +32,7 @@ from raymark.plots.style import (
     house_style,
     new_figure,
     require_figure_name,
+    root_figure,
     save_figure,
     share_ranges,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "plot_scene_plan",
     "plot_split_map",
     "require_figure_name",
+    "root_figure",
     "save_figure",
     "share_ranges",
 ]

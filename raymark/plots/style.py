@@ -1,6 +1,7 @@
 """The house style: one style file, one set of colours, figures that never touch pyplot."""
 
 import contextlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,13 +49,35 @@ def house_style() -> Iterator[None]:
         yield
 
 
+class _ShownFigure(Figure):
+    """A figure that notebooks show: they ask for it by this name, as pyplot knows nothing of it."""
+
+    def _repr_png_(self) -> bytes:
+        return _png(self)
+
+
+class _ShownAxes(Axes):
+    """Axes that notebooks show, with the whole figure around them."""
+
+    def _repr_png_(self) -> bytes:
+        return _png(root_figure(self))
+
+
+@house_style()
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi="figure", metadata={"Software": None})
+    return file.getvalue()
+
+
 @house_style()
 def new_figure(
     num_rows: int = 1, num_cols: int = 1, *, panel_inches: tuple[float, float] = (6.0, 4.4)
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure outside pyplot's list, and its axes row by row.
 
-    It is freed like any other value, so that a loop over hundreds of figures leaves none open.
+    It is freed like any other value, so that a loop over hundreds of figures leaves none open. A
+    notebook shows the figure, and each of its axes as the whole figure.
 
     Args:
         num_rows: Rows of panels.
@@ -62,8 +85,9 @@ def new_figure(
         panel_inches: Width and height of one panel [inch].
     """
     width, height = panel_inches
-    figure = Figure(figsize=(width * num_cols, height * num_rows))
-    return figure, list(figure.subplots(num_rows, num_cols, squeeze=False).flat)
+    figure = _ShownFigure(figsize=(width * num_cols, height * num_rows))
+    shown = {"axes_class": _ShownAxes}
+    return figure, list(figure.subplots(num_rows, num_cols, squeeze=False, subplot_kw=shown).flat)
 
 
 def axes_or_new(ax: Axes | None) -> Axes:

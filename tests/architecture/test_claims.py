@@ -27,7 +27,11 @@ PLACES = (*PACKAGES, "docs", "perf", "tests")
 SOURCES = sorted(path for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
 PAGES = sorted(
     path
-    for folder, pattern in [(".", "*.md"), ("docs", "*.md"), *((x, "**/*.md*") for x in PACKAGES)]
+    for folder, pattern in [
+        (".", "*.md"),
+        ("docs", "**/*.md"),
+        *((x, "**/*.md*") for x in PACKAGES),
+    ]
     for path in (ROOT / folder).glob(pattern)
     if path.name != "CHANGELOG.md"  # tells of what was
 )

@@ -56,3 +56,23 @@ def test_docstring_rule_finds_a_bare_method_when_there_is_one() -> None:
     text = 'class A:\n    """Doc."""\n    def f(self): ...\n    def _g(self): ...\n'
 
     assert bare_names(text) == ["", "A.f"]
+
+
+def plots_without_axes(text: str) -> tuple[int, list[str]]:
+    """How many public functions of a module draw, and those that do not take the axes."""
+    found = {
+        name: node
+        for name, node in public_definitions(ast.parse(text).body)
+        if name.rpartition(".")[2].startswith("plot_") and isinstance(node, ast.FunctionDef)
+    }
+    bare = [x for x, node in found.items() if "ax" not in {a.arg for a in node.args.kwonlyargs}]
+    return len(found), bare
+
+
+def test_every_plot_takes_the_axes_to_draw_on() -> None:
+    found = {path: plots_without_axes(path.read_text(encoding="utf-8")) for path in SOURCES}
+
+    assert sum(count for count, _ in found.values()) > 20
+    assert {path: bare for path, (_, bare) in found.items() if bare} == {}
+    text = "def plot_a(*, ax=None): ...\ndef plot_b(ax): ...\ndef _plot_c(): ...\n"
+    assert plots_without_axes(text) == (2, ["plot_b"])

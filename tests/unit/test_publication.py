@@ -11,7 +11,13 @@ import pytest
 from matplotlib import image
 
 from raymark.benchmark.board import Board, terminal_table, write_board
-from raymark.benchmark.publication import _track_infos, build_board, layout_of, successor_of
+from raymark.benchmark.publication import (
+    PublishedBoard,
+    _track_infos,
+    build_board,
+    layout_of,
+    successor_of,
+)
 from raymark.benchmark.scoring import score_rows, score_run
 from raymark.benchmark.split_settings import CrossingTracks
 from raymark.benchmark.store import RunFolder
@@ -165,6 +171,16 @@ def test_files_hold_the_rows_when_written(board: Board, tmp_path: Path) -> None:
         assert model.title in page
     assert "WKNN" in paths["board.md"].read_text(encoding="utf-8")
     assert terminal_table(board).row_count == len(board.models)
+
+
+def test_board_shows_itself_with_its_standings(board: Board) -> None:
+    published = PublishedBoard(board=board, files=(Path("board/index.html"),))
+    html = published._repr_html_()
+
+    assert repr(published).startswith("<PublishedBoard: suite tests@1; dataset ")
+    assert "models train_centroid, wknn; tracks interpolation, unseen-nlos" in repr(published)
+    assert [model.title for model in board.models if f"<td>{model.title}</td>" not in html] == []
+    assert "<p>Unseen NLOS" in html
 
 
 def test_layout_shows_buildings_grey_and_streets_clear_north_up() -> None:

@@ -1,18 +1,24 @@
 """A dataset in a session or a notebook: names, texts, tables and figures of its values."""
 
+import io
 from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
 import pytest
+from matplotlib import image
 from matplotlib.axes import Axes
+from rich.console import Console
 
 import raymark
 import raymark.dataset
 from raymark import loaders, plots
+from raymark.benchmark import Suite, Task
+from raymark.benchmark.task_data import TaskData
 from raymark.dataset import Dataset, PathTable, Selection
 from raymark.dataset.link_statistics import link_table
 from raymark.loaders import load_numpy, open_links, torch_dataset, torch_loader
+from raymark.progress import progress_bars
 
 CANYON = {"scene": "street_canyon", "band": "28GHz"}
 
@@ -60,6 +66,47 @@ def test_notebook_shows_a_table_and_no_markup_of_a_strangers(
     monkeypatch.setattr(Dataset, "facts", lambda _self: {"name": "<script>"})
     assert "&lt;script&gt;" in small_dataset._repr_html_()
     assert "<script>" not in small_dataset._repr_html_()
+
+
+def test_questions_are_told_by_facts_when_they_are_shown(
+    benchmark_suite: Suite,
+    benchmark_task: Callable[..., Task],
+    load_benchmark_task: Callable[[Task], TaskData],
+) -> None:
+    task = benchmark_task("interpolation", "yard")
+    data = load_benchmark_task(task)
+
+    assert repr(benchmark_suite).startswith("<Suite: name tests@1; tracks interpolation, unseen-")
+    assert str(task) == repr(task)
+    assert "located yard 6GHz; split random-tracks; seeds 0>" in repr(task)
+    num_train = len(data.train.measurements)
+    assert repr(data).startswith(f"<TaskData: training {num_train} links; validation ")
+    assert f"test {len(data.asked)} links, whose positions are not here" in repr(data)
+    assert f"<td style='text-align:left'>{num_train} links</td>" in data._repr_html_()
+
+
+def test_notebook_shows_figures_that_pyplot_does_not_know(links: Selection) -> None:
+    ax = links.plot_gain_vs_distance()
+    figure, axes = plots.new_figure(1, 2)
+
+    assert ax._repr_png_()[:4] == figure._repr_png_()[:4] == b"\x89PNG"
+    assert axes[0]._repr_png_() == axes[1]._repr_png_() == figure._repr_png_()
+    shown = image.imread(io.BytesIO(ax._repr_png_()))
+    assert len(np.unique(shown.reshape(-1, shown.shape[-1]), axis=0)) > 10
+
+
+def test_bars_tell_each_stage_once_it_has_begun() -> None:
+    console = Console(file=io.StringIO(), width=80)
+
+    with progress_bars("UEs", console=console) as progress:
+        progress("first [bold]", 1, 2)
+        progress("first [bold]", 2, 2)
+        progress("second", 0, 7)
+
+    lines = console.file.getvalue().splitlines()
+    assert [line[:12].strip() for line in lines] == ["first [bold]", "second"]
+    assert "2/2" in lines[0]
+    assert "0/7" in lines[1]
 
 
 @pytest.mark.parametrize(
