@@ -124,8 +124,8 @@ def require_dataset(suite: Suite, dataset: Dataset) -> None:
 def bound_to(suite: Suite, dataset: Dataset) -> Suite:
     """Return a suite itself on its own dataset, else the suite bound to the one that is there.
 
-    A processor that rounds otherwise makes another dataset than the published one. Scores of a
-    suite that was bound to it compare with no others.
+    Other software, or a processor other than x86-64, makes another dataset than the published one.
+    Scores of a suite that was bound to it compare with no others.
     """
     found = dataset.manifest.content_hash or ""
     return suite if found == suite.content_hash else suite.rebound(found)

@@ -26,8 +26,8 @@ with progress_bars("UEs") as progress:
 
 # %% [markdown]
 # The same call goes on where an interrupted one stopped, and a finished dataset is left as it is.
-# The content hash at the end of the table is that of every array: on one kind of processor it is
-# always the same.
+# The content hash at the end of the table is that of every array: it is the same on every x86-64
+# processor.
 
 # %%
 import raymark

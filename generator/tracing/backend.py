@@ -19,7 +19,8 @@ from sionna import rt  # noqa: E402
 
 __all__ = ["dr", "ieee754", "mi", "rt", "use_one_thread"]
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def ieee754(function: Callable[P, T]) -> Callable[P, T]:

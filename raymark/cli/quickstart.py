@@ -31,8 +31,8 @@ class QuickstartReport:
         num_models: How many models were compared.
         run: How the run of the models went.
         board: The board, and where it lies.
-        is_published: Whether the dataset is the published one; a processor that rounds otherwise
-            makes another, whose board compares with no other.
+        is_published: Whether the dataset is the published one; other software, or a processor
+            other than x86-64, makes another, whose board compares with no other.
     """
 
     dataset: Path

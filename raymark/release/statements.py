@@ -13,8 +13,8 @@ TRACED_LIMITATIONS = (
     "traffic, furniture, weather or moving person.",
     "Base stations, their heights, arrays, downtilts and noise figures are assumed, not those of "
     "any operator.",
-    "Traced anew, the paths have the same bits on one processor family with the software versions "
-    "in `dataset.json`; elsewhere they may differ by rounding.",
+    "Traced anew, the paths have the same bits with the software versions in `dataset.json` on any "
+    "x86-64 processor; elsewhere they may differ by rounding.",
 )
 IMPORTED_LIMITATION = (
     "The paths were made by another program ({source}); raymark checked them against physical laws "
