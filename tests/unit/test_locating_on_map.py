@@ -24,7 +24,7 @@ from raymark.locating import (
     MapKeeping,
     locate_on_map,
 )
-from raymark.models.twin.explaining import located_links
+from raymark.locating.explaining import located_links
 from raymark.models.twin.unlabelled import weakest_db
 from raymark.plots import plot_link_posterior
 from raymark.radio import SPEED_OF_LIGHT_M_S, Receiver, parse_bands

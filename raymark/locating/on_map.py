@@ -21,8 +21,8 @@ from raymark.generator.scene_maps import (
     site_of,
 )
 from raymark.generator.viewer import view_located
-from raymark.models.twin.explaining import link_posterior, located_links, save_link_figure
-from raymark.models.twin.results import (
+from raymark.locating.explaining import link_posterior, located_links, save_link_figure
+from raymark.locating.results import (
     PAGE_NAME,
     error_rows,
     figure_name,
@@ -34,16 +34,6 @@ from raymark.models.twin.unlabelled import Assumptions, Locations, MapLocator
 from raymark.plots import LinkPosterior
 from raymark.radio import Receiver
 from raymark.scenes import Scene
-
-__all__ = [
-    "DEFAULT_AREA",
-    "Assumptions",
-    "LocatedOnMap",
-    "LocatingSettings",
-    "MapKeeping",
-    "Output",
-    "locate_on_map",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
