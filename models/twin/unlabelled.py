@@ -207,9 +207,6 @@ class MapLocator:
         candidate = cKDTree(self._point_m).query(found.position_m)[1]
         share_of_path = self._shares(seen, candidate, found.position_m)
         is_explained = share_of_path.sum(axis=2) > _LEAST_SHARE
-        is_best = is_explained[..., None] & (
-            np.arange(share_of_path.shape[2]) == share_of_path.argmax(axis=2)[..., None]
-        )
         site_index = np.zeros(len(links), dtype="i8")
         return Locations(
             position_m=self._to_world(found.position_m),
@@ -220,7 +217,7 @@ class MapLocator:
             mode_m=self._to_world(modes.centre_m.reshape(-1, 2)).reshape(modes.centre_m.shape),
             mode_share=share,
             candidate=candidate,
-            is_explaining=is_best.any(axis=1),
+            is_explaining=_is_explaining(share_of_path, is_explained),
             ms_per_link=1e3 * (time.perf_counter() - start) / len(links),
         )
 
@@ -239,3 +236,11 @@ class MapLocator:
 
     def _to_world(self, xy_m: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
         return world_frame_positions(xy_m, np.zeros(len(xy_m), dtype="i8"), (self.site,))
+
+
+def _is_explaining(
+    share: Float[np.ndarray, "link path other"], is_explained: Bool[np.ndarray, "link path"]
+) -> Bool[np.ndarray, "link other"]:
+    """Return which of the map's paths explain an estimated one best, of those that are."""
+    best = share.argmax(axis=2)[..., None] == np.arange(share.shape[2])
+    return np.asarray((best & is_explained[..., None]).any(axis=1))

@@ -1,5 +1,6 @@
 """What speaks for a place: the map's paths there that were measured, and the whole posterior."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +28,11 @@ def located_links(locator: MapLocator, found: Locations) -> LocatedLinks:
         locator: The map.
         found: Where the links are.
     """
-    links, materials = _explained(locator, found)
-    height_m = links.position_m[:, 2]
-    position_m = np.column_stack([found.position_m, height_m]).astype("f4")
-    columns = {name: getattr(links, name) for name in LinkPaths.__slots__}
-    shown = {"ue_index": np.arange(len(links)), "position_m": position_m, "los": _labels(links)}
+    links, materials = _explained(locator, found, np.arange(len(found)))
     return LocatedLinks(
         site=locator.site.site,
         band=locator.receiver.band.name,
-        links=LinkPaths(**{**columns, **shown}),
+        links=replace(links, los=_labels(links)),
         posteriors=_posteriors(locator, found),
         materials=materials,
     )
@@ -58,7 +55,7 @@ def link_posterior(
         link: Number of one of them.
         true_m: Where it really is, if that is known [m].
     """
-    paths = take_links(located_links(locator, found).links, np.array([link]))
+    paths, _ = _explained(locator, found, np.array([link]))
     corners = [
         np.vstack([locator.site.position_m, vertex_m[codes != NO_INTERACTION], paths.position_m[0]])
         for vertex_m, codes in zip(paths.vertex_m, paths.interaction, strict=True)
@@ -83,6 +80,8 @@ def link_posterior(
 def save_link_figure(link: LinkPosterior, path: Path) -> None:
     """Draw the posterior of a link into a file: from the site on, and near the place.
 
+    What is drawn stands beside it as `.npz`, corners of all paths one after another.
+
     Raises:
         ConfigError: If the name's ending is no format of a figure.
         DatasetError: If the file cannot be written.
@@ -91,22 +90,35 @@ def save_link_figure(link: LinkPosterior, path: Path) -> None:
     plot_link_posterior(link, ax=whole)
     plot_link_posterior(link, radius_m=_NEAR_M, ax=near)
     save_figure(figure, path)
+    names = ("point_m", "share", "position_m", "covariance_m2")
+    arrays = {name: getattr(link, name) for name in names}
+    arrays["corner_m"] = np.concatenate([np.zeros((0, 2)), *link.corner_m])
+    arrays["corner_offset"] = np.cumsum([0, *map(len, link.corner_m)])
+    if link.true_m is not None:
+        arrays["true_m"] = link.true_m
+    np.savez(path.with_suffix(".npz"), allow_pickle=False, **arrays)
 
 
-def _explained(locator: MapLocator, found: Locations) -> tuple[LinkPaths, tuple[str, ...]]:
-    """Return, for each link, its candidate with the paths that were measured."""
-    wanted, row = np.unique(found.candidate, return_inverse=True)
+def _explained(
+    locator: MapLocator, found: Locations, rows: Int[np.ndarray, "row"]
+) -> tuple[LinkPaths, tuple[str, ...]]:
+    """Return some links where they were found, with the paths of their candidates that explain."""
+    wanted, row = np.unique(found.candidate[rows], return_inverse=True)
     stored, materials = stored_links(locator.city, locator.site, 0, wanted)
     links = take_links(stored, row)
-    place = np.arange(len(links.delay_s)) - np.repeat(
-        links.path_offset[:-1], np.diff(links.path_offset)
-    )
-    link = np.repeat(np.arange(len(links)), np.diff(links.path_offset))
-    num_known = found.is_explaining.shape[1]
-    is_kept = np.zeros(len(place), dtype=bool)
-    known = place < num_known
-    is_kept[known] = found.is_explaining[link[known], place[known]]
-    return keep_paths(links, is_kept), materials
+    count = np.diff(links.path_offset)
+    link, place = np.repeat(np.arange(len(rows)), count), _places(count)
+    explaining = found.is_explaining[rows]
+    is_known = place < explaining.shape[1]
+    is_kept = is_known & explaining[link, np.where(is_known, place, 0)]
+    position_m = np.column_stack([found.position_m[rows], links.position_m[:, 2]]).astype("f4")
+    return replace(keep_paths(links, is_kept), ue_index=rows, position_m=position_m), materials
+
+
+def _places(count: Int[np.ndarray, "link"]) -> Int[np.ndarray, "path"]:
+    """Return the place of each path among those of its link."""
+    first = np.cumsum(count) - count
+    return np.arange(int(count.sum())) - np.repeat(first, count)
 
 
 def _labels(links: LinkPaths) -> Int[np.ndarray, "link"]:

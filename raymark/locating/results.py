@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,12 +20,12 @@ from raymark.storage import new_folder, write_text
 TABLE_NAME, ARRAYS_NAME, REPORT_NAME = "locations.csv", "locations.npz", "report.json"
 PAGE_NAME = "locations.html"
 _OURS = (TABLE_NAME, ARRAYS_NAME, REPORT_NAME, PAGE_NAME)
-_FIGURES = "link-*.png"
+_OF_LINKS = re.compile(r"link-[0-9]+\.(png|npz)")
 
 
 def figure_name(link: int) -> str:
-    """Return the name of the figure of a link."""
-    return _FIGURES.replace("*", str(link))
+    """Return the name of the figure of a link; its data stand beside it as `.npz`."""
+    return f"link-{link}.png"
 
 
 def require_out(out: Path, *, overwrite: bool) -> None:
@@ -47,7 +48,8 @@ def results_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     require_out(out, overwrite=overwrite)
     former = None
     if out.exists():
-        former = {*_OURS, *(path.name for path in out.glob(_FIGURES))}
+        drawn = {path.name for path in out.iterdir() if _OF_LINKS.fullmatch(path.name)}
+        former = drawn.union(_OURS)
     with new_folder(out, replaces=former) as partial:
         yield partial
 

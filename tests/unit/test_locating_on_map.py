@@ -277,7 +277,7 @@ def test_command_writes_table_figure_and_page_when_all_is_right(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    for name in ("mine.txt", "link-9.png", "locations.csv"):
+    for name in ("mine.txt", "link-map.png", "link-9.png", "locations.csv"):
         (out / name).write_text("former")
     command = [*asked(place, csi, cache), "--out", out, "--plot", 2, "--view"]
 
@@ -296,11 +296,21 @@ def test_command_writes_table_figure_and_page_when_all_is_right(
         np.testing.assert_array_equal(arrays["num_paths"], located.found.num_paths)
     assert json.loads((out / "report.json").read_text())["assumptions"]["range_m"] == 1.0
     assert (out / "link-2.png").stat().st_size > 10_000
+    with np.load(out / "link-2.npz") as drawn:
+        assert drawn["share"].sum() == pytest.approx(1.0)
+        assert len(drawn["corner_m"]) == drawn["corner_offset"][-1]
     page = (out / "locations.html").read_text()
     assert "site0/posterior_share" in page
     assert 'id="located-note"' in page
     assert sorted(path.name for path in out.iterdir()) == [
-        *("link-2.png", "locations.csv", "locations.html", "locations.npz"),
+        *(
+            "link-2.npz",
+            "link-2.png",
+            "link-map.png",
+            "locations.csv",
+            "locations.html",
+            "locations.npz",
+        ),
         *("mine.txt", "report.json"),
     ]
 
