@@ -22,7 +22,7 @@ from raymark.radio import Receiver
 from raymark.radio.estimation import detection_threshold
 
 NUM_MODES = 64
-"""Candidates that are refined and kept of each link, as by `twin_match`."""
+"""Candidates that are refined and kept of each link, as by the model twin_match."""
 
 _LEAST_SHARE = 0.5
 """Part of an estimated path that must be a predicted one to count as explained by it."""
