@@ -4,7 +4,7 @@ A map is a dataset of its own: its scene is the map, which is wrong as real maps
 are a grid over the sector. So whoever reads a map needs neither scenes nor a ray tracer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -109,18 +109,30 @@ def read_city_map(folder: Path, dataset: Place, site: SiteRecord, grade: str, se
             another panel, or is no grid.
     """
     city, measured = open_map(folder, grade, seed), open_dataset(dataset)
-    grid = city.manifest.campaign.sampling
-    if not isinstance(grid, GridSampling):
-        raise ConfigError(
-            f"map {city.folder} must be sampled on a grid, got '{grid.kind}'; make it with "
-            "`raymark bench maps`"
-        )
+    require_grid(city)
     mapped = _site_of(city, site, map_scene(site.scene, map_name(grade, seed)))
     for band in measured.bands:
         _require_same(city, measured, band)
+    return city_around(city, mapped, bands=measured.bands, grade=grade)
+
+
+def city_around(
+    city: Dataset, mapped: SiteRecord, *, bands: Sequence[str], grade: str = ""
+) -> CityMap:
+    """Return what a map has around one of its own sites.
+
+    Args:
+        city: The map: a dataset whose points are a grid.
+        mapped: One of its sites.
+        bands: Names of some of its bands.
+        grade: How wrong the map is, where that is known.
+
+    Raises:
+        ConfigError: If its points are no grid.
+    """
+    grid = require_grid(city)
     selections = {
-        band: city.select(scene=mapped.scene, band=band, site=mapped.site)
-        for band in measured.bands
+        band: city.select(scene=mapped.scene, band=band, site=mapped.site) for band in bands
     }
     first = next(iter(selections.values()))
     stood = city.buildings(mapped.scene)
@@ -131,6 +143,21 @@ def read_city_map(folder: Path, dataset: Place, site: SiteRecord, grade: str, se
         spacing_m=grid.spacing_m,
         paths={band: _paths_of(selection) for band, selection in selections.items()},
     )
+
+
+def require_grid(city: Dataset) -> GridSampling:
+    """Return the grid of a map.
+
+    Raises:
+        ConfigError: If its points are none.
+    """
+    grid = city.manifest.campaign.sampling
+    if not isinstance(grid, GridSampling):
+        raise ConfigError(
+            f"map {city.folder} must be sampled on a grid, got '{grid.kind}'; make it with "
+            "`raymark bench maps`"
+        )
+    return grid
 
 
 def _site_of(city: Dataset, site: SiteRecord, scene: str) -> SiteRecord:
@@ -182,7 +209,7 @@ def _moved(part: BuildingPart, site: SiteRecord) -> BuildingPart:
 
 def _paths_of(selection: Selection) -> MapPaths:
     table, site = selection.path_table(0, len(selection)), selection.sites[0]
-    rows, mask = _strongest(table)
+    rows, mask = strongest_paths(table)
     yaw = site.orientation_rad[0]
     zenith, azimuth = table.zenith_ue_rad[rows], table.azimuth_ue_rad[rows]
     seen = np.stack([np.cos(azimuth), np.sin(azimuth)], axis=-1) * np.sin(zenith)[..., None]
@@ -201,10 +228,10 @@ def _paths_of(selection: Selection) -> MapPaths:
     )
 
 
-def _strongest(
+def strongest_paths(
     table: PathTable,
 ) -> tuple[Int[np.ndarray, "point path"], Bool[np.ndarray, "point path"]]:
-    """Return the rows of the strongest paths of each point, and which of them there are."""
+    """Return the rows of the `MAX_NUM_PATHS` strongest paths of each point, and which there are."""
     point = np.repeat(np.arange(len(table)), np.diff(table.path_offset))
     order = np.lexsort((-np.abs(table.amplitude), point))
     place = table.path_offset[:-1, None] + np.arange(MAX_NUM_PATHS)

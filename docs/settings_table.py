@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from raymark.benchmark.task import Suite
 from raymark.config import Strict
 from raymark.dataset.campaign import DISCOVERY_PRESETS, Campaign
+from raymark.radio import Receiver
 from raymark.scenes.scene import SceneSettings
 from raymark.work.cluster import KINDS
 
@@ -33,6 +34,10 @@ FILES: dict[str, tuple[str, list[type[Strict]]]] = {
     "Scene": (
         "`scene.yaml` in the folder of a scene; see [new_scene.md](new_scene.md).",
         [SceneSettings],
+    ),
+    "Receiver": (
+        "What received CSI of one's own: `raymark locate --receiver FILE`.",
+        [Receiver],
     ),
     "Cluster": (
         "Workers: `--cluster FILE`; see [cluster.md](cluster.md). `kind` decides the keys.",

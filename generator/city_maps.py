@@ -23,7 +23,7 @@ SCENES_FOLDER = "scenes"
 DEFAULT_SPACING_M = 2.0
 """Of the grid: within a cell, a path's length follows its first order to a few centimetres."""
 
-_NUM_PATHS = 64
+NUM_MAP_PATHS = 64
 """Kept of a point: those that are strong at one band are among the strongest at any."""
 
 _MARGIN_M, _MARGIN_DEG = 5.0, 3.0
@@ -86,7 +86,7 @@ def _campaign_of(dataset: Dataset, folder: Path, name: str, spacing_m: float) ->
                 update={
                     "discovery": DISCOVERY_PRESETS["quick"],
                     "kept_power_share": None,
-                    "max_num_paths": _NUM_PATHS,
+                    "max_num_paths": NUM_MAP_PATHS,
                 }
             ),
         }

@@ -1,18 +1,14 @@
 """Gather what the 3D page of a scene shows: triangles, sites, and traced or stored paths."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from raymark.dataset import Dataset
-from raymark.dataset.hdf5 import read_names
-from raymark.dataset.manifest import ShardRecord, SiteRecord
-from raymark.dataset.samplings import UniformSampling
-from raymark.dataset.shard import open_shard
-from raymark.dataset.writing.assembly import Arrays
+from raymark.dataset.manifest import SiteRecord
+from raymark.dataset.samplings import SectorSampling, UniformSampling
 from raymark.errors import DatasetError
 from raymark.generator.outdoors import RayCaster, ground_height
 from raymark.generator.plan import Plan, SitePlan, make_plan
@@ -22,11 +18,11 @@ from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.plots import SiteMark
 from raymark.plots.selections import site_mark
 from raymark.radio import parse_bands
-from raymark.radio.levels import to_db
 from raymark.scenes import Scene
 from raymark.seeding import child_generator
-from raymark.viewer import LinkPaths, SceneTriangles, SceneView, ViewSite, join_links
+from raymark.viewer import LinkPaths, LocatedLinks, SceneTriangles, SceneView, ViewSite
 from raymark.viewer.page import require_free, write_view
+from raymark.viewer.stored import links_of_shard, stored_links
 
 _GROUND_TOLERANCE_M = 0.5
 _STEEPEST_GROUND = 0.3
@@ -88,6 +84,41 @@ def view_scene(
     return view
 
 
+def view_located(
+    scene: Scene, out: Path, located: LocatedLinks, *, area: SectorSampling, overwrite: bool = False
+) -> SceneView:
+    """Write an interactive 3D page of located links: their posteriors, and the paths that speak.
+
+    Args:
+        scene: The map that they were located on.
+        out: HTML file.
+        located: The links.
+        area: Where candidates stood.
+        overwrite: Replace a file of that name.
+
+    Returns:
+        What the page shows.
+
+    Raises:
+        ConfigError: If the ending of `out` is not `.html`.
+        DatasetError: If the file is there or cannot be written.
+    """
+    require_free(out, overwrite=overwrite)
+    site, loaded = scene.site(located.site), load_geometry(scene)[0]
+    mark, tilt_rad = sector_mark(site, area), site.orientation_rad[1]
+    placed = _place(loaded, mark, site.position_m, tilt_rad, located.links)
+    view = _make_view(
+        scene,
+        loaded,
+        (replace(placed, posteriors=located.posteriors),),
+        materials=located.materials,
+        band=located.band,
+        origin="links without labels, located on this map; paths are those that speak for a place",
+    )
+    write_view(view, out, overwrite=overwrite)
+    return view
+
+
 def scene_triangles(loaded: RayCaster, corner_m: Float[np.ndarray, "tri 3 3"]) -> SceneTriangles:
     """Tell ground from buildings: it is what a ray from underneath meets first.
 
@@ -102,38 +133,6 @@ def scene_triangles(loaded: RayCaster, corner_m: Float[np.ndarray, "tri 3 3"]) -
     is_ground = np.zeros(len(corner_m), dtype=bool)
     is_ground[level] = _lies_lowest(loaded, corner_m[level])
     return SceneTriangles(corner_m=corner_m, is_ground=is_ground)
-
-
-def links_of_shard(
-    main: Arrays, detail: Arrays, band_index: int, rows: Int[np.ndarray, "row"]
-) -> LinkPaths:
-    """Return some links of a shard with their paths, strongest first at one band.
-
-    Args:
-        main: Arrays of its `paths` file.
-        detail: Arrays of its `detail` file.
-        band_index: Place of the band in `path/amplitude`.
-        rows: Links, by their row.
-    """
-    offset = main["link/path_offset"]
-    count = np.diff(offset)[rows]
-    link = np.repeat(np.arange(len(rows)), count)
-    first = np.cumsum(count) - count
-    path = offset[rows][link] + np.arange(len(link)) - first[link]
-    gain_db = to_db(np.abs(main["path/amplitude"][band_index, path].astype("c16")) ** 2)
-    order = np.lexsort((-gain_db, link))  # stored in the order of the first band
-    path = path[order]
-    return LinkPaths(
-        ue_index=main["ue/ue_index"][rows],
-        position_m=main["ue/position_m"][rows],
-        los=main["link/los"][rows],
-        path_offset=np.concatenate([[0], np.cumsum(count)]).astype("i8"),
-        delay_s=main["path/delay_s"][path],
-        gain_db=gain_db[order],
-        interaction=main["path/interaction"][path],
-        vertex_m=detail["path/vertex_m"][path],
-        material=detail["path/material"][path],
-    )
 
 
 def _lies_lowest(
@@ -222,36 +221,7 @@ def _stored_links(
     if site.num_ues > choice.num_links:
         rng = child_generator(choice.seed, site.key, "view")
         wanted = np.sort(rng.choice(site.num_ues, choice.num_links, replace=False))
-    parts: list[LinkPaths] = []
-    materials: tuple[str, ...] = ()
-    for shard, rows in _rows_by_shard(dataset, site, wanted):
-        materials = _materials(dataset, shard)
-        arrays = dataset.load_shard(shard), dataset.load_shard(shard, "detail")
-        parts.append(links_of_shard(*arrays, band_index, rows))
-    return join_links(parts), materials
-
-
-def _rows_by_shard(
-    dataset: Dataset, site: SiteRecord, wanted: Int[np.ndarray, "link"]
-) -> Iterator[tuple[ShardRecord, Int[np.ndarray, "row"]]]:
-    """Yield the shards that hold some of the UEs, in order, and their rows there."""
-    shards = [s for s in dataset.manifest.shards if (s.scene, s.site) == (site.scene, site.site)]
-    for shard in sorted(shards, key=lambda s: s.first_ue):
-        rows = wanted - shard.first_ue
-        rows = rows[(rows >= 0) & (rows < shard.num_ues)]
-        if rows.size:
-            yield shard, rows
-
-
-def _materials(dataset: Dataset, shard: ShardRecord) -> tuple[str, ...]:
-    path = dataset.folder.below(shard.file("detail"))
-    if not path.is_file():
-        raise DatasetError(
-            f"{path} is missing, and it holds the points of the paths; copy the folder `detail` of "
-            "the dataset, too, or leave --data out to trace some links anew"
-        )
-    with open_shard(path, "detail") as file:
-        return read_names(file, "materials", path)
+    return stored_links(dataset, site, band_index, wanted)
 
 
 def _place(

@@ -236,6 +236,7 @@ def check_commands(data: Path, folder: Path) -> None:
     check_command("quickstart", "--out", folder / "x", code=2, says=NEEDS_EXTRA)
     check_command("scenes", "import", "x.osm", "--name", "x", code=2, says=NEEDS_EXTRA)
     check_command("scenes", "preview", "munich", "--out", "x.png", code=2, says=NEEDS_EXTRA)
+    check_command("locate", "--scene", "munich", "--csi", "x.npz", code=2, says=NEEDS_EXTRA)
     assert not (folder / "x").exists()
 
 

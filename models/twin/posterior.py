@@ -11,7 +11,7 @@ from raymark.models.twin.matching import Modes
 Estimate = Literal["mean", "mode"]
 """The mean of the whole posterior, or of what lies around its highest mode."""
 
-_MODE_RADIUS_M = 3.0
+MODE_RADIUS_M = 3.0
 _LEAST_VARIANCE_M2 = 1e-4
 
 
@@ -55,7 +55,7 @@ def posterior(modes: Modes, weight: Float[np.ndarray, "link mode"], reading: Rea
     position_m = _mean(weight, modes.centre_m)
     if reading.estimate == "mode":
         best = np.take_along_axis(modes.centre_m, weight.argmax(axis=1)[:, None, None], axis=1)
-        is_near = np.linalg.norm(modes.centre_m - best, axis=2) <= _MODE_RADIUS_M
+        is_near = np.linalg.norm(modes.centre_m - best, axis=2) <= MODE_RADIUS_M
         near = np.where(is_near, weight, 0.0)
         position_m = _mean(near / near.sum(axis=1, keepdims=True), modes.centre_m)
     offset = modes.centre_m - position_m[:, None]

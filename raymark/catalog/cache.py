@@ -16,7 +16,7 @@ from raymark.config import Strict, config_hash, nearest, read_json, validate
 from raymark.errors import ConfigError, RaymarkError
 from raymark.release.record import Version
 from raymark.storage.atomic import is_dead, is_partial, partial_of
-from raymark.storage.cache import FOLDER_VARIABLE, limit_of_environment, user_cache
+from raymark.storage.cache import cache_folder, limit_of_environment
 from raymark.storage.lock import locked_file
 
 LIMIT_VARIABLE = "RAYMARK_DATASETS_BYTES"
@@ -108,8 +108,7 @@ class DatasetCache:
         Raises:
             ConfigError: If the limit is no whole number.
         """
-        named = os.environ.get(FOLDER_VARIABLE)
-        folder = (Path(named) if named else user_cache()) / "datasets"
+        folder = cache_folder() / "datasets"
         return cls(
             folder=folder, limit_bytes=limit_of_environment(LIMIT_VARIABLE, DEFAULT_LIMIT_BYTES)
         )

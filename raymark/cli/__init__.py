@@ -22,6 +22,7 @@ from raymark.cli.datasets import app as datasets_app
 from raymark.cli.datasets import print_summary
 from raymark.cli.interop import app as deepmimo_app
 from raymark.cli.interop import waird_app
+from raymark.cli.locate import app as locate_app
 from raymark.cli.maps import app as maps_app
 from raymark.cli.models import app as models_app
 from raymark.cli.options import Overwrite
@@ -122,6 +123,7 @@ app.add_typer(citing_app)
 app.add_typer(presets_app, name="presets")
 app.add_typer(scenes_app, name="scenes")
 app.add_typer(models_app)
+app.add_typer(locate_app)
 bench_app.add_typer(maps_app)
 bench_app.add_typer(submissions_app)
 app.add_typer(bench_app, name="bench")

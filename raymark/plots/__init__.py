@@ -26,6 +26,7 @@ from raymark.plots.maps import (
     plot_scene_plan,
     plot_split_map,
 )
+from raymark.plots.posteriors import LinkPosterior, plot_link_posterior
 from raymark.plots.style import (
     LABEL_STYLES,
     colorbar_beside,
@@ -40,6 +41,7 @@ from raymark.plots.style import (
 __all__ = [
     "LABEL_STYLES",
     "AngleDelayProfile",
+    "LinkPosterior",
     "SiteMark",
     "angle_delay_profile",
     "colorbar_beside",
@@ -56,6 +58,7 @@ __all__ = [
     "plot_error_map",
     "plot_gain_vs_distance",
     "plot_learning_curves",
+    "plot_link_posterior",
     "plot_los_map",
     "plot_scene_plan",
     "plot_split_map",

@@ -25,7 +25,7 @@ from raymark.plots.style import (
     legend_below,
 )
 
-_BUILDING_COLOR = "#b8b8b8"
+BUILDING_COLOR = "#b8b8b8"
 
 BUILDING_HEIGHT_M = 2.0
 """Surfaces lower than this above ground are drawn as ground: kerbs, rounding on slopes."""
@@ -77,7 +77,7 @@ def plot_coverage_map(
     _draw_label(ax, links, OUTAGE)
     is_cut = bool((covered["gain_db"] < low).any())
     colorbar_beside(ax, points, "Channel gain [dB]", extend="min" if is_cut else "neither")
-    _finish_map(ax)
+    finish_map(ax)
     return ax
 
 
@@ -100,7 +100,7 @@ def plot_los_map(
     ax = _new_map(sites, height_map, ax)
     for label in LABEL_STYLES:
         _draw_label(ax, links, label)
-    _finish_map(ax)
+    finish_map(ax)
     return ax
 
 
@@ -128,7 +128,7 @@ def plot_error_map(
     )
     is_cut = bool((links["error_m"] > most_m).any())
     colorbar_beside(ax, points, "Position error [m]", extend="max" if is_cut else "neither")
-    _finish_map(ax)
+    finish_map(ax)
     return ax
 
 
@@ -151,7 +151,7 @@ def plot_split_map(
         rows = links[links["part"] == part]
         look = _dots(links) | {"c": color, "marker": marker, "label": f"{part} ({len(rows)})"}
         ax.scatter(rows["x_m"], rows["y_m"], **look)
-    _finish_map(ax)
+    finish_map(ax)
     return ax
 
 
@@ -192,7 +192,7 @@ def plot_scene_plan(
         for label in LABEL_STYLES:
             _draw_label(ax, links, label, edge="white")
     _show_whole(ax, height_map, sites)
-    _finish_map(ax)
+    finish_map(ax)
     return ax
 
 
@@ -203,7 +203,7 @@ def _new_map(sites: Sequence[SiteMark], height_map: HeightMap | None, ax: Axes |
         top_m = _height_scale(height_map).vmax or 1.0
         clipped = dataclasses.replace(height_map, height_m=np.minimum(height_map.height_m, top_m))
         _draw_heights(ax, clipped, cmap="Greys", norm=Normalize(-0.5 * top_m, 3 * top_m))
-        ax.plot([], [], "s", color=_BUILDING_COLOR, label="building")
+        ax.plot([], [], "s", color=BUILDING_COLOR, label="building")
     for site in sites:
         _draw_site(ax, site)
     return ax
@@ -295,7 +295,8 @@ def _draw_label(ax: Axes, links: pd.DataFrame, label: int, edge: str = "none") -
     )
 
 
-def _finish_map(ax: Axes) -> None:
+def finish_map(ax: Axes) -> None:
+    """Give a map its axes, its legend and a bar of scale."""
     ax.set(xlabel="East x [m]", ylabel="North y [m]", aspect="equal")
     ax.grid(visible=False)
     legend_below(ax, 3)

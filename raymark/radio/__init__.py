@@ -23,6 +23,7 @@ from raymark.radio.bands import (
     parse_bands,
 )
 from raymark.radio.choices import FingerprintKind, LatePaths, ProfileMethod
+from raymark.radio.receiver import Receiver, read_receiver
 from raymark.radio.site import Site, panels_of
 
 __all__ = [
@@ -41,10 +42,12 @@ __all__ = [
     "Panel",
     "Polarization",
     "ProfileMethod",
+    "Receiver",
     "Site",
     "UserEquipment",
     "band_name",
     "expand_band",
     "panels_of",
     "parse_bands",
+    "read_receiver",
 ]

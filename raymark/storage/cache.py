@@ -154,6 +154,12 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raymark"
 
 
+def cache_folder() -> Path:
+    """Return the folder below which folders are kept: RAYMARK_CACHE, or that of this user."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named) if named else user_cache()
+
+
 def limit_of_environment(variable: str, default_bytes: int) -> int:
     """Return a number of bytes that a variable gives.
 

@@ -10,15 +10,29 @@ The page draws with three.js (MIT, its notice is in the file), of which `three.m
 where BANNER is the comment that the file begins with.
 """
 
-from raymark.viewer.content import LinkPaths, SceneTriangles, SceneView, ViewSite, join_links
+from raymark.viewer.content import (
+    LinkPaths,
+    LinkPosteriors,
+    LocatedLinks,
+    SceneTriangles,
+    SceneView,
+    ViewSite,
+    join_links,
+    keep_paths,
+    take_links,
+)
 from raymark.viewer.page import render_view, write_view
 
 __all__ = [
     "LinkPaths",
+    "LinkPosteriors",
+    "LocatedLinks",
     "SceneTriangles",
     "SceneView",
     "ViewSite",
     "join_links",
+    "keep_paths",
     "render_view",
+    "take_links",
     "write_view",
 ]

@@ -1,7 +1,7 @@
 """What a page shows, as values: who gathers them knows nothing of the page, and vice versa."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -54,6 +54,23 @@ class LinkPaths:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LinkPosteriors:
+    """Where located links may be: points with their share, link by link.
+
+    Rows `offset[i]:offset[i + 1]` are of link i.
+
+    Attributes:
+        offset: Where the points of each link begin, and the end of the last.
+        position_m: The points [m].
+        share: Share of each in the posterior of its link.
+    """
+
+    offset: Int[np.ndarray, "link1"]
+    position_m: Float[np.ndarray, "point 3"]
+    share: Float[np.ndarray, "point"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ViewSite:
     """A base station, the sector that it serves, and its links.
 
@@ -66,6 +83,7 @@ class ViewSite:
         range_m: Its radius [m].
         ground_m: Height of the ground below the site [m].
         links: Its links.
+        posteriors: Where they may be, if they were located.
     """
 
     name: str
@@ -76,6 +94,26 @@ class ViewSite:
     range_m: float
     ground_m: float
     links: LinkPaths
+    posteriors: LinkPosteriors | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LocatedLinks:
+    """Links of one site that were located on a map.
+
+    Attributes:
+        site: Name of the site.
+        band: Name of the band.
+        links: Each where it was found, with the paths that explain what was measured.
+        posteriors: Where each may be.
+        materials: Names that `links` counts.
+    """
+
+    site: str
+    band: str
+    links: LinkPaths
+    posteriors: LinkPosteriors
+    materials: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,3 +152,26 @@ def join_links(parts: Sequence[LinkPaths]) -> LinkPaths:
     names = [name for name in LinkPaths.__slots__ if name != "path_offset"]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return LinkPaths(path_offset=np.concatenate([np.zeros(1, dtype="i8"), *shifted]), **columns)
+
+
+def take_links(links: LinkPaths, rows: Int[np.ndarray, "row"]) -> LinkPaths:
+    """Return some links with their paths, in the order of `rows`, also several times."""
+    count = np.diff(links.path_offset)[rows]
+    first = np.cumsum(count) - count
+    path = np.repeat(links.path_offset[rows] - first, count) + np.arange(int(count.sum()))
+    of_links = {name: getattr(links, name)[rows] for name in ("ue_index", "position_m", "los")}
+    return LinkPaths(
+        **of_links,
+        path_offset=np.concatenate([[0], np.cumsum(count)]).astype("i8"),
+        **{name: getattr(links, name)[path] for name in _OF_PATHS},
+    )
+
+
+def keep_paths(links: LinkPaths, is_kept: Bool[np.ndarray, "path"]) -> LinkPaths:
+    """Return all links with some of their paths."""
+    before = np.concatenate([[0], np.cumsum(is_kept)])
+    of_paths = {name: getattr(links, name)[is_kept] for name in _OF_PATHS}
+    return replace(links, path_offset=before[links.path_offset].astype("i8"), **of_paths)
+
+
+_OF_PATHS = ("delay_s", "gain_db", "interaction", "vertex_m", "material")

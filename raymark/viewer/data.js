@@ -56,12 +56,18 @@ function linksOf(arrays, index) {
       points: codes.map((_, i) => [...vertex.subarray((row * depth + i) * 3, (row * depth + i + 1) * 3)]),
     };
   };
+  const cloudAt = (i) => {
+    const [first, last] = [...column("posterior_offset").subarray(i, i + 2)];
+    const [at, share] = [column("posterior_position_m"), column("posterior_share")];
+    return Array.from({ length: last - first }, (_, k) => ({ position: [...at.subarray(3 * (first + k), 3 * (first + k + 1))], share: share[first + k] }));
+  };
   return [...los].map((label, i) => ({
     number: column("ue_index")[i],
     label,
     position: [...position.subarray(3 * i, 3 * i + 3)],
     numPaths: offset[i + 1] - offset[i],
     gain_db: offset[i + 1] > offset[i] ? gain[offset[i]] : -Infinity,
+    cloud: () => (PLAIN.sites[index].is_located ? cloudAt(i) : []),
     paths: () => Array.from({ length: offset[i + 1] - offset[i] }, (_, k) => pathAt(offset[i] + k)),
   }));
 }

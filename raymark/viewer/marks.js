@@ -72,6 +72,23 @@ function makeUes(links, palette) {
   return group;
 }
 
+const CLOUD_COLOR = "#9B30A8";
+const [CLOUD_LEAST_PX, CLOUD_MOST_PX] = [7, 20];
+
+/** Where a located link may be: the larger and fuller a point, the larger its share. */
+function makeCloud(cloud, palette) {
+  const group = new THREE.Group();
+  const most = Math.max(...cloud.map((point) => point.share));
+  const map = ueTexture(1, palette.tint(CLOUD_COLOR), palette.casing);
+  for (const { position, share } of cloud) {
+    const strength = Math.sqrt(share / most);
+    const point = pointsOf([position], map, CLOUD_LEAST_PX + (CLOUD_MOST_PX - CLOUD_LEAST_PX) * strength, { depthTest: false, opacity: 0.45 + 0.45 * strength });
+    [point.renderOrder, point.frustumCulled] = [5.8, false];
+    group.add(point);
+  }
+  return group;
+}
+
 function makeRing(palette) {
   const ring = pointsOf([[0, 0, 0]], ringTexture(palette.ink, palette.casing), 24, { depthTest: false });
   [ring.renderOrder, ring.visible, ring.frustumCulled] = [9, false, false];

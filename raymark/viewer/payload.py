@@ -33,6 +33,7 @@ _LINK_TYPES = {
     "vertex_m": "<f4",
     "material": "<i2",
 }
+_POSTERIOR_TYPES = {"offset": "<i4", "position_m": "<f4", "share": "<f4"}
 _ALIGNMENT_BYTES = 8
 _LARGEST_CM = 2**31 - 1
 
@@ -46,6 +47,10 @@ def page_data(view: SceneView) -> tuple[dict[str, Any], str]:
     for i, site in enumerate(view.sites):
         for name, dtype in _LINK_TYPES.items():
             arrays[f"site{i}/{name}"] = getattr(site.links, name).astype(dtype)
+        if site.posteriors is not None:
+            for name, dtype in _POSTERIOR_TYPES.items():
+                values = getattr(site.posteriors, name).astype(dtype)
+                arrays[f"site{i}/posterior_{name}"] = values
     places, block = _pack(arrays)
     styles = [{"code": c, "name": s.name, "color": s.color} for c, s in LABEL_STYLES.items()]
     kinds = [{"code": c, "name": name, "color": color} for c, (name, color) in PATH_KINDS.items()]
@@ -92,6 +97,7 @@ def _site(site: ViewSite) -> dict[str, Any]:
         "half_width_rad": site.half_width_rad,
         "range_m": site.range_m,
         "ground_m": site.ground_m,
+        "is_located": site.posteriors is not None,
     }
 
 

@@ -79,7 +79,7 @@ async function start() {
   let palette = PALETTES.light;
   let state = { site: 0, link: 0, shown: Infinity, chosen: null, hovered: null };
   let paths = [];
-  const drawn = { ues: null, ring: null, sites: [], paths: null };
+  const drawn = { ues: null, ring: null, sites: [], paths: null, cloud: null };
   const names = sites.map((site) => byId("labels").appendChild(el("span", { class: "site-name" }, site.name)));
 
   // Drawing happens when something has changed, not all the time.
@@ -128,6 +128,15 @@ async function start() {
     invalidate();
   }
 
+  function drawCloud() {
+    if (drawn.cloud) discard(drawn.cloud);
+    const cloud = sites[state.site]?.links[state.link]?.cloud() ?? [];
+    drawn.cloud = makeCloud(cloud, palette);
+    drawn.cloud.visible = byId("show-ues").checked;
+    stage.dataset.cloud = String(cloud.length);
+    scene.add(drawn.cloud);
+  }
+
   function drawSite() {
     for (const group of [drawn.ues, drawn.ring, ...drawn.sites]) if (group) discard(group);
     drawn.sites = sites.map((site) => makeSite(site, palette));
@@ -144,6 +153,7 @@ async function start() {
     const link = site?.links[state.link];
     if (!link) return;
     paths = link.paths();
+    drawCloud();
     fillSummary(site, link, palette);
     fillKindLegend(paths, palette);
     fillTable(paths, state.shown, palette, {
@@ -190,7 +200,7 @@ async function start() {
     mesh.edges.visible = how !== "hidden";
     mesh.edges.material.opacity = palette.edgeOpacity;
     mesh.ground.visible = byId("show-ground").checked;
-    if (drawn.ues) drawn.ues.visible = byId("show-ues").checked;
+    for (const group of [drawn.ues, drawn.cloud]) if (group) group.visible = byId("show-ues").checked;
     renderer.shadowMap.needsUpdate = true;
     invalidate();
   }

@@ -17,11 +17,14 @@ DASK = {"dask", "distributed", "dask_jobqueue", "dask_kubernetes", "tornado"}
 PACKAGES = {
     "raymark": ROOT / "raymark",
     "raymark.cli": ROOT / "raymark" / "cli",
+    "raymark.locating": ROOT / "raymark" / "locating",
     "raymark.scenes": ROOT / "scenes",
     "raymark.generator": ROOT / "generator",
     "raymark.benchmark": ROOT / "benchmark",
     "raymark.models": ROOT / "models",
 }
+
+CLIENTS = {"raymark.scenes", "raymark.generator", "raymark.benchmark", "raymark.models"}
 
 MAY_IMPORT = {
     "raymark": set(),
@@ -29,7 +32,8 @@ MAY_IMPORT = {
     "raymark.generator": {"raymark.scenes"},
     "raymark.benchmark": set(),
     "raymark.models": {"raymark.benchmark"},
-    "raymark.cli": {"raymark.scenes", "raymark.generator", "raymark.benchmark", "raymark.models"},
+    "raymark.locating": CLIENTS,
+    "raymark.cli": {*CLIENTS, "raymark.locating"},
 }
 """Beside itself and the kernel, which all may import; nobody imports the command line."""
 

@@ -1,5 +1,6 @@
 """The 3D page of a scene in a real browser, with WebGL in software; and the command."""
 
+import dataclasses
 import html
 import json
 import re
@@ -16,6 +17,7 @@ import trimesh
 from raymark.dataset import Dataset
 from raymark.generator.viewer import ViewChoice, view_scene
 from raymark.scenes import get_scene
+from raymark.viewer import LinkPosteriors, write_view
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 LIMIT_S = 120
@@ -162,6 +164,37 @@ def test_page_shows_the_paths_of_a_link_when_it_is_chosen(
     assert report["previous"]["ue"] == (chosen - 1) % 50
     assert report["next"]["paths"] == counts[(chosen + 1) % 50]
     assert report["address"] == f"#site=bs0&ue={(chosen - 1) % 50}"
+
+
+@needs_browser
+def test_page_shows_where_a_link_may_be_when_it_was_located(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    out, counts = tmp_path / "located.html", np.arange(50) % 4
+    scene, choice = get_scene("street_canyon"), ViewChoice(band="28GHz")
+    view = view_scene(scene, tmp_path / "x.html", choice, dataset=small_dataset)
+    site = view.sites[0]
+    posteriors = LinkPosteriors(
+        offset=np.concatenate([[0], np.cumsum(counts)]),
+        position_m=np.repeat(site.links.position_m, counts, axis=0),
+        share=np.full(counts.sum(), 0.25, dtype="f4"),
+    )
+    located = dataclasses.replace(site, posteriors=posteriors)
+    write_view(dataclasses.replace(view, sites=(located,)), out)
+
+    report = drive(
+        out,
+        tmp_path,
+        """
+        await choose("#choose-link", "7"); report.three = Number(stage.dataset.cloud);
+        await choose("#choose-link", "8"); report.none = Number(stage.dataset.cloud);
+        report.note = one("#located-note").textContent;
+        """,
+    )
+
+    assert report["problems"] == []
+    assert (report["three"], report["none"]) == (3, 0)
+    assert "Purple points" in report["note"]
 
 
 @needs_browser

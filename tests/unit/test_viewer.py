@@ -23,7 +23,7 @@ from raymark.generator.viewer import ViewChoice, scene_triangles, view_scene
 from raymark.plots import LABEL_STYLES
 from raymark.radio import SPEED_OF_LIGHT_M_S
 from raymark.scenes import Scene, get_scene
-from raymark.viewer import render_view, write_view
+from raymark.viewer import LinkPosteriors, keep_paths, render_view, take_links, write_view
 
 ROUNDING_M = 0.005 + 1e-6
 """Half a centimetre, and what float64 adds to it."""
@@ -131,6 +131,52 @@ def test_page_names_the_stored_material_when_a_path_is_reflected(
     assert plain["materials"] == ["brick", "concrete", "marble"]
     assert sorted(map(tuple, shown.tolist())) == sorted(map(tuple, names.tolist()))
     np.testing.assert_array_equal(shown == "", links["interaction"] == 0)
+
+
+def test_page_holds_posteriors_when_links_were_located(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    out, choice = tmp_path / "x.html", ViewChoice(band="28GHz", num_links=3)
+    view = view_scene(get_scene("street_canyon"), out, choice, dataset=small_dataset)
+    rng = np.random.default_rng(0)
+    posteriors = LinkPosteriors(
+        offset=np.array([0, 2, 2, 5]),
+        position_m=rng.normal(size=(5, 3)).astype("f4"),
+        share=rng.random(5).astype("f4"),
+    )
+    located = dataclasses.replace(view.sites[0], posteriors=posteriors)
+
+    write_view(dataclasses.replace(view, sites=(located,)), out, overwrite=True)
+
+    page, plain, arrays = read_page(out)
+    links = site_arrays(arrays)
+    for name in ("offset", "position_m", "share"):
+        np.testing.assert_array_equal(links[f"posterior_{name}"], getattr(posteriors, name))
+    assert plain["sites"][0]["is_located"]
+    assert "UEs stand where they were found" in page.words
+
+
+def test_links_keep_their_paths_when_some_are_taken_and_some_left_out(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    choice = ViewChoice(band="28GHz", num_links=6)
+    view = view_scene(
+        get_scene("street_canyon"), tmp_path / "x.html", choice, dataset=small_dataset
+    )
+    links = view.sites[0].links
+    rows = np.array([4, 0, 4])
+
+    taken = take_links(links, rows)
+    strong = keep_paths(taken, taken.gain_db > -120)
+
+    for i, row in enumerate(rows):
+        whole = slice(*links.path_offset[row : row + 2])
+        kept = slice(*strong.path_offset[i : i + 2])
+        is_strong = links.gain_db[whole] > -120
+        np.testing.assert_array_equal(taken.position_m[i], links.position_m[row])
+        np.testing.assert_array_equal(strong.delay_s[kept], links.delay_s[whole][is_strong])
+        np.testing.assert_array_equal(strong.vertex_m[kept], links.vertex_m[whole][is_strong])
+    assert 0 < len(strong.delay_s) < len(taken.delay_s)
 
 
 def test_page_holds_all_triangles_when_they_are_rounded(canyon_page: Path) -> None:

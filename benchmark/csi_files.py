@@ -1,0 +1,201 @@
+"""CSI in files of one's own, and of `raymark fingerprints`: links to locate without any label."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Complex, Float, Int
+
+from raymark.benchmark.measurements import Measurements, SiteContext
+from raymark.benchmark.measuring import measurements_of_csi
+from raymark.dataset.hdf5 import array_names, open_hdf5, read_array, read_attributes
+from raymark.errors import ConfigError
+from raymark.radio import Receiver, Site, parse_bands
+
+_HDF5_ENDINGS = (".h5", ".hdf5")
+_CARRIER_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsiFile:
+    """The CSI of links, and what else their file tells.
+
+    Attributes:
+        path: The file.
+        csi: Noisy CSI, antennas in the order of `raymark.radio.synthesis.element_positions`.
+        position_m: True x and y in the frame of the scene, to be shown beside what is found; None
+            if nobody knows them [m].
+        los: True labels, 1 LOS, 0 NLOS, -1 outage; None if nobody knows them.
+        band: Name of the band; empty if the file has none.
+        carrier_hz: Its carrier; None if the file has none [Hz].
+    """
+
+    path: Path
+    csi: Complex[np.ndarray, "link ant subcarrier"]
+    position_m: Float[np.ndarray, "link 2"] | None = None
+    los: Int[np.ndarray, "link"] | None = None
+    band: str = ""
+    carrier_hz: float | None = None
+
+    def receiver(self, band: str | None = None, given: Receiver | None = None) -> Receiver:
+        """Return what received the CSI: as given, at a band, or at that of the file.
+
+        Args:
+            band: Name of a band, for raymark's usual front-end.
+            given: The receiver, if it is another one.
+
+        Raises:
+            ConfigError: If nobody names a band, or the file was measured at another carrier.
+        """
+        if given is None:
+            name = band or self.band
+            if not name:
+                raise ConfigError(
+                    f"{self.path} does not tell its band; name it (--band 6GHz), or describe "
+                    "what received the CSI (--receiver FILE)"
+                )
+            given = Receiver(band=parse_bands(name, option="--band")[0])
+        elif band is not None and given.band.name != parse_bands(band, option="--band")[0].name:
+            raise ConfigError(
+                f"--band {band} is not the band of the receiver, '{given.band.name}'; give one"
+            )
+        asked_hz = given.band.carrier_hz
+        if self.carrier_hz is not None and (
+            abs(self.carrier_hz - asked_hz) > _CARRIER_TOLERANCE * asked_hz
+        ):
+            raise ConfigError(
+                f"{self.path} was measured at {self.carrier_hz / 1e9:g} GHz, band "
+                f"'{given.band.name}' is at {asked_hz / 1e9:g} GHz; give the band of the file"
+            )
+        return given
+
+
+def read_csi(path: Path, *, site: str) -> CsiFile:
+    """Read CSI from an NPZ or HDF5 file.
+
+    It holds `csi` [link, ant, subcarrier], complex; the true positions may stand beside it as
+    `position_m` [link, 2 or 3]. A file of `raymark fingerprints` is one, too.
+
+    Args:
+        path: Its name ends in .npz, .h5 or .hdf5.
+        site: Name of the site whose links are wanted, where the file is of several.
+
+    Raises:
+        ConfigError: If it cannot be read, or holds no such CSI or none of that site.
+        SchemaError: If it is a damaged HDF5 file.
+    """
+    if path.suffix not in {".npz", *_HDF5_ENDINGS}:
+        raise ConfigError(f"CSI is read from .npz, .h5 or .hdf5, got {path}")
+    if not path.is_file():
+        raise ConfigError(f"CSI file {path} does not exist")
+    arrays, told = _read_npz(path) if path.suffix == ".npz" else _read_hdf5(path)
+    csi = arrays.get("csi")
+    if csi is None or csi.ndim != 3 or csi.dtype.kind != "c":
+        found = "none" if csi is None else f"{csi.dtype} of shape {csi.shape}"
+        raise ConfigError(
+            f"{path}: array 'csi' must be complex of shape [link, ant, subcarrier], got {found}"
+        )
+    rows = _rows_of(path, arrays, told, site, num_links=len(csi))
+    return CsiFile(
+        path=path,
+        csi=csi[rows].astype("c8"),
+        position_m=_true_positions(path, arrays, rows),
+        los=_labels(path, arrays, rows),
+        band=str(told.get("band", "")),
+        carrier_hz=float(told["carrier_hz"]) if "carrier_hz" in told else None,
+    )
+
+
+def measure_csi(file: CsiFile, site: Site, receiver: Receiver, *, scene: str) -> Measurements:
+    """Estimate paths and all else from the CSI of links, as the benchmark does.
+
+    Args:
+        file: The CSI.
+        site: Where it was received.
+        receiver: Band and front-end.
+        scene: Name of the site's scene.
+
+    Raises:
+        ConfigError: If the CSI does not fit panel and band, is empty, or is not finite.
+    """
+    panel = receiver.in_use.panel
+    context = SiteContext(name=f"{scene}/{site.name}", panel=panel, height_m=site.position_m[2])
+    return measurements_of_csi(
+        file.csi,
+        site=context,
+        band=receiver.band,
+        front_end=receiver.in_use,
+        orientation_rad=np.array(site.orientation_rad),
+    )
+
+
+def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in ("csi", "position_m") if name in stored}, {}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise ConfigError(f"{path} is no NPZ file of plain arrays ({error})") from error
+
+
+def _read_hdf5(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    wanted = {
+        "csi": "csi",
+        "position_m": "position_m",
+        "ue/position_m": "position_m",
+        "ue/site_index": "site_index",
+        "link/los": "los",
+    }
+    with open_hdf5(path) as file:
+        there = array_names(file)
+        arrays = {wanted[name]: read_array(file, name, path) for name in wanted if name in there}
+        attributes = read_attributes(file, path)
+    return arrays, {k: v for k, v in attributes.items() if k in {"band", "carrier_hz", "sites"}}
+
+
+def _rows_of(
+    path: Path, arrays: dict[str, np.ndarray], told: dict[str, Any], site: str, *, num_links: int
+) -> np.ndarray:
+    """Return the links of a site; all, where the file tells of no sites."""
+    if "site_index" not in arrays or "sites" not in told:
+        return np.arange(num_links)
+    sites = [str(name) for name in np.atleast_1d(told["sites"])]
+    if site not in sites:
+        raise ConfigError(f"{path} holds links of {', '.join(sites)}, not of site '{site}'")
+    _require_rows(path, "ue/site_index", arrays["site_index"], num_links)
+    return np.flatnonzero(arrays["site_index"] == sites.index(site))
+
+
+def _true_positions(
+    path: Path, arrays: dict[str, np.ndarray], rows: np.ndarray
+) -> Float[np.ndarray, "link 2"] | None:
+    position_m = arrays.get("position_m")
+    if position_m is None:
+        return None
+    _require_rows(path, "position_m", position_m, len(arrays["csi"]))
+    is_xy = position_m.ndim == 2 and position_m.shape[1] in {2, 3} and position_m.dtype.kind in "fi"
+    if not is_xy or not np.isfinite(position_m).all():
+        raise ConfigError(
+            f"{path}: 'position_m' must be finite numbers of shape [link, 2 or 3], got "
+            f"{position_m.dtype} of shape {position_m.shape}"
+        )
+    return position_m[rows, :2].astype("f8")
+
+
+def _labels(
+    path: Path, arrays: dict[str, np.ndarray], rows: np.ndarray
+) -> Int[np.ndarray, "link"] | None:
+    los = arrays.get("los")
+    if los is None:
+        return None
+    _require_rows(path, "link/los", los, len(arrays["csi"]))
+    return los[rows].astype("i8")
+
+
+def _require_rows(path: Path, name: str, array: np.ndarray, num_links: int) -> None:
+    if array.ndim == 0 or len(array) != num_links:
+        raise ConfigError(
+            f"{path}: '{name}' must have a row for each of the {num_links} links of 'csi', got "
+            f"shape {array.shape}"
+        )
