@@ -28,6 +28,7 @@ from raymark.cli.models import app as models_app
 from raymark.cli.options import Overwrite
 from raymark.cli.presets import app as presets_app
 from raymark.cli.release import app as release_app
+from raymark.cli.scene_making import app as scene_making_app
 from raymark.cli.scenes import app as scenes_app
 from raymark.cli.submissions import app as submissions_app
 from raymark.errors import RaymarkError
@@ -121,6 +122,7 @@ app.add_typer(datasets_app)
 app.add_typer(catalog_app, name="datasets")
 app.add_typer(citing_app)
 app.add_typer(presets_app, name="presets")
+scenes_app.add_typer(scene_making_app)
 app.add_typer(scenes_app, name="scenes")
 app.add_typer(models_app)
 app.add_typer(locate_app)

@@ -11,6 +11,7 @@ from raymark.work.cluster import FORMS
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON, with all that is known")]
 Seed = Annotated[int, typer.Option(help="Seed of the drawn UEs, links or noise")]
+SceneArgument = Annotated[str, typer.Argument(metavar="SCENE", help="Name or folder of a scene")]
 Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="CLUSTER", help=f"Workers on Dask: {FORMS}")
 ]
