@@ -52,6 +52,9 @@ class TrackSettings(Strict):
                 f"track '{self.track}' is split by {track.split or 'any other kind'}, got "
                 f"'{self.split.kind}'"
             )
+        if track.gives_tracks != (self.split.windows == "tracks"):
+            verb = "hands out whole tracks: it needs" if track.gives_tracks else "has no use for"
+            raise ValueError(f"track '{self.track}' {verb} windows: tracks in its split")
         num_groups = self.split.num_groups
         if num_groups and max(self.folds, default=0) >= num_groups:
             raise ValueError(f"folds must be below num_folds ({num_groups})")

@@ -35,8 +35,8 @@ class TaskData(Presented):
         train: Labelled links to learn from.
         validation: Labelled links to choose by.
         test: Links to locate, window by window in random order.
-        asked: Rows of `test` that are scored; all others are training links in the same window,
-            which the paper's protocol hands out.
+        asked: Rows of `test` that are scored; all others are in the same window: training links,
+            which the paper's protocol hands out, or the rest of a whole track.
     """
 
     train: Labelled
