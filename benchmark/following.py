@@ -27,6 +27,8 @@ SCALES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 tell less than as many independent ones."""
 OUTLIER_SHARES = (0.01, 0.1, 0.3)
 """Tried shares of links that tell nothing."""
+_RESTARTS = 1e-3
+"""Restarts of a track for each outlier: two or three wrong links that agree move it away."""
 
 _STATE_NAME = "following.json"
 _LEAST_VARIANCE_M2 = 1e-2
@@ -187,6 +189,7 @@ def evidence_of(
         covariance_m2=covariance_m2 + _LEAST_VARIANCE_M2 * np.eye(2),
         log_weight=log_weight,
         log_outlier=np.broadcast_to(log_outlier, (len(row), *log_outlier.shape)),
+        restart=_RESTARTS * outlier,
     )
 
 
