@@ -21,6 +21,7 @@ from raymark.errors import CheckpointError
 
 Method = Literal["filter", "smoother"]
 
+EARLIER, LATER = "earlier links", "later links"
 SEPARATOR = "+"
 SCALES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Tried factors of the model's covariances: errors of neighbouring links are alike, so that they
@@ -185,6 +186,7 @@ def evidence_of(
     return Evidence(
         present=row >= 0,
         gap=tracks.gap.T,
+        told_m=tracks.told_m.swapaxes(0, 1),
         mean_m=mixture.mean_m[row][:, None],
         covariance_m2=covariance_m2 + _LEAST_VARIANCE_M2 * np.eye(2),
         log_weight=log_weight,
@@ -238,9 +240,9 @@ class FollowingModel(ModelFolder):
         )
 
     @property
-    def is_online(self) -> bool:
-        """Whether it uses nothing from later than what it locates, if its model does not."""
-        return self.method == "filter"
+    def other_links(self) -> tuple[str, ...]:
+        """Which other links of a track it uses, for the board; later ones are not ranked."""
+        return (EARLIER,) if self.method == "filter" else (EARLIER, LATER)
 
     def create(self, seed: int) -> Localizer:
         """Return a fresh model that is followed.

@@ -21,7 +21,7 @@ class BaseSplit(Strict):
         default="consecutive",
         exclude_if=lambda value: value == "consecutive",
         description="What a window holds: consecutive measurements of a track, as many as the "
-        "suite's window_size or, on the tracks `sequence`, all (`tracks`); or neighbouring "
+        "suite's window_size or, on sequence tracks alone, all of it (`tracks`); or neighbouring "
         "points, by true positions that nobody knows at run time, `clusters` of one part or "
         "`mixed-clusters` of all, so that training points stand among the tested ones",
     )

@@ -145,9 +145,9 @@ def check_split(split: Split, links: pd.DataFrame) -> None:
     kept: dict[str, pd.Series] = {noun: whole[noun] for noun in settings.whole}
     kept |= {} if settings.mixes_parts else {"window": table["window"]}
     for noun, group in kept.items():
-        part = table["part"].replace(CONTEXT, UNUSED if noun == "block" else TEST)
-        used = part.to_numpy() != UNUSED
-        num_parts = part[used].groupby(group[used].to_numpy()).nunique()
+        counted = table["part"].replace(CONTEXT, UNUSED if noun == "block" else TEST)
+        used = counted.to_numpy() != UNUSED
+        num_parts = counted[used].groupby(group[used].to_numpy()).nunique()
         if (num_parts > 1).any():
             name = num_parts.index[num_parts > 1][0]
             raise SplitError(f"split of {split.scene}: {noun} {name} lies in two parts")

@@ -1,7 +1,8 @@
 """How UEs move from one measurement to the next: a velocity that lasts, fitted on labelled tracks.
 
 In steps of a track, both coordinates alike: v' = a v + e and x' = x + v' + w, with e of the
-variance (1 - a^2) V, and w of another one, for steps of uneven length.
+variance (1 - a^2) V, and w of another one, for steps of uneven length. Where odometry tells of a
+step, all of this is of what it gets wrong.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,10 +32,12 @@ class Tracks:
         row: Row of each link; -1 beyond the end of a shorter track.
         gap: Steps since the link before, more than 1 where links are missing; 0 at the start and
             beyond the end.
+        told_m: The way from the link before, as odometry tells it; 0 without [m].
     """
 
     row: Int[np.ndarray, "track step"]
     gap: Int[np.ndarray, "track step"]
+    told_m: Float[np.ndarray, "track step 2"]
 
 
 def tracks_of(links: Measurements) -> Tracks:
@@ -48,7 +51,10 @@ def tracks_of(links: Measurements) -> Tracks:
     row, gap = np.full(shape, -1), np.zeros(shape, dtype="i8")
     row[track, place] = order
     gap[track, place] = np.where(is_start, 0, np.diff(step, prepend=0))
-    return Tracks(row=row, gap=gap)
+    told_m = np.zeros((*shape, 2))
+    if links.odometry_m is not None:
+        told_m[track, place] = np.where(is_start[:, None], 0.0, links.odometry_m[order])
+    return Tracks(row=row, gap=gap, told_m=told_m)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,7 @@ class StepModel:
         Only steps between consecutive links count.
         """
         tracks, position_m = tracks_of(train.measurements), train.position_m.astype("f8")
-        moved_m = np.diff(position_m[tracks.row], axis=1)
+        moved_m = np.diff(position_m[tracks.row], axis=1) - tracks.told_m[:, 1:]
         is_step = (tracks.row[:, 1:] >= 0) & (tracks.gap[:, 1:] == 1)
         lags = [_mean_product(moved_m, is_step, lag) for lag in range(3)]
         variance_m2 = _DEFAULT_VARIANCE_M2 if lags[0] is None else lags[0]

@@ -35,6 +35,7 @@ class Evidence:
     Attributes:
         present: False beyond the end of a shorter track.
         gap: Steps since the link before; the same over all of a batch but the last axis.
+        told_m: The way from the link before, as odometry tells it; 0 without [m].
         mean_m: Means of the components [m].
         covariance_m2: Their covariances [m^2].
         log_weight: Logarithm of their shares, which may add up to less than 1.
@@ -44,6 +45,7 @@ class Evidence:
 
     present: Bool[np.ndarray, "step track"]
     gap: Int[np.ndarray, "step track"]
+    told_m: Float[np.ndarray, "step track 2"]
     mean_m: Float[np.ndarray, "step ... component 2"]
     covariance_m2: Float[np.ndarray, "step ... component 2 2"]
     log_weight: Float[np.ndarray, "step ... component"]
@@ -62,10 +64,10 @@ class Evidence:
 
     def reversed(self) -> "Evidence":
         """Return the same tracks from their ends to their starts."""
-        gap = np.concatenate([self.gap[:0], self.gap[1:], self.gap[:1]])
         return Evidence(
             present=self.present[::-1],
-            gap=gap[::-1],
+            gap=np.roll(self.gap, -1, axis=0)[::-1],
+            told_m=-np.roll(self.told_m, -1, axis=0)[::-1],
             mean_m=self.mean_m[::-1],
             covariance_m2=self.covariance_m2[::-1],
             log_weight=self.log_weight[::-1],
@@ -210,7 +212,8 @@ def _follow(evidence: Evidence, model: StepModel) -> tuple[Estimates, Estimates]
         Estimates(mean_m=np.empty(shape), covariance_m2=np.empty((*shape, 2))) for _ in range(2)
     ]
     for k, gap in enumerate(evidence.gap):
-        mean, covariance = _stepped(model, gap[:, None], mean, covariance)
+        told_m = evidence.told_m[k, :, None]
+        mean, covariance = _stepped(model, gap[:, None], told_m, mean, covariance)
         pairs[0].mean_m[k], pairs[0].covariance_m2[k] = _whole(weight, mean, covariance)
         # Nothing is begun at the start, which is a beginning, nor where there is no link.
         begins = (evidence.restart * evidence.present[k] * (gap > 0))[..., None]
@@ -290,12 +293,18 @@ def _moments(
 
 
 def _stepped(
-    model: StepModel, gap: Int[np.ndarray, "..."], mean: np.ndarray, covariance: np.ndarray
+    model: StepModel,
+    gap: Int[np.ndarray, "..."],
+    told_m: Float[np.ndarray, "... 2"],
+    mean: np.ndarray,
+    covariance: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the state so many steps later."""
+    """Return the state so many steps later, on the way that odometry tells."""
     matrix, noise = model.transition(gap)
     spread = matrix @ covariance @ _transposed(matrix) + noise
-    return _times(matrix, mean), _symmetric(spread)
+    moved = _times(matrix, mean)
+    moved[..., :2] += told_m
+    return moved, _symmetric(spread)
 
 
 def _updated(
@@ -319,7 +328,7 @@ def _forward(evidence: Evidence, model: StepModel, factors: _Factors) -> _Pass:
         covariance=np.empty((*shape, 4)),
     )
     for k, gap in enumerate(evidence.gap):
-        mean, covariance = _stepped(model, gap, mean, covariance)
+        mean, covariance = _stepped(model, gap, evidence.told_m[k], mean, covariance)
         passed.expected[k], passed.expected_covariance[k] = mean, covariance
         prior = np.linalg.inv(covariance[..., :2, :2])
         after_m2 = np.linalg.inv(prior + factors.precision[k])

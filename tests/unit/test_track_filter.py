@@ -26,6 +26,7 @@ def told(
     covariance_m2: Float[np.ndarray, "step component 2 2"],
     *,
     gaps: list[int] | None = None,
+    told_m: Float[np.ndarray, "step 2"] | None = None,
     outlier_share: float = 0.0,
 ) -> Evidence:
     """One track in a batch of one; the components have equal shares."""
@@ -38,6 +39,7 @@ def told(
     return Evidence(
         present=np.ones((num_links, 1), dtype=bool),
         gap=np.array(gap, dtype="i8")[:, None],
+        told_m=np.zeros((num_links, 1, 2)) if told_m is None else told_m[:, None],
         mean_m=seen_m[:, None],
         covariance_m2=covariance_m2[:, None],
         log_weight=np.full((num_links, 1, num_components), np.log(share)),

@@ -1,5 +1,7 @@
 """When and how fast UEs walk, from the order of their tracks and the time of a step."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,7 +33,7 @@ def test_walks_tell_when_and_how_fast_when_steps_have_a_time(benchmark_dataset: 
         places_m = np.array([[row.x_m, row.y_m, row.z_m] for row in rows])
         speeds_m_s = [
             np.linalg.norm(after - before) / STEP_S
-            for before, after in zip(places_m[:-1], places_m[1:], strict=True)
+            for before, after in itertools.pairwise(places_m)
         ]
         assert track["time_s"].tolist() == [0.0, 0.5, 1.0, 1.5, 2.0]
         np.testing.assert_allclose(
@@ -53,7 +55,7 @@ def test_speed_of_a_track_of_one_point_is_not_known(benchmark_dataset: Dataset) 
 
 
 def test_dataset_says_so_in_a_sentence_when_it_has_no_times(benchmark_dataset: Dataset) -> None:
-    with pytest.raises(DatasetError, match="has no times and speeds.* names no sampling.step_s"):
+    with pytest.raises(DatasetError, match=r"has no times and speeds.* names no sampling\.step_s"):
         benchmark_dataset.walks()
 
 
