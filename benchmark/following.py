@@ -15,9 +15,10 @@ from jaxtyping import Float
 
 from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction
 from raymark.benchmark.measurements import Labelled, Measurements
+from raymark.benchmark.predictions import checked_prediction, finite_array
 from raymark.benchmark.step_model import StepModel, Tracks, tracks_of
 from raymark.benchmark.track_filter import Estimates, Evidence, filtered, smoothed
-from raymark.errors import CheckpointError
+from raymark.errors import CheckpointError, ScoringError
 
 Method = Literal["filter", "smoother"]
 
@@ -119,7 +120,7 @@ class Follower(Localizer):
     def _choose(self, validation: Labelled) -> None:
         """Choose scale and share of outliers by the mean error, then calibrate the result."""
         links, true_m = validation.measurements, validation.position_m
-        alone = self._base.predict(links)
+        alone = checked_prediction(self._base.predict(links), len(links))
         squared_m2 = ((alone.position_m - true_m) ** 2).sum(axis=1)
         # A median, since outliers are dealt with apart.
         variance_m2 = max(float(np.median(squared_m2)) / _MEDIAN, _LEAST_VARIANCE_M2)
@@ -146,15 +147,15 @@ class Follower(Localizer):
     def _mixture(self, links: Measurements, variance_m2: float) -> Mixture:
         """Return what the model tells of each link; without a covariance all have one variance."""
         if isinstance(self._base, GivesMixture):
-            return self._base.mixture(links)
-        alone = self._base.predict(links)
+            return checked_mixture(self._base.mixture(links), len(links))
+        alone = checked_prediction(self._base.predict(links), len(links))
         covariance_m2 = alone.covariance_m2
         if covariance_m2 is None:
             covariance_m2 = np.broadcast_to(variance_m2 * np.eye(2), (len(links), 2, 2))
         return Mixture(
             weight=np.ones((len(links), 1)),
-            mean_m=np.asarray(alone.position_m, dtype="f8")[:, None],
-            covariance_m2=np.asarray(covariance_m2, dtype="f8")[:, None],
+            mean_m=alone.position_m[:, None],
+            covariance_m2=covariance_m2[:, None],
         )
 
     def _run(
@@ -162,6 +163,24 @@ class Follower(Localizer):
     ) -> Estimates:
         evidence = evidence_of(mixture, tracks, trials, self._steps)
         return (filtered if self._method == "filter" else smoothed)(evidence, self._steps)
+
+
+def checked_mixture(returned: Mixture, num_links: int) -> Mixture:
+    """Return what a model told of links as arrays of numpy.
+
+    Raises:
+        ScoringError: If an array has the wrong shape or values that are not finite, shares do not
+            add up to 1, or a covariance is none.
+    """
+    num = np.shape(returned.weight)[-1]
+    weight = finite_array("weight", returned.weight, (num_links, num))
+    covariance_m2 = finite_array("covariance_m2", returned.covariance_m2, (num_links, num, 2, 2))
+    if (weight < 0).any() or not np.allclose(weight.sum(axis=1), 1.0, atol=1e-3):
+        raise ScoringError("weight of a mixture must be shares that add up to 1 for each link")
+    if (np.linalg.eigvalsh(covariance_m2) < 0).any():
+        raise ScoringError("covariance_m2 of a mixture has a negative eigenvalue")
+    mean_m = finite_array("mean_m", returned.mean_m, (num_links, num, 2))
+    return Mixture(weight=weight, mean_m=mean_m, covariance_m2=covariance_m2)
 
 
 def evidence_of(

@@ -165,7 +165,7 @@ class _Factors:
         )
 
     def proper(self) -> "_Factors":
-        """Return the same, where it would make a position less certain without any effect."""
+        """Return the same, without what would make a position less certain than before."""
         value, vector = np.linalg.eigh(self.precision)
         is_kept = value > _LEAST_PRECISION
         turned = np.where(is_kept, _times(_transposed(vector), self.shift), 0.0)
@@ -242,8 +242,9 @@ def _all_taken(
     )
     after_m, after_m2, log_fit = _taken(each, mean[..., :2], covariance[..., :2, :2])
     mean, covariance = _updated(mean, covariance, after_m, after_m2)
-    fit = np.exp(log_fit - log_fit.max(axis=-1, keepdims=True))
-    weight = weight * np.where(link.present[..., None], fit, 1.0)
+    with np.errstate(divide="ignore"):  # a hypothesis of no weight stays one
+        log_weight = np.log(weight) + np.where(link.present[..., None], log_fit, 0.0)
+    weight = np.exp(log_weight - log_weight.max(axis=-1, keepdims=True))
     return weight / weight.sum(axis=-1, keepdims=True), mean, covariance
 
 

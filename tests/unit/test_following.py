@@ -21,7 +21,7 @@ from raymark.benchmark.localizer import Localizer, Prediction
 from raymark.benchmark.measurements import Labelled, Measurements
 from raymark.benchmark.model_code import code_places, model_hash
 from raymark.benchmark.run import _record_of
-from raymark.errors import CheckpointError, ConfigError
+from raymark.errors import CheckpointError, ConfigError, ScoringError
 from raymark.models import choose_models, get_model, shipped_references
 
 WALKS_M = walks(num_tracks=12, num_steps=40)
@@ -168,6 +168,36 @@ def test_whole_posterior_is_used_when_a_model_gives_a_mixture() -> None:
 
     assert np.median(found) < 4.0
     assert np.median(errors_m(base.predict(TEST.measurements))) > 10.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weight": np.full((160, 2), 0.7)}, "shares that add up to 1"),
+        (
+            {
+                "weight": np.full((159, 2), 0.5),
+                "mean_m": np.zeros((159, 2, 2)),
+                "covariance_m2": np.tile(np.eye(2), (159, 2, 1, 1)),
+            },
+            r"weight must have shape \(160, 2\)",
+        ),
+        ({"mean_m": np.full((160, 2, 2), np.nan)}, "mean_m of test link 0 is not finite"),
+        ({"covariance_m2": np.tile(-np.eye(2), (160, 2, 1, 1))}, "negative eigenvalue"),
+    ],
+)
+def test_mixture_is_refused_in_a_sentence_when_it_is_none(
+    changes: dict[str, Any], message: str
+) -> None:
+    class Wrong(TwoModes):
+        def mixture(self, test: Measurements) -> Mixture:
+            return dataclasses.replace(super().mixture(test), **changes)
+
+        def predict(self, test: Measurements) -> Prediction:
+            return Prediction(position_m=self.seen_m(test))
+
+    with pytest.raises(ScoringError, match=message):
+        followed("filter", Wrong())
 
 
 def test_follower_predicts_the_same_when_it_was_saved(tmp_path: Path) -> None:

@@ -155,6 +155,17 @@ def test_one_wrong_link_drags_no_track_when_outliers_are_expected(run: Run) -> N
     np.testing.assert_allclose(without[others], with_all[others], atol=2.0)
 
 
+def test_filter_stays_finite_when_a_link_is_impossible_and_none_may_be() -> None:
+    true_m, seen_m, covariance_m2 = noisy(10, seed=10)
+    seen_m[5] += 5000.0
+
+    for run in (filtered, smoothed):
+        found = run(told(seen_m[:, None], covariance_m2), MODEL)
+        assert np.isfinite(found.mean_m).all()
+        assert np.isfinite(found.covariance_m2).all()
+    assert errors_m(found.mean_m, true_m)[5] > 100.0
+
+
 def test_smoother_finds_the_start_when_the_first_links_are_wrong() -> None:
     true_m, seen_m, covariance_m2 = noisy(60, seed=6)
     seen_m[:3] = true_m[:3] + np.array([45.0, -30.0])
