@@ -3,6 +3,7 @@
 from raymark.benchmark.channels import Channels
 from raymark.benchmark.checkpoint import Checkpoint, open_checkpoint
 from raymark.benchmark.city_map import CityMap, MapPaths
+from raymark.benchmark.following import GivesMixture, Mixture
 from raymark.benchmark.localizer import Localizer, Prediction, tune
 from raymark.benchmark.measurements import Labelled, Measurements
 from raymark.benchmark.measuring import measurements_of_csi
@@ -12,10 +13,12 @@ __all__ = [
     "Channels",
     "Checkpoint",
     "CityMap",
+    "GivesMixture",
     "Labelled",
     "Localizer",
     "MapPaths",
     "Measurements",
+    "Mixture",
     "Prediction",
     "Suite",
     "Task",

@@ -15,9 +15,9 @@ from raymark.benchmark.measurements import Input, Measurements
 from raymark.benchmark.measuring import MEASURING_VERSION
 from raymark.benchmark.model_code import model_hash
 from raymark.benchmark.model_errors import told_by_line
+from raymark.benchmark.predictions import checked_prediction
 from raymark.benchmark.software import software_versions
 from raymark.benchmark.task import Task
-from raymark.benchmark.worker import checked_prediction
 from raymark.config import Strict, config_hash, read_json, validate
 from raymark.dataset import Dataset
 from raymark.errors import CheckpointError, ConfigError, sentence_of

@@ -166,7 +166,8 @@ def _split(task: Task, dataset: Dataset, scene: str) -> Split:
         table = Splits(dataset, task.window_size).get(task, scene).table
     else:
         table = links[["site", "ue_index"]].assign(part=UNUSED, block=0)
-    window, window_step = windows_of(links, table["part"].to_numpy(), task.window_size)
+    size = task.split.longest_window(task.window_size)
+    window, window_step = windows_of(links, table["part"].to_numpy(), size)
     table = table.assign(window=window, window_step=window_step)
     return Split(scene=scene, settings=task.split, table=table)
 

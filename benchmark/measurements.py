@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
@@ -89,6 +89,8 @@ class Measurements:
         csi_files: Where the CSI lies, for models that ask for it.
         ue_azimuth_rad: True azimuth of the first path at the UE, in the site's frame; 0 without a
             path. An oracle's, for the paper's protocol alone: None on every other track [rad].
+        odometry_m: Step from the link before in the same window, as the UE measures it, in the
+            site's frame; 0 where there is none before. None on tracks without odometry [m].
     """
 
     sites: tuple[SiteContext, ...]
@@ -110,6 +112,7 @@ class Measurements:
     azimuth_spread_rad: PerLink
     csi_files: CsiFiles | None = None
     ue_azimuth_rad: PerLink | None = None
+    odometry_m: Float[np.ndarray, "link 2"] | None = None
 
     def __len__(self) -> int:
         """Return the number of links."""
@@ -121,8 +124,10 @@ class Measurements:
         csi = self.csi_files
         if csi is not None:
             csi = CsiFiles(files=csi.files, file_index=csi.file_index[rows], row=csi.row[rows])
-        azimuth_rad = None if self.ue_azimuth_rad is None else self.ue_azimuth_rad[rows]
-        return dataclasses.replace(self, **values, csi_files=csi, ue_azimuth_rad=azimuth_rad)
+        for name in _SOMETIMES:
+            known = getattr(self, name)
+            values[name] = None if known is None else known[rows]
+        return dataclasses.replace(self, **values, csi_files=csi)
 
     def csi(self, rows: Int[np.ndarray, "row"]) -> Complex[np.ndarray, "row ant subcarrier"]:
         """Read the noisy CSI of the links at `rows`.
@@ -195,10 +200,13 @@ class Measurements:
         return np.array([band.carrier_hz for band in self.bands])[self.band_index]
 
 
+_SOMETIMES = ("ue_azimuth_rad", "odometry_m")
+"""Fields that are arrays over links on some tracks."""
+
 ARRAY_NAMES = tuple(
     field.name
     for field in dataclasses.fields(Measurements)
-    if field.name not in {"sites", "bands", "csi_files", "ue_azimuth_rad"}
+    if field.name not in {"sites", "bands", "csi_files", *_SOMETIMES}
 )
 """Fields of `Measurements` that are arrays over links, on every track."""
 
@@ -217,13 +225,14 @@ def concatenate(parts: Sequence[Measurements]) -> Measurements:
         next_window += int(part.window.max(initial=-1)) + 1
         for name, value in values.items():
             columns[name].append(value)
-    joined = {name: np.concatenate(values) for name, values in columns.items()}
-    known_rad = [part.ue_azimuth_rad for part in parts if part.ue_azimuth_rad is not None]
+    joined: dict[str, Any] = {name: np.concatenate(of) for name, of in columns.items()}
+    for name in _SOMETIMES:
+        known = [getattr(part, name) for part in parts if getattr(part, name) is not None]
+        joined[name] = np.concatenate(known) if len(known) == len(parts) else None
     return Measurements(
         sites=sites,
         bands=bands,
         csi_files=_join_csi([p.csi_files for p in parts]),
-        ue_azimuth_rad=np.concatenate(known_rad) if len(known_rad) == len(parts) else None,
         **joined,
     )
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from raymark.benchmark.conditions import MOST_PATHS, Conditions
 from raymark.benchmark.measurements import CsiArray, CsiFiles, Measurements, SiteContext
-from raymark.benchmark.splits import TEST, Split
+from raymark.benchmark.splits import CONTEXT, TEST, Split
 from raymark.config import config_hash
 from raymark.dataset import Dataset, Selection
 from raymark.dataset.materialization import BATCH_SIZE
@@ -145,7 +145,7 @@ def load_survey(
 
 def _site_contexts(selection: Selection, split: Split) -> tuple[SiteContext, ...]:
     panel = selection.front_end.panel
-    is_known = split.table["part"].to_numpy() != TEST
+    is_known = ~split.table["part"].isin([TEST, CONTEXT]).to_numpy()
     contexts = []
     for i, site in enumerate(selection.sites):
         height_m = selection.position_m[is_known & (selection.site_index == i), 2]

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from raymark.benchmark.following import FollowingModel
 from raymark.benchmark.localizer import ModelFolder
 from raymark.errors import ConfigError
 
@@ -38,14 +39,14 @@ def model_hash(model: ModelFolder) -> str:
     parts = {f"./{path.relative_to(model.folder).as_posix()}": read_code(path) for path in own}
     for path in model.folder.rglob("*.yaml"):
         parts[f"./{path.relative_to(model.folder).as_posix()}"] = _read(path)
-    imported = _imported(model, own.values())
+    imported = _imported(model, [*own.values(), *_around(model)])
     parts |= {name: read_code(path) for name, path in imported.items() if path not in own}
     return _hash_of(parts)
 
 
 def code_places(model: ModelFolder) -> tuple[Path, ...]:
     """Return the files and folders in which the code of a model lies, raymark's own included."""
-    imported = _imported(model, _own_modules(model).values())
+    imported = _imported(model, [*_own_modules(model).values(), *_around(model)])
     return (
         model.folder,
         *imported.values(),
@@ -55,6 +56,11 @@ def code_places(model: ModelFolder) -> tuple[Path, ...]:
 
 def _own_modules(model: ModelFolder) -> dict[Path, str]:
     return {path: _module_of(path, model) for path in sorted(model.folder.rglob("*.py"))}
+
+
+def _around(model: ModelFolder) -> tuple[str, ...]:
+    """Return the modules that make more of a model's estimates."""
+    return (FollowingModel.__module__,) if isinstance(model, FollowingModel) else ()
 
 
 def _imported(model: ModelFolder, modules: Iterable[str]) -> dict[str, Path]:

@@ -15,6 +15,7 @@ from raymark.benchmark.task_data import (
     site_frame_positions,
     world_frame_positions,
 )
+from raymark.benchmark.tracks import TRACKS
 from raymark.dataset import Dataset
 
 NEAREST, MATES, BOUND = "oracle_nearest", "mates_mean", "error_bound"
@@ -75,8 +76,12 @@ class References:
         self._bounds: dict[tuple[str, str], pd.DataFrame] = {}
 
     def names(self, task: Task) -> list[str]:
-        """Return the references that apply to a task; the bound knows no impairments."""
-        return [NEAREST, MATES] + ([BOUND] if task.conditions is None else [])
+        """Return the references that apply to a task.
+
+        The bound is of single links, which tracks may beat, and knows no impairments.
+        """
+        has_bound = task.conditions is None and not TRACKS[task.track].gives_tracks
+        return [NEAREST, MATES] + ([BOUND] if has_bound else [])
 
     def predict(self, name: str, task: Task, truth: pd.DataFrame, data: TaskData) -> pd.DataFrame:
         """Return the stored form of a reference's predictions."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from raymark.benchmark.cell_work import DataPlace, fit_cell, measure_survey
 from raymark.benchmark.detections import count_paths
+from raymark.benchmark.following import LATER, FollowingModel
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured
 from raymark.benchmark.model_code import code_hash
@@ -275,17 +276,18 @@ def _reference_hash(task: Task) -> str:
 
 
 def _record_of(model: ModelFolder) -> ModelRecord:
+    links = model.other_links if isinstance(model, FollowingModel) else ()
     return ModelRecord(
         name=model.name,
         title=model.info.title,
-        kind="model",
+        kind="reference" if LATER in links else "model",
         is_trajectory=model.info.is_trajectory,
         summary=model.info.summary,
         card=model.card,
         tuning=model.info.tuning,
         config=model.info.config,
         trust=Trust(
-            inputs=model.info.inputs,
+            inputs=(*model.info.inputs, *links),
             pretraining=() if model.is_shipped else None,
             openness="code and weights" if model.is_shipped else None,
             replication="raymark bench run",

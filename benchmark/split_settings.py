@@ -6,22 +6,34 @@ from pydantic import Field, model_validator
 
 from raymark.config import Strict
 
-Windows = Literal["consecutive", "clusters", "mixed-clusters"]
+Windows = Literal["consecutive", "tracks", "clusters", "mixed-clusters"]
+
+_ANY_LENGTH = 2**31
 
 
 class BaseSplit(Strict):
     """What is asked of every way to part the links of a scene."""
 
-    whole: ClassVar[Literal["track", "block"]] = "track"
+    whole: ClassVar[tuple[Literal["track", "block"], ...]] = ("track",)
     """What must lie in one part as a whole."""
 
     windows: Windows = Field(
         default="consecutive",
         exclude_if=lambda value: value == "consecutive",
-        description="What a window holds: consecutive measurements of a track; or neighbouring "
+        description="What a window holds: consecutive measurements of a track, as many as the "
+        "suite's window_size or, on sequence tracks alone, all of it (`tracks`); or neighbouring "
         "points, by true positions that nobody knows at run time, `clusters` of one part or "
         "`mixed-clusters` of all, so that training points stand among the tested ones",
     )
+
+    @property
+    def has_clusters(self) -> bool:
+        """Whether windows hold neighbouring points in place of consecutive ones."""
+        return self.windows in ("clusters", "mixed-clusters")
+
+    def longest_window(self, window_size: int) -> int:
+        """Return the most consecutive measurements of a window, of a suite's `window_size`."""
+        return _ANY_LENGTH if self.windows == "tracks" else window_size
 
     @property
     def mixes_parts(self) -> bool:
@@ -74,7 +86,7 @@ class CrossingTracks(BaseSplit):
 
     @model_validator(mode="after")
     def _has_tracks(self) -> "CrossingTracks":
-        if self.windows != "consecutive":
+        if self.has_clusters:
             raise ValueError(
                 f"tracks cross, clusters do not: windows are consecutive, got '{self.windows}'"
             )
@@ -94,7 +106,7 @@ class NlosBlocks(BaseSplit):
     could train.
     """
 
-    whole: ClassVar[Literal["track", "block"]] = "block"
+    whole: ClassVar[tuple[Literal["track", "block"], ...]] = ("block",)
 
     kind: Literal["nlos-blocks"] = "nlos-blocks"
     block_m: float = Field(default=20.0, gt=0, description="Side of a block [m]")
@@ -127,4 +139,51 @@ class NlosBlocks(BaseSplit):
         return self.num_folds
 
 
-SplitSettings = Annotated[RandomTracks | CrossingTracks | NlosBlocks, Field(discriminator="kind")]
+class TrackBlocks(BaseSplit):
+    """Whole tracks pass through square blocks in which nothing trains.
+
+    Tracks are drawn for validation and test, the same ones in every fold; blocks are dealt to
+    `num_folds` groups of like size. Fold f tests the points of test tracks that lie in group f, so
+    that all folds test every point once; all other points of these tracks are handed out, too, and
+    not scored. It validates on the points of validation tracks in the next group. Nothing trains in
+    either group, nor within `buffer_m` of a point that is tested or validated on.
+    """
+
+    whole: ClassVar[tuple[Literal["track", "block"], ...]] = ("track", "block")
+
+    kind: Literal["track-blocks"] = "track-blocks"
+    validation_share: float = Field(default=0.2, gt=0, lt=0.5, description="Share of the tracks")
+    test_share: float = Field(default=0.2, gt=0, lt=0.5, description="Share of the tracks")
+    block_m: float = Field(default=20.0, gt=0, description="Side of a block [m]")
+    buffer_m: float = Field(default=5.0, gt=0, description="Least distance train to test [m]")
+    num_folds: int = Field(default=5, ge=3, le=20, description="Groups of blocks")
+    fold: int = Field(default=0, ge=0, description="Group that is tested; a suite's `folds` say it")
+    seed: int = Field(default=0, ge=0, description="Of the draw of tracks and the deal of blocks")
+
+    @model_validator(mode="after")
+    def _is_of_whole_tracks(self) -> "TrackBlocks":
+        if self.windows != "tracks":
+            raise ValueError(f"whole tracks need windows: tracks, got '{self.windows}'")
+        if self.fold >= self.num_folds:
+            raise ValueError(f"fold must be below num_folds ({self.num_folds}), got {self.fold}")
+        return self
+
+    @property
+    def gap_m(self) -> float:
+        """The buffer."""
+        return self.buffer_m
+
+    @property
+    def square_m(self) -> float:
+        """The blocks' own side."""
+        return self.block_m
+
+    @property
+    def num_groups(self) -> int:
+        """The number of folds."""
+        return self.num_folds
+
+
+SplitSettings = Annotated[
+    RandomTracks | CrossingTracks | NlosBlocks | TrackBlocks, Field(discriminator="kind")
+]

@@ -16,14 +16,22 @@ from raymark.benchmark.split_settings import (
     NlosBlocks,
     RandomTracks,
     SplitSettings,
+    TrackBlocks,
 )
 from raymark.dataset import Dataset
 from raymark.dataset.schema import NLOS
 from raymark.errors import SplitError
 from raymark.seeding import child_generator
 
-UNUSED, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
-PART_NAMES = {UNUSED: "unused", TRAIN: "train", VALIDATION: "validation", TEST: "test"}
+UNUSED, TRAIN, VALIDATION, TEST, CONTEXT = 0, 1, 2, 3, 4
+PART_NAMES = {
+    UNUSED: "unused",
+    TRAIN: "train",
+    VALIDATION: "validation",
+    TEST: "test",
+    CONTEXT: "context",
+}
+"""Links of the context are handed out with the test links of their track, and not scored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +84,7 @@ def make_split(dataset: Dataset, scene: str, settings: SplitSettings, *, window_
     """
     links = links_of(dataset, scene)
     clusters = None
-    if settings.windows != "consecutive":
+    if settings.has_clusters:
         clusters = clustered_windows(links, window_size)
         if not settings.mixes_parts:
             links = links.assign(walk=clusters[0])
@@ -86,7 +94,7 @@ def make_split(dataset: Dataset, scene: str, settings: SplitSettings, *, window_
         positions_of(links), divide(settings, links.assign(block=block), rng), settings.gap_m
     )
     if clusters is None:
-        window, window_step = windows_of(links, part, window_size)
+        window, window_step = windows_of(links, part, settings.longest_window(window_size))
     else:
         window, window_step = _parted(
             *clusters, np.zeros_like(part) if settings.mixes_parts else part
@@ -128,16 +136,18 @@ def check_split(split: Split, links: pd.DataFrame) -> None:
     Raises:
         SplitError: If a UE stands in two rows, a track or block that must be whole is divided, a
             window mixes parts unless that is asked for, or a training point lies within the buffer.
+            The context of a test is of its part, but stands in any block.
     """
     table, settings = split.table, split.settings
     if table.duplicated(["site", "ue_index"]).any():
         raise SplitError(f"split of {split.scene}: a UE stands in two rows")
-    used = table["part"].to_numpy() != UNUSED
     whole = {"track": links["walk"], "block": table["block"]}
-    kept: dict[str, pd.Series] = {settings.whole: whole[settings.whole]}
+    kept: dict[str, pd.Series] = {noun: whole[noun] for noun in settings.whole}
     kept |= {} if settings.mixes_parts else {"window": table["window"]}
     for noun, group in kept.items():
-        num_parts = table["part"][used].groupby(group[used].to_numpy()).nunique()
+        counted = table["part"].replace(CONTEXT, UNUSED if noun == "block" else TEST)
+        used = counted.to_numpy() != UNUSED
+        num_parts = counted[used].groupby(group[used].to_numpy()).nunique()
         if (num_parts > 1).any():
             name = num_parts.index[num_parts > 1][0]
             raise SplitError(f"split of {split.scene}: {noun} {name} lies in two parts")
@@ -212,15 +222,15 @@ def _nlos_blocks(
 
 def _deal_blocks(
     block: Int[np.ndarray, "link"],
-    is_nlos: Bool[np.ndarray, "link"],
+    counts: Bool[np.ndarray, "link"],
     num_folds: int,
     rng: np.random.Generator,
 ) -> Int[np.ndarray, "block"]:
-    """Return the fold of every block: in random order, each to the fold with fewest NLOS links.
+    """Return the fold of every block: in random order, each to the fold with fewest links.
 
-    Blocks without NLOS are never held out.
+    Of `counts` is said which links count; blocks without such are never held out.
     """
-    size = np.bincount(block, weights=is_nlos)
+    size = np.bincount(block, weights=counts)
     fold, load = np.full(len(size), -1), np.zeros(num_folds)
     for i in rng.permutation(np.flatnonzero(size)):
         fold[i] = int(load.argmin())
@@ -246,8 +256,26 @@ def _crossing_tracks(
     return _draw_tracks(settings, can_test, rng)[track]
 
 
+@divide.register
+def _track_blocks(
+    settings: TrackBlocks, links: pd.DataFrame, rng: np.random.Generator
+) -> Int[np.ndarray, "link"]:
+    block = links["block"].to_numpy()
+    counts = np.ones(len(links), dtype=bool)
+    fold = _deal_blocks(block, counts, settings.num_folds, rng)[block]
+    track, names = pd.factorize(links["walk"])
+    drawn = _draw_tracks(settings, np.ones(len(names), dtype=bool), rng)[track]
+    is_tested = fold == settings.fold
+    is_validated = fold == (settings.fold + 1) % settings.num_folds
+    part = np.full(len(links), UNUSED)
+    part[(drawn == TRAIN) & ~is_tested & ~is_validated] = TRAIN
+    part[(drawn == VALIDATION) & is_validated] = VALIDATION
+    part[drawn == TEST] = np.where(is_tested, TEST, CONTEXT)[drawn == TEST]
+    return part
+
+
 def _draw_tracks(
-    settings: RandomTracks | CrossingTracks,
+    settings: RandomTracks | CrossingTracks | TrackBlocks,
     can_test: Bool[np.ndarray, "track"],
     rng: np.random.Generator,
 ) -> Int[np.ndarray, "track"]:
@@ -287,8 +315,9 @@ def _with_buffer(
 
 
 def _require_all_parts(part: Int[np.ndarray, "link"], scene: str, settings: SplitSettings) -> None:
-    for number, name in PART_NAMES.items():
-        if number != UNUSED and not (part == number).any():
+    for number in (TRAIN, VALIDATION, TEST):
+        name = PART_NAMES[number]
+        if not (part == number).any():
             raise SplitError(
                 f"the split '{settings.kind}' of {scene} has no {name} links among "
                 f"{len(part)} UEs; use more UEs, smaller blocks or a smaller buffer"
@@ -302,7 +331,7 @@ def windows_of(
 
     Args:
         links: As `links_of` returns them.
-        part: Part of each link; no window holds links of two.
+        part: Part of each link; no window holds links of two, but for a test and its context.
         window_size: Most links of a window.
 
     Returns:
@@ -311,7 +340,7 @@ def windows_of(
     track = pd.factorize(track_keys(links))[0]
     step = links["track_step"].to_numpy()
     order = np.lexsort((step, track))
-    of = part[order]
+    of = np.where(part == CONTEXT, TEST, part)[order]
     goes_on = (
         (np.diff(track[order], prepend=-1) == 0)
         & (np.diff(step[order], prepend=-1) == 1)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from raymark.benchmark.conditions import MOST_GAIN_DB, Conditions, check_budget, with_gain
+from raymark.benchmark.odometry import Odometry
 from raymark.benchmark.split_settings import SplitSettings
 from raymark.benchmark.tracks import TRACKS, TrackName
 from raymark.config import Name, Strict, config_hash, nearest, read_yaml, validate
@@ -31,10 +32,17 @@ class TrackSettings(Strict):
 
     track: TrackName = Field(description="What is asked; docs/benchmark.md tells each")
     split: SplitSettings = Field(description="How links are parted; its `kind` decides the keys")
-    folds: tuple[Count, ...] = Field(default=(), description="Folds of `nlos-blocks` to run")
+    folds: tuple[Count, ...] = Field(
+        default=(), description="Folds to run of a split that has some"
+    )
     shots: tuple[Count, ...] = Field(default=(), description="Labelled links of the new scene")
     conditions: Conditions | None = Field(
         default=None, description="A link budget; on `impaired`, how the test is measured worse"
+    )
+    odometry: Odometry | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="What UEs measure of their own steps, on sequence tracks; nothing if not given",
     )
     gains_db: tuple[Gain, ...] = Field(
         default=(),
@@ -51,6 +59,13 @@ class TrackSettings(Strict):
             raise ValueError(
                 f"track '{self.track}' is split by {track.split or 'any other kind'}, got "
                 f"'{self.split.kind}'"
+            )
+        if track.gives_tracks != (self.split.windows == "tracks"):
+            verb = "hands out whole tracks: it needs" if track.gives_tracks else "has no use for"
+            raise ValueError(f"track '{self.track}' {verb} windows: tracks in its split")
+        if self.odometry is not None and not track.gives_tracks:
+            raise ValueError(
+                f"track '{self.track}' has no use for odometry, which is of whole tracks"
             )
         num_groups = self.split.num_groups
         if num_groups and max(self.folds, default=0) >= num_groups:
@@ -95,6 +110,7 @@ class Task(Presented, Strict):
     split_hashes: dict[str, str] = Field(description="By scene; of every split that is used")
     window_size: int
     conditions: Conditions | None
+    odometry: Odometry | None = Field(default=None, exclude_if=lambda value: value is None)
     gain_db: float | None = Field(
         default=None,
         exclude_if=lambda value: value is None,
@@ -288,6 +304,7 @@ class Suite(Presented, Strict):
             },
             window_size=self.window_size,
             conditions=with_gain(settings.conditions, gain_db),
+            odometry=settings.odometry,
             gain_db=gain_db,
             seeds=self.seeds,
         )

@@ -18,7 +18,15 @@ from raymark.benchmark.measurements import (
 )
 from raymark.benchmark.measuring import Survey, load_survey
 from raymark.benchmark.split_settings import SplitSettings
-from raymark.benchmark.splits import TEST, TRAIN, VALIDATION, Split, links_of, make_split
+from raymark.benchmark.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Split,
+    links_of,
+    make_split,
+    track_keys,
+)
 from raymark.benchmark.task import Links, Suite, Task
 from raymark.dataset import Dataset
 from raymark.dataset.manifest import SiteRecord
@@ -35,8 +43,8 @@ class TaskData(Presented):
         train: Labelled links to learn from.
         validation: Labelled links to choose by.
         test: Links to locate, window by window in random order.
-        asked: Rows of `test` that are scored; all others are training links in the same window,
-            which the paper's protocol hands out.
+        asked: Rows of `test` that are scored; all others are in the same window: training links,
+            which the paper's protocol hands out, or the rest of a whole track.
     """
 
     train: Labelled
@@ -179,6 +187,7 @@ def load_task(
     train, validation = load_training(task, seed, dataset, splits, folder, with_csi=with_csi)
     split = splits.get(task, task.scene)
     test = load_survey(survey_of_test(task, seed), dataset, folder, split, with_csi=with_csi)
+    test = _with_odometry(test, task, seed, dataset, split)
     rows = handed_rows(task, split)
     return TaskData(
         train=train,
@@ -273,6 +282,22 @@ def truth_of(task: Task, dataset: Dataset, splits: Splits) -> pd.DataFrame:
     )
 
 
+def _with_odometry(
+    links: Measurements, task: Task, seed: int, dataset: Dataset, split: Split
+) -> Measurements:
+    """Add what UEs measure of their steps, if they do; `links` are all of the split's scene."""
+    if task.odometry is None:
+        return links
+    selection = dataset.select(scene=split.scene, band=task.band)
+    position_m = site_frame_positions(
+        selection.position_m[:, :2], selection.site_index, selection.sites
+    )
+    track = pd.factorize(track_keys(links_of(dataset, split.scene)))[0]
+    rng = child_generator(seed, "odometry", split.scene)
+    measured_m = task.odometry.measured(position_m, track, split.table, rng)
+    return dataclasses.replace(links, odometry_m=measured_m)
+
+
 def _with_own_windows(links: Measurements) -> Measurements:
     """Count the windows of a part by themselves, in the order in which they come.
 
@@ -315,6 +340,7 @@ class _Loader:
         split = self.splits.get(self.task, links.scene)
         survey = _training_survey(self.task, links, self.seed)
         measurements = load_survey(survey, self.dataset, self.folder, split, with_csi=self.with_csi)
+        measurements = _with_odometry(measurements, self.task, self.seed, self.dataset, split)
         selection = self.dataset.select(scene=links.scene, band=links.band)
         return Labelled(
             measurements=measurements.take(rows),

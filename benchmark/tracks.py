@@ -10,6 +10,8 @@ TrackName = Literal[
     "cross-band",
     "cross-scene",
     "impaired",
+    "sequence",
+    "sequence-unseen",
     "map-exact",
     "map-surveyed",
     "map-open",
@@ -43,6 +45,7 @@ class Track:
             other tracks are a link budget, for training and test alike.
         split: Kind of split that it needs, and that tracks without need may not have; None if any
             other.
+        gives_tracks: Whether windows are whole tracks, in order of time; no other track has such.
         map_grade: How wrong the map is that models get; None if they get none.
         is_reproduction: Whether it repeats the paper's protocol, which hands out what no user
             has: then true values, and training points in the tested windows, are allowed.
@@ -57,6 +60,7 @@ class Track:
     trains_on_other: Literal["bands", "scenes"] | None = None
     needs: frozenset[Literal["shots", "conditions"]] = frozenset()
     split: str | None = None
+    gives_tracks: bool = False
     map_grade: str | None = None
     is_reproduction: bool = False
     selects_on_test: bool = False
@@ -118,6 +122,17 @@ TRACKS: dict[TrackName, Track] = {
         asks="Trained on clean measurements; tested with hardware errors, less power, blockage",
         tests="hardware",
         needs=frozenset({"conditions"}),
+    ),
+    "sequence": Track(
+        title="Sequence",
+        asks="Whole tracks through the trained area, in order of time",
+        gives_tracks=True,
+    ),
+    "sequence-unseen": Track(
+        title="Sequence, unseen",
+        asks="Whole tracks in order of time, scored in blocks that nothing trained in",
+        split="track-blocks",
+        gives_tracks=True,
     ),
     "map-exact": _map_track("exact", "the scene itself, a bound that no real map reaches"),
     "map-surveyed": _map_track("surveyed", "a map as of a city's own survey", is_ranked=True),

@@ -23,6 +23,7 @@ from raymark.benchmark.measuring import is_measured, measure
 from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.model_code import model_hash
 from raymark.benchmark.model_errors import told_by_line
+from raymark.benchmark.predictions import checked_prediction
 from raymark.benchmark.store import FAILURE_NAME
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import (
@@ -31,7 +32,7 @@ from raymark.benchmark.task_data import (
     load_training,
     training_surveys_of,
 )
-from raymark.benchmark.worker import checked_prediction, report_of
+from raymark.benchmark.worker import report_of
 from raymark.config import Strict, config_hash, nearest, read_json, validate
 from raymark.dataset import Dataset
 from raymark.errors import CheckpointError, ConfigError

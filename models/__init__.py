@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from raymark.benchmark.following import FollowingModel, split_name
 from raymark.benchmark.localizer import INFO_NAME, ModelFolder, read_model_folder
 from raymark.benchmark.model_names import require_free_name
 from raymark.config import read_text
@@ -36,12 +37,18 @@ def _servable_names(with_maps: bool) -> list[str]:
 
 
 def get_model(name: str) -> ModelFolder:
-    """Return a model by its name, or by the path of its folder.
+    """Return a model by its name or the path of its folder; a suffix follows it along tracks.
+
+    Args:
+        name: `MODEL`, `MODEL+filter` or `MODEL+smoother`.
 
     Raises:
         ConfigError: If there is none (the nearest is offered), its folder cannot be read, or a
             folder of a user's is named as something else is.
     """
+    alone, method = split_name(name)
+    if method is not None:
+        return FollowingModel.of(get_model(alone), method)
     folder, shipped = Path(name), model_names()
     if name in shipped or not (folder.is_dir() or len(folder.parts) > 1):
         return _REGISTRY.get(name)
@@ -54,6 +61,7 @@ def get_model(name: str) -> ModelFolder:
 
 def shipped_references(name: str) -> str:
     """Return the BibTeX beside a model that ships: works that it is after, if any."""
+    name, _ = split_name(name)
     path = _FOLDER / name / "references.bib"
     return read_text(path) if name in model_names() and path.is_file() else ""
 

@@ -135,6 +135,13 @@ class TrackSampling(SectorSampling):
     turn_std_deg: float = Field(
         default=10.0, ge=0, le=90, description="Deviation of the heading from step to step [deg]"
     )
+    step_s: float | None = Field(
+        default=None,
+        gt=0,
+        exclude_if=lambda value: value is None,
+        description="Time from one UE of a walk to the next; without it UEs have an order, and "
+        "neither times nor speeds [s]",
+    )
 
     @model_validator(mode="after")
     def _step_is_not_empty(self) -> "TrackSampling":

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _STATISTICS, _FIGURES = "raymark.dataset.link_statistics", "raymark.plots.selections"
-_CATALOG = "raymark.catalog.getting"
+_CATALOG, _WALKS = "raymark.catalog.getting", "raymark.dataset.walks"
 
 
 def open_by_name(text: str) -> Any:
@@ -41,6 +41,18 @@ class DatasetViews(Presented):
         links. A median over no link is `pandas.NA`.
         """
         table: pd.DataFrame = _call(_STATISTICS, "summarize_links", self)
+        return table
+
+    def walks(self) -> "pd.DataFrame":
+        """Return one row per link that is on a track, in order of time: when and how fast.
+
+        Columns: scene, site, ue_index, track_id, track_step, time_s (from the start of its track)
+        and speed_m_s, `pandas.NA` on a track of one point.
+
+        Raises:
+            DatasetError: If its sampling has no tracks, or names no step_s.
+        """
+        table: pd.DataFrame = _call(_WALKS, "walk_table", self)
         return table
 
 

@@ -142,13 +142,15 @@ def plot_split_map(
     """Draw the UEs by the part of a split that they are in, with the number of each.
 
     Args:
-        links: Columns x_m, y_m and part (a name: unused, train, validation or test).
+        links: Columns x_m, y_m and part (a name: unused, train, validation, context or test).
         height_map: Buildings to draw below.
         ax: Where to draw; a new figure if not given.
     """
     ax = _new_map((), height_map, ax)
     for part, (color, marker) in _PART_STYLES.items():
         rows = links[links["part"] == part]
+        if part == "context" and rows.empty:
+            continue
         look = _dots(links) | {"c": color, "marker": marker, "label": f"{part} ({len(rows)})"}
         ax.scatter(rows["x_m"], rows["y_m"], **look)
     finish_map(ax)
@@ -159,6 +161,7 @@ _PART_STYLES = {
     "unused": ("#999999", "."),
     "train": ("#56B4E9", "o"),
     "validation": ("#E69F00", "s"),
+    "context": ("#009E73", "."),
     "test": ("#D55E00", "^"),
 }
 """Colour (Okabe and Ito) and marker of each part, in the order of drawing."""

@@ -92,7 +92,7 @@ _INDEX_COLUMNS = {
 SPLIT_COLUMNS = {
     "site": "Name of the base station's panel",
     "ue_index": "Number of the UE at its site",
-    "part": "train, validation, test or unused",
+    "part": "train, validation, test, unused or context, which is handed out and not scored",
     "block": "Number of the UE's square on the map",
     "window": "Number of the window; -1 where unused",
     "window_step": "Place in the window",

@@ -26,7 +26,7 @@ from raymark.release.record import Release, ReleasedFile
 _SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"))
 _TEMPLATES = ("README.md", "DATASHEET.md", "LICENSES.md")
 DOCUMENT_NAMES = (*_TEMPLATES, "ATTRIBUTION", CITATION_NAME, ZENODO_NAME, CROISSANT_NAME)
-_PARTS = ("train", "validation", "test", "unused")
+_PARTS = ("train", "validation", "test", "context", "unused")
 
 
 def documents(

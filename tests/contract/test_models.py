@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 from raymark.benchmark import Labelled, Localizer, Measurements, Prediction, Task
 from raymark.benchmark.city_map import read_city_map
 from raymark.benchmark.localizer import ModelInfo, mean_error_m
+from raymark.benchmark.predictions import checked_prediction
 from raymark.benchmark.task_data import TaskData
-from raymark.benchmark.worker import checked_prediction
 from raymark.config import read_yaml, validate
 from raymark.dataset import Dataset
 from raymark.models import get_model, model_names

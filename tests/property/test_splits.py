@@ -15,8 +15,10 @@ from raymark.benchmark.split_settings import (
     NlosBlocks,
     RandomTracks,
     SplitSettings,
+    TrackBlocks,
 )
 from raymark.benchmark.splits import (
+    CONTEXT,
     TEST,
     TRAIN,
     UNUSED,
@@ -50,7 +52,17 @@ any_blocks = st.builds(
     fold=st.integers(0, 2),
     seed=st.integers(0, 99),
 )
-any_settings = st.one_of(any_tracks, any_crossing, any_blocks)
+any_track_blocks = st.builds(
+    TrackBlocks,
+    windows=st.just("tracks"),
+    block_m=st.floats(10.0, 40.0),
+    buffer_m=st.floats(0.5, 4.0),
+    test_share=st.floats(0.2, 0.4),
+    num_folds=st.just(3),
+    fold=st.integers(0, 2),
+    seed=st.integers(0, 99),
+)
+any_settings = st.one_of(any_tracks, any_crossing, any_blocks, any_track_blocks)
 
 
 def random_links(*, seed: int, num_tracks: int, num_alone: int, num_sites: int) -> pd.DataFrame:
@@ -115,6 +127,11 @@ def track_of(row: Any) -> tuple[Any, ...]:
     return (row.site, "track", row.track_id)
 
 
+def handed(row: Any) -> int:
+    """The part of a row, the context counted with the test that it comes with."""
+    return TEST if row.part == CONTEXT else row.part
+
+
 def joined(links: pd.DataFrame, split: Split) -> list[Any]:
     table = split.table.drop(columns=["site", "ue_index"])
     return list(pd.concat([links.reset_index(drop=True), table], axis=1).itertuples())
@@ -128,18 +145,19 @@ def test_split_lets_no_group_cross_when_links_are_random(
     rows = joined(links, split_or_reject(links, of, window_size))
     parts: dict[Any, set[int]] = {}
     for row in rows:
-        if row.part != UNUSED:
-            group = row.block if of.whole == "block" else track_of(row)
-            parts.setdefault(group, set()).add(row.part)
+        groups = {"block": ("block", row.block), "track": track_of(row)}
+        for noun in of.whole:
+            if row.part != UNUSED and (row.part != CONTEXT or noun == "track"):
+                parts.setdefault(groups[noun], set()).add(handed(row))
 
     assert all(len(found) == 1 for found in parts.values())
     assert set().union(*parts.values()) == {TRAIN, VALIDATION, TEST}
 
 
 @few
-@given(any_links, st.one_of(any_crossing, any_blocks))
+@given(any_links, st.one_of(any_crossing, any_blocks, any_track_blocks))
 def test_split_keeps_every_buffer_when_links_are_random(
-    links: pd.DataFrame, of: CrossingTracks | NlosBlocks
+    links: pd.DataFrame, of: CrossingTracks | NlosBlocks | TrackBlocks
 ) -> None:
     rows = joined(links, split_or_reject(links, of, 4))
     for one, other in itertools.permutations(rows, 2):
@@ -171,9 +189,9 @@ def test_windows_are_consecutive_steps_of_one_track_and_part_when_links_are_rand
 
     for rows in windows.values():
         rows.sort(key=lambda row: row.window_step)
-        assert len(rows) <= window_size
+        assert len(rows) <= of.longest_window(window_size)
         assert [row.window_step for row in rows] == list(range(len(rows)))
-        assert len({(track_of(row), row.part) for row in rows}) == 1
+        assert len({(track_of(row), handed(row)) for row in rows}) == 1
         steps = [row.track_step for row in rows]
         assert steps == list(range(steps[0], steps[0] + len(rows)))
 
@@ -190,8 +208,8 @@ def test_windows_are_as_long_as_they_can_be_when_links_are_random(
         size[row.window] = size.get(row.window, 0) + 1
     for (track, step), row in place.items():
         after = place.get((track, step + 1))
-        if after is not None and after.part == row.part and after.window != row.window:
-            assert size[row.window] == window_size
+        if after is not None and handed(after) == handed(row) and after.window != row.window:
+            assert size[row.window] == of.longest_window(window_size)
 
 
 @few

@@ -8,6 +8,7 @@ import yaml
 
 from raymark.config import config_hash, validate
 from raymark.dataset.campaign import Campaign, TracerSettings, read_campaign
+from raymark.dataset.identity import campaign_hash
 from raymark.errors import ConfigError
 from raymark.generator.plan import check_campaign, load_campaign, preset_names
 from raymark.radio import BAND_PRESETS, Band
@@ -95,6 +96,16 @@ def test_level_of_a_key_is_told_when_it_stands_at_another(place: str, level: str
 def test_key_is_offered_when_it_is_of_the_same_level(place: str, offer: str) -> None:
     with pytest.raises(ConfigError, match=rf"unknown key at campaign\.yaml: {place}{offer}"):
         parse(changed(place, 1))
+
+
+def test_time_of_a_step_counts_only_where_it_is_given() -> None:
+    without, timed = parse(CAMPAIGN), parse(changed("sampling.step_s", 0.5))
+
+    # Datasets from before there was such a key keep their hashes.
+    assert "step_s" not in without.sampling.identity()
+    assert "step_s" not in without.sampling.describe(0)
+    assert campaign_hash(without, {}) != campaign_hash(timed, {})
+    assert "step_s 0.5" in timed.sampling.describe(0)
 
 
 @pytest.mark.parametrize("key", ["name", "scenes", "bands", "sampling"])

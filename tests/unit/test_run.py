@@ -14,13 +14,14 @@ import yaml
 
 from raymark.benchmark.localizer import ModelFolder, Prediction, tune
 from raymark.benchmark.model_errors import kinds_of_failure
+from raymark.benchmark.predictions import checked_prediction
 from raymark.benchmark.publication import build_board
 from raymark.benchmark.run import Runner, RunReport
 from raymark.benchmark.run_cells import RunChoice
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import TaskData
-from raymark.benchmark.worker import checked_prediction, fit_and_predict
+from raymark.benchmark.worker import fit_and_predict
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError, ScoringError
 from raymark.models import get_model

@@ -10,8 +10,10 @@ from raymark.benchmark.split_settings import (
     NlosBlocks,
     RandomTracks,
     SplitSettings,
+    TrackBlocks,
 )
 from raymark.benchmark.splits import (
+    CONTEXT,
     TEST,
     TRAIN,
     UNUSED,
@@ -38,8 +40,12 @@ SETTINGS: dict[str, SplitSettings] = {
     "random-tracks": RandomTracks(),
     "crossing-tracks": CrossingTracks(),
     "nlos-blocks": NlosBlocks(buffer_m=4.0, num_folds=3),
+    "track-blocks": TrackBlocks(
+        windows="tracks", buffer_m=2.0, num_folds=3, validation_share=0.35, test_share=0.3
+    ),
 }
-of_whole_tracks = [kind for kind, settings in SETTINGS.items() if settings.whole == "track"]
+of_whole_tracks = [kind for kind, settings in SETTINGS.items() if "track" in settings.whole]
+of_whole_blocks = [kind for kind, settings in SETTINGS.items() if "block" in settings.whole]
 each_kind = pytest.mark.parametrize("kind", SETTINGS)
 each_scene = pytest.mark.parametrize("scene", SCENES)
 
@@ -216,19 +222,17 @@ def test_leaky_split_is_refused_when_a_track_is_divided(
         check_split(leaky, links_of(benchmark_dataset, "yard"))
 
 
+@pytest.mark.parametrize("kind", of_whole_blocks)
 @pytest.mark.parametrize("part", [TRAIN, VALIDATION])
 def test_leaky_split_is_refused_when_a_block_is_divided(
-    benchmark_dataset: Dataset, part: int
+    benchmark_dataset: Dataset, kind: str, part: int
 ) -> None:
-    split = split_of(benchmark_dataset, "nlos-blocks")
-    row = int(split.rows(TEST)[0])
-    block = split.table.loc[row, "block"]
-    assert (split.table["block"][split.rows(TEST)] == block).sum() > 1
+    split = split_of(benchmark_dataset, kind)
+    block = split.table.loc[int(split.rows(TEST)[0]), "block"]
+    row = int(split.rows(part)[0])
 
     with pytest.raises(SplitError, match=f"block {block} lies in two parts"):
-        check_split(
-            edited(split, row, part=part, window=10_000), links_of(benchmark_dataset, "yard")
-        )
+        check_split(edited(split, row, block=block), links_of(benchmark_dataset, "yard"))
 
 
 @each_kind
@@ -293,6 +297,49 @@ def test_nlos_blocks_are_squares_of_their_side_when_numbered(
     for _, rows in links.groupby(table["block"]):
         assert np.ptp(rows["x_m"]) <= 20.0
         assert np.ptp(rows["y_m"]) <= 20.0
+
+
+@each_scene
+def test_track_blocks_test_every_point_of_the_same_tracks_once_when_all_folds_run(
+    benchmark_dataset: Dataset, scene: str
+) -> None:
+    keys = links_of(benchmark_dataset, scene)["walk"]
+    folds = [split_of(benchmark_dataset, "track-blocks", scene, fold=fold) for fold in range(3)]
+    times_tested = sum((parts_of(split) == TEST).astype(int) for split in folds)
+    tested = set(keys[times_tested > 0])
+
+    np.testing.assert_array_equal(times_tested, keys.isin(tested))
+    for split in folds:
+        handed_out = np.isin(parts_of(split), [TEST, CONTEXT])
+        np.testing.assert_array_equal(handed_out, keys.isin(tested))
+        for _, track in split.table[handed_out].groupby(keys[handed_out]):
+            assert len(set(track["window"])) == 1
+            assert track["window_step"].tolist() == list(range(len(track)))
+
+
+@each_scene
+def test_nothing_trains_in_a_block_that_is_tested_or_validated_on_when_tracks_are_whole(
+    benchmark_dataset: Dataset, scene: str
+) -> None:
+    table = split_of(benchmark_dataset, "track-blocks", scene).table
+    parts = (TRAIN, VALIDATION, TEST)
+    blocks = {part: set(table["block"][table["part"] == part]) for part in parts}
+
+    assert all(blocks.values())
+    assert not blocks[TRAIN] & (blocks[VALIDATION] | blocks[TEST])
+    assert not blocks[VALIDATION] & blocks[TEST]
+
+
+def test_leaky_split_is_refused_when_the_context_of_a_test_trains(
+    benchmark_dataset: Dataset,
+) -> None:
+    split = split_of(benchmark_dataset, "track-blocks")
+    row = int(split.rows(CONTEXT)[0])
+    links = links_of(benchmark_dataset, "yard")
+
+    check_split(edited(split, row, part=CONTEXT), links)
+    with pytest.raises(SplitError, match=f"track {track_keys(links)[row]} lies in two parts"):
+        check_split(edited(split, row, part=TRAIN, window=10_000), links)
 
 
 @each_scene

@@ -78,8 +78,8 @@ def test_every_name_of_a_track_has_its_meaning() -> None:
     assert get_args(TrackName) == tuple(TRACKS)
 
 
-def test_shipped_suites_are_the_tiers_and_those_of_maps_and_the_paper_when_listed() -> None:
-    assert suite_names() == ["mini", "paper", "small", "small-map", "v1"]
+def test_shipped_suites_are_the_tiers_and_those_of_one_question_when_listed() -> None:
+    assert suite_names() == ["mini", "paper", "sequence", "small", "small-map", "v1"]
 
 
 @pytest.mark.parametrize("name", suite_names())
@@ -116,8 +116,49 @@ def test_task_is_ranked_unless_it_interpolates_when_asked() -> None:
     assert set(ranked) == {
         name
         for name, track in TRACKS.items()
-        if track.map_grade is None and not track.is_reproduction
+        if track.map_grade is None and not track.is_reproduction and not track.gives_tracks
     }
+
+
+def test_suite_of_sequences_asks_whole_tracks_of_seen_and_unseen_places() -> None:
+    tasks = load_suite("sequence").tasks()
+
+    asked = {task.track: (task.split.kind, task.is_ranked) for task in tasks}
+    assert asked == {
+        "sequence": ("crossing-tracks", True),
+        "sequence-unseen": ("track-blocks", True),
+    }
+    assert {task.split.windows for task in tasks} == {"tracks"}
+
+
+@pytest.mark.parametrize(
+    ("track", "split", "message"),
+    [
+        ("sequence", {"kind": "random-tracks"}, "hands out whole tracks: it needs windows: tracks"),
+        (
+            "unseen-track",
+            {"kind": "crossing-tracks", "windows": "tracks"},
+            "'unseen-track' has no use for windows: tracks",
+        ),
+        (
+            "sequence-unseen",
+            {"kind": "crossing-tracks", "windows": "tracks"},
+            "is split by track-blocks, got 'crossing-tracks'",
+        ),
+        ("unseen-track", {"kind": "track-blocks", "windows": "tracks"}, "got 'track-blocks'"),
+        ("sequence-unseen", {"kind": "track-blocks"}, "need windows: tracks, got 'consecutive'"),
+        (
+            "sequence-unseen",
+            {"kind": "track-blocks", "windows": "tracks", "num_folds": 3, "fold": 3},
+            r"fold must be below num_folds \(3\), got 3",
+        ),
+    ],
+)
+def test_suite_is_refused_when_tracks_and_windows_do_not_fit(
+    track: str, split: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        suite_of(tracks=[{"track": track, "split": split}])
 
 
 def test_suite_of_the_paper_takes_one_favour_away_with_each_track_and_ranks_none() -> None:
