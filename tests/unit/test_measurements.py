@@ -47,6 +47,7 @@ def make_part(
         path_mask=rng.random((num_links, NUM_PATHS)) < 0.5,
         has_signal=rng.random(num_links) < 0.5,
         ue_azimuth_rad=rng.uniform(-3, 3, num_links),
+        odometry_m=rng.normal(size=(num_links, 2)),
         aoa_profile_db=rng.normal(size=(num_links, 5)),
         csi_files=csi
         and CsiFiles(
