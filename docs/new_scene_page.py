@@ -23,8 +23,8 @@ TOLERANCE = 0.25
 
 MODEL_TOLERANCE = 0.6
 """The same for a model's scores of these 80 UEs. Estimates that are rounded otherwise, as by
-another instruction set of the same machine, moved them by up to 13 %; another processor makes
-another dataset as well, and moved the median of extra_trees in LOS by 34 %."""
+another instruction set of the same machine, moved them by up to 13 %; paths that were, moved the
+median of extra_trees in LOS by 34 %."""
 
 _SMALLEST = 0.02
 """Largest difference of numbers near zero, such as a share of 0.00%."""
@@ -105,8 +105,8 @@ def differences(shown: str, printed: str) -> list[str]:
     """Return the lines of two pages that differ, with both of their forms.
 
     Numbers may differ by `TOLERANCE`, a model's scores by `MODEL_TOLERANCE`. A hash may be any,
-    and so may the numbers of a line that names the place of a site: another processor may rank
-    them otherwise.
+    and so may the numbers of a line that names the place of a site: on another processor, sites may
+    rank otherwise.
     """
     pairs = zip(_lines(shown), _lines(printed), strict=True)
     return [f"{old!r} is now {new!r}" for old, new in pairs if not _is_alike(old, new)]
