@@ -18,7 +18,8 @@ from raymark.benchmark.measurements import Labelled, Measurements
 from raymark.benchmark.predictions import checked_prediction, finite_array
 from raymark.benchmark.step_model import StepModel, Tracks, tracks_of
 from raymark.benchmark.track_filter import Estimates, Evidence, filtered, smoothed
-from raymark.errors import CheckpointError, ScoringError
+from raymark.config import nearest
+from raymark.errors import CheckpointError, ConfigError, ScoringError
 
 Method = Literal["filter", "smoother"]
 
@@ -275,10 +276,20 @@ class FollowingModel(ModelFolder):
 def split_name(name: str) -> tuple[str, Method | None]:
     """Return the name of a model, and the method by which it is followed, if there is one.
 
+    Raises:
+        ConfigError: If the name, which is of no folder, asks for another method.
+
     >>> split_name("wknn+filter"), split_name("wknn")
     (('wknn', 'filter'), ('wknn', None))
     """
     for method in get_args(Method):
         if name.endswith(SEPARATOR + method):
             return name.removesuffix(SEPARATOR + method), method
+    model, separator, wanted = name.rpartition(SEPARATOR)
+    if separator and not Path(name).is_dir():
+        known = list(get_args(Method))
+        raise ConfigError(
+            f"'{model}' is followed by '{wanted}', which is unknown{nearest(wanted, known)} "
+            f"(there are: {', '.join(known)})"
+        )
     return name, None

@@ -237,7 +237,11 @@ def test_any_model_is_followed_when_its_name_ends_so(method: Method) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("wknm+filter", "unknown model 'wknm'.*wknn"), ("wknn+kalman", "unknown model 'wknn.kalman'")],
+    [
+        ("wknm+filter", "unknown model 'wknm'.*wknn"),
+        ("wknn+kalman", "'wknn' is followed by 'kalman', which is unknown .*: filter, smoother"),
+        ("wknn+filtre", "did you mean 'filter'"),
+    ],
 )
 def test_name_is_refused_when_there_is_no_such_model_or_method(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
