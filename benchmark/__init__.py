@@ -8,6 +8,7 @@ from raymark.benchmark.localizer import Localizer, Prediction, tune
 from raymark.benchmark.measurements import Labelled, Measurements
 from raymark.benchmark.measuring import measurements_of_csi
 from raymark.benchmark.task import Suite, Task, find_task, load_suite, suite_names
+from raymark.benchmark.ue_links import UeLinks
 
 __all__ = [
     "Channels",
@@ -22,6 +23,7 @@ __all__ = [
     "Prediction",
     "Suite",
     "Task",
+    "UeLinks",
     "find_task",
     "load_suite",
     "measurements_of_csi",

@@ -16,6 +16,7 @@ from raymark.benchmark.measuring import measure, num_paths_in
 from raymark.benchmark.store import KEYS
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import Splits, ordered_test_rows, survey_of_test, truth_of
+from raymark.benchmark.ue_links import link_rows
 from raymark.dataset import Dataset
 from raymark.errors import ScoringError
 
@@ -24,6 +25,8 @@ def count_paths(
     task: Task, seed: int, dataset: Dataset, splits: Splits, measurements: Path
 ) -> pd.DataFrame:
     """Return site, ue_index and the number of estimated paths of every test link of a task.
+
+    Of a UE that several sites hear, those at all of them count.
 
     Args:
         task: The task.
@@ -37,8 +40,12 @@ def count_paths(
     with tempfile.TemporaryDirectory(prefix="raymark-") as room:
         folder = measurements if measurements.is_dir() else Path(room)
         num_paths = num_paths_in(measure(survey, dataset, folder, with_csi=False))
-    rows = ordered_test_rows(task, splits.get(task, task.scene))
-    return truth_of(task, dataset, splits)[KEYS].assign(num_paths=num_paths[rows])
+    split = splits.get(task, task.scene)
+    rows = ordered_test_rows(task, split)
+    links, asked = link_rows(task.num_sites, split, rows)
+    counts = np.zeros(len(rows), dtype=num_paths.dtype)
+    np.add.at(counts, asked, num_paths[links])
+    return truth_of(task, dataset, splits)[KEYS].assign(num_paths=counts)
 
 
 def is_detected(

@@ -180,6 +180,8 @@ def _write_measurements(group: h5py.Group, links: Measurements) -> None:
         group["ue_azimuth_rad"] = links.ue_azimuth_rad
     if links.odometry_m is not None:
         group["odometry_m"] = links.odometry_m
+    if links.ue is not None:
+        group["ue"] = links.ue
     group["features"] = feature_matrix(links).astype("f4")
     if links.csi_files is not None:
         shape = (len(links), *links.csi(np.arange(1)).shape[1:])

@@ -135,6 +135,11 @@ class ModelFolder:
         return "map" in self.info.inputs
 
     @property
+    def hears_sites(self) -> bool:
+        """Whether it takes the links of a UE at several sites."""
+        return "other_sites" in self.info.inputs
+
+    @property
     def is_shipped(self) -> bool:
         """Whether it is one of raymark's own."""
         return self.module.startswith("raymark.")

@@ -19,8 +19,9 @@ PerPath = Float[np.ndarray, "link path"]
 _CSI_ROWS = 256
 """Links whose CSI is copied at once."""
 
-Input = Literal["paths", "aoa_profile", "scalars", "csi", "map"]
-"""Parts of the measurements that a model may say it uses, and the map around the sites."""
+Input = Literal["paths", "aoa_profile", "scalars", "csi", "map", "other_sites"]
+"""Parts of the measurements that a model may say it uses, the map around the sites, and the links
+of the same UE at other sites."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +34,15 @@ class SiteContext:
         height_m: Height of the panel above the UEs' antennas [m].
         city: The map around it, for models that name `map` among their inputs, on tracks that have
             maps.
+        pose: x and y [m], and azimuth [rad], in the frame of the scene; None but on tracks of UEs,
+            which several sites may hear.
     """
 
     name: str
     panel: Panel
     height_m: float
     city: CityMap | None = None
+    pose: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,6 +95,8 @@ class Measurements:
             path. An oracle's, for the paper's protocol alone: None on every other track [rad].
         odometry_m: Step from the link before in the same window, as the UE measures it, in the
             site's frame; 0 where there is none before. None on tracks without odometry [m].
+        ue: Links with the same number are of one UE at several sites, at the same time
+            (`raymark.benchmark.UeLinks`). None where each link is a question of its own.
     """
 
     sites: tuple[SiteContext, ...]
@@ -113,6 +119,7 @@ class Measurements:
     csi_files: CsiFiles | None = None
     ue_azimuth_rad: PerLink | None = None
     odometry_m: Float[np.ndarray, "link 2"] | None = None
+    ue: Int[np.ndarray, "link"] | None = None
 
     def __len__(self) -> int:
         """Return the number of links."""
@@ -200,7 +207,7 @@ class Measurements:
         return np.array([band.carrier_hz for band in self.bands])[self.band_index]
 
 
-_SOMETIMES = ("ue_azimuth_rad", "odometry_m")
+_SOMETIMES = ("ue_azimuth_rad", "odometry_m", "ue")
 """Fields that are arrays over links on some tracks."""
 
 ARRAY_NAMES = tuple(
@@ -212,7 +219,7 @@ ARRAY_NAMES = tuple(
 
 
 def concatenate(parts: Sequence[Measurements]) -> Measurements:
-    """Join measurements of several scenes and bands; windows stay apart."""
+    """Join measurements of several scenes and bands; windows and UEs stay apart."""
     sites = tuple(dict.fromkeys(site for part in parts for site in part.sites))
     bands = tuple(dict.fromkeys(band for part in parts for band in part.bands))
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ARRAY_NAMES}
@@ -229,6 +236,10 @@ def concatenate(parts: Sequence[Measurements]) -> Measurements:
     for name in _SOMETIMES:
         known = [getattr(part, name) for part in parts if getattr(part, name) is not None]
         joined[name] = np.concatenate(known) if len(known) == len(parts) else None
+    if joined["ue"] is not None:
+        num_ues = [int(part.ue.max(initial=-1)) + 1 for part in parts if part.ue is not None]
+        before = np.cumsum([0, *num_ues[:-1]])
+        joined["ue"] = joined["ue"] + np.repeat(before, [len(part) for part in parts])
     return Measurements(
         sites=sites,
         bands=bands,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from raymark.benchmark.conditions import MOST_PATHS, Conditions
 from raymark.benchmark.measurements import CsiArray, CsiFiles, Measurements, SiteContext
-from raymark.benchmark.splits import CONTEXT, TEST, Split
+from raymark.benchmark.splits import Split
 from raymark.config import config_hash
 from raymark.dataset import Dataset, Selection
 from raymark.dataset.materialization import BATCH_SIZE
@@ -145,13 +145,19 @@ def load_survey(
 
 def _site_contexts(selection: Selection, split: Split) -> tuple[SiteContext, ...]:
     panel = selection.front_end.panel
-    is_known = ~split.table["part"].isin([TEST, CONTEXT]).to_numpy()
+    is_known = ~split.is_hidden
     contexts = []
     for i, site in enumerate(selection.sites):
         height_m = selection.position_m[is_known & (selection.site_index == i), 2]
         level_m = float(np.median(height_m)) if len(height_m) else 0.0
+        pose = (*site.position_m[:2], site.orientation_rad[0])
         contexts.append(
-            SiteContext(name=site.key, panel=panel, height_m=site.position_m[2] - level_m)
+            SiteContext(
+                name=site.key,
+                panel=panel,
+                height_m=site.position_m[2] - level_m,
+                pose=pose if split.settings.unit == "ue" else None,
+            )
         )
     return tuple(contexts)
 

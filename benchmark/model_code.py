@@ -22,7 +22,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from raymark.benchmark.following import FollowingModel
 from raymark.benchmark.localizer import ModelFolder
 from raymark.errors import ConfigError
 
@@ -60,7 +59,7 @@ def _own_modules(model: ModelFolder) -> dict[Path, str]:
 
 def _around(model: ModelFolder) -> tuple[str, ...]:
     """Return the modules that make more of a model's estimates."""
-    return (FollowingModel.__module__,) if isinstance(model, FollowingModel) else ()
+    return () if type(model) is ModelFolder else (type(model).__module__,)
 
 
 def _imported(model: ModelFolder, modules: Iterable[str]) -> dict[str, Path]:

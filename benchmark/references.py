@@ -16,6 +16,7 @@ from raymark.benchmark.task_data import (
     world_frame_positions,
 )
 from raymark.benchmark.tracks import TRACKS
+from raymark.benchmark.ue_links import UeLinks
 from raymark.dataset import Dataset
 
 NEAREST, MATES, BOUND = "oracle_nearest", "mates_mean", "error_bound"
@@ -78,9 +79,11 @@ class References:
     def names(self, task: Task) -> list[str]:
         """Return the references that apply to a task.
 
-        The bound is of single links, which tracks may beat, and knows no impairments.
+        The bound is of single links, which tracks and several sites may beat, and knows no
+        impairments.
         """
-        has_bound = task.conditions is None and not TRACKS[task.track].gives_tracks
+        is_alone = task.num_sites in (None, 1) and not TRACKS[task.track].gives_tracks
+        has_bound = task.conditions is None and is_alone
         return [NEAREST, MATES] + ([BOUND] if has_bound else [])
 
     def predict(self, name: str, task: Task, truth: pd.DataFrame, data: TaskData) -> pd.DataFrame:
@@ -93,7 +96,8 @@ class References:
         rows = handed_rows(task, self._splits.get(task, task.scene))
         site_index, sites = selection.site_index[rows], selection.sites
         true_m = site_frame_positions(selection.position_m[rows, :2], site_index, sites)
-        train_m = data.train.position_m
+        # Sites have frames of their own: UEs are compared in that of the first.
+        train_m = data.train.position_m[UeLinks.of(data.train.measurements).first_row]
         if name == NEAREST:
             predicted_m = train_m[cKDTree(train_m).query(true_m)[1]]
         else:

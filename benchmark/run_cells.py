@@ -94,10 +94,11 @@ def cells_of(suite: Suite, choice: RunChoice, hashes: Hashes) -> list[RunCell]:
 
     Raises:
         ConfigError: If the suite has no such track, scene or band (the nearest is offered) or seed,
-            or a model knows the city and no track has maps.
+            or none of the tracks is for one of the models.
     """
     tasks = choice.tasks_of(suite)
-    _require_tracks(choice.models, tasks)
+    for model in choice.models:
+        require_task_for(model, tasks)
     return [
         RunCell(task=task, model=model, seed=seed, hash=hashes.of(task, model, seed))
         for task in tasks
@@ -108,14 +109,34 @@ def cells_of(suite: Suite, choice: RunChoice, hashes: Hashes) -> list[RunCell]:
 
 
 def _can_run(model: ModelFolder, task: Task) -> bool:
-    return task.map_grade is not None or not model.needs_map
+    has_sites = task.num_sites is not None
+    fits_sites = has_sites if model.hears_sites else task.num_sites in (None, 1)
+    return fits_sites and (task.map_grade is not None or not model.needs_map)
 
 
-def _require_tracks(models: Sequence[ModelFolder], tasks: Sequence[Task]) -> None:
-    for model in models:
-        if not any(_can_run(model, task) for task in tasks):
-            tracks = ", ".join(dict.fromkeys(task.track for task in tasks))
-            raise ConfigError(
-                f"model '{model.name}' knows the city, and none of the tracks has maps ({tracks}); "
-                "choose a suite with tracks named map-..., such as small-map"
-            )
+def require_task_for(model: ModelFolder, tasks: Sequence[Task]) -> None:
+    """Check that one of the tasks is for a model: with maps, or with several sites, if it is.
+
+    Raises:
+        ConfigError: If none is.
+    """
+    if not any(_can_run(model, task) for task in tasks):
+        tracks = ", ".join(dict.fromkeys(task.track for task in tasks))
+        raise ConfigError(f"model '{model.name}' {_why_not(model, tracks)}")
+
+
+def _why_not(model: ModelFolder, tracks: str) -> str:
+    if model.needs_map:
+        return (
+            f"knows the city, and none of the tracks has maps ({tracks}); choose a suite with "
+            "tracks named map-..., such as small-map"
+        )
+    if model.hears_sites:
+        return (
+            f"takes several sites, and none of the tracks has UEs that they hear ({tracks}); "
+            "choose a suite with tracks named multi-site..., such as multi-site"
+        )
+    return (
+        f"takes single links, and the tracks are of several sites ({tracks}); name it "
+        f"{model.name}+sites, which fuses one for each site"
+    )

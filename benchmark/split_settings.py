@@ -26,6 +26,19 @@ class BaseSplit(Strict):
         "`mixed-clusters` of all, so that training points stand among the tested ones",
     )
 
+    unit: Literal["link", "ue"] = Field(
+        default="link",
+        exclude_if=lambda value: value == "link",
+        description="What is parted: links, or, on multi-site tracks alone, UEs by how the first "
+        "site of the scene sees them (`ue`); its links at the other sites go with each UE",
+    )
+
+    @model_validator(mode="after")
+    def _ues_have_plain_windows(self) -> "BaseSplit":
+        if self.unit == "ue" and self.windows != "consecutive":
+            raise ValueError(f"a split of UEs needs windows: consecutive, got '{self.windows}'")
+        return self
+
     @property
     def has_clusters(self) -> bool:
         """Whether windows hold neighbouring points in place of consecutive ones."""

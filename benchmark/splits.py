@@ -71,6 +71,14 @@ class Split:
         """Tell of each row of `table` whether it is of one part."""
         return self.table["part"].to_numpy() == part
 
+    @property
+    def is_hidden(self) -> Bool[np.ndarray, "link"]:
+        """Tell of each row of `table` whether it shows where a test UE is, to whatever site."""
+        hidden = self.table["part"].isin([TEST, CONTEXT])
+        if self.settings.unit == "ue":
+            hidden = self.table["ue_index"].isin(self.table.loc[hidden, "ue_index"])
+        return hidden.to_numpy()
+
     def rows(self, part: int) -> Int[np.ndarray, "link"]:
         """Return the positions in `table` of one part, in order."""
         return np.flatnonzero(self.is_part(part))
@@ -90,9 +98,13 @@ def make_split(dataset: Dataset, scene: str, settings: SplitSettings, *, window_
             links = links.assign(walk=clusters[0])
     rng = child_generator(settings.seed, "split", settings.kind, scene)
     block = block_numbers(links, settings.square_m, rng)
-    part = _with_buffer(
-        positions_of(links), divide(settings, links.assign(block=block), rng), settings.gap_m
-    )
+    counts = np.ones(len(links), dtype=bool)
+    if settings.unit == "ue":
+        _require_shared_ues(dataset, scene)
+        counts = at_first_site(links)
+    part = np.full(len(links), UNUSED)
+    part[counts] = divide(settings, links.assign(block=block)[counts], rng)
+    part = _with_buffer(positions_of(links), part, settings.gap_m)
     if clusters is None:
         window, window_step = windows_of(links, part, settings.longest_window(window_size))
     else:
@@ -125,6 +137,19 @@ def links_of(dataset: Dataset, scene: str) -> pd.DataFrame:
     return links.assign(walk=_track_names(links, seen_by))
 
 
+def at_first_site(table: pd.DataFrame) -> Bool[np.ndarray, "link"]:
+    """Tell of each row of a scene's links whether it is of the first site of the campaign."""
+    return (table["site"] == table["site"].iloc[0]).to_numpy()
+
+
+def _require_shared_ues(dataset: Dataset, scene: str) -> None:
+    if not dataset.manifest.campaign.sites_share_ues:
+        raise SplitError(
+            f"the sites of {scene} see UEs of their own, and a split of UEs needs the same ones at "
+            "all: generate the dataset with shared_ues: true"
+        )
+
+
 def positions_of(links: pd.DataFrame) -> Float[np.ndarray, "link 2"]:
     """Return x and y of the links [m]."""
     return links[["x_m", "y_m"]].to_numpy(dtype="f8")
@@ -135,12 +160,20 @@ def check_split(split: Split, links: pd.DataFrame) -> None:
 
     Raises:
         SplitError: If a UE stands in two rows, a track or block that must be whole is divided, a
-            window mixes parts unless that is asked for, or a training point lies within the buffer.
+            window mixes parts unless that is asked for, a split of UEs uses links of another site
+            than the first by themselves, or a training point lies within the buffer.
             The context of a test is of its part, but stands in any block.
     """
     table, settings = split.table, split.settings
     if table.duplicated(["site", "ue_index"]).any():
         raise SplitError(f"split of {split.scene}: a UE stands in two rows")
+    if settings.unit == "ue":
+        stray = table[(table["part"] != UNUSED) & ~at_first_site(table)]
+        if len(stray):
+            raise SplitError(
+                f"split of {split.scene}: UE {stray['ue_index'].iloc[0]} stands in a part by its "
+                f"link at site {stray['site'].iloc[0]}; the first site alone decides"
+            )
     whole = {"track": links["walk"], "block": table["block"]}
     kept: dict[str, pd.Series] = {noun: whole[noun] for noun in settings.whole}
     kept |= {} if settings.mixes_parts else {"window": table["window"]}

@@ -63,6 +63,10 @@ class TrackSettings(Strict):
         if track.gives_tracks != (self.split.windows == "tracks"):
             verb = "hands out whole tracks: it needs" if track.gives_tracks else "has no use for"
             raise ValueError(f"track '{self.track}' {verb} windows: tracks in its split")
+        is_of_ues = track.num_sites is not None
+        if is_of_ues != (self.split.unit == "ue"):
+            verb = "is of UEs: it needs" if is_of_ues else "has no use for"
+            raise ValueError(f"track '{self.track}' {verb} unit: ue in its split")
         if self.odometry is not None and not track.gives_tracks:
             raise ValueError(
                 f"track '{self.track}' has no use for odometry, which is of whole tracks"
@@ -152,6 +156,11 @@ class Task(Presented, Strict):
     def map_grade(self) -> str | None:
         """How wrong the map is that models get; None if they get none."""
         return TRACKS[self.track].map_grade
+
+    @property
+    def num_sites(self) -> int | Literal["all"] | None:
+        """How many sites hear each UE; None where each link is a question of its own."""
+        return TRACKS[self.track].num_sites
 
     @property
     def selects_on_test(self) -> bool:
@@ -308,6 +317,11 @@ class Suite(Presented, Strict):
             gain_db=gain_db,
             seeds=self.seeds,
         )
+
+    @property
+    def has_sites(self) -> bool:
+        """Whether it asks of UEs that several sites hear."""
+        return any(TRACKS[settings.track].num_sites is not None for settings in self.tracks)
 
     def rebound(self, content_hash: str) -> "Suite":
         """Return the same suite on another dataset; its hash differs, so boards are told apart."""

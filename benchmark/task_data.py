@@ -28,6 +28,7 @@ from raymark.benchmark.splits import (
     track_keys,
 )
 from raymark.benchmark.task import Links, Suite, Task
+from raymark.benchmark.ue_links import link_rows, take_links
 from raymark.dataset import Dataset
 from raymark.dataset.manifest import SiteRecord
 from raymark.errors import ConfigError, SplitError, counted
@@ -44,7 +45,8 @@ class TaskData(Presented):
         validation: Labelled links to choose by.
         test: Links to locate, window by window in random order.
         asked: Rows of `test` that are scored; all others are in the same window: training links,
-            which the paper's protocol hands out, or the rest of a whole track.
+            which the paper's protocol hands out, or the rest of a whole track; or they are of the
+            same UEs at other sites.
     """
 
     train: Labelled
@@ -188,11 +190,11 @@ def load_task(
     split = splits.get(task, task.scene)
     test = load_survey(survey_of_test(task, seed), dataset, folder, split, with_csi=with_csi)
     test = _with_odometry(test, task, seed, dataset, split)
-    rows = handed_rows(task, split)
+    test, rows = take_links(task.num_sites, split, test, _rows_in_windows(task, split))
     return TaskData(
         train=train,
         validation=validation,
-        test=_with_own_windows(test.take(rows)),
+        test=_with_own_windows(test),
         asked=np.flatnonzero(split.is_part(TEST)[rows]),
     )
 
@@ -240,6 +242,11 @@ def require_maps(maps: Path | None) -> Path:
 
 
 def handed_rows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
+    """Return the rows of all links that are handed out for test; of UEs, site by site."""
+    return link_rows(task.num_sites, split, _rows_in_windows(task, split))[0]
+
+
+def _rows_in_windows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
     """Return the rows of all links in windows of test links, each in order of its steps.
 
     The order of the windows is random. The draw hangs on the whole split, not on published numbers
@@ -323,7 +330,7 @@ class _Loader:
         if self.task.selects_on_test:
             in_train |= split.is_part(VALIDATION)
         rows = np.flatnonzero(in_train)
-        labelled = self._labelled(links, rows)
+        labelled, rows = self._labelled(links, rows)
         conditions = self.task.training_conditions
         if not self.with_csi or (conditions is not None and conditions.noise == "none"):
             return labelled
@@ -334,21 +341,26 @@ class _Loader:
     def validation(self, links: Links) -> Labelled:
         """Return what is chosen by."""
         part = TEST if self.task.selects_on_test else VALIDATION
-        return self._labelled(links, self.splits.get(self.task, links.scene).rows(part))
+        return self._labelled(links, self.splits.get(self.task, links.scene).rows(part))[0]
 
-    def _labelled(self, links: Links, rows: Int[np.ndarray, "link"]) -> Labelled:
+    def _labelled(
+        self, links: Links, rows: Int[np.ndarray, "row"]
+    ) -> tuple[Labelled, Int[np.ndarray, "link"]]:
+        """Return links with their positions, and their rows; of UEs, at all sites."""
         split = self.splits.get(self.task, links.scene)
         survey = _training_survey(self.task, links, self.seed)
         measurements = load_survey(survey, self.dataset, self.folder, split, with_csi=self.with_csi)
         measurements = _with_odometry(measurements, self.task, self.seed, self.dataset, split)
         selection = self.dataset.select(scene=links.scene, band=links.band)
-        return Labelled(
-            measurements=measurements.take(rows),
+        taken, rows = take_links(self.task.num_sites, split, measurements, rows)
+        labelled = Labelled(
+            measurements=taken,
             position_m=site_frame_positions(
                 selection.position_m[rows, :2], selection.site_index[rows], selection.sites
             ),
             los=selection.los[rows],
         )
+        return labelled, rows
 
     def shots(self, count: int) -> Labelled:
         """Draw labelled links of the new scene; more shots hold the fewer ones."""

@@ -12,6 +12,12 @@ TrackName = Literal[
     "impaired",
     "sequence",
     "sequence-unseen",
+    "multi-site",
+    "multi-site-2",
+    "multi-site-1",
+    "multi-site-nlos",
+    "multi-site-nlos-2",
+    "multi-site-nlos-1",
     "map-exact",
     "map-surveyed",
     "map-open",
@@ -46,6 +52,8 @@ class Track:
         split: Kind of split that it needs, and that tracks without need may not have; None if any
             other.
         gives_tracks: Whether windows are whole tracks, in order of time; no other track has such.
+        num_sites: Of UEs, not of links: how many sites of the scene hear each, in the order of the
+            campaign; None where each link is a question of its own.
         map_grade: How wrong the map is that models get; None if they get none.
         is_reproduction: Whether it repeats the paper's protocol, which hands out what no user
             has: then true values, and training points in the tested windows, are allowed.
@@ -61,9 +69,28 @@ class Track:
     needs: frozenset[Literal["shots", "conditions"]] = frozenset()
     split: str | None = None
     gives_tracks: bool = False
+    num_sites: int | Literal["all"] | None = None
     map_grade: str | None = None
     is_reproduction: bool = False
     selects_on_test: bool = False
+
+
+def _site_track(
+    num_sites: int | Literal["all"], *, is_ranked: bool = False, split: str | None = None
+) -> Track:
+    places = {
+        None: "UEs on random tracks",
+        "nlos-blocks": "UEs in whole blocks that are NLOS to the first site",
+    }
+    heard = {1: "the first site alone", 2: "the first two sites"}.get(num_sites, "all sites")
+    title = "Several sites" if split is None else "Several sites, unseen NLOS"
+    return Track(
+        title=title if num_sites == "all" else f"{title}: {num_sites}",
+        asks=f"{places[split]}, heard by {heard}",
+        is_ranked=is_ranked,
+        split=split,
+        num_sites=num_sites,
+    )
 
 
 def _map_track(grade: str, about: str, *, is_ranked: bool = False) -> Track:
@@ -134,6 +161,12 @@ TRACKS: dict[TrackName, Track] = {
         split="track-blocks",
         gives_tracks=True,
     ),
+    "multi-site": _site_track("all", is_ranked=True),
+    "multi-site-2": _site_track(2),
+    "multi-site-1": _site_track(1),
+    "multi-site-nlos": _site_track("all", is_ranked=True, split="nlos-blocks"),
+    "multi-site-nlos-2": _site_track(2, split="nlos-blocks"),
+    "multi-site-nlos-1": _site_track(1, split="nlos-blocks"),
     "map-exact": _map_track("exact", "the scene itself, a bound that no real map reaches"),
     "map-surveyed": _map_track("surveyed", "a map as of a city's own survey", is_ranked=True),
     "map-open": _map_track("open", "a map as volunteers make it"),

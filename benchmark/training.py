@@ -24,6 +24,7 @@ from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.model_code import model_hash
 from raymark.benchmark.model_errors import told_by_line
 from raymark.benchmark.predictions import checked_prediction
+from raymark.benchmark.run_cells import require_task_for
 from raymark.benchmark.store import FAILURE_NAME
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import (
@@ -92,6 +93,7 @@ def train_model(  # noqa: PLR0913 - the choices of the command line
             f"task {task.id} has a link budget of its own, and a checkpoint measures by the "
             "dataset's: train on a task without 'conditions', or run the suite"
         )
+    require_task_for(model, [task])
     with told_by_line(model.folder):
         localizer = model.create(seed)
     if not localizer.keeps_checkpoints:

@@ -348,6 +348,19 @@ def benchmark_dataset(make_once: MakeOnce) -> "Dataset":
 
 
 @pytest.fixture(scope="session")
+def shared_dataset(make_once: MakeOnce, benchmark_dataset: "Dataset") -> "Dataset":
+    """The yard of that dataset alone, whose two sites see the same UEs."""
+    from raymark.dataset import open_dataset
+
+    def fill(folder: Path) -> None:
+        data = benchmark_dataset.manifest.campaign.model_dump(mode="json")
+        changes = {"name": "shared", "scenes": data["scenes"][1:], "shared_ues": True}
+        fill_dataset(folder / "data", data | changes, shard_size=1000)
+
+    return open_dataset(make_once("shared_dataset", fill) / "data")
+
+
+@pytest.fixture(scope="session")
 def benchmark_maps(make_once: MakeOnce, benchmark_dataset: "Dataset") -> Path:
     """The folder of two maps of that dataset's scenes: `exact`, and `pose` with the seed 1."""
 

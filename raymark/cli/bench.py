@@ -191,8 +191,9 @@ def run(
     loaded, dataset = load_suite(suite), open_dataset(data)
     if any_data:
         loaded = bound(loaded, dataset)
+    served = {"with_maps": maps is not None, "with_sites": loaded.has_sites}
     choice = RunChoice(
-        models=tuple(choose_models(listed(models), with_maps=maps is not None)),
+        models=tuple(choose_models(listed(models), **served)),
         tracks=tuple(listed(tracks)),
         scenes=tuple(listed(scenes)),
         bands=tuple(listed(bands)),
@@ -200,7 +201,7 @@ def run(
         maps=maps,
     )
     if not listed(models):
-        tell_of_expensive_models(len(choice.models), with_maps=maps is not None)
+        tell_of_expensive_models(len(choice.models), **served)
     if dry_run:
         print_plan(loaded, dataset, folder, choice, jobs=jobs)
         return
@@ -357,11 +358,14 @@ def tell_of_another_dataset(suite: str, data: PlaceLike) -> None:
     err.print(f"{data} is not the published dataset of '{suite}': compare with no other board")
 
 
-def tell_of_expensive_models(num_chosen: int, *, with_maps: bool = False) -> None:
+def tell_of_expensive_models(
+    num_chosen: int, *, with_maps: bool = False, with_sites: bool = False
+) -> None:
     """Say how many models were not chosen because nobody named them."""
     from raymark.models import choose_models  # noqa: PLC0415
 
-    num_left = len(choose_models(["all"], with_maps=with_maps)) - num_chosen
+    every = choose_models(["all"], with_maps=with_maps, with_sites=with_sites)
+    num_left = len(every) - num_chosen
     if num_left:
         err.print(
             f"left out: {counted(num_left, 'expensive model')}; name them, or add --models all "

@@ -26,13 +26,9 @@ from raymark.benchmark.splits import (
 )
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import Splits
-from raymark.config import validate
-from raymark.dataset import Dataset, open_dataset
-from raymark.dataset.campaign import Campaign
+from raymark.dataset import Dataset
 from raymark.dataset.schema import NLOS
 from raymark.errors import SplitError
-from raymark.generator.generate import generate
-from raymark.generator.plan import make_plan
 
 WINDOW_SIZE = 4
 SCENES = ("street_canyon", "yard")
@@ -411,23 +407,6 @@ def test_split_is_refused_in_one_sentence_when_there_are_too_few_ues(
         split_of(two_site_dataset, kind, "two_sites", **changes)
 
     assert "\n" not in str(caught.value)
-
-
-def shared_yard(dataset: Dataset, sampling: dict[str, Any]) -> Campaign:
-    """The campaign of the yard alone, whose two sites see the same UEs."""
-    data = dataset.manifest.campaign.model_dump(mode="json")
-    return validate(
-        Campaign,
-        {**data, "name": "shared", "scenes": data["scenes"][1:], **sampling},
-        where="shared",
-    )
-
-
-@pytest.fixture(scope="module")
-def shared_dataset(benchmark_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    folder = tmp_path_factory.mktemp("shared") / "dataset"
-    generate(make_plan(shared_yard(benchmark_dataset, {"shared_ues": True})), folder)
-    return open_dataset(folder)
 
 
 def test_sites_see_the_ues_of_all_when_they_are_shared(
