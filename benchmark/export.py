@@ -48,8 +48,8 @@ def export_task(  # noqa: PLR0913 - the choices of the command line
     if asked for, `csi`. `train` and `validation` have `position_m` in the frame of the link's site
     and `los`; `site_index` counts the group's `site_name`. `test` has `site` and `ue_index`, by
     which predictions are told apart, and `asked`, the rows that are scored; `site_origin_m` and
-    `site_yaw_rad`, taken at its `site_index`, turn site into world coordinates. On tracks of several
-    sites, links with the same `ue` are of one UE, and that of the first site is `asked`.
+    `site_yaw_rad`, taken at its `site_index`, turn site into world coordinates. Where several
+    sites hear a UE, its links have the same `ue`, and that of the first site is `asked`.
 
     Raises:
         ConfigError: If the dataset is another one, or the task has no such seed.

@@ -39,7 +39,7 @@ def fused(
     precision = np.where(is_heard[..., None, None], np.linalg.inv(safe_m2), 0.0)
     total = precision.sum(axis=1)
     moment = np.einsum("usij,usj->ui", precision, position_m)
-    is_known = is_heard.any(axis=1)[:, None, None]
+    is_known = np.asarray(is_heard.any(axis=1))[:, None, None]
     found_m2 = np.where(is_known, np.linalg.inv(np.where(is_known, total, np.eye(2))), 0.0)
     return np.einsum("uij,uj->ui", found_m2, moment), found_m2
 
@@ -92,7 +92,7 @@ def fused_links(
         ues.by_site(ues.common_covariances(told.covariance_m2)),
         counts,
     )
-    is_known = ues.by_link(counts.any(axis=1))
+    is_known = ues.by_link(np.asarray(counts.any(axis=1)))
     known_m, known_m2 = ues.positions_of_links(position_m), ues.covariances_of_links(covariance_m2)
     return Prediction(
         position_m=np.where(is_known[:, None], known_m, rest.position_m),

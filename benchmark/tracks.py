@@ -82,11 +82,15 @@ def _site_track(
         None: "UEs on random tracks",
         "nlos-blocks": "UEs in whole blocks that are NLOS to the first site",
     }
-    heard = {1: "the first site alone", 2: "the first two sites"}.get(num_sites, "all sites")
+    heard: dict[int | str, str] = {
+        1: "the first site alone",
+        2: "the first two sites",
+        "all": "all sites",
+    }
     title = "Several sites" if split is None else "Several sites, unseen NLOS"
     return Track(
         title=title if num_sites == "all" else f"{title}: {num_sites}",
-        asks=f"{places[split]}, heard by {heard}",
+        asks=f"{places[split]}, heard by {heard[num_sites]}",
         is_ranked=is_ranked,
         split=split,
         num_sites=num_sites,

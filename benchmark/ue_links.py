@@ -48,7 +48,8 @@ class UeLinks:
     @property
     def is_heard(self) -> Bool[np.ndarray, "ue site"]:
         """Where a site has an estimated path of the UE: the mask of all that it measured."""
-        return (self.row >= 0) & self.links.path_mask.any(axis=1)[self.row]
+        has_path = np.asarray(self.links.path_mask.any(axis=1))
+        return (self.row >= 0) & has_path[self.row]
 
     @property
     def first_row(self) -> Int[np.ndarray, "ue"]:
