@@ -111,15 +111,10 @@ class _SiteModel:
     @classmethod
     def fit(cls, model: Localizer, train: Labelled, validation: Labelled) -> "_SiteModel":
         model.fit(train, validation)
-        told = checked_prediction(model.predict(validation.measurements), len(validation))
-        offset_m = told.position_m - validation.position_m
-        if told.covariance_m2 is None:
-            squared = (offset_m**2).sum(axis=1)
-        else:
-            inverse = np.linalg.inv(told.covariance_m2 + _LEAST_VARIANCE_M2 * np.eye(2))
-            squared = np.einsum("li,lij,lj->l", offset_m, inverse, offset_m)
-        # A mean, not a median: nothing else in the fusion knows of outliers.
-        return cls(model=model, variance_m2=max(float(squared.mean()) / 2, _LEAST_VARIANCE_M2))
+        # A mean, not a median: nothing else in the fusion knows of outliers. Validation may hold
+        # none by chance, and what has learnt all of training errs there only.
+        errors = [_mean_squared_error(model, part) for part in (train, validation)]
+        return cls(model=model, variance_m2=max(*errors, _LEAST_VARIANCE_M2))
 
     def locate(
         self, links: Measurements
@@ -181,6 +176,16 @@ class SiteFusion(Localizer):
         self.choices[name] = {**site.model.choices, "variance_m2": site.variance_m2}
         self.history |= {f"{name}: {key}": values for key, values in site.model.history.items()}
         self.diagnostics[name] = site.model.diagnostics
+
+
+def _mean_squared_error(model: Localizer, part: Labelled) -> float:
+    """Return that of a coordinate [m^2]; in units of the model's covariances, if it has any."""
+    told = checked_prediction(model.predict(part.measurements), len(part))
+    offset_m = told.position_m - part.position_m
+    if told.covariance_m2 is None:
+        return float((offset_m**2).mean())
+    inverse = np.linalg.inv(told.covariance_m2 + _LEAST_VARIANCE_M2 * np.eye(2))
+    return float(np.einsum("li,lij,lj->l", offset_m, inverse, offset_m).mean()) / 2
 
 
 def _heard_at(links: Measurements, site: int) -> np.ndarray:
