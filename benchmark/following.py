@@ -287,7 +287,7 @@ def split_name(name: str) -> tuple[str, Method | None]:
             return name.removesuffix(SEPARATOR + method), method
     model, separator, wanted = name.rpartition(SEPARATOR)
     if separator and not Path(name).is_dir():
-        known = list(get_args(Method))
+        known = [*get_args(Method), "sites"]  # the last is `site_fusion`'s
         raise ConfigError(
             f"'{model}' is followed by '{wanted}', which is unknown{nearest(wanted, known)} "
             f"(there are: {', '.join(known)})"

@@ -21,8 +21,7 @@ NUM_PATHS, NUM_ANTENNAS, NUM_TONES = 3, 2, 4
 PER_LINK = [
     field.name
     for field in dataclasses.fields(Measurements)
-    if field.name
-    not in {"sites", "bands", "csi_files", "site_index", "band_index", "window", "odometry_m", "ue"}
+    if field.name not in {"sites", "bands", "csi_files", "site_index", "band_index", "window", "ue"}
 ]
 
 

@@ -79,7 +79,7 @@ def test_every_name_of_a_track_has_its_meaning() -> None:
 
 
 def test_shipped_suites_are_the_tiers_and_those_of_one_question_when_listed() -> None:
-    assert suite_names() == ["mini", "paper", "sequence", "small", "small-map", "v1"]
+    assert suite_names() == ["mini", "multi-site", "paper", "sequence", "small", "small-map", "v1"]
 
 
 @pytest.mark.parametrize("name", suite_names())
@@ -121,6 +121,25 @@ def test_task_is_ranked_unless_it_interpolates_when_asked() -> None:
         and not track.gives_tracks
         and track.num_sites is None
     }
+
+
+def test_suite_of_sites_asks_the_same_ues_when_one_two_or_all_sites_hear_them() -> None:
+    tasks = load_suite("multi-site").tasks()
+
+    num_sites = {task.track: (task.num_sites, task.is_ranked) for task in tasks}
+    assert num_sites == {
+        "multi-site": ("all", True),
+        "multi-site-2": (2, False),
+        "multi-site-1": (1, False),
+        "multi-site-nlos": ("all", True),
+        "multi-site-nlos-2": (2, False),
+        "multi-site-nlos-1": (1, False),
+    }
+    hashes: dict[tuple[str, str, int | None], set[str]] = {}
+    for task in tasks:
+        key = (task.split.kind, task.scene, task.fold)
+        hashes.setdefault(key, set()).update(task.split_hashes.values())
+    assert {len(same) for same in hashes.values()} == {1}
 
 
 def test_suite_of_sequences_asks_whole_tracks_of_seen_and_unseen_places() -> None:
