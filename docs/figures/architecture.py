@@ -43,7 +43,6 @@ _ASIDE = 0.3
 
 ROOMS = {
     "raymark.cli": (0, 6, "the command line: parses, calls one function, prints"),
-    "raymark.locating": (2, 5, "a map and CSI → places, without labels"),
     "raymark.models": (2, 3, "one folder each"),
     "raymark.generator": (3.2, 5, "campaign → paths; its tracing/\nalone knows Sionna"),
     "raymark.benchmark": (2, 3.3, "paths → scores:\ntasks, runs, board"),
@@ -228,9 +227,7 @@ def _ends(here: tuple[float, float, str], there: tuple[float, float, str]) -> tu
 
 def _box(ax: Axes, at: tuple[float, float], width: float, name: str, holds: str) -> None:
     short = name.removeprefix("raymark.")
-    color = (
-        WIRING if short in {"cli", "locating"} else CLIENT if short in FOLDERS.values() else KERNEL
-    )
+    color = WIRING if short == "cli" else CLIENT if short in FOLDERS.values() else KERNEL
     style = "round,pad=0,rounding_size=0.05"
     x, y = at
     ax.add_patch(

@@ -76,9 +76,7 @@ def locate(
     _trusted: TrustCode = None,
 ) -> None:
     """Locate links by their CSI on a map of a city that has no labels at all."""
-    from raymark.config import validate_options  # noqa: PLC0415
-    from raymark.dataset.samplings import GridSampling  # noqa: PLC0415
-    from raymark.locating import (  # noqa: PLC0415
+    from raymark.cli.locating import (  # noqa: PLC0415
         DEFAULT_AREA,
         Assumptions,
         LocatingSettings,
@@ -86,6 +84,8 @@ def locate(
         Output,
         locate_on_map,
     )
+    from raymark.config import validate_options  # noqa: PLC0415
+    from raymark.dataset.samplings import GridSampling  # noqa: PLC0415
     from raymark.radio import read_receiver  # noqa: PLC0415
     from raymark.scenes import get_scene  # noqa: PLC0415
 

@@ -17,7 +17,6 @@ DASK = {"dask", "distributed", "dask_jobqueue", "dask_kubernetes", "tornado"}
 PACKAGES = {
     "raymark": ROOT / "raymark",
     "raymark.cli": ROOT / "raymark" / "cli",
-    "raymark.locating": ROOT / "raymark" / "locating",
     "raymark.scenes": ROOT / "scenes",
     "raymark.generator": ROOT / "generator",
     "raymark.benchmark": ROOT / "benchmark",
@@ -32,8 +31,7 @@ MAY_IMPORT = {
     "raymark.generator": {"raymark.scenes"},
     "raymark.benchmark": set(),
     "raymark.models": {"raymark.benchmark"},
-    "raymark.locating": CLIENTS,
-    "raymark.cli": {*CLIENTS, "raymark.locating"},
+    "raymark.cli": CLIENTS,
 }
 """Beside itself and the kernel, which all may import; nobody imports the command line."""
 

@@ -11,12 +11,7 @@ import trimesh
 import yaml
 from command_line import raymark
 
-from raymark.dataset import Dataset
-from raymark.dataset.materialization import materialize
-from raymark.dataset.samplings import GridSampling
-from raymark.errors import ConfigError, SceneError
-from raymark.generator.scene_maps import scene_map, site_of
-from raymark.locating import (
+from raymark.cli.locating import (
     DEFAULT_AREA,
     Assumptions,
     LocatedOnMap,
@@ -24,7 +19,12 @@ from raymark.locating import (
     MapKeeping,
     locate_on_map,
 )
-from raymark.locating.explaining import located_links
+from raymark.cli.locating.explaining import located_links
+from raymark.dataset import Dataset
+from raymark.dataset.materialization import materialize
+from raymark.dataset.samplings import GridSampling
+from raymark.errors import ConfigError, SceneError
+from raymark.generator.scene_maps import scene_map, site_of
 from raymark.models.twin.unlabelled import weakest_db
 from raymark.plots import plot_link_posterior
 from raymark.radio import SPEED_OF_LIGHT_M_S, Receiver, parse_bands

@@ -10,6 +10,15 @@ from typing import Any
 
 from raymark.benchmark import Measurements
 from raymark.benchmark.csi_files import CsiFile, measure_csi, read_csi
+from raymark.cli.locating.explaining import link_posterior, located_links, save_link_figure
+from raymark.cli.locating.results import (
+    PAGE_NAME,
+    error_rows,
+    figure_name,
+    require_out,
+    results_folder,
+    write_locations,
+)
 from raymark.dataset.samplings import GridSampling
 from raymark.errors import ConfigError
 from raymark.generator.plan import Progress
@@ -21,15 +30,6 @@ from raymark.generator.scene_maps import (
     site_of,
 )
 from raymark.generator.viewer import view_located
-from raymark.locating.explaining import link_posterior, located_links, save_link_figure
-from raymark.locating.results import (
-    PAGE_NAME,
-    error_rows,
-    figure_name,
-    require_out,
-    results_folder,
-    write_locations,
-)
 from raymark.models.twin.unlabelled import Assumptions, Locations, MapLocator
 from raymark.plots import LinkPosterior
 from raymark.radio import Receiver
