@@ -365,5 +365,6 @@ _SUMMARY_COLUMNS = (
     Column(heading="gain,\nNLOS\n[dB]", key="median_gain_nlos_db"),
     Column(heading="paths", key="median_num_paths"),
     Column(heading="delay\nspread\n[ns]", key="median_delay_spread_ns"),
+    Column(heading="late\npower,\nNLOS", key="late_share_nlos", show=percent),
 )
-"""Columns of `Dataset.summary`: shares, and medians over links of what follows them."""
+"""Columns of `Dataset.summary`: shares, medians over links, and what CSI leaves out as too late."""

@@ -90,4 +90,5 @@ def _side_of(values: Sequence[Any]) -> Any:
 
 
 def _text_of(column: Column, value: Any) -> Text:
-    return Text(column.show(value), style=column.style(value))
+    text = cell(None) if value is None else column.show(value)
+    return Text(text, style=column.style(value))

@@ -10,15 +10,16 @@ from jaxtyping import Float, Int
 
 from raymark.dataset import DEFAULT_BATCH_SIZE, Dataset, PathTable, Selection
 from raymark.dataset.schema import LOS, NLOS, OUTAGE
-from raymark.radio import SPEED_OF_LIGHT_M_S
+from raymark.radio import SPEED_OF_LIGHT_M_S, Band
 from raymark.radio.frames import rotation_matrix, unit_vector
 from raymark.radio.levels import to_db
 
-_MEDIANS = (
+_OVER_LINKS = (
     "median_gain_los_db",
     "median_gain_nlos_db",
     "median_num_paths",
     "median_delay_spread_ns",
+    "late_share_nlos",
 )
 
 PerLink = Float[np.ndarray, "link"]
@@ -72,12 +73,21 @@ def azimuth_spread_rad(table: PathTable) -> PerLink:
     return spread
 
 
+def late_share(table: PathTable, band: Band) -> PerLink:
+    """Return the share of each link's power in paths longer than the band is unambiguous.
+
+    CSI leaves these out, unless `FrontEnd.late_paths` has them aliased.
+    """
+    is_late = table.delay_s.astype("f8") * band.subcarrier_spacing_hz >= 1
+    return _mean_by_link(table, is_late.astype("f8"))
+
+
 def link_table(selection: Selection) -> pd.DataFrame:
     """Return one row per link of a selection, in its order; paths are read in batches.
 
     Columns: scene, site, band, ue_index, x_m, y_m, z_m, distance_m (straight line to the BS), los
-    (1 LOS, 0 NLOS, -1 outage), num_paths, gain_db (`FLOOR_DB` in outage), delay_spread_ns and
-    azimuth_spread_deg (at the BS; 0 in outage).
+    (1 LOS, 0 NLOS, -1 outage), num_paths, gain_db (`FLOOR_DB` in outage), delay_spread_ns,
+    azimuth_spread_deg (at the BS; 0 in outage) and late_share (`late_share`; 0 in outage).
     """
     positions = selection.position_m.astype("f8")
     sites_m = np.array([site.position_m for site in selection.sites])
@@ -89,7 +99,7 @@ def link_table(selection: Selection) -> pd.DataFrame:
         "los": selection.los,
     }
     batches = [
-        _statistics(selection.path_table(start, stop))
+        _statistics(selection.path_table(start, stop), selection.band)
         for start, stop in selection.ranges(DEFAULT_BATCH_SIZE)
     ]
     table = pd.concat([pd.DataFrame(columns), pd.concat(batches, ignore_index=True)], axis=1)
@@ -106,11 +116,12 @@ def summarize_links(dataset: Dataset) -> pd.DataFrame:
         for band in dataset.bands
     ]
     table = pd.DataFrame(rows)
-    return table.astype(dict.fromkeys(_MEDIANS, "Float64"))
+    return table.astype(dict.fromkeys(_OVER_LINKS, "Float64"))
 
 
 def _summary(links: pd.DataFrame) -> dict[str, object]:
     los, covered = links["los"], links[links["los"] != OUTAGE]
+    nlos = links[los == NLOS]
     return {
         "scene": links["scene"].iloc[0],
         "band": links["band"].iloc[0],
@@ -119,9 +130,10 @@ def _summary(links: pd.DataFrame) -> dict[str, object]:
         "nlos_share": float((los == NLOS).mean()),
         "outage_share": float((los == OUTAGE).mean()),
         "median_gain_los_db": _median(links.loc[los == LOS, "gain_db"].to_numpy()),
-        "median_gain_nlos_db": _median(links.loc[los == NLOS, "gain_db"].to_numpy()),
+        "median_gain_nlos_db": _median(nlos["gain_db"].to_numpy()),
         "median_num_paths": _median(covered["num_paths"].to_numpy()),
         "median_delay_spread_ns": _median(covered["delay_spread_ns"].to_numpy()),
+        "late_share_nlos": float(nlos["late_share"].mean()) if len(nlos) else pd.NA,
     }
 
 
@@ -149,13 +161,14 @@ def visible_paths(selection: Selection, link: int) -> pd.DataFrame:
     return paths[paths["azimuth_deg"].abs() <= 90].reset_index(drop=True)
 
 
-def _statistics(table: PathTable) -> pd.DataFrame:
+def _statistics(table: PathTable, band: Band) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "num_paths": num_paths(table),
             "gain_db": to_db(link_gain(table)),
             "delay_spread_ns": delay_spread_s(table) * 1e9,
             "azimuth_spread_deg": np.degrees(azimuth_spread_rad(table)),
+            "late_share": late_share(table, band),
         }
     )
 

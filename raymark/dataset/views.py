@@ -37,8 +37,9 @@ class DatasetViews(Presented):
         """Return one row per scene and band: shares of the labels, and medians over links.
 
         Columns: scene, band, links, los_share, nlos_share, outage_share, median_gain_los_db,
-        median_gain_nlos_db, median_num_paths and median_delay_spread_ns, the last two over covered
-        links. A median over no link is `pandas.NA`.
+        median_gain_nlos_db, median_num_paths and median_delay_spread_ns, these two over covered
+        links, and late_share_nlos, the mean over NLOS links of the share of power in paths longer
+        than the band is unambiguous. What is over no link is `pandas.NA`.
         """
         table: pd.DataFrame = _call(_STATISTICS, "summarize_links", self)
         return table

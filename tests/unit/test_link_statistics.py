@@ -8,11 +8,13 @@ from raymark.dataset import PathTable
 from raymark.dataset.link_statistics import (
     azimuth_spread_rad,
     delay_spread_s,
+    late_share,
     link_gain,
     mean_delay_s,
     num_paths,
     to_db,
 )
+from raymark.radio import BAND_PRESETS
 from raymark.radio.levels import FLOOR_DB
 
 FLOAT32 = 1e-6
@@ -45,6 +47,12 @@ def test_delay_spread_follows_the_closed_form_when_powers_differ() -> None:
     # Powers 4 : 1 at a distance d: sqrt(0.8 * 0.2) d.
     table = paths([(2e-5, 1e-6, 0.0), (1e-5, 1.2e-6, 0.0)])
     assert delay_spread_s(table)[0] == pytest.approx(0.4 * 200e-9, rel=FLOAT32)
+
+
+def test_late_share_is_the_power_of_paths_that_wrap_around_the_tones() -> None:
+    # Powers 4 : 1, and tones 781.25 kHz apart: 1.28 us are unambiguous.
+    table = paths([(2e-5, 1.27e-6, 0.0), (1e-5, 1.29e-6, 0.0)], [(1e-5, 1e-6, 0.0)], [])
+    assert late_share(table, BAND_PRESETS["6GHz"]) == pytest.approx([0.2, 0.0, 0.0], rel=FLOAT32)
 
 
 def test_spreads_are_zero_when_there_is_one_path_none_or_no_power() -> None:

@@ -161,6 +161,8 @@ def test_summary_holds_shares_and_medians_of_every_band(
     assert last["los_share"] == pytest.approx(np.mean(links.los == 1))
     nlos_db = links.table()["gain_db"][links.los == 0]
     assert last["median_gain_nlos_db"] == pytest.approx(np.median(nlos_db))
+    late = links.table()["late_share"][links.los == 0]
+    assert last["late_share_nlos"] == pytest.approx(late.mean())
 
 
 FIGURES = [name for name in dir(Selection) if name.startswith("plot_")]
