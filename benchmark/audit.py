@@ -24,8 +24,8 @@ from raymark.benchmark.splits import (
     positions_of,
 )
 from raymark.benchmark.store import write_table
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Suite, Task, split_key
-from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset, Selection
 from raymark.dataset.buildings import Buildings
 from raymark.plots import house_style, new_figure, plot_split_map, root_figure, save_figure

@@ -10,8 +10,9 @@ from pathlib import Path
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import Survey, measure
 from raymark.benchmark.model_code import code_places
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import Splits, cities_of, load_task
+from raymark.benchmark.task_data import cities_of, load_task
 from raymark.benchmark.worker import Outcome, fit_apart, make_and_forget
 from raymark.dataset import open_dataset
 from raymark.storage import Place

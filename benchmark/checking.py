@@ -9,8 +9,9 @@ from raymark.benchmark.pretraining import refuse_test_links
 from raymark.benchmark.publication import Progress, build_board
 from raymark.benchmark.store import Cell, ModelRecord, RunFolder
 from raymark.benchmark.submission import read_submission
+from raymark.benchmark.suite_data import Splits, require_dataset
 from raymark.benchmark.task import Suite
-from raymark.benchmark.task_data import Splits, require_dataset, truth_of
+from raymark.benchmark.task_links import truth_of
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError
 

@@ -193,7 +193,7 @@ def _front_end(dataset: Dataset, band: str) -> object:
 
 
 def _in_frame(xy_m: Float[np.ndarray, "n 2"], site: SiteRecord) -> Float[np.ndarray, "n 2"]:
-    """Turn world into site coordinates, see `raymark.benchmark.task_data`."""
+    """Turn world into site coordinates, see `raymark.benchmark.site_frames`."""
     return _turned(xy_m - np.asarray(site.position_m[:2]), site)
 
 

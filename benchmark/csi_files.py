@@ -97,7 +97,7 @@ def read_csi(path: Path, *, site: str) -> CsiFile:
         raise ConfigError(
             f"{path}: array 'csi' must be complex of shape [link, ant, subcarrier], got {found}"
         )
-    rows = _rows_of(path, arrays, told, site, num_links=len(csi))
+    rows = _rows_of(path, arrays, told, site)
     return CsiFile(
         path=path,
         csi=csi[rows].astype("c8"),
@@ -155,25 +155,24 @@ def _read_hdf5(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _rows_of(
-    path: Path, arrays: dict[str, np.ndarray], told: dict[str, Any], site: str, *, num_links: int
+    path: Path, arrays: dict[str, np.ndarray], told: dict[str, Any], site: str
 ) -> np.ndarray:
     """Return the links of a site; all, where the file tells of no sites."""
-    if "site_index" not in arrays or "sites" not in told:
-        return np.arange(num_links)
+    site_index = _told_of_links(path, arrays, "site_index", name="ue/site_index")
+    if site_index is None or "sites" not in told:
+        return np.arange(len(arrays["csi"]))
     sites = [str(name) for name in np.atleast_1d(told["sites"])]
     if site not in sites:
         raise ConfigError(f"{path} holds links of {', '.join(sites)}, not of site '{site}'")
-    _require_rows(path, "ue/site_index", arrays["site_index"], num_links)
-    return np.flatnonzero(arrays["site_index"] == sites.index(site))
+    return np.flatnonzero(site_index == sites.index(site))
 
 
 def _true_positions(
     path: Path, arrays: dict[str, np.ndarray], rows: np.ndarray
 ) -> Float[np.ndarray, "link 2"] | None:
-    position_m = arrays.get("position_m")
+    position_m = _told_of_links(path, arrays, "position_m", name="position_m")
     if position_m is None:
         return None
-    _require_rows(path, "position_m", position_m, len(arrays["csi"]))
     is_xy = position_m.ndim == 2 and position_m.shape[1] in {2, 3} and position_m.dtype.kind in "fi"
     if not is_xy or not np.isfinite(position_m).all():
         raise ConfigError(
@@ -186,16 +185,18 @@ def _true_positions(
 def _labels(
     path: Path, arrays: dict[str, np.ndarray], rows: np.ndarray
 ) -> Int[np.ndarray, "link"] | None:
-    los = arrays.get("los")
-    if los is None:
-        return None
-    _require_rows(path, "link/los", los, len(arrays["csi"]))
-    return los[rows].astype("i8")
+    los = _told_of_links(path, arrays, "los", name="link/los")
+    return None if los is None else los[rows].astype("i8")
 
 
-def _require_rows(path: Path, name: str, array: np.ndarray, num_links: int) -> None:
-    if array.ndim == 0 or len(array) != num_links:
+def _told_of_links(
+    path: Path, arrays: dict[str, np.ndarray], key: str, *, name: str
+) -> np.ndarray | None:
+    """Return an array with a row for each link; None if the file, where it is `name`, has none."""
+    array, num_links = arrays.get(key), len(arrays["csi"])
+    if array is not None and (array.ndim == 0 or len(array) != num_links):
         raise ConfigError(
             f"{path}: '{name}' must have a row for each of the {num_links} links of 'csi', got "
             f"shape {array.shape}"
         )
+    return array

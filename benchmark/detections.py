@@ -14,8 +14,9 @@ from jaxtyping import Bool
 
 from raymark.benchmark.measuring import measure, num_paths_in
 from raymark.benchmark.store import KEYS
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import Splits, ordered_test_rows, survey_of_test, truth_of
+from raymark.benchmark.task_links import ordered_test_rows, survey_of_test, truth_of
 from raymark.benchmark.ue_links import link_rows
 from raymark.dataset import Dataset
 from raymark.errors import ScoringError

@@ -11,14 +11,10 @@ from raymark.benchmark.features import feature_matrix
 from raymark.benchmark.measurements import ARRAY_NAMES, Labelled, Measurements
 from raymark.benchmark.measuring import measure
 from raymark.benchmark.splits import links_of
+from raymark.benchmark.suite_data import Splits, require_dataset
 from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.task_data import (
-    Splits,
-    handed_rows,
-    load_task,
-    require_dataset,
-    surveys_of,
-)
+from raymark.benchmark.task_data import load_task
+from raymark.benchmark.task_links import handed_rows, surveys_of
 from raymark.dataset import Dataset
 from raymark.dataset.hdf5 import new_hdf5
 from raymark.dataset.verification import require_content

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from raymark.benchmark.checkpoint import MEASUREMENTS_NAME, Checkpoint
 from raymark.benchmark.measuring import Survey, load_survey, measure
 from raymark.benchmark.metrics import point_errors
+from raymark.benchmark.site_frames import world_frame_positions
 from raymark.benchmark.splits import (
     PART_NAMES,
     TRAIN,
@@ -23,8 +24,9 @@ from raymark.benchmark.splits import (
     windows_of,
 )
 from raymark.benchmark.store import write_table
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import Splits, cities_of, world_frame_positions
+from raymark.benchmark.task_data import cities_of
 from raymark.dataset import Dataset, Selection
 from raymark.errors import CheckpointError, ConfigError, DatasetError
 from raymark.storage import write_text

@@ -6,15 +6,12 @@ from jaxtyping import Float
 from scipy.spatial import cKDTree
 
 from raymark.benchmark.bounds import position_error_bound
+from raymark.benchmark.site_frames import site_frame_positions, world_frame_positions
 from raymark.benchmark.store import ModelRecord, prediction_table
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import (
-    Splits,
-    TaskData,
-    handed_rows,
-    site_frame_positions,
-    world_frame_positions,
-)
+from raymark.benchmark.task_data import TaskData
+from raymark.benchmark.task_links import handed_rows
 from raymark.benchmark.tracks import TRACKS
 from raymark.benchmark.ue_links import UeLinks
 from raymark.dataset import Dataset

@@ -13,8 +13,8 @@ from raymark.benchmark.board import write_board
 from raymark.benchmark.publication import build_board
 from raymark.benchmark.splits import PART_NAMES
 from raymark.benchmark.store import RunFolder, write_table
+from raymark.benchmark.suite_data import Splits, require_dataset
 from raymark.benchmark.task import Suite, load_suite, split_key, suite_names
-from raymark.benchmark.task_data import Splits, require_dataset
 from raymark.config import read_json, validate
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.tables import read_csv, read_table

@@ -15,6 +15,7 @@ from raymark.benchmark.measuring import MEASURING_VERSION, Survey, is_measured
 from raymark.benchmark.model_code import code_hash
 from raymark.benchmark.references import REFERENCES, References
 from raymark.benchmark.run_cells import Hashes, RunCell, RunChoice, cells_of
+from raymark.benchmark.site_frames import world_frame_covariances, world_frame_positions
 from raymark.benchmark.software import software_versions
 from raymark.benchmark.store import (
     ModelRecord,
@@ -24,17 +25,10 @@ from raymark.benchmark.store import (
     cell_hash_of,
     prediction_table,
 )
+from raymark.benchmark.suite_data import Splits, require_dataset
 from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.task_data import (
-    Splits,
-    load_task,
-    require_dataset,
-    survey_of_test,
-    surveys_of,
-    truth_of,
-    world_frame_covariances,
-    world_frame_positions,
-)
+from raymark.benchmark.task_data import load_task
+from raymark.benchmark.task_links import survey_of_test, surveys_of, truth_of
 from raymark.benchmark.worker import Outcome
 from raymark.dataset import Dataset
 from raymark.errors import WorkError

@@ -11,8 +11,9 @@ from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import is_measured
 from raymark.benchmark.run_cells import Hashes, RunChoice, cells_of
 from raymark.benchmark.store import RunFolder
+from raymark.benchmark.suite_data import require_dataset
 from raymark.benchmark.task import Suite
-from raymark.benchmark.task_data import require_dataset, surveys_of
+from raymark.benchmark.task_links import surveys_of
 from raymark.dataset import Dataset
 
 COSTS = Path(__file__).with_name("costs.csv")

@@ -111,27 +111,16 @@ class CrossingTracks(BaseSplit):
         return self.buffer_m
 
 
-class NlosBlocks(BaseSplit):
-    """The NLOS links of whole square blocks are tested; folds hold different blocks.
+class BlockSplit(BaseSplit):
+    """What is asked of splits by square blocks, whose groups take turns as the fold."""
 
-    Blocks are dealt to `num_folds` groups of like size; fold f tests group f and validates on the
-    next one. Nothing else inside those blocks is used, nor anything within `buffer_m` of them that
-    could train.
-    """
-
-    whole: ClassVar[tuple[Literal["track", "block"], ...]] = ("block",)
-
-    kind: Literal["nlos-blocks"] = "nlos-blocks"
     block_m: float = Field(default=20.0, gt=0, description="Side of a block [m]")
     buffer_m: float = Field(default=5.0, gt=0, description="Least distance train to test [m]")
     num_folds: int = Field(default=5, ge=3, le=20, description="Groups of blocks")
     fold: int = Field(default=0, ge=0, description="Group that is tested; a suite's `folds` say it")
-    seed: int = Field(default=0, ge=0, description="Of the deal of blocks to groups")
 
     @model_validator(mode="after")
-    def _is_of_whole_blocks(self) -> "NlosBlocks":
-        if self.windows == "mixed-clusters":
-            raise ValueError("windows of whole blocks hold one part; use clusters or consecutive")
+    def _has_its_fold(self) -> "BlockSplit":
         if self.fold >= self.num_folds:
             raise ValueError(f"fold must be below num_folds ({self.num_folds}), got {self.fold}")
         return self
@@ -152,7 +141,27 @@ class NlosBlocks(BaseSplit):
         return self.num_folds
 
 
-class TrackBlocks(BaseSplit):
+class NlosBlocks(BlockSplit):
+    """The NLOS links of whole square blocks are tested; folds hold different blocks.
+
+    Blocks are dealt to `num_folds` groups of like size; fold f tests group f and validates on the
+    next one. Nothing else inside those blocks is used, nor anything within `buffer_m` of them that
+    could train.
+    """
+
+    whole: ClassVar[tuple[Literal["track", "block"], ...]] = ("block",)
+
+    kind: Literal["nlos-blocks"] = "nlos-blocks"
+    seed: int = Field(default=0, ge=0, description="Of the deal of blocks to groups")
+
+    @model_validator(mode="after")
+    def _is_of_whole_blocks(self) -> "NlosBlocks":
+        if self.windows == "mixed-clusters":
+            raise ValueError("windows of whole blocks hold one part; use clusters or consecutive")
+        return self
+
+
+class TrackBlocks(BlockSplit):
     """Whole tracks pass through square blocks in which nothing trains.
 
     Tracks are drawn for validation and test, the same ones in every fold; blocks are dealt to
@@ -167,34 +176,13 @@ class TrackBlocks(BaseSplit):
     kind: Literal["track-blocks"] = "track-blocks"
     validation_share: float = Field(default=0.2, gt=0, lt=0.5, description="Share of the tracks")
     test_share: float = Field(default=0.2, gt=0, lt=0.5, description="Share of the tracks")
-    block_m: float = Field(default=20.0, gt=0, description="Side of a block [m]")
-    buffer_m: float = Field(default=5.0, gt=0, description="Least distance train to test [m]")
-    num_folds: int = Field(default=5, ge=3, le=20, description="Groups of blocks")
-    fold: int = Field(default=0, ge=0, description="Group that is tested; a suite's `folds` say it")
     seed: int = Field(default=0, ge=0, description="Of the draw of tracks and the deal of blocks")
 
     @model_validator(mode="after")
     def _is_of_whole_tracks(self) -> "TrackBlocks":
         if self.windows != "tracks":
             raise ValueError(f"whole tracks need windows: tracks, got '{self.windows}'")
-        if self.fold >= self.num_folds:
-            raise ValueError(f"fold must be below num_folds ({self.num_folds}), got {self.fold}")
         return self
-
-    @property
-    def gap_m(self) -> float:
-        """The buffer."""
-        return self.buffer_m
-
-    @property
-    def square_m(self) -> float:
-        """The blocks' own side."""
-        return self.block_m
-
-    @property
-    def num_groups(self) -> int:
-        """The number of folds."""
-        return self.num_folds
 
 
 SplitSettings = Annotated[

@@ -226,7 +226,9 @@ def block_numbers(
 
 @singledispatch
 def divide(
-    settings: BaseSplit, links: pd.DataFrame, rng: np.random.Generator
+    settings: BaseSplit,
+    links: pd.DataFrame,  # noqa: ARG001 - for those that part
+    rng: np.random.Generator,  # noqa: ARG001
 ) -> Int[np.ndarray, "link"]:
     """Return the part of every link, before those within the buffer are dropped.
 
@@ -234,8 +236,13 @@ def divide(
         settings: Of the split; its type decides which function is called.
         links: As `links_of` returns them, with the `block` of each.
         rng: Of this split alone.
+
+    Raises:
+        SplitError: If no function is registered for its type.
     """
-    raise NotImplementedError(f"no links are parted by {type(settings).__name__}")
+    raise SplitError(
+        f"no function parts links by {type(settings).__name__}; register one with @divide.register"
+    )
 
 
 @divide.register

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from raymark.benchmark.model_names import require_own_name
 from raymark.benchmark.submission import CARD_NAME, INFO_NAME, SubmissionInfo
+from raymark.benchmark.suite_data import Splits, require_dataset
 from raymark.benchmark.task import Suite
-from raymark.benchmark.task_data import Splits, require_dataset, truth_of
+from raymark.benchmark.task_links import truth_of
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError
 from raymark.storage import new_folder, write_text

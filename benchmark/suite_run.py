@@ -8,8 +8,8 @@ from raymark.benchmark.cell_work import try_model
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.run import Progress, Runner, RunReport
 from raymark.benchmark.run_cells import RunChoice
+from raymark.benchmark.suite_data import require_dataset
 from raymark.benchmark.task import Suite
-from raymark.benchmark.task_data import require_dataset
 from raymark.benchmark.tracks import TRACKS
 from raymark.config import nearest
 from raymark.dataset import Dataset

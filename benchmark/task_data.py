@@ -1,36 +1,25 @@
-"""Put a task together: what its model receives, and apart from it, what only the scorer knows."""
+"""What a model receives for a task: links, labels of those that train, and maps."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from raymark.benchmark.channels import channels_of
 from raymark.benchmark.city_map import CityMap, read_city_map
-from raymark.benchmark.measurements import (
-    Labelled,
-    Measurements,
-    concatenate_labelled,
-)
-from raymark.benchmark.measuring import Survey, load_survey
-from raymark.benchmark.split_settings import SplitSettings
-from raymark.benchmark.splits import (
-    TEST,
-    TRAIN,
-    VALIDATION,
-    Split,
-    links_of,
-    make_split,
-    track_keys,
-)
-from raymark.benchmark.task import Links, Suite, Task
-from raymark.benchmark.ue_links import link_rows, take_links
+from raymark.benchmark.measurements import Labelled, Measurements, concatenate_labelled
+from raymark.benchmark.measuring import load_survey
+from raymark.benchmark.site_frames import site_frame_positions
+from raymark.benchmark.splits import TEST, TRAIN, VALIDATION, Split, links_of, track_keys
+from raymark.benchmark.suite_data import Splits
+from raymark.benchmark.task import Links, Task
+from raymark.benchmark.task_links import rows_in_windows, survey_of_test, training_survey
+from raymark.benchmark.ue_links import take_links
 from raymark.dataset import Dataset
-from raymark.dataset.manifest import SiteRecord
 from raymark.errors import ConfigError, SplitError, counted
 from raymark.presenting import Presented
 from raymark.seeding import child_generator
@@ -86,76 +75,6 @@ class TaskData(Presented):
         )
 
 
-@dataclass(slots=True)
-class Splits:
-    """The splits of a dataset, made once and checked against their published hashes."""
-
-    dataset: Dataset
-    window_size: int
-    _made: dict[tuple[str, SplitSettings], Split] = field(default_factory=dict)
-
-    def get(self, task: Task, scene: str) -> Split:
-        """Return the split of one scene under a task's settings.
-
-        Raises:
-            SplitError: If it leaks, or its hash differs from the published one.
-        """
-        key = (scene, task.split)
-        if key not in self._made:
-            self._made[key] = make_split(
-                self.dataset, scene, task.split, window_size=self.window_size
-            )
-        made, expected = self._made[key], task.split_hashes.get(scene)
-        if expected is not None and made.hash != expected:
-            raise SplitError(
-                f"the split of {scene} in task {task.id} has hash {made.hash[:12]}, the suite says "
-                f"{expected[:12]}: its settings or hash were edited; a changed split is a new "
-                "version of the suite"
-            )
-        return made
-
-
-def require_dataset(suite: Suite, dataset: Dataset) -> None:
-    """Check that a dataset is the one of a suite.
-
-    Raises:
-        ConfigError: If its content hash differs.
-    """
-    found = dataset.manifest.content_hash or ""
-    if found != suite.content_hash:
-        raise ConfigError(
-            f"suite '{suite.name}' is for the dataset with content hash "
-            f"{suite.content_hash[:12]}, {dataset.folder} has {found[:12]}; make the right one "
-            f"with `raymark generate {suite.preset} --out DIR`, or add "
-            "--any-data for a run that compares with no other"
-        )
-
-
-def bound_to(suite: Suite, dataset: Dataset) -> Suite:
-    """Return a suite itself on its own dataset, else the suite bound to the one that is there.
-
-    Other software, or a processor other than x86-64, makes another dataset than the published one.
-    Scores of a suite that was bound to it compare with no others.
-    """
-    found = dataset.manifest.content_hash or ""
-    return suite if found == suite.content_hash else suite.rebound(found)
-
-
-def training_surveys_of(task: Task, seed: int) -> list[Survey]:
-    """Return every survey that training and validation read."""
-    links = [*task.train]
-    if task.shots is not None:
-        links.append(Links(scene=task.scene, band=task.band))
-    return [_training_survey(task, each, seed) for each in links]
-
-
-def surveys_of(task: Task, seed: int) -> list[Survey]:
-    """Return every survey that a task reads."""
-    surveys = training_surveys_of(task, seed)
-    test = survey_of_test(task, seed)
-    return [*surveys, *([] if test in surveys else [test])]
-
-
 def load_training(
     task: Task, seed: int, dataset: Dataset, splits: Splits, folder: Path, *, with_csi: bool
 ) -> tuple[Labelled, Labelled]:
@@ -190,7 +109,7 @@ def load_task(
     split = splits.get(task, task.scene)
     test = load_survey(survey_of_test(task, seed), dataset, folder, split, with_csi=with_csi)
     test = _with_odometry(test, task, seed, dataset, split)
-    test, rows = take_links(task.num_sites, split, test, _rows_in_windows(task, split))
+    test, rows = take_links(task.num_sites, split, test, rows_in_windows(task, split))
     return TaskData(
         train=train,
         validation=validation,
@@ -239,54 +158,6 @@ def require_maps(maps: Path | None) -> Path:
             "makes one"
         )
     return maps
-
-
-def handed_rows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
-    """Return the rows of all links that are handed out for test; of UEs, site by site."""
-    return link_rows(task.num_sites, split, _rows_in_windows(task, split))[0]
-
-
-def _rows_in_windows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
-    """Return the rows of all links in windows of test links, each in order of its steps.
-
-    The order of the windows is random. The draw hangs on the whole split, not on published numbers
-    alone: nobody who lacks the dataset can undo it.
-    """
-    window = split.table["window"].to_numpy()
-    rows = np.flatnonzero(np.isin(window, window[split.rows(TEST)]))
-    step = split.table["window_step"].to_numpy()[rows]
-    number = np.unique(window[rows], return_inverse=True)[1]
-    rng = child_generator(task.split.seed, "test order", task.scene, split.draw)
-    place = rng.permutation(number.max() + 1)[number]
-    return rows[np.lexsort((step, place))]
-
-
-def ordered_test_rows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
-    """Return the rows of the test links, in the order of `handed_rows`."""
-    rows = handed_rows(task, split)
-    return rows[split.is_part(TEST)[rows]]
-
-
-def truth_of(task: Task, dataset: Dataset, splits: Splits) -> pd.DataFrame:
-    """Return one row per test link, in the order that models see: identity, label, position.
-
-    Columns: site, ue_index, block, window, los, x_m and y_m (world frame [m]).
-    """
-    split = splits.get(task, task.scene)
-    rows = ordered_test_rows(task, split)
-    links = links_of(dataset, task.scene).iloc[rows]
-    table = split.table.iloc[rows]
-    return pd.DataFrame(
-        {
-            "site": links["site"].to_numpy(),
-            "ue_index": links["ue_index"].to_numpy(),
-            "block": table["block"].to_numpy(),
-            "window": pd.factorize(table["window"])[0],
-            "los": links["los"].to_numpy(),
-            "x_m": links["x_m"].to_numpy(dtype="f8"),
-            "y_m": links["y_m"].to_numpy(dtype="f8"),
-        }
-    )
 
 
 def _with_odometry(
@@ -348,7 +219,7 @@ class _Loader:
     ) -> tuple[Labelled, Int[np.ndarray, "link"]]:
         """Return links with their positions, and their rows; of UEs, at all sites."""
         split = self.splits.get(self.task, links.scene)
-        survey = _training_survey(self.task, links, self.seed)
+        survey = training_survey(self.task, links, self.seed)
         measurements = load_survey(survey, self.dataset, self.folder, split, with_csi=self.with_csi)
         measurements = _with_odometry(measurements, self.task, self.seed, self.dataset, split)
         selection = self.dataset.select(scene=links.scene, band=links.band)
@@ -372,55 +243,3 @@ class _Loader:
             )
         rng = child_generator(self.seed, "shots", self.task.scene)
         return available.take(np.sort(rng.permutation(len(available))[:count]))
-
-
-def _training_survey(task: Task, links: Links, seed: int) -> Survey:
-    return Survey(
-        scene=links.scene, band=links.band, seed=seed, conditions=task.training_conditions
-    )
-
-
-def survey_of_test(task: Task, seed: int) -> Survey:
-    """Return the survey that the test links of a task are measured by."""
-    return Survey(scene=task.scene, band=task.band, seed=seed, conditions=task.conditions)
-
-
-def site_frame_positions(
-    position_m: Float[np.ndarray, "link 2"],
-    site_index: Int[np.ndarray, "link"],
-    sites: tuple[SiteRecord, ...],
-) -> Float[np.ndarray, "link 2"]:
-    """Turn world into site coordinates: origin at the BS, x along its azimuth [m]."""
-    origin_m, rotation = _site_frames(sites)
-    offset_m = position_m.astype("f8") - origin_m[site_index]
-    return np.einsum("lji,lj->li", rotation[site_index], offset_m)
-
-
-def world_frame_positions(
-    position_m: Float[np.ndarray, "link 2"],
-    site_index: Int[np.ndarray, "link"],
-    sites: tuple[SiteRecord, ...],
-) -> Float[np.ndarray, "link 2"]:
-    """Turn site into world coordinates [m]."""
-    origin_m, rotation = _site_frames(sites)
-    return np.einsum("lij,lj->li", rotation[site_index], position_m) + origin_m[site_index]
-
-
-def world_frame_covariances(
-    covariance_m2: Float[np.ndarray, "link 2 2"],
-    site_index: Int[np.ndarray, "link"],
-    sites: tuple[SiteRecord, ...],
-) -> Float[np.ndarray, "link 2 2"]:
-    """Turn covariances of site coordinates into those of world coordinates [m^2]."""
-    rotation = _site_frames(sites)[1][site_index]
-    return rotation @ covariance_m2 @ rotation.transpose(0, 2, 1)
-
-
-def _site_frames(
-    sites: tuple[SiteRecord, ...],
-) -> tuple[Float[np.ndarray, "site 2"], Float[np.ndarray, "site 2 2"]]:
-    """Return origin and rotation (site to world) of every site's frame."""
-    origin_m = np.array([site.position_m[:2] for site in sites], dtype="f8")
-    yaw = np.array([site.orientation_rad[0] for site in sites])
-    rotation = np.stack([np.cos(yaw), -np.sin(yaw), np.sin(yaw), np.cos(yaw)], axis=-1)
-    return origin_m, rotation.reshape(-1, 2, 2)

@@ -26,13 +26,10 @@ from raymark.benchmark.model_errors import told_by_line
 from raymark.benchmark.predictions import checked_prediction
 from raymark.benchmark.run_cells import require_task_for
 from raymark.benchmark.store import FAILURE_NAME
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import (
-    Splits,
-    cities_of,
-    load_training,
-    training_surveys_of,
-)
+from raymark.benchmark.task_data import cities_of, load_training
+from raymark.benchmark.task_links import training_surveys_of
 from raymark.benchmark.worker import report_of
 from raymark.config import Strict, config_hash, nearest, read_json, validate
 from raymark.dataset import Dataset

@@ -6,8 +6,9 @@ from jaxtyping import Bool
 
 from raymark.benchmark.detections import count_paths, is_detected
 from raymark.benchmark.store import KEYS, RunFolder
+from raymark.benchmark.suite_data import Splits, require_dataset
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import Splits, require_dataset, truth_of
+from raymark.benchmark.task_links import truth_of
 from raymark.dataset import Dataset
 from raymark.dataset.verification import require_content
 from raymark.errors import ScoringError

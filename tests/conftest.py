@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from raymark.benchmark.run import Runner
     from raymark.benchmark.store import RunFolder
+    from raymark.benchmark.suite_data import Splits
     from raymark.benchmark.task import Suite, Task
-    from raymark.benchmark.task_data import Splits, TaskData
+    from raymark.benchmark.task_data import TaskData
     from raymark.dataset import Dataset
     from raymark.release import BuildSettings
 
@@ -471,7 +472,7 @@ def benchmark_task(benchmark_suite: "Suite") -> FindTask:
 @pytest.fixture(scope="session")
 def benchmark_splits(benchmark_dataset: "Dataset", benchmark_suite: "Suite") -> "Splits":
     """Make the splits of that suite when they are asked for."""
-    from raymark.benchmark.task_data import Splits
+    from raymark.benchmark.suite_data import Splits
 
     return Splits(benchmark_dataset, benchmark_suite.window_size)
 
@@ -492,7 +493,8 @@ def load_benchmark_task(
 ) -> LoadTask:
     """Measure what a task needs, once a session and with CSI, and load it with seed 0."""
     from raymark.benchmark.measuring import measure
-    from raymark.benchmark.task_data import load_task, surveys_of
+    from raymark.benchmark.task_data import load_task
+    from raymark.benchmark.task_links import surveys_of
 
     def load(task: "Task") -> "TaskData":
         folder = benchmark_measurements

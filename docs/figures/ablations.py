@@ -18,14 +18,11 @@ from cells import run_missing
 from raymark.benchmark import load_suite
 from raymark.benchmark.measuring import measure
 from raymark.benchmark.metrics import point_errors
+from raymark.benchmark.site_frames import world_frame_positions
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import (
-    Splits,
-    load_task,
-    surveys_of,
-    truth_of,
-    world_frame_positions,
-)
+from raymark.benchmark.task_data import load_task
+from raymark.benchmark.task_links import surveys_of, truth_of
 from raymark.benchmark.worker import fit_and_predict
 from raymark.dataset import open_dataset
 from raymark.dataset.schema import LOS, NLOS

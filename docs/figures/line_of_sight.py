@@ -17,7 +17,7 @@ import torch
 
 from raymark.benchmark.bounds import position_error_bound
 from raymark.benchmark.measuring import NUM_KEPT_PATHS
-from raymark.benchmark.task_data import site_frame_positions
+from raymark.benchmark.site_frames import site_frame_positions
 from raymark.dataset import DEFAULT_BATCH_SIZE, Selection, open_dataset
 from raymark.dataset.schema import LOS
 from raymark.radio import SPEED_OF_LIGHT_M_S

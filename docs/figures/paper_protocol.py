@@ -23,9 +23,10 @@ from raymark.benchmark import Labelled
 from raymark.benchmark.channels import channels_of
 from raymark.benchmark.clusters import cluster_windows, radius_clusters
 from raymark.benchmark.measuring import Survey, load_survey, measure
+from raymark.benchmark.site_frames import site_frame_positions
 from raymark.benchmark.split_settings import RandomTracks
 from raymark.benchmark.splits import TEST, TRAIN, VALIDATION, Split
-from raymark.benchmark.task_data import TaskData, site_frame_positions
+from raymark.benchmark.task_data import TaskData
 from raymark.benchmark.worker import fit_and_predict
 from raymark.dataset import Dataset, Selection, open_dataset
 from raymark.models import get_model

@@ -19,8 +19,8 @@ from raymark.benchmark.measuring import Survey, load_survey
 from raymark.benchmark.scoring import Group, group_cells, score_run
 from raymark.benchmark.splits import TRAIN, distance_to_nearest, links_of, positions_of
 from raymark.benchmark.store import RunFolder
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.summary import INTERVAL_METRICS, summarize
-from raymark.benchmark.task_data import Splits
 from raymark.benchmark.truths import Truths
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.schema import NLOS

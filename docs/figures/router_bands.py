@@ -16,8 +16,10 @@ from cells import run_missing
 
 from raymark.benchmark import load_suite
 from raymark.benchmark.measuring import measure
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Links
-from raymark.benchmark.task_data import Splits, load_task, surveys_of
+from raymark.benchmark.task_data import load_task
+from raymark.benchmark.task_links import surveys_of
 from raymark.benchmark.worker import fit_and_predict
 from raymark.dataset import open_dataset
 from raymark.models import get_model

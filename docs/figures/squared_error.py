@@ -16,8 +16,8 @@ import pandas as pd
 
 from raymark.benchmark.measuring import Survey, load_survey
 from raymark.benchmark.store import Cell, RunFolder
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.schema import DIFFRACTION, NLOS
 from raymark.plots import house_style, new_figure, plot_error_map, save_figure

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from raymark.benchmark import Measurements
 from raymark.benchmark.city_map import city_around, require_grid
-from raymark.benchmark.task_data import world_frame_covariances, world_frame_positions
+from raymark.benchmark.site_frames import world_frame_covariances, world_frame_positions
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError
 from raymark.models.twin.calibration import Calibration, shares_at

@@ -122,7 +122,7 @@ def audit(
     """Audit every split for leakage: distances, oracles, variogram, maps; print the hashes."""
     from raymark.benchmark import load_suite  # noqa: PLC0415
     from raymark.benchmark.audit import audit_suite  # noqa: PLC0415
-    from raymark.benchmark.task_data import require_dataset  # noqa: PLC0415
+    from raymark.benchmark.suite_data import require_dataset  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
 
     loaded, dataset = load_suite(suite), open_dataset(data)
@@ -306,7 +306,7 @@ def new_model(
 
 def bound(suite: Any, dataset: Any) -> Any:
     """Return the suite bound to the dataset that is there, and say so if it is another."""
-    from raymark.benchmark.task_data import bound_to  # noqa: PLC0415
+    from raymark.benchmark.suite_data import bound_to  # noqa: PLC0415
 
     made = bound_to(suite, dataset)
     if made is not suite:

@@ -35,7 +35,7 @@ def train(
 ) -> None:
     """Train a model on a task; the same command goes on where it stopped."""
     from raymark.benchmark import find_task, load_suite  # noqa: PLC0415
-    from raymark.benchmark.task_data import require_dataset  # noqa: PLC0415
+    from raymark.benchmark.suite_data import require_dataset  # noqa: PLC0415
     from raymark.benchmark.training import override_config, train_model  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.models import get_model  # noqa: PLC0415

@@ -66,8 +66,8 @@ def quickstart(
     from raymark.benchmark import load_suite  # noqa: PLC0415
     from raymark.benchmark.publication import publish_board  # noqa: PLC0415
     from raymark.benchmark.run_cells import RunChoice  # noqa: PLC0415
+    from raymark.benchmark.suite_data import bound_to  # noqa: PLC0415
     from raymark.benchmark.suite_run import run_suite  # noqa: PLC0415
-    from raymark.benchmark.task_data import bound_to  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.generator.generate import generate_dataset  # noqa: PLC0415
     from raymark.generator.plan import load_campaign  # noqa: PLC0415

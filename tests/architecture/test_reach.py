@@ -12,8 +12,11 @@ import torch
 from jaxtyping import Int
 
 from raymark.benchmark.measurements import Labelled, Measurements
+from raymark.benchmark.site_frames import site_frame_positions
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.task_data import Splits, TaskData, site_frame_positions, truth_of
+from raymark.benchmark.task_data import TaskData
+from raymark.benchmark.task_links import truth_of
 from raymark.dataset import Dataset
 
 TOLERANCE_M = 3e-5

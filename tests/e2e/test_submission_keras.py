@@ -14,7 +14,8 @@ from raymark.benchmark import Suite, Task
 from raymark.benchmark.export import export_task
 from raymark.benchmark.scoring import score_cell
 from raymark.benchmark.submission import read_submission
-from raymark.benchmark.task_data import Splits, truth_of
+from raymark.benchmark.suite_data import Splits
+from raymark.benchmark.task_links import truth_of
 from raymark.dataset import Dataset
 
 TRAIN = """

@@ -14,9 +14,11 @@ from command_line import raymark as command_line
 
 from raymark.benchmark.checkpoint import open_checkpoint, read_checkpoint_info
 from raymark.benchmark.measuring import measure
+from raymark.benchmark.site_frames import world_frame_positions as to_world
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Suite, Task, load_suite
-from raymark.benchmark.task_data import Splits, load_task, surveys_of, truth_of
-from raymark.benchmark.task_data import world_frame_positions as to_world
+from raymark.benchmark.task_data import load_task
+from raymark.benchmark.task_links import surveys_of, truth_of
 from raymark.dataset import Dataset
 from raymark.models import get_model
 

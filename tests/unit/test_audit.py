@@ -16,8 +16,8 @@ from raymark.benchmark.audit import (
     variogram,
 )
 from raymark.benchmark.splits import PART_NAMES, links_of
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Suite
-from raymark.benchmark.task_data import Splits
 from raymark.config import validate
 from raymark.dataset import Dataset
 from raymark.dataset.buildings import HeightMap

@@ -11,7 +11,7 @@ from raymark.benchmark.detections import count_paths, is_detected
 from raymark.benchmark.measuring import Survey
 from raymark.benchmark.publication import build_board
 from raymark.benchmark.store import RunFolder
-from raymark.benchmark.task_data import Splits
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.truths import Truths
 from raymark.dataset import Dataset
 from raymark.errors import ScoringError

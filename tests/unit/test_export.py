@@ -10,7 +10,9 @@ import pytest
 from raymark.benchmark import Suite, Task
 from raymark.benchmark.export import export_task
 from raymark.benchmark.features import feature_matrix
-from raymark.benchmark.task_data import Splits, TaskData, truth_of
+from raymark.benchmark.suite_data import Splits
+from raymark.benchmark.task_data import TaskData
+from raymark.benchmark.task_links import truth_of
 from raymark.benchmark.tf_data import load_part
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError, DatasetError

@@ -28,16 +28,10 @@ from raymark.benchmark.splits import (
     links_of,
     make_split,
 )
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.task_data import (
-    Splits,
-    TaskData,
-    handed_rows,
-    load_task,
-    survey_of_test,
-    surveys_of,
-    truth_of,
-)
+from raymark.benchmark.task_data import TaskData, load_task
+from raymark.benchmark.task_links import handed_rows, survey_of_test, surveys_of, truth_of
 from raymark.benchmark.ue_links import link_rows
 from raymark.config import validate
 from raymark.dataset import Dataset

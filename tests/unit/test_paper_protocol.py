@@ -13,17 +13,13 @@ from raymark.benchmark.conditions import Conditions
 from raymark.benchmark.localizer import Prediction
 from raymark.benchmark.measuring import measure
 from raymark.benchmark.references import MATES, References
+from raymark.benchmark.site_frames import site_frame_positions
 from raymark.benchmark.split_settings import CrossingTracks, NlosBlocks, RandomTracks
 from raymark.benchmark.splits import TEST, TRAIN, VALIDATION, make_split
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.task_data import (
-    Splits,
-    TaskData,
-    load_task,
-    site_frame_positions,
-    surveys_of,
-    truth_of,
-)
+from raymark.benchmark.task_data import TaskData, load_task
+from raymark.benchmark.task_links import surveys_of, truth_of
 from raymark.benchmark.worker import Outcome, fit_and_predict
 from raymark.config import validate
 from raymark.dataset import Dataset

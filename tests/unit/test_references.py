@@ -7,14 +7,11 @@ import pytest
 
 from raymark.benchmark.bounds import position_error_bound
 from raymark.benchmark.references import BOUND, MATES, NEAREST, REFERENCES, References
+from raymark.benchmark.site_frames import site_frame_positions, world_frame_positions
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import (
-    Splits,
-    TaskData,
-    site_frame_positions,
-    truth_of,
-    world_frame_positions,
-)
+from raymark.benchmark.task_data import TaskData
+from raymark.benchmark.task_links import truth_of
 from raymark.dataset import Dataset
 from raymark.dataset.schema import OUTAGE
 

@@ -10,8 +10,8 @@ import pytest
 
 from raymark.benchmark.release_part import SuiteFiles
 from raymark.benchmark.store import RunFolder
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Suite
-from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset, open_dataset
 from raymark.dataset.verification import verify_dataset
 from raymark.errors import ConfigError, DatasetError, SplitError

@@ -10,8 +10,10 @@ from raymark.benchmark.publication import build_board
 from raymark.benchmark.run import Runner
 from raymark.benchmark.run_cells import RunChoice
 from raymark.benchmark.splits import CONTEXT, TEST, links_of
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.task_data import Splits, TaskData, handed_rows, truth_of
+from raymark.benchmark.task_data import TaskData
+from raymark.benchmark.task_links import handed_rows, truth_of
 from raymark.config import validate
 from raymark.dataset import Dataset
 from raymark.models import get_model

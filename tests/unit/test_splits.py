@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from raymark.benchmark.split_settings import (
+    BaseSplit,
     CrossingTracks,
     NlosBlocks,
     RandomTracks,
@@ -20,12 +21,13 @@ from raymark.benchmark.splits import (
     VALIDATION,
     Split,
     check_split,
+    divide,
     links_of,
     make_split,
     track_keys,
 )
+from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.task_data import Splits
 from raymark.dataset import Dataset
 from raymark.dataset.schema import NLOS
 from raymark.errors import SplitError
@@ -443,3 +445,11 @@ def test_split_raises_when_a_shared_walk_is_divided_by_site(shared_dataset: Data
 
     with pytest.raises(SplitError, match="lies in two parts"):
         check_split(edited(split, int(twin), part=TRAIN), links)
+
+
+def test_split_of_a_new_kind_is_refused_when_no_function_parts_its_links() -> None:
+    class Unregistered(BaseSplit):
+        pass
+
+    with pytest.raises(SplitError, match=r"no function parts links by Unregistered; register one"):
+        divide(Unregistered(), pd.DataFrame(), np.random.default_rng(0))

@@ -7,25 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from raymark.benchmark import task_data
 from raymark.benchmark.conditions import Conditions
 from raymark.benchmark.features import first_path
 from raymark.benchmark.measurements import Measurements
 from raymark.benchmark.measuring import measure
-from raymark.benchmark.split_settings import CrossingTracks
-from raymark.benchmark.splits import TEST, TRAIN, VALIDATION
-from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.task_data import (
-    Splits,
-    TaskData,
-    load_task,
-    require_dataset,
+from raymark.benchmark.site_frames import (
     site_frame_positions,
-    surveys_of,
-    truth_of,
     world_frame_covariances,
     world_frame_positions,
 )
+from raymark.benchmark.split_settings import CrossingTracks
+from raymark.benchmark.splits import TEST, TRAIN, VALIDATION
+from raymark.benchmark.suite_data import Splits, require_dataset
+from raymark.benchmark.task import Suite, Task
+from raymark.benchmark.task_data import TaskData, load_task
+from raymark.benchmark.task_links import ordered_test_rows, surveys_of, truth_of
 from raymark.dataset import Dataset
 from raymark.dataset.schema import LOS
 from raymark.errors import ConfigError, SplitError
@@ -100,7 +96,7 @@ def test_test_links_come_window_by_window_in_random_order_when_loaded(
     task = benchmark_task(track, scene)
     test, split = load_benchmark_task(task).test, benchmark_splits.get(task, scene)
     edges = np.flatnonzero(np.diff(test.window)) + 1
-    pieces = np.split(task_data.ordered_test_rows(task, split), edges)
+    pieces = np.split(ordered_test_rows(task, split), edges)
     of_split = [set(split.table["window"].to_numpy()[rows].tolist()) for rows in pieces]
     first = [min(windows) for windows in of_split]
 
@@ -131,7 +127,7 @@ def test_test_order_hangs_on_the_data_when_all_published_numbers_are_the_same(
     table = split.table.assign(block=split.table["block"] + 1)  # it decides no order by itself
     other = dataclasses.replace(split, table=table)
 
-    first, second = (task_data.ordered_test_rows(task, each) for each in (split, other))
+    first, second = (ordered_test_rows(task, each) for each in (split, other))
     assert set(first) == set(second)
     assert first.tolist() != second.tolist()
 
@@ -141,9 +137,9 @@ def test_test_order_is_the_same_when_asked_for_again(
 ) -> None:
     task = benchmark_task("interpolation", "yard")
     split = benchmark_splits.get(task, "yard")
-    rows = task_data.ordered_test_rows(task, split)
+    rows = ordered_test_rows(task, split)
 
-    np.testing.assert_array_equal(rows, task_data.ordered_test_rows(task, split))
+    np.testing.assert_array_equal(rows, ordered_test_rows(task, split))
     assert set(rows) == set(split.rows(TEST))
 
 
