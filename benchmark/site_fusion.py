@@ -1,103 +1,33 @@
 """A model of single links where several sites hear a UE: `MODEL+sites`.
 
 One is fitted for each site, on the UEs that this site hears; what they tell of a UE is turned into
-the frame of the scene and fused by inverse covariance, as if their errors were independent.
+the frame of the scene and fused, as if their errors were independent. Each of them may be an
+outlier, as an estimate from a reflection is: how often, validation links of its site tell.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
+from raymark.benchmark.fusing import Prior, Told, fused_with_outliers, outlier_log_density
 from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction
 from raymark.benchmark.measurements import Labelled, Measurements
 from raymark.benchmark.predictions import checked_prediction
+from raymark.benchmark.site_trust import LEAST_VARIANCE_M2, Errors, SiteTrust, directness_db
 from raymark.benchmark.ue_links import UeLinks
 from raymark.errors import ConfigError
 
 SUFFIX = "+sites"
-_LEAST_VARIANCE_M2 = 1e-6
 
 
-def fused(
-    position_m: Float[np.ndarray, "ue site 2"],
-    covariance_m2: Float[np.ndarray, "ue site 2 2"],
-    is_heard: Bool[np.ndarray, "ue site"],
-) -> tuple[Float[np.ndarray, "ue 2"], Float[np.ndarray, "ue 2 2"]]:
-    """Fuse independent normal estimates of places: precisions add up, means are weighted by them.
-
-    Args:
-        position_m: Means, in one frame [m].
-        covariance_m2: Their covariances [m^2].
-        is_heard: Which of them there are.
-
-    Returns:
-        Means and covariances; those of UEs that nobody hears are 0.
-    """
-    safe_m2 = np.where(is_heard[..., None, None], covariance_m2, np.eye(2))
-    precision = np.where(is_heard[..., None, None], np.linalg.inv(safe_m2), 0.0)
-    total = precision.sum(axis=1)
-    moment = np.einsum("usij,usj->ui", precision, position_m)
-    is_known = np.asarray(is_heard.any(axis=1))[:, None, None]
-    found_m2 = np.where(is_known, np.linalg.inv(np.where(is_known, total, np.eye(2))), 0.0)
-    return np.einsum("uij,uj->ui", found_m2, moment), found_m2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prior:
-    """Where UEs are of which nothing is known.
-
-    Attributes:
-        mean_m: Of the labelled UEs, in the common frame [m].
-        covariance_m2: About that [m^2].
-    """
-
-    mean_m: Float[np.ndarray, "2"]
-    covariance_m2: Float[np.ndarray, "2 2"]
-
-    @classmethod
-    def of(cls, train: Labelled) -> "Prior":
-        """Take it from labelled links."""
-        ues = UeLinks.of(train.measurements)
-        position_m = ues.common_positions(train.position_m)[ues.first_row]
-        spread_m2 = np.cov(position_m.T, bias=True) + _LEAST_VARIANCE_M2 * np.eye(2)
-        return cls(mean_m=position_m.mean(axis=0), covariance_m2=spread_m2)
-
-    def predict(self, ues: UeLinks) -> Prediction:
-        """Return the same for all links, in the frames of their sites."""
-        num = len(ues)
-        return Prediction(
-            position_m=ues.positions_of_links(np.tile(self.mean_m, (num, 1))),
-            covariance_m2=ues.covariances_of_links(np.tile(self.covariance_m2, (num, 1, 1))),
-        )
-
-
-def fused_links(
-    ues: UeLinks, told: Prediction, is_told: Bool[np.ndarray, "link"], rest: Prediction
-) -> Prediction:
-    """Fuse what is told of the links of each UE; all its links get the same place.
-
-    Args:
-        ues: The links.
-        told: Of each link, with covariances.
-        is_told: Which of that counts.
-        rest: Of the links of UEs of which nothing is told, with covariances.
-    """
-    if told.covariance_m2 is None or rest.covariance_m2 is None:
-        raise ValueError("estimates are fused by their covariances, which are missing")
-    counts = ues.by_site(is_told)
-    position_m, covariance_m2 = fused(
-        ues.by_site(ues.common_positions(told.position_m)),
-        ues.by_site(ues.common_covariances(told.covariance_m2)),
-        counts,
-    )
-    is_known = ues.by_link(np.asarray(counts.any(axis=1)))
-    known_m, known_m2 = ues.positions_of_links(position_m), ues.covariances_of_links(covariance_m2)
-    return Prediction(
-        position_m=np.where(is_known[:, None], known_m, rest.position_m),
-        covariance_m2=np.where(is_known[:, None, None], known_m2, rest.covariance_m2),
-    )
+def prior_of(train: Labelled) -> Prior:
+    """Return mean and spread of the labelled UEs, in the common frame."""
+    ues = UeLinks.of(train.measurements)
+    position_m = ues.common_positions(train.position_m)[ues.first_row]
+    spread_m2 = np.cov(position_m.T, bias=True) + LEAST_VARIANCE_M2 * np.eye(2)
+    return Prior(mean_m=position_m.mean(axis=0), covariance_m2=spread_m2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,27 +35,24 @@ class _SiteModel:
     """A fitted model of one site, and how far its estimates can be relied on."""
 
     model: Localizer
-    variance_m2: float
-    """Factor of the model's covariances; where it has none, the variance of all its estimates."""
+    trust: SiteTrust
 
     @classmethod
-    def fit(cls, model: Localizer, train: Labelled, validation: Labelled) -> "_SiteModel":
+    def fit(
+        cls, model: Localizer, train: Labelled, validation: Labelled, prior: Prior
+    ) -> "_SiteModel":
         model.fit(train, validation)
-        # A mean, not a median: nothing else in the fusion knows of outliers. Validation may hold
-        # none by chance, and what has learnt all of training errs there only.
-        errors = [_mean_squared_error(model, part) for part in (train, validation)]
-        return cls(model=model, variance_m2=max(*errors, _LEAST_VARIANCE_M2))
-
-    def locate(
-        self, links: Measurements
-    ) -> tuple[Float[np.ndarray, "link 2"], Float[np.ndarray, "link 2 2"]]:
-        """Return means and covariances in the frame of the site."""
-        told = checked_prediction(self.model.predict(links), len(links))
-        shape = np.eye(2)
-        if told.covariance_m2 is not None:
-            shape = told.covariance_m2 + _LEAST_VARIANCE_M2 * np.eye(2)
-        covariance_m2 = np.broadcast_to(shape, (len(links), 2, 2)) * self.variance_m2
-        return told.position_m, covariance_m2
+        links = validation.measurements
+        position_m, covariance_m2 = _told(model, links)
+        offset_m = position_m - validation.position_m
+        inverse = np.linalg.inv(covariance_m2)
+        errors = Errors(
+            squared=np.einsum("li,lij,lj->l", offset_m, inverse, offset_m) / 2,
+            log_inlier=-0.5 * np.linalg.slogdet(2 * np.pi * covariance_m2)[1],
+            log_outlier=outlier_log_density(UeLinks.of(links).common_positions(position_m), prior),
+            directness_db=directness_db(links),
+        )
+        return cls(model=model, trust=SiteTrust.of(errors))
 
 
 class SiteFusion(Localizer):
@@ -143,7 +70,7 @@ class SiteFusion(Localizer):
 
     def fit(self, train: Labelled, validation: Labelled) -> None:
         """Fit a model for each site, on the links of UEs that it hears, and learn to trust it."""
-        self._prior = Prior.of(train)
+        self._prior = prior_of(train)
         self._sites: dict[int, _SiteModel] = {}
         self.num_parameters = 0
         for i, site in enumerate(train.measurements.sites):
@@ -153,39 +80,53 @@ class SiteFusion(Localizer):
             if len(known) and len(chosen):
                 model = self._make()
                 model.on_progress = self.on_progress
-                self._sites[i] = _SiteModel.fit(model, known, chosen)
+                self._sites[i] = _SiteModel.fit(model, known, chosen, self._prior)
                 self._note(site.name, self._sites[i])
 
     def predict(self, test: Measurements) -> Prediction:
         """Return the fused place of each link's UE; of one that nobody hears, the prior."""
         position_m = np.zeros((len(test), 2))
-        covariance_m2 = np.zeros((len(test), 2, 2))
+        covariance_m2 = np.tile(np.eye(2), (len(test), 1, 1))
+        share = np.full(len(test), 0.5)
         is_told = np.zeros(len(test), dtype=bool)
         for i, site in self._sites.items():
             rows = _heard_at(test, i)
             if len(rows):
-                position_m[rows], covariance_m2[rows] = site.locate(test.take(rows))
+                links = test.take(rows)
+                variance_m2, share[rows] = site.trust.at(links)
+                position_m[rows], shape = _told(site.model, links)
+                covariance_m2[rows] = shape * variance_m2[:, None, None]
                 is_told[rows] = True
         ues = UeLinks.of(test)
-        told = Prediction(position_m=position_m, covariance_m2=covariance_m2)
-        return fused_links(ues, told, is_told, self._prior.predict(ues))
+        is_heard = ues.by_site(is_told)
+        told = Told(
+            position_m=ues.by_site(ues.common_positions(position_m)),
+            covariance_m2=ues.by_site(ues.common_covariances(covariance_m2)),
+            share=np.where(is_heard, ues.by_site(share), 0.5),
+            is_heard=is_heard,
+        )
+        found_m, found_m2 = fused_with_outliers(told, self._prior)
+        return Prediction(
+            position_m=ues.positions_of_links(found_m),
+            covariance_m2=ues.covariances_of_links(found_m2),
+        )
 
     def _note(self, name: str, site: _SiteModel) -> None:
         numbers = (self.num_parameters, site.model.num_parameters)
         self.num_parameters = None if None in numbers else sum(filter(None, numbers))
-        self.choices[name] = {**site.model.choices, "variance_m2": site.variance_m2}
+        self.choices[name] = {**site.model.choices, **asdict(site.trust)}
         self.history |= {f"{name}: {key}": values for key, values in site.model.history.items()}
         self.diagnostics[name] = site.model.diagnostics
 
 
-def _mean_squared_error(model: Localizer, part: Labelled) -> float:
-    """Return that of a coordinate [m^2]; in units of the model's covariances, if it has any."""
-    told = checked_prediction(model.predict(part.measurements), len(part))
-    offset_m = told.position_m - part.position_m
+def _told(
+    model: Localizer, links: Measurements
+) -> tuple[Float[np.ndarray, "link 2"], Float[np.ndarray, "link 2 2"]]:
+    """Return means and covariances in the frame of the site, 1 m^2 of a model that has none."""
+    told = checked_prediction(model.predict(links), len(links))
     if told.covariance_m2 is None:
-        return float((offset_m**2).mean())
-    inverse = np.linalg.inv(told.covariance_m2 + _LEAST_VARIANCE_M2 * np.eye(2))
-    return float(np.einsum("li,lij,lj->l", offset_m, inverse, offset_m).mean()) / 2
+        return told.position_m, np.tile(np.eye(2), (len(links), 1, 1))
+    return told.position_m, told.covariance_m2 + LEAST_VARIANCE_M2 * np.eye(2)
 
 
 def _heard_at(links: Measurements, site: int) -> np.ndarray:
@@ -212,9 +153,11 @@ class FusedModel(ModelFolder):
         info = model.info.model_copy(
             update={
                 "title": f"{model.info.title} + sites",
-                "summary": f"{model.info.summary.rstrip('.')}; one a site, fused by covariance.",
+                "summary": f"{model.info.summary.rstrip('.')}; one a site, fused by covariance, "
+                "each perhaps an outlier.",
                 "inputs": (*model.info.inputs, "other_sites"),
-                "tuning": f"{model.info.tuning}, for each site; one scale of its covariances",
+                "tuning": f"{model.info.tuning}, for each site; two scales of its covariances "
+                "and two shares of outliers",
             }
         )
         return cls(

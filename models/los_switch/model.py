@@ -6,7 +6,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 
 from raymark.benchmark import Labelled, Localizer, Measurements, Prediction, UeLinks, tune
 from raymark.benchmark.features import first_path, path_loss_free_power_db
-from raymark.benchmark.site_fusion import fused_links
+from raymark.benchmark.fusing import fused_links
 from raymark.dataset.schema import LOS
 from raymark.models.aoa_toa.model import end_of_first_path
 from raymark.models.site_trees.model import Model as SiteTrees
