@@ -13,7 +13,7 @@ from raymark.benchmark import Labelled, Measurements
 from raymark.benchmark.channels import Channels
 from raymark.benchmark.features import carrier_loss_db
 from raymark.models.neural.images import csi_images, power_floor
-from raymark.models.neural.path_sets import path_set
+from raymark.models.neural.path_sets import PathSet, path_set
 
 Modality = Literal["image", "profile", "distance", "gain", "paths", "ue_angle"]
 """What a network can be given of each link; the angle at the UE where a track hands it out."""
@@ -143,14 +143,14 @@ class BatchSource:
             channels: True paths of training links, for CSI with fresh noise.
             device: Where batches are made.
         """
-        self.rows = window_rows(links, window_size)
+        self.rows = self.windows_of(links, window_size)
         self.links, self._scaler, self._device = links, scaler, device
         self._has_image = has_image
         self._channels = None
         if channels is not None and has_image:
             self._channels = channels.to(device).with_clean_csi()
         self._kept: Float[Tensor, "link 3 ant subcarrier"] | None = None
-        self._paths = path_set(links).to(device)
+        self._paths = self.paths_of(links).to(device)
         columns = {
             "carrier": 2 * np.log10(links.carrier_hz / 8e9),
             "profile": _standard(links.aoa_profile_db, scaler.profile_db),
@@ -166,6 +166,14 @@ class BatchSource:
     def __len__(self) -> int:
         """Return the number of links."""
         return len(self.links)
+
+    def windows_of(self, links: Measurements, size: int) -> Int[np.ndarray, "window s"]:
+        """Return the rows of each window; a subclass may group links by something else."""
+        return window_rows(links, size)
+
+    def paths_of(self, links: Measurements) -> PathSet:
+        """Return the paths of links; a subclass may know more of them."""
+        return path_set(links)
 
     def keep_images(self) -> None:
         """Make the images of measured CSI once, for batches that are asked for again and again.

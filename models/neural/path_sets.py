@@ -18,8 +18,10 @@ POINT_WAVELENGTHS_M = (8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 """Periods of the Fourier features of virtual points: from a house to the whole layout [m]."""
 
 NUM_PATH_FEATURES = 12 + 4 * len(POINT_WAVELENGTHS_M)
+IS_FIRST = 5
+"""Which of them is 1 for the first path of a link, and 0 for all others."""
 
-_LENGTH_M, _POWER_DB, _MEAN_POWER_DB = 100.0, 20.0, -80.0
+LENGTH_M, _POWER_DB, _MEAN_POWER_DB = 100.0, 20.0, -80.0
 """Scales that bring features near 1; the powers are free of the carrier's factor."""
 
 
@@ -41,11 +43,11 @@ class PathSet:
 
     def to(self, device: torch.device) -> "PathSet":
         """Return the paths on another device."""
-        return PathSet(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
     def take(self, rows: Int[Tensor, "*b"]) -> "PathSet":
         """Return the paths of some links."""
-        return PathSet(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     def first(self) -> Int[Tensor, "*n 1"]:
         """Return the column of the earliest path that is not far weaker than the strongest."""
@@ -72,24 +74,30 @@ class PathSet:
         range_m, first = self._range_m(), self.first()
         power_db = self.power_db.masked_fill(~self.mask, -torch.inf)
         horizontal_m = self.point_m[..., :2].norm(dim=-1).clamp(min=1e-3)
-        wavelength_m = self.point_m.new_tensor(POINT_WAVELENGTHS_M)
-        angle = (2 * torch.pi * self.point_m[..., :2, None] / wavelength_m).flatten(-2)
+        waves = point_waves(self.point_m[..., :2])
         columns = [
-            range_m / _LENGTH_M,
-            (range_m - range_m.gather(-1, first)) / _LENGTH_M,
+            range_m / LENGTH_M,
+            (range_m - range_m.gather(-1, first)) / LENGTH_M,
             (torch.arange(range_m.shape[-1], device=range_m.device) == first).float(),
             self.point_m[..., 0] / horizontal_m,
             self.point_m[..., 1] / horizontal_m,
             self.point_m[..., 2] / range_m.clamp(min=1e-3),
             (self.power_db - _MEAN_POWER_DB) / _POWER_DB,
             (self.power_db - power_db.amax(-1, keepdim=True)) / _POWER_DB,
-            (self.height_m.unsqueeze(-1) / _LENGTH_M).expand_as(range_m),
+            (self.height_m.unsqueeze(-1) / LENGTH_M).expand_as(range_m),
         ]
-        parts = [self.point_m / _LENGTH_M, torch.stack(columns, -1), angle.sin(), angle.cos()]
+        parts = [self.point_m / LENGTH_M, torch.stack(columns, -1), waves]
         return torch.cat(parts, dim=-1).masked_fill(~self.mask.unsqueeze(-1), 0.0)
 
     def _range_m(self) -> Float[Tensor, "*n path"]:
         return self.point_m.norm(dim=-1)
+
+
+def point_waves(point_m: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n wave"]:
+    """Return the Fourier features of points, 4 for each of `POINT_WAVELENGTHS_M`."""
+    wavelength_m = point_m.new_tensor(POINT_WAVELENGTHS_M)
+    angle = (2 * torch.pi * point_m.unsqueeze(-1) / wavelength_m).flatten(-2)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
 def path_set(links: Measurements) -> PathSet:
