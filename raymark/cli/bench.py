@@ -24,7 +24,7 @@ from raymark.storage import Place, PlaceLike, as_place
 app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
 
 SuiteOption = Annotated[
-    str, typer.Option(help="Name of a suite (mini, paper, small, small-map, v1), or a YAML file")
+    str, typer.Option(help="Name of a suite (mini, small, v1, ...), or a YAML file")
 ]
 OwnSuiteOption = Annotated[
     str, typer.Option("--suite", help="A YAML file, for a suite that does not ship with raymark")

@@ -79,7 +79,9 @@ def test_every_name_of_a_track_has_its_meaning() -> None:
 
 
 def test_shipped_suites_are_the_tiers_and_those_of_one_question_when_listed() -> None:
-    assert suite_names() == ["mini", "multi-site", "paper", "sequence", "small", "small-map", "v1"]
+    assert suite_names() == [
+        "mini", "multi-site", "paper", "sequence", "small", "small-budget", "small-map", "v1"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", suite_names())
@@ -216,6 +218,17 @@ def test_suite_of_maps_has_the_folds_of_unseen_nlos_and_ranks_one_grade() -> Non
     assert maps.content_hash == plain.content_hash
     for task in maps.tasks():
         key = split_key("unseen-nlos", task.scene, task.fold)
+        assert task.split_hashes == {task.scene: plain.split_hashes[key]}
+
+
+def test_suite_of_budgets_asks_one_fold_of_unseen_nlos_at_five_gains() -> None:
+    plain, budget = load_suite("small"), load_suite("small-budget")
+    tasks = budget.tasks()
+
+    assert Counter(task.gain_db for task in tasks) == dict.fromkeys([None, -10, 10, 20, 30], 6)
+    assert budget.content_hash == plain.content_hash
+    for task in tasks:
+        key = split_key("unseen-nlos", task.scene, 0)
         assert task.split_hashes == {task.scene: plain.split_hashes[key]}
 
 
