@@ -34,6 +34,7 @@ IMAGE_MODELS = (
     "resnet_adp",
     "resnet_both",
     "amdnloc",
+    "amdnloc_matched",
 )
 MODELS = (*PATH_MODELS, *IMAGE_MODELS)
 
@@ -64,8 +65,9 @@ def one_thread() -> Iterator[None]:
 def network_of(name: str) -> nn.Module:
     torch.manual_seed(0)
     model: Any = get_model(name).create(0)
-    if name == "amdnloc":
+    if name.startswith("amdnloc"):
         model.scaler = SimpleNamespace(standardize=lambda position_m: position_m)
+        model._regions = range(NUM_REGIONS)
         model._centroid_m = np.random.default_rng(0).normal(size=(NUM_REGIONS, 2))
     network: nn.Module = model.make_network()
     return network
@@ -99,7 +101,7 @@ def random_batch() -> tuple[NotedBatch, Tensor]:
 
 def batch_for(name: str) -> tuple[NotedBatch, Tensor]:
     batch, position = random_batch()
-    if name == "amdnloc":
+    if name.startswith("amdnloc"):
         region = torch.arange(NUM_LINKS).float().reshape(-1, 1, 1)
         batch = dataclasses.replace(batch, notes=region)
     return batch, position
@@ -270,20 +272,38 @@ def prepared(name: str, data: TaskData, train: Labelled) -> Any:
     return model
 
 
-def test_amdnloc_regions_are_nearest_centroids_of_training_links_and_unknown_of_others(
-    data: TaskData,
-) -> None:
+def test_amdnloc_knows_the_regions_of_training_links_alone(data: TaskData) -> None:
     train = data.train
     model = prepared("amdnloc", data, train)
 
     region = model.notes(train.measurements, train)[:, 0].astype(int)
 
     assert isinstance(model, AmdnlocModel)
-    assert set(region) == set(range(NUM_REGIONS))
-    for index in range(NUM_REGIONS):
+    assert set(region) == set(range(len(model._regions)))
+    for index in range(len(model._regions)):
         mean_m = train.position_m[region == index].mean(axis=0)
         np.testing.assert_allclose(model._centroid_m[index], mean_m, atol=1e-6)
     assert (model.notes(data.test, None) == -1).all()
+
+
+def test_amdnloc_matched_gives_links_to_locate_a_region_by_themselves(data: TaskData) -> None:
+    model = prepared("amdnloc_matched", data, data.train)
+
+    region = model.notes(data.test, None)[:, 0]
+    alone = model.notes(data.test.take(np.array([3])), None)[:, 0]
+
+    assert set(region) <= set(range(len(model._regions)))
+    assert len(set(region)) > 1
+    assert alone[0] == region[3]
+
+
+def test_amdnloc_locates_by_the_map_of_the_region_that_is_told_or_by_all_that_are_likely() -> None:
+    batch, _ = batch_for("amdnloc")
+    told, predicted = network_of("amdnloc_matched"), network_of("amdnloc")
+    moved = dataclasses.replace(batch, notes=batch.notes.flip(0))
+
+    assert not torch.allclose(located(told, moved), located(told, batch))
+    torch.testing.assert_close(located(predicted, moved), located(predicted, batch))
 
 
 def test_wknn_prior_of_training_links_does_not_depend_on_their_own_window(data: TaskData) -> None:
@@ -314,13 +334,13 @@ def test_wknn_prior_of_other_links_is_that_of_wknn(data: TaskData) -> None:
     np.testing.assert_array_equal(model.notes(data.test, None), expected_m)
 
 
-@pytest.mark.parametrize("name", ["wknn_residual", "amdnloc"])
+@pytest.mark.parametrize("name", ["wknn_residual", "amdnloc", "amdnloc_matched"])
 def test_model_predicts_alike_when_it_was_saved_and_loaded(
     name: str, data: TaskData, tmp_path: Path
 ) -> None:
     folder = get_model(name)
     config = copy.deepcopy(folder.info.config)
-    config["training"] |= {"epochs": 1}
+    config["training"] |= {"epochs": 1, "steps": None}
     fitted = folder.with_config(config).create(0)
     fitted.fit(data.train, data.validation)
     fitted.save(tmp_path)
