@@ -1,5 +1,6 @@
 """AMDNLoc: regions of links that look alike, a linear map for each, and a gate between them."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from raymark.benchmark import Labelled, Measurements
-from raymark.models.amdnloc.regions import Regions, find_regions, regions_to_arrays
+from raymark.models.amdnloc.regions import Regions, find_regions
 from raymark.models.neural.encoders import ImageEncoder
 from raymark.models.neural.link_notes import NotedBatch, NotedLocalizer
 from raymark.models.neural.objective import NetworkOutput
@@ -144,8 +145,8 @@ class Model(NotedLocalizer):
     def save(self, folder: Path) -> None:
         """Write weights, scaler and regions."""
         super().save(folder)
-        arrays = regions_to_arrays(self._regions)
-        np.savez(folder / REGIONS_NAME, centroid_m=self._centroid_m, **arrays)
+        arrays = asdict(self._regions)
+        np.savez(folder / REGIONS_NAME, allow_pickle=False, centroid_m=self._centroid_m, **arrays)
 
     def load(self, folder: Path) -> None:
         """Read regions, weights and scaler."""

@@ -1,6 +1,5 @@
 """Regions of AMDNLoc: training links of one class of templates and of one cluster of scalars."""
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.cluster import KMeans
 
 from raymark.benchmark import Labelled, Measurements
 from raymark.benchmark.features import first_path
+from raymark.errors import ConfigError
 from raymark.models.amdnloc.templates import (
     Templates,
     best_template,
@@ -74,8 +74,19 @@ class Regions:
     def of_class(
         self, found: Int[np.ndarray, "link"], links: Measurements
     ) -> Int[np.ndarray, "link"]:
-        """Return the region of links of known classes; the nearest where theirs has none."""
-        scaled = (scalars_of(links) - self.low) / self.span
+        """Return the region of links of known classes; the nearest where theirs has none.
+
+        Raises:
+            ConfigError: If the links have other scalars than those that the regions were found by.
+        """
+        scalars = scalars_of(links)
+        if scalars.shape[1] != len(self.low):
+            raise ConfigError(
+                f"regions of AMDNLoc were found by {len(self.low)} scalars, the links have "
+                f"{scalars.shape[1]}: the angle at the UE is among those of track 'paper-all' "
+                "alone; locate links of the kind that the model was trained on"
+            )
+        scaled = (scalars - self.low) / self.span
         cluster = cKDTree(self.cluster).query(scaled)[1]
         region = cKDTree(self.mean).query(scaled)[1]
         for part in (_parts(np.full_like(found, _REST), cluster), _parts(found, cluster, links)):
@@ -158,8 +169,3 @@ def _divided(
     joined = np.stack([np.where(is_small, _REST, part[:, 0]), part[:, 1]], axis=1)
     parts, number, size = np.unique(joined, axis=0, return_inverse=True, return_counts=True)
     return parts, number.reshape(-1), size
-
-
-def regions_to_arrays(regions: Regions) -> dict[str, np.ndarray]:
-    """Return regions as arrays by name, for a file."""
-    return {field.name: getattr(regions, field.name) for field in dataclasses.fields(regions)}

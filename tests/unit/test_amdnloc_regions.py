@@ -10,6 +10,7 @@ from jaxtyping import Complex, Float
 
 from raymark.benchmark import Labelled, Measurements
 from raymark.benchmark.measurements import CsiArray, CsiFiles, SiteContext
+from raymark.errors import ConfigError
 from raymark.models.amdnloc.model import as_published
 from raymark.models.amdnloc.regions import RegionRule, find_regions
 from raymark.models.amdnloc.templates import (
@@ -222,6 +223,15 @@ def test_links_without_a_path_are_a_region_whatever_their_noise() -> None:
 
     assert regions.part[:, 0].min() == -1
     assert regions.of(silent)[0] == region[street == 1][0] != region[street == 0][0]
+
+
+def test_links_without_the_angle_at_the_ue_are_refused_when_regions_were_found_by_it() -> None:
+    train, street = corridors()
+    angled = dataclasses.replace(train.measurements, ue_azimuth_rad=street.astype("f4"))
+    regions, _ = find_regions(dataclasses.replace(train, measurements=angled), seed=0)
+
+    with pytest.raises(ConfigError, match="found by 4 scalars, the links have 3: the angle at"):
+        regions.of(train.measurements)
 
 
 def test_published_image_is_cfr_and_amplitude_over_their_maxima_in_8_bits() -> None:
