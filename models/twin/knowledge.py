@@ -1,7 +1,7 @@
 """What labelled links tell of maps, band by band and site by site, and how it is kept."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,9 +168,13 @@ def _calibrated(known: Mapping[Place, _Known]) -> dict[str, Calibration]:
     """Learn for each band, and for one that no link is of."""
     bands = dict.fromkeys(band for _, band in known)
     groups = {band: [at for place, at in known.items() if place[1] == band] for band in bands}
-    return {
-        band: calibrate(
-            Observed.joined([at.seen for at in group]), Predicted.joined([at.truth for at in group])
-        )
-        for band, group in {**groups, ANY_BAND: list(known.values())}.items()
-    }
+    found = {band: _calibration(group) for band, group in groups.items()}
+    # Of one band, all bands together say the same.
+    of_any = next(iter(found.values())) if len(found) == 1 else _calibration([*known.values()])
+    return {**found, ANY_BAND: of_any}
+
+
+def _calibration(group: Sequence[_Known]) -> Calibration:
+    return calibrate(
+        Observed.joined([at.seen for at in group]), Predicted.joined([at.truth for at in group])
+    )

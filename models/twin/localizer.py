@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from raymark.benchmark import Labelled, Localizer, Measurements, Prediction, tune
+from raymark.benchmark import Labelled, Localizer, Measurements, Mixture, Prediction, tune
 from raymark.models.twin.knowledge import Knowledge
 from raymark.models.twin.matching import Modes
 from raymark.models.twin.posterior import Posterior, Reading, posterior, weights
@@ -52,6 +52,15 @@ class TwinLocalizer(Localizer):
         """Return position and covariance of every link."""
         found = self._read(self._modes(test, self._reading.is_corrected), test, self._reading)
         return Prediction(position_m=found.position_m, covariance_m2=found.covariance_m2)
+
+    def mixture(self, test: Measurements) -> Mixture:
+        """Return the whole posterior of every link: its candidates, and how sharply each fits."""
+        modes, temper = self._modes(test, self._reading.is_corrected), self._reading.temper
+        return Mixture(
+            weight=self._weights(modes, test, temper),
+            mean_m=modes.centre_m,
+            covariance_m2=modes.covariance_m2 / temper,
+        )
 
     def save(self, folder: Path) -> None:
         """Write what was learnt; the map is no part of it."""

@@ -1,0 +1,126 @@
+"""The localizer that weighs what map, window and regressions say: learn, choose, locate."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from raymark.benchmark import Labelled, Localizer, Measurements, Mixture, Prediction, tune
+from raymark.models.twin.blocked import blocked_folds
+from raymark.models.twin.cues import CueSettings, CueSource
+from raymark.models.twin.densities import covariance_about, told
+from raymark.models.twin.experts import Level, Surroundings
+from raymark.models.twin.moe import Found, HeldOut, surroundings_of
+from raymark.models.twin.moe_files import MixtureState
+from raymark.models.twin.posterior import Reading, posterior, weights
+from raymark.models.twin.router import Router
+from raymark.models.twin.trust import trust_table
+
+_CUE_KEYS = ("num_modes", "num_trees", "min_samples_leaf")
+_FOLD_KEYS = ("num_folds", "block_m", "buffer_m")
+
+
+class MixtureLocalizer(Localizer):
+    """A soft mixture of densities; the router learns from links whose neighbours are hidden.
+
+    Everything is fitted again without whole blocks of training links and their surroundings, and
+    asked for these: as at unseen places, an expert that is right only near its labels is found out.
+    """
+
+    def fit(self, train: Labelled, validation: Labelled) -> None:
+        """Learn the cues, then whom to trust; validation links choose how, and what is told."""
+        settings = CueSettings(seed=self.seed, **{name: self.config[name] for name in _CUE_KEYS})
+        source = CueSource.of(train, is_corrected=False, settings=settings)
+        source, map_trials = self._corrected_or_not(source, validation)
+        held_out = self._held_out(train, validation, source, settings)
+        known = surroundings_of(train, held_out)
+        levels = tuple(Level(**values) for values in self.config["levels"])
+        links = validation.measurements
+        found = Found.of(links, source.cues(links), known, levels)
+        penalties = self.config["penalty"]
+        if held_out is None:
+            even = Router.even(found.notes.shape[1], len(found.experts))
+            routers = dict.fromkeys(penalties, even)
+        else:
+            routers = held_out.routers(known, levels, penalties)
+        (penalty, which), trials = self._choose(found, routers, validation)
+        router = routers[penalty]
+        self._state = MixtureState(
+            source=source, known=known, router=router, told=which, levels=levels
+        )
+        self.num_parameters = self._state.num_parameters
+        self.choices = {
+            "is_corrected": source.is_corrected,
+            "penalty": penalty,
+            "told": which,
+            "num_held_out": 0 if held_out is None else len(held_out.links),
+            "validation_error_m": {"map alone": map_trials, "mixture": trials},
+        }
+        self.diagnostics = {
+            "trust": trust_table(links, found.experts, router.shares(found.notes)),
+            "spread": [asdict(spread) for spread in known.spread],
+        }
+
+    def predict(self, test: Measurements) -> Prediction:
+        """Return the chosen point of each mixture, and the covariance of all of it about it."""
+        mixture = self.mixture(test)
+        position_m = told(mixture, self._state.told)
+        covariance_m2 = covariance_about(mixture, position_m)
+        return Prediction(position_m=position_m, covariance_m2=covariance_m2)
+
+    def mixture(self, test: Measurements) -> Mixture:
+        """Return where every link may be."""
+        state = self._state
+        found = Found.of(test, state.source.cues(test), state.known, state.levels)
+        return found.mixture(state.router)
+
+    def save(self, folder: Path) -> None:
+        """Write what was learnt; the map is no part of it."""
+        self._state.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` has written."""
+        self._state = MixtureState.load(folder)
+
+    def _corrected_or_not(
+        self, source: CueSource, validation: Labelled
+    ) -> tuple[CueSource, dict[str, float]]:
+        """Choose whether labels correct the map by what the map alone tells of validation links."""
+        links, count = validation.measurements, source.num_modes
+
+        def predict(is_corrected: bool) -> Float[np.ndarray, "link 2"]:
+            modes = source.knowledge.modes(links, num_modes=count, is_corrected=is_corrected)
+            reading = Reading(is_corrected=is_corrected, temper=1.0, estimate="mode")
+            return posterior(modes, weights(modes, reading.temper), reading).position_m
+
+        best, trials = tune(self.config["is_corrected"], predict, validation)
+        return replace(source, is_corrected=best), trials
+
+    def _held_out(
+        self, train: Labelled, validation: Labelled, source: CueSource, settings: CueSettings
+    ) -> HeldOut | None:
+        """Return training links with the labels that validation has, held out by blocks, if any."""
+        folds = blocked_folds(
+            train,
+            is_asked=np.isin(train.los, np.unique(validation.los)),
+            rng=np.random.default_rng(self.seed),
+            **{name: self.config[name] for name in _FOLD_KEYS},
+        )
+        if not folds:
+            return None
+        return HeldOut.of(train, folds, is_corrected=source.is_corrected, settings=settings)
+
+    def _choose(
+        self, found: Found, routers: Mapping[float, Router], validation: Labelled
+    ) -> tuple[Any, dict[str, float]]:
+        """Choose a penalty, and which point of the mixture is told."""
+        mixtures = {penalty: found.mixture(router) for penalty, router in routers.items()}
+        return tune(
+            itertools.product(routers, self.config["told"]),
+            lambda trial: told(mixtures[trial[0]], trial[1]),
+            validation,
+        )
