@@ -1,12 +1,12 @@
-"""Parting labelled links by where they stand, so that what is fitted is asked as at unseen places."""
+"""Parting labelled links by where they stand, to ask what is learnt as at unseen places."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from scipy.spatial import cKDTree
 
 from raymark.benchmark import Labelled
 
-Fold = tuple[Int[np.ndarray, "asked"], Int[np.ndarray, "fitter"]]
+Fold = tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]
 """Links that are asked, and those that may be learnt from."""
 
 

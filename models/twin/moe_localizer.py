@@ -13,7 +13,7 @@ from raymark.benchmark import Labelled, Localizer, Measurements, Mixture, Predic
 from raymark.models.twin.blocked import blocked_folds
 from raymark.models.twin.cues import CueSettings, CueSource
 from raymark.models.twin.densities import covariance_about, told
-from raymark.models.twin.experts import Level, Surroundings
+from raymark.models.twin.experts import Level
 from raymark.models.twin.moe import Found, HeldOut, surroundings_of
 from raymark.models.twin.moe_files import MixtureState
 from raymark.models.twin.posterior import Reading, posterior, weights

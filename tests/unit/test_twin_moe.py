@@ -200,7 +200,8 @@ def test_blend_of_all_experts_integrates_to_one_when_summed_over_a_grid() -> Non
         return float(np.sum(density) * cell_m2)
 
     is_wide = mixture.covariance_m2[0, :, 0, 0] > 100.0
-    assert is_wide.any() and not is_wide.all()
+    assert is_wide.any()
+    assert not is_wide.all()
     assert mixture.weight.sum() == pytest.approx(1.0)
     assert integral(near, ~is_wide) + integral(far, is_wide) == pytest.approx(1.0, abs=1e-3)
 
