@@ -103,7 +103,10 @@ class MixtureLocalizer(Localizer):
     def _held_out(
         self, train: Labelled, validation: Labelled, source: CueSource, settings: CueSettings
     ) -> HeldOut | None:
-        """Return training links with the labels that validation has, held out by blocks, if any."""
+        """Return training links, held out by blocks; None if none can be.
+
+        As LOS links want another trust, only links with labels that the validation has are asked.
+        """
         folds = blocked_folds(
             train,
             is_asked=np.isin(train.los, np.unique(validation.los)),

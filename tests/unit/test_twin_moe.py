@@ -1,14 +1,18 @@
 """What a mixture of experts on a map is made of, on worlds whose answers are known."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesRegressor
 
-from raymark.benchmark import Labelled, Measurements, Mixture
+from raymark.benchmark import GivesMixture, Labelled, Measurements, Mixture
+from raymark.benchmark.following import checked_mixture
+from raymark.models import get_model
 from raymark.models.twin.blocked import blocked_folds
-from raymark.models.twin.cues import Cues
+from raymark.models.twin.calibration import Calibration
+from raymark.models.twin.cues import REGRESSIONS, Cues, CueSource
 from raymark.models.twin.densities import (
     blended,
     covariance_about,
@@ -26,8 +30,13 @@ from raymark.models.twin.experts import (
     experts_of,
     parts_of,
 )
+from raymark.models.twin.features import NUM_KINDS
 from raymark.models.twin.forest import Forest
+from raymark.models.twin.knowledge import ANY_BAND, Knowledge
+from raymark.models.twin.localizer import TwinLocalizer
 from raymark.models.twin.matching import Modes
+from raymark.models.twin.moe_files import MixtureState
+from raymark.models.twin.posterior import Reading
 from raymark.models.twin.router import Router
 from raymark.models.twin.windows import Windows
 from raymark.radio.levels import FLOOR_DB
@@ -329,3 +338,71 @@ def test_cues_stand_in_the_order_of_links_when_they_are_joined() -> None:
         return np.array([row]), dataclasses.replace(cues, fit=np.array([float(row)]))
 
     np.testing.assert_array_equal(Cues.joined([of(2), of(0), of(1)]).fit, [0, 1, 2])
+
+
+def test_mixture_of_the_map_has_the_moments_that_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(10)
+    modes = Modes(
+        centre_m=rng.uniform(0, 50, (4, 6, 2)),
+        covariance_m2=np.tile(np.array([[0.5, 0.1], [0.1, 0.2]]), (4, 6, 1, 1)),
+        log_likelihood=rng.standard_normal((4, 6)),
+    )
+    links = city_of_links().measurements.take(np.arange(4))
+    model = get_model("twin_match").create(0)
+    assert isinstance(model, TwinLocalizer)
+    monkeypatch.setattr(model, "_modes", lambda _links, _is_corrected: modes)
+    reading = Reading(is_corrected=False, temper=0.5, estimate="mean")
+    monkeypatch.setattr(model, "_reading", reading, raising=False)
+
+    mixture, prediction = model.mixture(links), model.predict(links)
+
+    assert isinstance(model, GivesMixture)
+    checked_mixture(mixture, 4)
+    np.testing.assert_allclose(told(mixture, "mean"), prediction.position_m)
+    np.testing.assert_allclose(
+        covariance_about(mixture, prediction.position_m), prediction.covariance_m2
+    )
+
+
+def test_all_that_was_learnt_is_there_again_when_it_was_kept(tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    calibration = Calibration(
+        width=np.full((NUM_KINDS, 4), 0.5),
+        tail_share=0.1,
+        bias_db=1.0,
+        num_stray=0.2,
+        seen_share=0.9,
+        seen_at_db=-130.0,
+        seen_within_db=2.0,
+    )
+    known = {"6GHz": calibration, ANY_BAND: calibration}
+    inputs, position_m = rng.standard_normal((30, 4)), rng.uniform(0, 9, (30, 2))
+    forest = Forest.of(inputs, position_m, num_trees=3, min_samples_leaf=1, seed=0)
+    notes = rng.standard_normal((30, 3))
+    state = MixtureState(
+        source=CueSource(
+            knowledge=Knowledge(plain=known, corrected=known, corrections={}),
+            forests=dict.fromkeys(REGRESSIONS, forest),
+            is_corrected=True,
+            num_modes=7,
+        ),
+        known=surroundings(),
+        router=Router.of(notes, rng.standard_normal((30, 2)), np.eye(2), penalty=1.0),
+        told="median",
+        levels=SURE,
+    )
+
+    state.save(tmp_path)
+    again = MixtureState.load(tmp_path)
+
+    np.testing.assert_array_equal(again.router.shares(notes), state.router.shares(notes))
+    for name in REGRESSIONS:
+        np.testing.assert_array_equal(
+            again.source.forests[name].by_tree(inputs), forest.by_tree(inputs)
+        )
+    assert again.source.knowledge.to_dict() == state.source.knowledge.to_dict()
+    np.testing.assert_array_equal(again.known.covariance_m2, state.known.covariance_m2)
+    told_again = (again.told, again.levels, again.known.spread, again.source.num_modes)
+    assert told_again == ("median", SURE, state.known.spread, 7)
+    assert again.source.is_corrected
+    assert again.num_parameters == state.num_parameters
