@@ -4,7 +4,7 @@
 
 Of all cells of `twin_moe` in a run (`raymark bench run`, suite `small-map`): prints the mean share
 of each cue over validation links, by band, grade and number of estimated paths, and draws it as
-docs/figures/router_trust.png. Links of all cells count alike.
+docs/figures/router_trust.png, with its numbers beside it. Links of all cells count alike.
 """
 
 import argparse
@@ -30,6 +30,7 @@ def main() -> None:
     rows = trust_of(RunFolder(parser.parse_args().runs))
     table = mean_trust(rows)
     print(table.round(3).to_string())
+    table.to_csv(FOLDER / "router_trust.csv", float_format="%.4g")
     draw_trust(table)
 
 
