@@ -41,7 +41,7 @@ class Found:
         cls, links: Measurements, cues: Cues, known: Surroundings, levels: Sequence[Level]
     ) -> "Found":
         """Ask all experts, and note what speaks for each."""
-        experts = experts_of(cues, _windows_of(links), known, levels)
+        experts = experts_of(cues, windows_of(links), known, levels)
         return cls(experts=experts, notes=notes_of(links, cues, experts))
 
     def mixture(self, router: Router) -> Mixture:
@@ -106,11 +106,12 @@ def surroundings_of(train: Labelled, held_out: HeldOut | None) -> Surroundings:
         covariance_m2 = held_out.cues.covariance_m2
     return Surroundings(
         spread=tuple(Spread.of(error_m[:, i], covariance_m2[:, i]) for i in range(count)),
-        step_m=step_of(train.position_m, _windows_of(train.measurements)),
+        step_m=step_of(train.position_m, windows_of(train.measurements)),
         mean_m=train.position_m.mean(axis=0),
         covariance_m2=np.cov(train.position_m.T) + np.eye(2),
     )
 
 
-def _windows_of(links: Measurements) -> Windows:
+def windows_of(links: Measurements) -> Windows:
+    """Return which links were measured one after the other."""
     return Windows(window=links.window, step=links.window_step)

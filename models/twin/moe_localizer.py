@@ -14,11 +14,12 @@ from raymark.models.twin.blocked import blocked_folds
 from raymark.models.twin.cues import CueSettings, CueSource
 from raymark.models.twin.densities import covariance_about, told
 from raymark.models.twin.experts import Level
-from raymark.models.twin.moe import Found, HeldOut, surroundings_of
+from raymark.models.twin.moe import Found, HeldOut, surroundings_of, windows_of
 from raymark.models.twin.moe_files import MixtureState
-from raymark.models.twin.posterior import Reading, posterior, weights
+from raymark.models.twin.posterior import Reading, posterior
 from raymark.models.twin.router import Router
 from raymark.models.twin.trust import trust_table
+from raymark.models.twin.windows import step_of, window_weights
 
 _CUE_KEYS = ("num_modes", "num_trees", "min_samples_leaf")
 _FOLD_KEYS = ("num_folds", "block_m", "buffer_m")
@@ -35,7 +36,7 @@ class MixtureLocalizer(Localizer):
         """Learn the cues, then whom to trust; validation links choose how, and what is told."""
         settings = CueSettings(seed=self.seed, **{name: self.config[name] for name in _CUE_KEYS})
         source = CueSource.of(train, is_corrected=False, settings=settings)
-        source, map_trials = self._corrected_or_not(source, validation)
+        source, map_trials = self._corrected_or_not(source, train, validation)
         held_out = self._held_out(train, validation, source, settings)
         known = surroundings_of(train, held_out)
         levels = tuple(Level(**values) for values in self.config["levels"])
@@ -58,7 +59,7 @@ class MixtureLocalizer(Localizer):
             "penalty": penalty,
             "told": which,
             "num_held_out": 0 if held_out is None else len(held_out.links),
-            "validation_error_m": {"map alone": map_trials, "mixture": trials},
+            "validation_error_m": {"map": map_trials, "mixture": trials},
         }
         self.diagnostics = {
             "trust": trust_table(links, found.experts, router.shares(found.notes)),
@@ -87,15 +88,20 @@ class MixtureLocalizer(Localizer):
         self._state = MixtureState.load(folder)
 
     def _corrected_or_not(
-        self, source: CueSource, validation: Labelled
+        self, source: CueSource, train: Labelled, validation: Labelled
     ) -> tuple[CueSource, dict[str, float]]:
-        """Choose whether labels correct the map by what the map alone tells of validation links."""
+        """Choose whether labels correct the map by what the map tells of validation windows."""
         links, count = validation.measurements, source.num_modes
+        windows, step_m = (
+            windows_of(links),
+            step_of(train.position_m, windows_of(train.measurements)),
+        )
 
         def predict(is_corrected: bool) -> Float[np.ndarray, "link 2"]:
             modes = source.knowledge.modes(links, num_modes=count, is_corrected=is_corrected)
+            share = window_weights(modes, windows, temper=1.0, step_m=step_m)
             reading = Reading(is_corrected=is_corrected, temper=1.0, estimate="mode")
-            return posterior(modes, weights(modes, reading.temper), reading).position_m
+            return posterior(modes, share, reading).position_m
 
         best, trials = tune(self.config["is_corrected"], predict, validation)
         return replace(source, is_corrected=best), trials
