@@ -14,7 +14,7 @@ from raymark.dataset import Selection
 from raymark.dataset.schema import LOS
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band, Panel
 from raymark.radio.frames import rotation_matrix
-from raymark.radio.synthesis import PathBatch, panel_direction
+from raymark.radio.synthesis import PathBatch, arrives, panel_direction
 
 _SAME_SIGNATURE_REL = 1e-12
 """Share of the strongest mode's energy below which paths count as one: float64 cannot tell them
@@ -66,8 +66,9 @@ def position_error_bound(
     - every path has an unknown complex amplitude, so that neither received power nor carrier
       phase tells the position: only delays and directions at the panel do;
     - in line of sight the direct path is alone: no map is used, and no other path disturbs;
-    - otherwise all stored paths are used together, the map is known (the planes and edges that
-      each path meets, and which path meets which), and a diffuse scatterer is fixed in space.
+    - otherwise all stored paths that the panel receives are used together, the map is known (the
+      planes and edges that each path meets, and which path meets which), and a diffuse scatterer is
+      fixed in space.
 
     Bias and prior knowledge (the area of the tracks) may beat the bound where it is large, and an
     estimator of few paths may, where many paths are closer than the array and band resolve.
@@ -170,7 +171,9 @@ def _paths_in_use(
     paths = selection.path_batch(start, stop)
     table, detail = selection.path_table(start, stop), selection.detail_table(start, stop)
     is_los = torch.from_numpy(selection.los[start:stop] == LOS)
-    used = paths.mask & (~is_los.unsqueeze(-1) | (paths.num_interactions == 0))
+    direction = panel_direction(paths.zenith_bs_rad, paths.azimuth_bs_rad, paths.orientation_rad)
+    received = paths.mask & arrives(selection.front_end.panel, direction)
+    used = received & (~is_los.unsqueeze(-1) | (paths.num_interactions == 0))
     rows = used[paths.mask].numpy()
     counts = np.diff(table.path_offset)
     position_m = np.repeat(selection.position_m[start:stop], counts, axis=0)

@@ -21,7 +21,8 @@ from raymark.dataset.samplings import GridSampling
 from raymark.dataset.schema import NO_INTERACTION
 from raymark.errors import ConfigError
 from raymark.radio import SPEED_OF_LIGHT_M_S
-from raymark.radio.frames import wrap_rad
+from raymark.radio.frames import rotation_matrix, unit_vector, wrap_rad
+from raymark.radio.synthesis import arrives
 from raymark.storage import Place
 
 MAX_NUM_PATHS = 16
@@ -209,7 +210,9 @@ def _moved(part: BuildingPart, site: SiteRecord) -> BuildingPart:
 
 def _paths_of(selection: Selection) -> MapPaths:
     table, site = selection.path_table(0, len(selection)), selection.sites[0]
-    rows, mask = strongest_paths(table)
+    world = unit_vector(table.zenith_bs_rad.astype("f8"), table.azimuth_bs_rad.astype("f8"))
+    local = world @ rotation_matrix(np.asarray(site.orientation_rad))
+    rows, mask = strongest_paths(table, arrives(selection.front_end.panel, local))
     yaw = site.orientation_rad[0]
     zenith, azimuth = table.zenith_ue_rad[rows], table.azimuth_ue_rad[rows]
     seen = np.stack([np.cos(azimuth), np.sin(azimuth)], axis=-1) * np.sin(zenith)[..., None]
@@ -229,13 +232,19 @@ def _paths_of(selection: Selection) -> MapPaths:
 
 
 def strongest_paths(
-    table: PathTable,
+    table: PathTable, is_received: Bool[np.ndarray, "row"]
 ) -> tuple[Int[np.ndarray, "point path"], Bool[np.ndarray, "point path"]]:
-    """Return the rows of the `MAX_NUM_PATHS` strongest paths of each point, and which there are."""
+    """Return the rows of the `MAX_NUM_PATHS` strongest paths of each point, and which there are.
+
+    Args:
+        table: Paths of the points.
+        is_received: Which rows of the table the panel receives; others are none.
+    """
     point = np.repeat(np.arange(len(table)), np.diff(table.path_offset))
-    order = np.lexsort((-np.abs(table.amplitude), point))
+    order = np.lexsort((-np.abs(table.amplitude), ~is_received, point))
+    count = np.bincount(point[is_received], minlength=len(table))
     place = table.path_offset[:-1, None] + np.arange(MAX_NUM_PATHS)
-    mask = place < table.path_offset[1:, None]
+    mask = np.arange(MAX_NUM_PATHS) < count[:, None]
     return order[np.where(mask, place, 0)], mask
 
 

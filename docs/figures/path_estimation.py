@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +23,15 @@ from torch import Tensor
 from raymark.dataset import Dataset, Selection, open_dataset
 from raymark.dataset.schema import LOS, NLOS
 from raymark.plots import house_style, save_figure
-from raymark.radio import SPEED_OF_LIGHT_M_S
+from raymark.radio import SPEED_OF_LIGHT_M_S, Panel
 from raymark.radio.estimation import EstimatedPaths, detection_threshold, estimate_paths
-from raymark.radio.frames import angles, rotation_matrix
-from raymark.radio.synthesis import PathBatch, add_noise, panel_direction, synthesize_csi
+from raymark.radio.synthesis import (
+    PathBatch,
+    add_noise,
+    arrives,
+    panel_direction,
+    synthesize_csi,
+)
 
 TARGET = Path(__file__).with_name("path_estimation.png")
 NUM_RANKS = 8
@@ -50,7 +56,6 @@ class Comparison:
         strong: True for oracle paths above the detection threshold, strongest first.
         own: True where such a path has an estimate for itself.
         covered: True where such a path has an estimate near it.
-        behind: True where the link's strongest path comes from behind the panel.
     """
 
     snr_db: np.ndarray
@@ -59,7 +64,6 @@ class Comparison:
     strong: np.ndarray
     own: np.ndarray
     covered: np.ndarray
-    behind: np.ndarray
 
 
 def main() -> None:
@@ -77,8 +81,6 @@ def main() -> None:
     }
     print_errors(results)
     print_shares(results)
-    for name, result in results.items():
-        print(f"\n{name}: strongest path from behind the panel in {result.behind.sum()} links")
     save_figure(draw(results), TARGET)
     arrays = {
         f"{name}_{which}": result.error[which][result.detected]
@@ -101,7 +103,7 @@ def compare(
     ]
     fields = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("snr_db", "detected", "strong", "own", "covered", "behind")
+        for name in ("snr_db", "detected", "strong", "own", "covered")
     }
     error = {
         which: np.concatenate([part.error[which] for part in parts]) for which in parts[0].error
@@ -117,7 +119,7 @@ def compare_scene(
     links = np.flatnonzero(selection.los == label)
     links = links[np.linspace(0, len(links) - 1, num_links).astype(int)]
     oracle = pick_links(selection.path_batch(0, len(selection)), torch.from_numpy(links))
-    oracle, behind = fold_to_front(oracle)
+    oracle = received_by(front_end.panel, oracle)
     noise_variance = front_end.noise_variance(oracle.band)
     clean = synthesize_csi(oracle, front_end.panel)
     found = estimate_paths(
@@ -140,22 +142,20 @@ def compare_scene(
         strong=strong[:, :NUM_RANKS].numpy(),
         own=own.numpy(),
         covered=covered.numpy(),
-        behind=(behind & strong).numpy()[:, 0],
     )
 
 
-def fold_to_front(paths: PathBatch) -> tuple[PathBatch, Bool[Tensor, "link path"]]:
-    """Mirror paths from behind the panel, which no planar array tells from those before it."""
-    local = panel_direction(paths.zenith_bs_rad, paths.azimuth_bs_rad, paths.orientation_rad)
-    behind = local[..., 0] < 0
-    local = torch.cat([local[..., :1].abs(), local[..., 1:]], dim=-1).double().numpy()
-    zenith_rad, azimuth_rad = angles(local @ rotation_matrix(paths.orientation_rad).T)
-    folded = dataclasses.replace(
-        paths,
-        zenith_bs_rad=torch.from_numpy(zenith_rad).float(),
-        azimuth_bs_rad=torch.from_numpy(azimuth_rad).float(),
+def received_by(panel: Panel, paths: PathBatch) -> PathBatch:
+    """Return the paths that the panel receives, strongest first."""
+    direction = panel_direction(paths.zenith_bs_rad, paths.azimuth_bs_rad, paths.orientation_rad)
+    mask = paths.mask & arrives(panel, direction)
+    amplitude = torch.where(mask, paths.amplitude, 0)
+    order = amplitude.abs().argsort(dim=1, descending=True, stable=True)
+    names = ("delay_s", "zenith_bs_rad", "azimuth_bs_rad", "num_interactions")
+    others: dict[str, Any] = {name: getattr(paths, name).gather(1, order) for name in names}
+    return dataclasses.replace(
+        paths, amplitude=amplitude.gather(1, order), mask=mask.gather(1, order), **others
     )
-    return folded, behind
 
 
 def pick_links(paths: PathBatch, links: Tensor) -> PathBatch:

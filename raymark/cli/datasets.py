@@ -366,5 +366,6 @@ _SUMMARY_COLUMNS = (
     Column(heading="paths", key="median_num_paths"),
     Column(heading="delay\nspread\n[ns]", key="median_delay_spread_ns"),
     Column(heading="late\npower,\nNLOS", key="late_share_nlos", show=percent),
+    Column(heading="from\nbehind,\nNLOS", key="behind_share_nlos", show=percent),
 )
-"""Columns of `Dataset.summary`: shares, medians over links, and what CSI leaves out as too late."""
+"""Columns of `Dataset.summary`: shares, medians over links, and what CSI leaves out."""

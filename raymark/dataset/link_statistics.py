@@ -20,6 +20,7 @@ _OVER_LINKS = (
     "median_num_paths",
     "median_delay_spread_ns",
     "late_share_nlos",
+    "behind_share_nlos",
 )
 
 PerLink = Float[np.ndarray, "link"]
@@ -82,12 +83,34 @@ def late_share(table: PathTable, band: Band) -> PerLink:
     return _mean_by_link(table, is_late.astype("f8"))
 
 
+def behind_share(table: PathTable, orientation_rad: Float[np.ndarray, "3"]) -> PerLink:
+    """Return the share of each link's power in paths that reach the panel from behind.
+
+    CSI leaves these out where the panel is closed (`Panel.is_closed`).
+
+    Args:
+        table: Paths of links that share a panel.
+        orientation_rad: Yaw, pitch and roll of the panel [rad].
+    """
+    is_behind = _at_panel(table, orientation_rad)[:, 0] < 0
+    return _mean_by_link(table, is_behind.astype("f8"))
+
+
+def _at_panel(
+    table: PathTable, orientation_rad: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "path 3"]:
+    """Return the direction of each path in the panel's local frame."""
+    world = unit_vector(table.zenith_bs_rad.astype("f8"), table.azimuth_bs_rad.astype("f8"))
+    return world @ rotation_matrix(orientation_rad)
+
+
 def link_table(selection: Selection) -> pd.DataFrame:
     """Return one row per link of a selection, in its order; paths are read in batches.
 
     Columns: scene, site, band, ue_index, x_m, y_m, z_m, distance_m (straight line to the BS), los
     (1 LOS, 0 NLOS, -1 outage), num_paths, gain_db (`FLOOR_DB` in outage), delay_spread_ns,
-    azimuth_spread_deg (at the BS; 0 in outage) and late_share (`late_share`; 0 in outage).
+    azimuth_spread_deg (at the BS; 0 in outage), late_share and behind_share (see the functions of
+    these names; 0 in outage).
     """
     positions = selection.position_m.astype("f8")
     sites_m = np.array([site.position_m for site in selection.sites])
@@ -99,8 +122,7 @@ def link_table(selection: Selection) -> pd.DataFrame:
         "los": selection.los,
     }
     batches = [
-        _statistics(selection.path_table(start, stop), selection.band)
-        for start, stop in selection.ranges(DEFAULT_BATCH_SIZE)
+        _statistics(selection, start, stop) for start, stop in selection.ranges(DEFAULT_BATCH_SIZE)
     ]
     table = pd.concat([pd.DataFrame(columns), pd.concat(batches, ignore_index=True)], axis=1)
     table.insert(0, "scene", selection.sites[0].scene)
@@ -134,6 +156,7 @@ def _summary(links: pd.DataFrame) -> dict[str, object]:
         "median_num_paths": _median(covered["num_paths"].to_numpy()),
         "median_delay_spread_ns": _median(covered["delay_spread_ns"].to_numpy()),
         "late_share_nlos": float(nlos["late_share"].mean()) if len(nlos) else pd.NA,
+        "behind_share_nlos": float(nlos["behind_share"].mean()) if len(nlos) else pd.NA,
     }
 
 
@@ -149,8 +172,7 @@ def visible_paths(selection: Selection, link: int) -> pd.DataFrame:
     """
     table = selection.path_table(link, link + 1)
     site = selection.sites[int(selection.site_index[link])]
-    world = unit_vector(table.zenith_bs_rad.astype("f8"), table.azimuth_bs_rad.astype("f8"))
-    local = world @ rotation_matrix(np.asarray(site.orientation_rad))
+    local = _at_panel(table, np.asarray(site.orientation_rad))
     paths = pd.DataFrame(
         {
             "azimuth_deg": np.degrees(np.arctan2(local[:, 1], local[:, 0])),
@@ -161,14 +183,16 @@ def visible_paths(selection: Selection, link: int) -> pd.DataFrame:
     return paths[paths["azimuth_deg"].abs() <= 90].reset_index(drop=True)
 
 
-def _statistics(table: PathTable, band: Band) -> pd.DataFrame:
+def _statistics(selection: Selection, start: int, stop: int) -> pd.DataFrame:
+    table, site = selection.path_table(start, stop), selection.sites[selection.site_index[start]]
     return pd.DataFrame(
         {
             "num_paths": num_paths(table),
             "gain_db": to_db(link_gain(table)),
             "delay_spread_ns": delay_spread_s(table) * 1e9,
             "azimuth_spread_deg": np.degrees(azimuth_spread_rad(table)),
-            "late_share": late_share(table, band),
+            "late_share": late_share(table, selection.band),
+            "behind_share": behind_share(table, np.asarray(site.orientation_rad)),
         }
     )
 

@@ -38,8 +38,9 @@ class DatasetViews(Presented):
 
         Columns: scene, band, links, los_share, nlos_share, outage_share, median_gain_los_db,
         median_gain_nlos_db, median_num_paths and median_delay_spread_ns, these two over covered
-        links, and late_share_nlos, the mean over NLOS links of the share of power in paths longer
-        than the band is unambiguous. What is over no link is `pandas.NA`.
+        links, late_share_nlos and behind_share_nlos, the means over NLOS links of the share of
+        power in paths longer than the band is unambiguous, and in paths that reach the panel from
+        behind. What is over no link is `pandas.NA`.
         """
         table: pd.DataFrame = _call(_STATISTICS, "summarize_links", self)
         return table

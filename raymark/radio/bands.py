@@ -34,7 +34,8 @@ class Panel(Strict):
         default=False,
         exclude_if=lambda value: not value,
         description="Let elements see behind the panel as well as before it; a path from behind "
-        "then looks like its mirror image",
+        "then looks like its mirror image. Otherwise the panel of 'tr38901' elements is closed: "
+        "nothing arrives from behind",
     )
 
     @property
@@ -42,20 +43,29 @@ class Panel(Strict):
         """Number of elements."""
         return self.num_rows * self.num_cols
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing arrives from behind: TR 38.901's elements sit on a plate.
+
+        Their pattern ends at 30 dB below its peak, without a phase. Received as by open elements,
+        a wave from behind would look like a wave from its mirror image before the panel.
+        """
+        return self.element_pattern == "tr38901" and not self.mirrors_back
+
     @model_validator(mode="after")
     def _is_unambiguous(self) -> "Panel":
-        is_open = self.num_cols > 1 and self.element_pattern != "tr38901"
-        if self.mirrors_back and not is_open:
+        is_open = self.element_pattern != "tr38901"
+        if self.mirrors_back and is_open and self.num_cols == 1:
             raise ValueError(
-                "mirrors_back is for arrays of several columns whose elements see behind the panel "
-                f"('iso', 'dipole'), got {self.num_cols} column(s) of '{self.element_pattern}'"
+                f"mirrors_back is for panels that have a back; one column of "
+                f"'{self.element_pattern}' elements sees all around without it"
             )
-        if is_open and not self.mirrors_back:
+        if is_open and self.num_cols > 1 and not self.mirrors_back:
             raise ValueError(
                 f"front/back ambiguity: a planar array of '{self.element_pattern}' elements has "
                 f"the same response at azimuth +30 and at 180-30 = 150 deg from boresight, so "
                 f"every point has a mirror twin behind the panel; use element_pattern 'tr38901' "
-                f"(30 dB front-to-back ratio) or num_cols 1, or allow it with mirrors_back"
+                f"(closed at the back) or num_cols 1, or allow it with mirrors_back"
             )
         if max(self.num_rows, self.num_cols) > 1 and self.spacing_wavelengths > 0.5:
             lobe = 1 / self.spacing_wavelengths

@@ -103,6 +103,19 @@ def panel_direction(
     return world @ rotation  # the transposed rotation applied to each row
 
 
+def arrives(panel: Panel, direction: Any) -> Any:
+    """Return whether the panel receives from directions in its local frame: not from a closed back.
+
+    Args:
+        panel: Panel of the BS.
+        direction: Vectors of any length with the components in the last axis, in numpy or torch.
+
+    Returns:
+        Booleans of the same kind, without the last axis.
+    """
+    return (direction[..., 0] >= 0) | (not panel.is_closed)
+
+
 def synthesize_csi(
     paths: PathBatch, panel: Panel, *, late_paths: LatePaths = "left_out"
 ) -> Complex[Tensor, "link ant subcarrier"]:
@@ -130,12 +143,14 @@ def synthesize_csi(
 def array_response(paths: PathBatch, panel: Panel) -> Complex[Tensor, "link path ant"]:
     """Return what each path alone gives each antenna at the carrier; 0 where padded.
 
-    a_p exp(-j 2 pi f_c tau_p) exp(j 2 pi r_n . u_p), in the terms of `synthesize_csi`.
+    a_p exp(-j 2 pi f_c tau_p) exp(j 2 pi r_n . u_p), in the terms of `synthesize_csi`; 0 from
+    behind a closed panel.
     """
     direction = panel_direction(paths.zenith_bs_rad, paths.azimuth_bs_rad, paths.orientation_rad)
     # The phase of the carrier needs float64: f_c tau reaches 4e4 turns, far beyond float32.
     carrier_turns = (paths.band.carrier_hz * paths.delay_s.double()) % 1.0
     weight = paths.amplitude * _turns_to_phasor(-carrier_turns.to(paths.delay_s.dtype))
+    weight = torch.where(arrives(panel, direction), weight, 0)
     spacing = panel.spacing_wavelengths
     cols = _geometric_phasors(
         spacing * direction[..., 1], panel.num_cols, -(panel.num_cols - 1) / 2

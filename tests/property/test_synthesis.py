@@ -68,7 +68,9 @@ def naive_csi(paths: PathBatch, panel: Panel) -> np.ndarray:
             float(x[link, path]) for x in (paths.delay_s, paths.zenith_bs_rad, paths.azimuth_bs_rad)
         )
         x, y = np.sin(zenith) * np.cos(azimuth), np.sin(zenith) * np.sin(azimuth)
-        _, u_y, u_z = rotation.inv().apply([x, y, np.cos(zenith)])
+        u_x, u_y, u_z = rotation.inv().apply([x, y, np.cos(zenith)])
+        if u_x < 0 and not panel.mirrors_back:
+            continue
         phase = np.exp(-2j * np.pi * (band.carrier_hz + tones) * delay)
         for col in range(panel.num_cols):
             for row in range(panel.num_rows):
@@ -81,7 +83,11 @@ def naive_csi(paths: PathBatch, panel: Panel) -> np.ndarray:
 
 
 panels = st.builds(
-    Panel, num_rows=st.integers(1, 5), num_cols=st.integers(1, 5), spacing_wavelengths=st.just(0.5)
+    Panel,
+    num_rows=st.integers(1, 5),
+    num_cols=st.integers(1, 5),
+    spacing_wavelengths=st.just(0.5),
+    mirrors_back=st.booleans(),
 )
 seeds = st.integers(0, 10_000)
 
@@ -94,6 +100,34 @@ def test_synthesize_csi_equals_naive_sum_when_paths_are_random(seed: int, panel:
 
     scale = paths.amplitude.abs().sum(dim=1).max().item()
     np.testing.assert_allclose(csi, naive_csi(paths, panel), atol=PHASE_REL * scale)
+
+
+@pytest.mark.parametrize(
+    ("panel", "is_silent"),
+    [
+        (Panel(), True),
+        (Panel(mirrors_back=True), False),
+        (Panel(element_pattern="iso", mirrors_back=True), False),
+        (Panel(element_pattern="iso", num_cols=1), False),
+    ],
+)
+def test_fingerprints_have_paths_from_behind_only_when_the_panel_is_open(
+    panel: Panel, is_silent: bool
+) -> None:
+    paths = random_paths(3, num_paths=1)
+    behind = replace(
+        paths,
+        mask=torch.ones_like(paths.mask),
+        delay_s=torch.full_like(paths.delay_s, 1e-7),
+        amplitude=torch.ones_like(paths.amplitude),
+        zenith_bs_rad=torch.full_like(paths.zenith_bs_rad, 1.5),
+        azimuth_bs_rad=torch.full_like(paths.azimuth_bs_rad, 2.0),
+        orientation_rad=np.zeros(3),
+    )
+
+    csi = oracle_fingerprints(behind, FrontEnd(panel=panel)).csi
+
+    assert bool((csi == 0).all()) == is_silent
 
 
 @given(seeds, panels)

@@ -396,6 +396,18 @@ def test_campaign_accepts_a_line_of_isotropic_elements_when_they_may_see_behind(
     )
 
 
+def test_campaign_raises_when_one_open_column_is_told_to_see_behind() -> None:
+    mast = {"num_cols": 1, "element_pattern": "iso", "mirrors_back": True}
+    with pytest.raises(ConfigError, match=r"one column of 'iso' elements sees all around"):
+        parse(changed("front_end.panel", mast))
+
+
+@pytest.mark.parametrize("mirrors_back", [True, False])
+def test_panel_of_directive_elements_is_closed_when_it_does_not_mirror(mirrors_back: bool) -> None:
+    panel = parse(changed("front_end.panel.mirrors_back", mirrors_back)).front_end.panel
+    assert panel.is_closed != mirrors_back
+
+
 def test_campaign_accepts_isotropic_elements_when_they_stand_in_one_column() -> None:
     data = changed("front_end.panel", {"element_pattern": "iso", "num_cols": 1})
 

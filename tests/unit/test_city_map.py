@@ -8,11 +8,18 @@ import numpy as np
 import pytest
 
 from raymark.benchmark import load_suite
-from raymark.benchmark.city_map import CityMap, open_map, read_city_map
+from raymark.benchmark.city_map import (
+    MAX_NUM_PATHS,
+    CityMap,
+    open_map,
+    read_city_map,
+    strongest_paths,
+)
 from raymark.benchmark.suite_run import maps_of
 from raymark.benchmark.task import Suite
 from raymark.dataset import Dataset
 from raymark.dataset.manifest import SiteRecord
+from raymark.dataset.path_tables import PathTable
 from raymark.errors import ConfigError, SceneError
 from raymark.generator.city_maps import make_map
 from raymark.scenes.degrading import get_grade
@@ -82,6 +89,34 @@ def test_paths_are_sorted_and_padded_when_points_have_few(exact: CityMap) -> Non
     assert not paths.mask.all()
     for name in ("range_m", "azimuth_rad", "zenith_rad", "power_db", "range_gradient"):
         assert (getattr(paths, name)[~paths.mask] == 0).all()
+
+
+def test_strongest_paths_are_of_those_that_are_received() -> None:
+    count = MAX_NUM_PATHS + 2
+    offset = np.array([0, 3, 3, 3 + count])
+    amplitude = np.array([1.0, 3.0, 2.0, *np.linspace(1.0, 2.0, count)])
+    is_received = np.array([True, False, True, *[True] * (count - 1), False])
+    table = PathTable(
+        path_offset=offset,
+        amplitude=amplitude.astype("c8"),
+        interaction=np.zeros((3 + count, 1), dtype="u1"),
+        **{
+            name: np.zeros(3 + count, dtype="f4")
+            for name in (
+                "delay_s",
+                "zenith_bs_rad",
+                "azimuth_bs_rad",
+                "zenith_ue_rad",
+                "azimuth_ue_rad",
+            )
+        },
+    )
+
+    rows, mask = strongest_paths(table, is_received)
+
+    assert mask.sum(axis=1).tolist() == [2, 0, MAX_NUM_PATHS]
+    assert rows[0, :2].tolist() == [2, 0]
+    assert rows[2].tolist() == list(range(1 + count, 1 + count - MAX_NUM_PATHS, -1))
 
 
 def test_city_is_off_in_the_frame_when_a_map_has_the_antenna_elsewhere(

@@ -7,6 +7,7 @@ import torch
 from raymark.dataset import PathTable
 from raymark.dataset.link_statistics import (
     azimuth_spread_rad,
+    behind_share,
     delay_spread_s,
     late_share,
     link_gain,
@@ -53,6 +54,14 @@ def test_late_share_is_the_power_of_paths_that_wrap_around_the_tones() -> None:
     # Powers 4 : 1, and tones 781.25 kHz apart: 1.28 us are unambiguous.
     table = paths([(2e-5, 1.27e-6, 0.0), (1e-5, 1.29e-6, 0.0)], [(1e-5, 1e-6, 0.0)], [])
     assert late_share(table, BAND_PRESETS["6GHz"]) == pytest.approx([0.2, 0.0, 0.0], rel=FLOAT32)
+
+
+def test_behind_share_is_the_power_from_behind_the_panel_as_it_stands() -> None:
+    # Powers 4 : 1, from due east and due west.
+    table = paths([(2e-5, 1e-6, 0.0), (1e-5, 1e-6, math.pi)], [])
+    east, west = np.zeros(3), np.array([math.pi, 0.0, 0.0])
+    assert behind_share(table, east) == pytest.approx([0.2, 0.0], rel=FLOAT32)
+    assert behind_share(table, west) == pytest.approx([0.8, 0.0], rel=FLOAT32)
 
 
 def test_spreads_are_zero_when_there_is_one_path_none_or_no_power() -> None:

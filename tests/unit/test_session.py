@@ -163,6 +163,8 @@ def test_summary_holds_shares_and_medians_of_every_band(
     assert last["median_gain_nlos_db"] == pytest.approx(np.median(nlos_db))
     late = links.table()["late_share"][links.los == 0]
     assert last["late_share_nlos"] == pytest.approx(late.mean())
+    behind = links.table()["behind_share"][links.los == 0]
+    assert last["behind_share_nlos"] == pytest.approx(behind.mean())
 
 
 FIGURES = [name for name in dir(Selection) if name.startswith("plot_")]
