@@ -68,7 +68,20 @@ class TunedForest:
     ) -> tuple[Float[np.ndarray, "row 2"], Float[np.ndarray, "row 2 2"]]:
         """Return the mean of the trees [m], and their covariance with a floor [m^2]."""
         seen = inputs.astype("f4")
-        by_tree = np.stack([tree.predict(seen) for tree in self._trees])
-        centred = by_tree - by_tree.mean(axis=0)
-        covariance_m2 = np.einsum("tri,trj->rij", centred, centred) / len(by_tree)
-        return by_tree.mean(axis=0), covariance_m2 + self._config["least_variance_m2"] * np.eye(2)
+        by_tree = np.stack([tree.predict(seen) for tree in self._trees], axis=1)
+        return spread_of(by_tree, self._config["least_variance_m2"])
+
+
+def spread_of(
+    told_m: Float[np.ndarray, "row tree 2"], least_variance_m2: float
+) -> tuple[Float[np.ndarray, "row 2"], Float[np.ndarray, "row 2 2"]]:
+    """Return mean and covariance of what trees tell, with a floor of the variance.
+
+    Args:
+        told_m: What each tree tells of each row [m].
+        least_variance_m2: What the trees have in common errs by at least this [m^2].
+    """
+    mean_m = told_m.mean(axis=1)
+    gap_m = told_m - mean_m[:, None]
+    covariance_m2 = np.einsum("rti,rtj->rij", gap_m, gap_m) / told_m.shape[1]
+    return mean_m, covariance_m2 + least_variance_m2 * np.eye(2)

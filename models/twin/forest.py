@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from sklearn.ensemble import ExtraTreesRegressor
 
+from raymark.models.extra_trees.forest import spread_of
+
 _LEAST_VARIANCE_M2 = 9.0
 
 
@@ -79,11 +81,7 @@ class Forest:
         self, inputs: Float[np.ndarray, "link feature"]
     ) -> tuple[Float[np.ndarray, "link 2"], Float[np.ndarray, "link 2 2"]]:
         """Return mean and covariance of what the trees tell of each link."""
-        told_m = self.by_tree(inputs)
-        mean_m = told_m.mean(axis=1)
-        gap_m = told_m - mean_m[:, None]
-        covariance_m2 = np.einsum("lti,ltj->lij", gap_m, gap_m) / len(self.root)
-        return mean_m, covariance_m2 + _LEAST_VARIANCE_M2 * np.eye(2)
+        return spread_of(self.by_tree(inputs), _LEAST_VARIANCE_M2)
 
 
 def _joined(below: list[np.ndarray], root: Int[np.ndarray, "tree"]) -> Int[np.ndarray, "node"]:
