@@ -38,6 +38,24 @@ def clustered_windows(
     return window, step
 
 
+def parted_windows(
+    cluster: Int[np.ndarray, "link"], step: Int[np.ndarray, "link"], part: Int[np.ndarray, "link"]
+) -> tuple[Int[np.ndarray, "link"], Int[np.ndarray, "link"]]:
+    """Cut windows into those of one part; what is of one part stays as it is.
+
+    Args:
+        cluster: Number of each link's window (`clustered_windows`).
+        step: Its place there.
+        part: Part of each link.
+
+    Returns:
+        Number of each link's window, and its place there.
+    """
+    table = pd.DataFrame({"cluster": cluster, "part": part, "step": step})
+    groups = table.sort_values("step").groupby(["cluster", "part"])
+    return groups.ngroup().sort_index().to_numpy(), groups.cumcount().sort_index().to_numpy()
+
+
 def radius_clusters(
     position_m: Float[np.ndarray, "link 2"], *, min_median_size: int
 ) -> tuple[Int[np.ndarray, "link"], float]:

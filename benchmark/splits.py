@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
-from raymark.benchmark.clusters import clustered_windows
+from raymark.benchmark.clusters import clustered_windows, parted_windows
 from raymark.benchmark.split_settings import (
     BaseSplit,
     CrossingTracks,
@@ -108,7 +108,7 @@ def make_split(dataset: Dataset, scene: str, settings: SplitSettings, *, window_
     if clusters is None:
         window, window_step = windows_of(links, part, settings.longest_window(window_size))
     else:
-        window, window_step = _parted(
+        window, window_step = parted_windows(
             *clusters, np.zeros_like(part) if settings.mixes_parts else part
         )
     is_used = part != UNUSED
@@ -393,12 +393,3 @@ def windows_of(
     window, window_step = np.full(len(order), -1), np.zeros(len(order), dtype="i8")
     window[order], window_step[order] = number, in_run % window_size
     return window, window_step
-
-
-def _parted(
-    cluster: Int[np.ndarray, "link"], step: Int[np.ndarray, "link"], part: Int[np.ndarray, "link"]
-) -> tuple[Int[np.ndarray, "link"], Int[np.ndarray, "link"]]:
-    """Cut clusters into windows of one part; those of one part stay as they are."""
-    table = pd.DataFrame({"cluster": cluster, "part": part, "step": step})
-    groups = table.sort_values("step").groupby(["cluster", "part"])
-    return groups.ngroup().sort_index().to_numpy(), groups.cumcount().sort_index().to_numpy()
