@@ -123,7 +123,8 @@ def synthesize_csi(
 
     H[n, k] = sum_p a_p exp(-j 2 pi (f_c + f_k) tau_p) exp(j 2 pi r_n . u_p), with element
     positions r in wavelengths of the carrier and u the direction from the BS: Sionna's
-    `Paths.cfr(normalize_delays=False)` for a synthetic array. Delays are absolute.
+    `Paths.cfr(normalize_delays=False)` for a synthetic array that is open at its back. Delays are
+    absolute.
 
     Args:
         paths: Paths of the links.

@@ -26,7 +26,7 @@ from raymark.radio.synthesis import subcarrier_frequencies, synthesize_csi
 Save = Callable[..., Dataset]
 
 ABOUT = PathsSource(name="mine", scene="yard", licence="CC0-1.0", attribution="a test")
-FRONT_END = FrontEnd(panel=Panel(num_rows=2, num_cols=4))
+FRONT_END = FrontEnd(panel=Panel(num_rows=2, num_cols=4, mirrors_back=True))
 
 BS = {
     "bs0": ((0.0, 0.0, 10.0), (np.radians(25), np.radians(8), 0.0)),

@@ -178,7 +178,8 @@ def csi_of(links: Selection, panel: Panel, *, isotropic: bool, from_corner: bool
         amplitude = (amplitude * torch.exp(2j * torch.pi * turns)).to(torch.complex64)
     twice = {"num_subcarriers": 2 * NUM_TONES, "bandwidth_hz": 2 * BANDWIDTH_HZ}
     batch = replace(batch, amplitude=amplitude, band=links.band.model_copy(update=twice))
-    csi = synthesize_csi(batch, panel, late_paths="aliased").numpy()[:, :, NUM_TONES:]
+    open_panel = panel.model_copy(update={"mirrors_back": True})  # as DeepMIMO's arrays are
+    csi = synthesize_csi(batch, open_panel, late_paths="aliased").numpy()[:, :, NUM_TONES:]
     by_place = csi.reshape(len(csi), panel.num_cols, panel.num_rows, NUM_TONES)
     return by_place[:, :, ::-1].transpose(0, 2, 1, 3).reshape(csi.shape)
 

@@ -92,7 +92,7 @@ def test_synthesize_csi_equals_sionna_cfr_when_paths_are_the_same(
     settings = {"max_depth": 2, "samples_per_src": 10_000}
     batch = to_batch(solve(canyon, band.carrier_hz, 1, **settings), band)
 
-    csi = synthesize_csi(batch, Panel()).numpy()
+    csi = synthesize_csi(batch, Panel(mirrors_back=True)).numpy()
 
     expected = response(solve(canyon, band.carrier_hz, 8, **settings), band)
     assert int(batch.mask.sum(dim=1).max()) >= 5
