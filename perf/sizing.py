@@ -23,6 +23,7 @@ import numpy as np
 from distributed import Client
 from scheduler_rate import TINY_BYTES, measure, rate_row, warm_up
 from stub_cluster import Driver, Work, stub_cluster
+from timing import timed
 
 from raymark.config import validate
 from raymark.generator.buildings import plan_buildings
@@ -95,11 +96,11 @@ def measure_units(scene: str, num_ues: int, num_tasks: int) -> UnitCosts:
     campaign = load_campaign("v1")
     small = campaign_of(campaign, scene, num_ues)
     make_plan(small)  # imports and compiles
-    load_s, plan = timed(clock, lambda: make_plan(small))
+    load_s, plan = timed(lambda: make_plan(small), clock)
     discovery_s, completeness_s = site_costs(clock, plan)
-    buildings_s, _ = timed(clock, lambda: plan_buildings(plan, scene))
+    buildings_s, _ = timed(lambda: plan_buildings(plan, scene), clock)
     with tempfile.TemporaryDirectory() as folder:
-        whole_s, _ = timed(clock, lambda: generate(plan, Path(folder)))
+        whole_s, _ = timed(lambda: generate(plan, Path(folder)), clock)
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     panels = [campaign.front_end_at(band).panel.num_antennas for band in campaign.bands]
     tones = [band.num_subcarriers for band in campaign.bands]
@@ -130,17 +131,10 @@ def site_costs(clock: Callable[[], float], plan: Plan) -> tuple[float, float]:
     (site,) = plan.sites
     (shard,) = shards_of(len(site.ues), len(site.ues))
     for _ in range(2):  # two rounds: Dr.Jit compiles some kernels at the second only
-        discovery_s, source = timed(clock, lambda: TracedSite(plan, site))
+        discovery_s, source = timed(lambda: TracedSite(plan, site), clock)
         source.arrays(shard)
-        completeness_s, _ = timed(clock, source.completeness)
+        completeness_s, _ = timed(source.completeness, clock)
     return discovery_s, completeness_s
-
-
-def timed(clock: Callable[[], float], call: Callable[[], Any]) -> tuple[float, Any]:
-    """Return seconds and result of one call."""
-    started = clock()
-    result = call()
-    return clock() - started, result
 
 
 def scheduler_task_s(num_tasks: int) -> float:

@@ -1,12 +1,14 @@
 """Tracing speed and completeness, side by side with Sionna RT's PathSolver in the same run.
 
-    python perf/tracing.py --quick [--scene munich] --json tracing.json     one scene, few UEs
-    python perf/tracing.py --json tracing.json --plot docs/figures/tracing.png
+    OMP_NUM_THREADS=1 python perf/tracing.py --quick [--scene munich] --json tracing.json
+    OMP_NUM_THREADS=1 python perf/tracing.py [--scene munich etoile] --json tracing.json
+    OMP_NUM_THREADS=1 python perf/tracing.py --scaling --plot docs/figures/tracing.png
 
 Methods: `PathSolver per band` as its users call it (one call for each band), `PathSolver, one
 trace` (its search once, its fields per band), `ours` (chain search, discovery included in the
-time). Kernels are compiled before the clock starts, for all methods alike. The peer shoots 10^5
-rays without and 10^6 rays with diffraction, if not told otherwise, with a table of 10^7 paths.
+time). All compute in one thread, and its processor's seconds count, so that a busy machine does not
+matter. Kernels are compiled before, for all methods alike. The peer shoots 10^5 rays without and
+10^6 rays with diffraction, if not told otherwise, with a table of 10^7 paths.
 """
 
 import argparse
@@ -14,13 +16,13 @@ import json
 import multiprocessing
 import resource
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sionna_paths import read_sionna_paths
+from timing import timed
 
 from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.samplings import UniformSampling
@@ -28,7 +30,7 @@ from raymark.dataset.schema import DIFFRACTION
 from raymark.dataset.writing.assembly import path_groups
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
 from raymark.generator.sampling import sample_ues
-from raymark.generator.tracing.backend import rt
+from raymark.generator.tracing.backend import rt, use_one_thread
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.search import make_search
 from raymark.generator.tracing.sionna_adapter import (
@@ -148,9 +150,10 @@ class Bench:
         """Time one method at one band and at three."""
         call = {PER_BAND: self.per_band, ONE_TRACE: self.one_trace, OURS: self.ours}[method]
         for _ in range(2):  # two rounds: Dr.Jit compiles some kernels at the second only
-            call(self.ues[:5], BANDS)
-        if method == OURS:
-            call(self.ues, BANDS)
+            if method == OURS:
+                self.ours(self.ues, BANDS, "quick")
+            else:
+                call(self.ues[:5], BANDS)
         three_bands_s, paths = timed(lambda: call(self.ues, BANDS))
         if method == PER_BAND:  # three equal calls: one band is their mean
             one_band_s = three_bands_s / len(BANDS)
@@ -174,13 +177,6 @@ def antenna(array: Any) -> rt.PlanarArray:
     return rt.PlanarArray(
         num_rows=1, num_cols=1, pattern=array.element_pattern, polarization=array.polarization
     )
-
-
-def timed(call: Any) -> tuple[float, Any]:
-    """Return seconds and result of one call."""
-    started = time.perf_counter()
-    result = call()
-    return time.perf_counter() - started, result
 
 
 def recalls(sets: dict[str, TracedPaths], *, diffracted: bool) -> dict[str, dict[str, float]]:
@@ -216,6 +212,7 @@ def without_bands(paths: TracedPaths) -> TracedPaths:
 
 def compare(case: Case, methods: list[str], *, with_thorough: bool) -> dict[str, Any]:
     """Run several methods on the same UEs in this process."""
+    use_one_thread()
     bench = Bench(case)
     timings, sets = [], {}
     for method in methods:
@@ -260,7 +257,7 @@ def in_child(case: Case, methods: list[str]) -> dict[str, Any]:
     """Run one comparison in a process of its own, so that its memory is its own."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(compare, (case, methods), {"with_thorough": True})
+        return pool.apply(compare, (case, methods), {"with_thorough": not case.diffraction})
 
 
 def plot_scaling(results: list[dict[str, Any]], path: Path) -> None:
@@ -276,58 +273,61 @@ def plot_scaling(results: list[dict[str, Any]], path: Path) -> None:
             axes.loglog(
                 [t["num_ues"] for t in rows], [t["three_bands_s"] for t in rows], "o-", label=method
             )
-        axes.set(title=f"Munich, {kind}", xlabel="UEs", ylabel="Time for three bands [s]")
+        axes.set(title=f"Munich, {kind}", xlabel="UEs", ylabel="Processor time for three bands [s]")
         axes.legend()
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
 
 
-def full_cases() -> list[tuple[Case, list[str]]]:
-    """Return what the long run compares; the peer is left out where it would take an hour."""
-    cases = []
-    for diffraction in (False, True):
-        for num_ues in (100, 1000, 10_000):
-            slow = num_ues == 10_000 or (diffraction and num_ues > 100)
-            methods = [OURS] if slow and diffraction else [PER_BAND, ONE_TRACE, OURS]
-            if num_ues == 10_000:
-                methods = [OURS]
-            cases.append((Case("munich", num_ues, diffraction), methods))
-    cases.append((Case("munich", 300, True), [PER_BAND, OURS]))
-    for scene in ("etoile", "florence", "san_francisco", "street_canyon"):
-        cases.append((Case(scene, 1000, False), [PER_BAND, OURS]))
-        cases.append((Case(scene, 100, True), [PER_BAND, OURS]))
-    return cases
+def cases_of(scenes: list[str]) -> list[tuple[Case, list[str]]]:
+    """Return the comparison of each scene without and with diffraction."""
+    return [
+        (Case(scene, num_ues, diffraction), [PER_BAND, OURS])
+        for scene in scenes
+        for num_ues, diffraction in ((1000, False), (300, True))
+    ]
+
+
+def scaling_cases() -> list[tuple[Case, list[str]]]:
+    """Return what the figure shows; the peer is left out where it would take an hour."""
+    everyone = [PER_BAND, ONE_TRACE, OURS]
+    return [
+        (Case("munich", num_ues, diffraction), everyone if num_ues <= most else [OURS])
+        for diffraction, most in ((False, 1000), (True, 100))
+        for num_ues in (100, 1000, 10_000)
+    ]
 
 
 def main() -> None:
     """Run the comparison that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one scene alone, few UEs")
-    parser.add_argument("--scene", default="munich", help="of --quick")
+    parser.add_argument("--scene", nargs="+", default=["munich", "etoile", "florence"])
+    parser.add_argument("--quick", action="store_true", help="few UEs, in this process")
     parser.add_argument("--num-ues", type=int, default=1000, help="of --quick, specular")
     parser.add_argument("--peer-rays", type=int, help="of --quick")
     parser.add_argument("--discovery", default="standard", help="of --quick, how thorough")
+    parser.add_argument("--scaling", action="store_true", help="100 to 10,000 UEs of Munich")
     parser.add_argument("--json", type=Path, help="write the ratios and all timings")
     parser.add_argument("--plot", type=Path, help="draw the scaling")
     arguments = parser.parse_args()
+    results = []
     if arguments.quick:
         how = (arguments.peer_rays, arguments.discovery)
-        cases = (
-            Case(arguments.scene, arguments.num_ues, False, *how),
-            Case(arguments.scene, min(40, arguments.num_ues), True, *how),
-        )
-        results = [compare(case, [PER_BAND, OURS], with_thorough=True) for case in cases]
-        specular, diffraction = results
+        for scene in arguments.scene:
+            for num_ues, diffraction in ((arguments.num_ues, False), (40, True)):
+                case = Case(scene, min(num_ues, arguments.num_ues), diffraction, *how)
+                results.append(compare(case, [PER_BAND, OURS], with_thorough=True))
     else:
-        results = [in_child(case, methods) for case, methods in full_cases()]
-        specular, diffraction = (
-            next(r for r in results if r["case"] == asdict(Case("munich", count, flag)))
-            for count, flag in ((1000, False), (300, True))
-        )
-    summary = {"specular": ratios(specular), "diffraction": ratios(diffraction)}
+        cases = scaling_cases() if arguments.scaling else cases_of(arguments.scene)
+        results = [in_child(case, methods) for case, methods in cases]
+    compared = [r for r in results if PER_BAND in r["recall"]]
+    summary = [
+        {key: r["case"][key] for key in ("scene", "num_ues", "diffraction")} | ratios(r)
+        for r in compared
+    ]
     print(json.dumps(summary, indent=1))
     if arguments.json:
-        arguments.json.write_text(json.dumps({**summary, "runs": results}, indent=1) + "\n")
+        arguments.json.write_text(json.dumps({"ratios": summary, "runs": results}, indent=1) + "\n")
     if arguments.plot:
         plot_scaling(results, arguments.plot)
 

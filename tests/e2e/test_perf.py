@@ -11,7 +11,7 @@ from raymark.dataset import Dataset
 pytestmark = pytest.mark.slow
 
 PERF = Path(__file__).parents[2] / "perf"
-MODULES = {"sionna_paths", "stub_cluster"}
+MODULES = {"sionna_paths", "stub_cluster", "timing"}
 """What the scripts import."""
 
 ARGUMENTS = {
@@ -37,6 +37,7 @@ ARGUMENTS = {
     "scheduler_rate": ["--quick", "--parts", "ways"],
     "scoring": ["--num-cells", "4", "--num-points", "50"],
     "sizing": ["--scene", "street_canyon", "--quick"],
+    "stages": ["--scene", "street_canyon", "--quick"],
     "synthesis": ["--num-ues", "20"],
     "tracing": [
         *["--scene", "street_canyon", "--quick"],
