@@ -15,7 +15,6 @@ the BS to the UE (D a diffraction, R a reflection), with their part of the mean.
 import argparse
 import json
 import tempfile
-import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from timing import timed
 
 from raymark.config import config_hash, validate
 from raymark.dataset.campaign import TracerSettings
@@ -94,18 +94,12 @@ class Bench:
     def trace(
         self, settings: TracerSettings, *, turn: float = 0.0
     ) -> tuple[TracedPaths, dict[str, float]]:
-        """Return the paths to all UEs and the seconds that they took."""
-        few = settings.discovery.model_copy(update={"discovery_rays": 1000})
+        """Return the paths to all UEs and the seconds of the processor that they took."""
+        few = settings.discovery.model_copy(update={"discovery_rays": 1000, "cone_rays": 1})
         self._search(settings.model_copy(update={"discovery": few})).trace(self.ue_m[:5], BANDS)
-        started = time.perf_counter()
-        search = self._search(settings, turn=turn)
-        discovered = time.perf_counter()
-        paths = search.trace(self.ue_m, BANDS)
-        matching_s = time.perf_counter() - discovered
-        seconds = {
-            "discovery_s": discovered - started,
-            "ue_ms": 1e3 * matching_s / len(self.ue_m),
-        }
+        discovery_s, search = timed(lambda: self._search(settings, turn=turn))
+        matching_s, paths = timed(lambda: search.trace(self.ue_m, BANDS))
+        seconds = {"discovery_s": discovery_s, "ue_ms": 1e3 * matching_s / len(self.ue_m)}
         return paths, seconds
 
     def _search(self, settings: TracerSettings, *, turn: float = 0.0) -> ChainSearch:
@@ -242,7 +236,10 @@ def compare(bench: Bench, discovery: str, reference: TracedPaths) -> dict[str, A
 
 def print_seconds(name: str, seconds: dict[str, float]) -> None:
     """Print what a discovery and its matching took."""
-    print(f"{name}: {seconds['discovery_s']:.2f} s, {seconds['ue_ms']:.2f} ms a UE", flush=True)
+    print(
+        f"{name}: {seconds['discovery_s']:.2f} CPU-s, {seconds['ue_ms']:.2f} CPU-ms a UE",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

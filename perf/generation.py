@@ -3,8 +3,9 @@
     python perf/generation.py [--scene munich] [--json FILE]
 
 Every row is a campaign in one scene with diffraction, generated in a process of its own. Peak
-memory is the process's largest resident size, the time that of tracing and writing alone (kernels
-are compiled beforehand, in the same process, on 100 UEs).
+memory is the process's largest resident size, the time that of its processor for a site's
+discovery, tracing, writing and the estimate of completeness (kernels are compiled beforehand, in
+the same process, on 100 UEs).
 """
 
 import argparse
@@ -12,8 +13,9 @@ import json
 import multiprocessing
 import resource
 import tempfile
-import time
 from pathlib import Path
+
+from timing import timed
 
 from raymark.config import validate
 
@@ -73,9 +75,7 @@ def run(scene: str, num_ues: int, bands: tuple[str, ...], discovery: str) -> dic
         search = plan.search(plan.sites[0])
         for _ in range(2):
             search.trace(plan.sites[0].ues.position_m[:100], plan.campaign.bands)
-        started = time.perf_counter()
-        generate(plan, Path(folder))
-        seconds = time.perf_counter() - started
+        seconds, _ = timed(lambda: generate(plan, Path(folder)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {"num_ues": num_ues, "num_bands": len(bands), "seconds": seconds, "peak_gb": peak}
 

@@ -1,20 +1,17 @@
 """Tracing speed and completeness, side by side with Sionna RT's PathSolver in the same run.
 
-    OMP_NUM_THREADS=1 python perf/tracing.py --quick [--scene munich] --json tracing.json
-    OMP_NUM_THREADS=1 python perf/tracing.py [--scene munich etoile] --json tracing.json
-    OMP_NUM_THREADS=1 python perf/tracing.py --scaling --plot docs/figures/tracing.png
+    OMP_NUM_THREADS=1 python perf/tracing.py [--scene munich] [--json FILE]     1,000 and 300 UEs
+    OMP_NUM_THREADS=1 python perf/tracing.py --quick [--scene munich] [--json FILE]
 
-Methods: `PathSolver per band` as its users call it (one call for each band), `PathSolver, one
-trace` (its search once, its fields per band), `ours` (chain search, discovery included in the
-time). All compute in one thread, and its processor's seconds count, so that a busy machine does not
-matter. Kernels are compiled before, for all methods alike. The peer shoots 10^5 rays without and
-10^6 rays with diffraction, if not told otherwise, with a table of 10^7 paths.
+Methods: `PathSolver per band` as its users call it (one call for each band), and `ours` (chain
+search, discovery included in the time). Both compute in one thread, and the processor's seconds
+count, so that what else runs does not. Kernels are compiled before, for both alike. The peer shoots
+10^5 rays without and 10^6 rays with diffraction, if not told otherwise, with a table of 10^7 paths.
 """
 
 import argparse
 import json
 import multiprocessing
-import resource
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,12 +30,6 @@ from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.backend import rt, use_one_thread
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.search import make_search
-from raymark.generator.tracing.sionna_adapter import (
-    SolverSettings,
-    make_endpoints,
-    solver_candidates,
-    validate_candidates,
-)
 from raymark.radio import BAND_PRESETS, FrontEnd
 from raymark.scenes import get_scene
 
@@ -46,7 +37,7 @@ BANDS = tuple(BAND_PRESETS[name] for name in ("2.6GHz", "6GHz", "28GHz"))
 DEPTH = 4
 TABLE_SIZE = 10_000_000
 PEER_RAYS = {"specular": 100_000, "diffraction": 1_000_000}
-PER_BAND, ONE_TRACE, OURS = "PathSolver per band", "PathSolver, one trace", "ours"
+PER_BAND, OURS = "PathSolver per band", "ours"
 
 
 @dataclass(frozen=True)
@@ -71,7 +62,6 @@ class Timing:
     one_band_s: float
     three_bands_s: float
     num_paths: int
-    peak_memory_gb: float
 
 
 class Bench:
@@ -125,30 +115,9 @@ class Bench:
             parts.append(read_sionna_paths(paths))
         return parts[0]
 
-    def one_trace(self, ues: np.ndarray, bands: tuple[Any, ...]) -> TracedPaths:
-        """Search by PathSolver once, in blocks that fit into memory; fields at every band."""
-        settings = SolverSettings(
-            max_depth=DEPTH,
-            num_rays=self.peer_rays,
-            specular_reflection=True,
-            diffuse_reflection=False,
-            refraction=False,
-            diffraction=self.case.diffraction,
-            seed=42,
-        )
-        parts, block = [], 50
-        starts = list(range(0, len(ues), block))
-        for start in starts:
-            endpoints = make_endpoints(self.bs_m, self.orientation, ues[start : start + block])
-            buffer = solver_candidates(self.loaded.sionna, endpoints, settings)
-            validate_candidates(self.loaded.sionna, buffer, endpoints)
-            buffer.discard_invalid()
-            parts.append(self.loaded.with_fields(buffer, endpoints, bands))
-        return join_paths(parts, starts)
-
     def run(self, method: str) -> tuple[Timing, TracedPaths]:
         """Time one method at one band and at three."""
-        call = {PER_BAND: self.per_band, ONE_TRACE: self.one_trace, OURS: self.ours}[method]
+        call = {PER_BAND: self.per_band, OURS: self.ours}[method]
         for _ in range(2):  # two rounds: Dr.Jit compiles some kernels at the second only
             if method == OURS:
                 self.ours(self.ues, BANDS, "quick")
@@ -167,7 +136,6 @@ class Bench:
             one_band_s=one_band_s,
             three_bands_s=three_bands_s,
             num_paths=len(np.unique(path_groups(paths))),
-            peak_memory_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         )
         return timing, paths
 
@@ -210,12 +178,12 @@ def without_bands(paths: TracedPaths) -> TracedPaths:
     return TracedPaths(**{**columns, "amplitude": paths.amplitude[:1]})
 
 
-def compare(case: Case, methods: list[str], *, with_thorough: bool) -> dict[str, Any]:
-    """Run several methods on the same UEs in this process."""
+def compare(case: Case, *, with_thorough: bool) -> dict[str, Any]:
+    """Run both methods on the same UEs in this process."""
     use_one_thread()
     bench = Bench(case)
     timings, sets = [], {}
-    for method in methods:
+    for method in (PER_BAND, OURS):
         timing, sets[method] = bench.run(method)
         timings.append(timing)
         print_timing(timing)
@@ -236,7 +204,7 @@ def print_timing(timing: Timing) -> None:
         f"  {timing.scene:<14}{timing.kind:<12}{timing.num_ues:>6} UEs  {timing.method:<22}"
         f"{timing.num_ues / timing.one_band_s:>9.0f} UEs/s (1 band)"
         f"{timing.num_ues / timing.three_bands_s:>9.0f} UEs/s (3 bands)"
-        f"{timing.num_paths:>9} paths {timing.peak_memory_gb:>6.2f} GB",
+        f"{timing.num_paths:>9} paths",
         flush=True,
     )
 
@@ -253,83 +221,35 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def in_child(case: Case, methods: list[str]) -> dict[str, Any]:
-    """Run one comparison in a process of its own, so that its memory is its own."""
+def in_child(case: Case) -> dict[str, Any]:
+    """Run one comparison in a process of its own, where nothing is left of another."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(compare, (case, methods), {"with_thorough": not case.diffraction})
-
-
-def plot_scaling(results: list[dict[str, Any]], path: Path) -> None:
-    """Draw three-band tracing time against the number of UEs, for Munich."""
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    timings = [t for r in results for t in r["timings"] if t["scene"] == "munich"]
-    for axes, kind in zip(figure.subplots(1, 2), ("specular", "diffraction"), strict=True):
-        for method in (PER_BAND, ONE_TRACE, OURS):
-            rows = [t for t in timings if t["kind"] == kind and t["method"] == method]
-            rows.sort(key=lambda t: t["num_ues"])
-            axes.loglog(
-                [t["num_ues"] for t in rows], [t["three_bands_s"] for t in rows], "o-", label=method
-            )
-        axes.set(title=f"Munich, {kind}", xlabel="UEs", ylabel="Processor time for three bands [s]")
-        axes.legend()
-        axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
-
-
-def cases_of(scenes: list[str]) -> list[tuple[Case, list[str]]]:
-    """Return the comparison of each scene without and with diffraction."""
-    return [
-        (Case(scene, num_ues, diffraction), [PER_BAND, OURS])
-        for scene in scenes
-        for num_ues, diffraction in ((1000, False), (300, True))
-    ]
-
-
-def scaling_cases() -> list[tuple[Case, list[str]]]:
-    """Return what the figure shows; the peer is left out where it would take an hour."""
-    everyone = [PER_BAND, ONE_TRACE, OURS]
-    return [
-        (Case("munich", num_ues, diffraction), everyone if num_ues <= most else [OURS])
-        for diffraction, most in ((False, 1000), (True, 100))
-        for num_ues in (100, 1000, 10_000)
-    ]
+        return pool.apply(compare, (case,), {"with_thorough": not case.diffraction})
 
 
 def main() -> None:
     """Run the comparison that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scene", nargs="+", default=["munich", "etoile", "florence"])
+    parser.add_argument("--scene", default="munich")
     parser.add_argument("--quick", action="store_true", help="few UEs, in this process")
     parser.add_argument("--num-ues", type=int, default=1000, help="of --quick, specular")
     parser.add_argument("--peer-rays", type=int, help="of --quick")
     parser.add_argument("--discovery", default="standard", help="of --quick, how thorough")
-    parser.add_argument("--scaling", action="store_true", help="100 to 10,000 UEs of Munich")
     parser.add_argument("--json", type=Path, help="write the ratios and all timings")
-    parser.add_argument("--plot", type=Path, help="draw the scaling")
     arguments = parser.parse_args()
-    results = []
+    scene, num_ues = arguments.scene, arguments.num_ues
     if arguments.quick:
         how = (arguments.peer_rays, arguments.discovery)
-        for scene in arguments.scene:
-            for num_ues, diffraction in ((arguments.num_ues, False), (40, True)):
-                case = Case(scene, min(num_ues, arguments.num_ues), diffraction, *how)
-                results.append(compare(case, [PER_BAND, OURS], with_thorough=True))
+        cases = (Case(scene, num_ues, False, *how), Case(scene, min(40, num_ues), True, *how))
+        results = [compare(case, with_thorough=True) for case in cases]
     else:
-        cases = scaling_cases() if arguments.scaling else cases_of(arguments.scene)
-        results = [in_child(case, methods) for case, methods in cases]
-    compared = [r for r in results if PER_BAND in r["recall"]]
-    summary = [
-        {key: r["case"][key] for key in ("scene", "num_ues", "diffraction")} | ratios(r)
-        for r in compared
-    ]
+        results = [in_child(case) for case in (Case(scene, 1000, False), Case(scene, 300, True))]
+    specular, diffraction = results
+    summary = {"specular": ratios(specular), "diffraction": ratios(diffraction)}
     print(json.dumps(summary, indent=1))
     if arguments.json:
-        arguments.json.write_text(json.dumps({"ratios": summary, "runs": results}, indent=1) + "\n")
-    if arguments.plot:
-        plot_scaling(results, arguments.plot)
+        arguments.json.write_text(json.dumps({**summary, "runs": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
