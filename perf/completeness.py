@@ -124,7 +124,9 @@ class Bench:
             folder.mkdir(parents=True, exist_ok=True)
             np.savez(file, **{name: getattr(paths, name) for name in TracedPaths.__slots__})
         with np.load(file) as arrays:
-            return TracedPaths(**{name: arrays[name] for name in TracedPaths.__slots__})
+            columns = {name: arrays[name] for name in TracedPaths.__slots__}
+        columns["num_references"] = int(columns["num_references"])
+        return TracedPaths(**columns)
 
 
 class Union:
