@@ -34,7 +34,9 @@ def main() -> None:
     parser.add_argument("--num-ues", type=int, default=1000)
     parser.add_argument("--discovery", default="standard", help="how thorough")
     parser.add_argument("--rounds", type=int, default=2, help="the first is cold, the last warm")
-    parser.add_argument("--quick", action="store_true", help="a few UEs, in this process")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few UEs, in this process, kernels from disk"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if arguments.quick:
