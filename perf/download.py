@@ -179,6 +179,7 @@ def main() -> None:
         ours, theirs = multiprocessing.Pipe()
         server = multiprocessing.get_context("spawn").Process(target=serve, args=(site, theirs))
         server.start()
+        theirs.close()  # its own is the last: if it dies, nobody waits for its port
         try:
             url = f"http://127.0.0.1:{ours.recv()}"
             found = measure(url, names, root, arguments.repeats)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import checked_calls  # noqa: F401 - before raymark, whose functions it decorates
 import numpy as np
 import pytest
 import yaml

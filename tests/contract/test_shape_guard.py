@@ -1,12 +1,14 @@
 """Canaries: the shape annotations are checked while the tests run."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from jaxtyping import TypeCheckError
+from beartype import beartype
+from checked_calls import checked_when_called
+from jaxtyping import Float, TypeCheckError
 
 from raymark.dataset.writing.assembly import merge_duplicates
 from raymark.radio import BAND_PRESETS, FrontEnd
@@ -45,8 +47,35 @@ def test_dataclass_raises_when_a_field_has_a_wrong_shape() -> None:
         )
 
 
-@pytest.mark.parametrize("call", [merge_duplicates, get_scene])
-def test_subpackages_are_checked_too_when_tests_run(call: Callable[[Any], object]) -> None:
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [(merge_duplicates, "Type-check error"), (get_scene, "12 not instance of str")],
+)
+def test_subpackages_are_checked_too_when_tests_run(
+    call: Callable[[Any], object], message: str
+) -> None:
     """`generator/` and `scenes/` lie outside `raymark/`: the import hook must reach them."""
-    with pytest.raises(TypeCheckError, match="Type-check error"):
+    with pytest.raises(TypeCheckError, match=message):
         call(12)
+
+
+def two_of_a_length(one: Float[np.ndarray, "n"], other: list[Float[np.ndarray, "n"]]) -> None:
+    """Have axes, one of them within a list."""
+
+
+def text_of(number: int) -> str:
+    """Return no text."""
+    return cast("str", number)
+
+
+def test_check_is_of_axes_or_of_types_when_it_is_made_at_the_first_call() -> None:
+    of_axes = checked_when_called(two_of_a_length, typechecker=beartype)
+    of_types = checked_when_called(typechecker=beartype)(text_of)
+
+    of_axes(np.zeros(2), [np.zeros(2)])
+    for _ in range(2):
+        with pytest.raises(TypeCheckError, match="other"):
+            of_axes(np.zeros(2), [np.zeros(3)])
+        with pytest.raises(TypeCheckError, match="return 1 violates type hint"):
+            of_types(1)
+    assert of_types.__name__ == "text_of"

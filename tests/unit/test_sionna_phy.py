@@ -7,15 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sionna  # which loads `phy` when it is used: seconds, in each worker that collects
 import torch
-from sionna.phy.channel import (
-    CIRDataset,
-    GenerateOFDMChannel,
-    OFDMChannel,
-    cir_to_ofdm_channel,
-)
-from sionna.phy.channel import subcarrier_frequencies as sionna_frequencies
-from sionna.phy.ofdm import ResourceGrid
 
 from raymark.dataset import Dataset, Selection
 from raymark.dataset.schema import OUTAGE
@@ -66,8 +59,8 @@ def own_response(selection: Selection, ues: torch.Tensor) -> np.ndarray:
     return synthesize_csi(batch, selection.front_end.panel).numpy()
 
 
-def grid_of(band: Band, num_tx: int = 1) -> ResourceGrid:
-    return ResourceGrid(
+def grid_of(band: Band, num_tx: int = 1) -> "sionna.phy.ofdm.ResourceGrid":
+    return sionna.phy.ofdm.ResourceGrid(
         num_ofdm_symbols=2,
         fft_size=band.num_subcarriers,
         subcarrier_spacing=band.subcarrier_spacing_hz,
@@ -119,7 +112,9 @@ def test_cir_gives_the_defined_response_when_sionna_transforms_it(
     assert a.shape == (15, 1, 64, 1, 1, most, 1)
     assert tau.shape == (15, 1, 1, most)
     frequencies = torch.as_tensor(subcarrier_frequencies(selection.band))
-    response = cir_to_ofdm_channel(frequencies, a, tau, normalize=False)[:, 0, :, 0, 0, 0].numpy()
+    response = sionna.phy.channel.cir_to_ofdm_channel(frequencies, a, tau, normalize=False)[
+        :, 0, :, 0, 0, 0
+    ].numpy()
     expected = naive_response(selection, start, stop)
     assert (np.abs(response - expected) <= tolerance(selection, start, stop)).all()
     # Small against the response: a wrong sign, order or carrier cannot pass.
@@ -132,7 +127,9 @@ def test_cir_gives_the_defined_response_when_sionna_transforms_it(
 def test_cir_gives_synthesized_csi_when_sionna_transforms_it(canyon: Selection) -> None:
     a, tau = sionna_cir(canyon, 0, 50)
 
-    response = cir_to_ofdm_channel(torch.as_tensor(subcarrier_frequencies(canyon.band)), a, tau)
+    response = sionna.phy.channel.cir_to_ofdm_channel(
+        torch.as_tensor(subcarrier_frequencies(canyon.band)), a, tau
+    )
     expected = own_response(canyon, torch.arange(50))
     assert (np.abs(response[:, 0, :, 0, 0, 0].numpy() - expected) <= tolerance(canyon, 0, 50)).all()
 
@@ -141,7 +138,9 @@ def test_cir_gives_synthesized_csi_when_sionna_transforms_it(canyon: Selection) 
 def test_sionnas_tones_are_ours_when_their_number_is_even_or_odd(count: int) -> None:
     band = Band(name="x", carrier_hz=6e9, bandwidth_hz=count * 15e3, num_subcarriers=count)
 
-    theirs = sionna_frequencies(count, band.subcarrier_spacing_hz, precision="double", device="cpu")
+    theirs = sionna.phy.channel.subcarrier_frequencies(
+        count, band.subcarrier_spacing_hz, precision="double", device="cpu"
+    )
 
     np.testing.assert_allclose(subcarrier_frequencies(band), theirs.numpy(), rtol=1e-15)
 
@@ -174,7 +173,7 @@ def test_cir_is_zero_when_no_path_arrives(shared_dataset: Dataset) -> None:
 def test_generated_channel_is_synthesized_csi_when_one_ue_is_drawn(canyon: Selection) -> None:
     channel = SionnaChannel(canyon, generator=rng(), ues=[7])
 
-    response = GenerateOFDMChannel(channel, grid_of(canyon.band))(batch_size=3)
+    response = sionna.phy.channel.GenerateOFDMChannel(channel, grid_of(canyon.band))(batch_size=3)
 
     expected = own_response(canyon, torch.tensor([7]))
     assert response.shape == (3, 1, 64, 1, 1, 2, 64)
@@ -188,7 +187,9 @@ def test_received_signal_is_channel_times_sent_when_there_is_no_noise(canyon: Se
     channel = SionnaChannel(canyon, generator=rng(), ues=[3, 4, 5])
     sent = torch.polar(torch.ones(4, 1, 1, 2, 64), torch.rand(4, 1, 1, 2, 64, generator=rng()))
 
-    received, response = OFDMChannel(channel, grid_of(canyon.band), return_channel=True)(sent)
+    received, response = sionna.phy.channel.OFDMChannel(
+        channel, grid_of(canyon.band), return_channel=True
+    )(sent)
 
     expected = response[:, 0, :, 0, 0] * sent[:, 0]
     torch.testing.assert_close(received[:, 0], expected, rtol=1e-5, atol=1e-12)
@@ -199,7 +200,7 @@ def test_noise_of_sionna_has_our_variance_when_no_is_noise_variance(canyon: Sele
     variance = canyon.front_end.noise_variance(canyon.band)
     sent = torch.ones(16, 1, 1, 2, 64, dtype=torch.complex64)
 
-    ofdm = OFDMChannel(channel, grid_of(canyon.band), return_channel=True)
+    ofdm = sionna.phy.channel.OFDMChannel(channel, grid_of(canyon.band), return_channel=True)
     received, response = ofdm(sent, no=torch.tensor(variance))
 
     noise = received[:, 0] - response[:, 0, :, 0, 0]
@@ -217,8 +218,8 @@ def test_draws_are_the_same_when_the_seed_is_the_same(canyon: Selection) -> None
 
 def test_cir_dataset_gives_every_ue_once_a_pass_when_it_reads_items(canyon: Selection) -> None:
     channel = SionnaChannel(canyon, generator=rng(), num_time_steps=2)
-    model = CIRDataset(channel.items, batch_size=10, **channel.sizes)
-    generate = GenerateOFDMChannel(model, grid_of(canyon.band))
+    model = sionna.phy.channel.CIRDataset(channel.items, batch_size=10, **channel.sizes)
+    generate = sionna.phy.channel.GenerateOFDMChannel(model, grid_of(canyon.band))
 
     response = torch.cat([generate()[:, 0, :, 0, 0] for _ in range(5)])
 
@@ -238,7 +239,7 @@ def test_receivers_are_the_sites_when_they_share_ues(shared_dataset: Dataset) ->
     a, tau = sionna_cir(selection, 1, 4)
 
     assert a.shape[:5] == (3, 2, 6, 1, 1)
-    response = cir_to_ofdm_channel(frequencies, a, tau)[:, :, :, 0, 0, 0].numpy()
+    response = sionna.phy.channel.cir_to_ofdm_channel(frequencies, a, tau)[:, :, :, 0, 0, 0].numpy()
     for i, site in enumerate(("bs0", "east")):
         alone = shared_dataset.select(scene="ground_and_wall", band="odd", site=site)
         expected = naive_response(alone, 1, 4)
@@ -269,7 +270,9 @@ def test_signals_add_up_when_two_ues_send(shared_dataset: Dataset) -> None:
     channel = SionnaChannel(selection, generator=rng(), ues=range(4), num_tx=2)
     sent = torch.polar(torch.ones(3, 2, 1, 2, 63), torch.rand(3, 2, 1, 2, 63, generator=rng()))
 
-    ofdm = OFDMChannel(channel, grid_of(selection.band, num_tx=2), return_channel=True)
+    ofdm = sionna.phy.channel.OFDMChannel(
+        channel, grid_of(selection.band, num_tx=2), return_channel=True
+    )
     received, response = ofdm(sent)
 
     expected = sum(response[:, :, :, k, 0] * sent[:, None, None, k, 0] for k in range(2))
