@@ -178,8 +178,8 @@ def without_bands(paths: TracedPaths) -> TracedPaths:
     return TracedPaths(**{**columns, "amplitude": paths.amplitude[:1]})
 
 
-def compare(case: Case, *, with_thorough: bool) -> dict[str, Any]:
-    """Run both methods on the same UEs in this process."""
+def compare(case: Case, *, thorough: str | None) -> dict[str, Any]:
+    """Run both methods on the same UEs in this process, and ours by another discovery."""
     use_one_thread()
     bench = Bench(case)
     timings, sets = [], {}
@@ -187,8 +187,8 @@ def compare(case: Case, *, with_thorough: bool) -> dict[str, Any]:
         timing, sets[method] = bench.run(method)
         timings.append(timing)
         print_timing(timing)
-    if with_thorough:
-        sets["ours, thorough"] = bench.ours(bench.ues, BANDS[:1], "thorough")
+    if thorough is not None:
+        sets[f"ours, {thorough}"] = bench.ours(bench.ues, BANDS[:1], thorough)
     recall = recalls(sets, diffracted=case.diffraction)
     for name, values in recall.items():
         print(
@@ -225,7 +225,7 @@ def in_child(case: Case) -> dict[str, Any]:
     """Run one comparison in a process of its own, where nothing is left of another."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(compare, (case,), {"with_thorough": not case.diffraction})
+        return pool.apply(compare, (case,), {"thorough": None if case.diffraction else "thorough"})
 
 
 def main() -> None:
@@ -236,13 +236,14 @@ def main() -> None:
     parser.add_argument("--num-ues", type=int, default=1000, help="of --quick, specular")
     parser.add_argument("--peer-rays", type=int, help="of --quick")
     parser.add_argument("--discovery", default="standard", help="of --quick, how thorough")
+    parser.add_argument("--thorough", default="thorough", help="of --quick, what is compared with")
     parser.add_argument("--json", type=Path, help="write the ratios and all timings")
     arguments = parser.parse_args()
     scene, num_ues = arguments.scene, arguments.num_ues
     if arguments.quick:
         how = (arguments.peer_rays, arguments.discovery)
         cases = (Case(scene, num_ues, False, *how), Case(scene, min(40, num_ues), True, *how))
-        results = [compare(case, with_thorough=True) for case in cases]
+        results = [compare(case, thorough=arguments.thorough) for case in cases]
     else:
         results = [in_child(case) for case in (Case(scene, 1000, False), Case(scene, 300, True))]
     specular, diffraction = results

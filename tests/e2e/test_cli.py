@@ -12,7 +12,6 @@ import pytest
 import yaml
 from command_line import COMMAND, raymark
 
-from raymark.benchmark import load_suite
 from raymark.cli.console import waiting
 from raymark.cli.quickstart import TRACKS
 from raymark.dataset import Dataset, open_dataset
@@ -294,9 +293,8 @@ def test_quickstart_ends_with_a_board_of_the_cheap_models_and_its_run_goes_on_to
     assert (folder / "board" / "index.html").is_file()
 
     own = ["--suite", "mini", "--data", str(folder / "dataset"), "--any-data"]
-    own += ["--tracks", ",".join([*TRACKS, "unseen-track"])]
-    models = ["--models", "train_centroid", "--out", str(folder / "runs")]
+    own += ["--tracks", ",".join([*TRACKS, "unseen-track"]), "--scenes", "munich"]
+    models = ["--bands", "6GHz", "--models", "train_centroid", "--out", str(folder / "runs")]
     more = raymark("bench", "run", *own, *models)
-    num_tasks = len(load_suite("mini").tasks_of((*TRACKS, "unseen-track")))
     assert more.returncode == FINISHED, more.stderr
-    assert f"{num_tasks - 18} cells run, 18 kept" in more.stdout
+    assert f"1 cell run, {len(TRACKS)} kept" in more.stdout

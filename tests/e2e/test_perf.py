@@ -41,7 +41,8 @@ ARGUMENTS = {
     "synthesis": ["--num-ues", "20"],
     "tracing": [
         *["--scene", "street_canyon", "--quick"],
-        *["--num-ues", "2", "--peer-rays", "10000", "--discovery", "quick"],
+        *["--num-ues", "2", "--peer-rays", "10000"],
+        *["--discovery", "quick", "--thorough", "quick"],
     ],
     "training": ["{data}", "--steps", "1", "--num-links", "20"],
 }
