@@ -10,7 +10,7 @@ annotation has axes.
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jaxtyping
@@ -20,28 +20,33 @@ from jaxtyping import TypeCheckError, jaxtyped
 _beartype = beartype(conf=BeartypeConf(violation_type=TypeCheckError))
 
 
-def _may_have_axes(annotation: Any) -> bool:
-    """Whether an annotation is of an array, or of something that holds one, or not known yet."""
-    if isinstance(annotation, str | typing.ForwardRef | typing.TypeVar):
-        return True
-    if inspect.isclass(annotation) and issubclass(annotation, jaxtyping.AbstractArray):
-        return True
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """Yield what an annotation is made of."""
     parts = annotation if isinstance(annotation, list) else typing.get_args(annotation)
-    return any(_may_have_axes(part) for part in parts)
+    if not parts:
+        yield annotation
+    for part in parts:
+        yield from _leaves(part)
 
 
-def _checked(function: Callable[..., Any], typechecker: Any) -> Callable[..., Any]:
-    annotations = getattr(function, "__annotations__", {})
-    if any(_may_have_axes(annotation) for annotation in annotations.values()):
+def _checked(function: Callable[..., Any], leaves: list[Any], typechecker: Any) -> Any:
+    if any(isinstance(x, typing.TypeVar) or _has_axes(x) for x in leaves):
         return jaxtyped(function, typechecker=typechecker)
     return _beartype(function)
+
+
+def _has_axes(leaf: Any) -> bool:
+    return inspect.isclass(leaf) and issubclass(leaf, jaxtyping.AbstractArray)
 
 
 def checked_when_called(decorated: Any = None, *, typechecker: Any) -> Any:
     """Decorate as `jaxtyping.jaxtyped` does, a function at its first call."""
     if decorated is None:
         return functools.partial(checked_when_called, typechecker=typechecker)
-    if not inspect.isfunction(decorated):
+    leaves = [x for a in getattr(decorated, "__annotations__", {}).values() for x in _leaves(a)]
+    # A name that is written before its class cannot be looked up yet; jaxtyping takes it for any.
+    is_open = any(isinstance(x, str | typing.ForwardRef) for x in leaves)
+    if is_open or not inspect.isfunction(decorated):
         return jaxtyped(decorated, typechecker=typechecker)
     made: list[Callable[..., Any]] = []
 
@@ -49,7 +54,7 @@ def checked_when_called(decorated: Any = None, *, typechecker: Any) -> Any:
     def check(*arguments: Any, **keywords: Any) -> Any:
         __tracebackhide__ = True
         if not made:
-            made.append(_checked(decorated, typechecker))
+            made.append(_checked(decorated, leaves, typechecker))
         return made[0](*arguments, **keywords)
 
     return check
