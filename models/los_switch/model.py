@@ -80,13 +80,16 @@ class Model(Localizer):
     ) -> Float[np.ndarray, "link 2 2"]:
         """Return how uncertain the ends of LOS paths are: along by range, across by azimuth.
 
-        Of training without LOS links nothing is known, and nothing is switched.
+        Of training without LOS links nothing is known, and nothing is switched. At the foot of the
+        site, where paths shorter than its height end, any direction is along.
         """
         std = np.where(np.isfinite(self._std), self._std, 1.0)
-        range_m = np.linalg.norm(position_m, axis=1).clip(_LEAST_STD)
-        along = position_m / range_m[:, None]
+        range_m = np.linalg.norm(position_m, axis=1)
+        is_off = range_m > _LEAST_STD
+        along = np.where(is_off, position_m.T / np.where(is_off, range_m, 1.0), [[1.0], [0.0]]).T
         across = np.stack([-along[:, 1], along[:, 0]], axis=1)
-        variance = np.stack([np.full_like(range_m, std[0]), std[1] * range_m], axis=1) ** 2
+        spread = (std[1] * range_m).clip(_LEAST_STD)
+        variance = np.stack([np.full_like(range_m, std[0]), spread], axis=1) ** 2
         axes = np.stack([along, across], axis=2)
         return np.einsum("lia,la,lja->lij", axes, variance, axes)
 

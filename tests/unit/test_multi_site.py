@@ -323,6 +323,20 @@ def test_switch_takes_geometry_where_a_site_is_in_sight_and_trees_elsewhere(
     assert same[is_los].mean() < 0.2
 
 
+def test_switch_answers_when_paths_end_at_the_foot_of_a_site(
+    suite: Suite, load: Callable[[Task], TaskData]
+) -> None:
+    data = load(task_of(suite, "multi-site"))
+    model = few_trees("los_switch")
+    model.fit(data.train, data.validation)
+
+    short = dataclasses.replace(data.test, path_range_m=np.ones_like(data.test.path_range_m))
+    told = model.predict(short)
+
+    assert np.isfinite(told.position_m).all()
+    assert (np.linalg.eigvalsh(told.covariance_m2) > 0).all()
+
+
 def test_models_are_refused_when_no_track_is_theirs(suite: Suite, yard_suite: Suite) -> None:
     with pytest.raises(ConfigError, match="'los_switch' takes several sites, and none of the"):
         require_task_for(get_model("los_switch"), yard_suite.tasks())
