@@ -129,13 +129,19 @@ def shares_at(
         truth: What the map has at the true place of each.
         calibration: What the map is wrong by.
     """
-    fit = _Fit(
-        width=calibration.width,
-        tail_share=calibration.tail_share,
-        bias_db=calibration.bias_db,
-        num_stray=calibration.num_stray,
-    )
-    return fit.shares(_Pairs.of(links, truth)).sum(axis=0)
+    return _Fit.of(calibration).shares(_Pairs.of(links, truth)).sum(axis=0)
+
+
+def log_explained(links: Observed, truth: Predicted, calibration: Calibration) -> float:
+    """Return the logarithm of the density of all estimated paths at known places.
+
+    Args:
+        links: Estimated paths of links.
+        truth: What the map has at the true place of each.
+        calibration: What the map is wrong by.
+    """
+    density = _Fit.of(calibration).density(_Pairs.of(links, truth)).sum(axis=(0, 3))
+    return float(np.log(density + calibration.stray_density)[links.mask].sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,20 +177,33 @@ class _Fit:
     bias_db: float
     num_stray: float
 
+    @classmethod
+    def of(cls, calibration: Calibration) -> "_Fit":
+        return cls(
+            width=calibration.width,
+            tail_share=calibration.tail_share,
+            bias_db=calibration.bias_db,
+            num_stray=calibration.num_stray,
+        )
+
     def gap(self, pairs: _Pairs) -> Float[np.ndarray, "link path other 4"]:
         """Return the differences without the bias of the power."""
         return pairs.gap - np.array([0.0, 0.0, 0.0, self.bias_db])
 
     def shares(self, pairs: _Pairs) -> Float[np.ndarray, "part link path other"]:
         """Return which part of each estimated path is that of each predicted one, tails apart."""
+        density = self.density(pairs)
+        stray = self.num_stray / float(np.prod(_SPANS))
+        return density / (density.sum(axis=(0, 3), keepdims=True) + stray)
+
+    def density(self, pairs: _Pairs) -> Float[np.ndarray, "part link path other"]:
+        """Return the density of each estimated path about each predicted one, tails apart."""
         width = self.width[pairs.kind][:, None]
         parts = (1 - self.tail_share, 1.0), (self.tail_share, TAIL)
         density = np.stack(
             [share * _normal(self.gap(pairs), width * wider) for share, wider in parts]
         )
-        density = np.where(pairs.is_pair, density, 0.0)
-        stray = self.num_stray / float(np.prod(_SPANS))
-        return density / (density.sum(axis=(0, 3), keepdims=True) + stray)
+        return np.where(pairs.is_pair, density, 0.0)
 
 
 def _normal(

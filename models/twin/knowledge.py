@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
 
 from raymark.benchmark import CityMap, Labelled, Measurements
 from raymark.models.twin.calibration import Calibration, calibrate
 from raymark.models.twin.correction import Corrections, corrections_of
 from raymark.models.twin.features import Observed, Predicted, observed, predicted
 from raymark.models.twin.matching import Matcher, Modes
+from raymark.models.twin.pose import Pose, at_places, pose_of
 
 ANY_BAND = ""
 """Key of what was learnt on all bands together, for a band that no link was of."""
@@ -34,18 +34,27 @@ class Knowledge:
         plain: What they are wrong by as they are, by band.
         corrected: What they are wrong by once their paths are corrected, by band.
         corrections: How paths are corrected, by site and band.
+        poses: How maps are turned and shifted, by site and band.
     """
 
     plain: Mapping[str, Calibration]
     corrected: Mapping[str, Calibration]
     corrections: Mapping[Place, Corrections]
+    poses: Mapping[Place, Pose]
 
     @classmethod
     def of(cls, links: Labelled) -> "Knowledge":
         """Learn from labelled links whose sites have maps."""
+        places = list(places_of(links.measurements))
+        poses = {
+            place: pose_of(
+                observed(links.measurements.take(rows)), links.position_m[rows], city, place[1]
+            )
+            for place, rows, city in places
+        }
         known = {
-            place: _Known.of(links, rows, city)
-            for place, rows, city in places_of(links.measurements)
+            place: _Known.of(links, rows, city, place[1], poses[place])
+            for place, rows, city in places
         }
         plain = _calibrated(known)
         corrections = {
@@ -53,7 +62,7 @@ class Knowledge:
             for place, at in known.items()
         }
         moved = {place: at.corrected_by(corrections[place]) for place, at in known.items()}
-        return cls(plain=plain, corrected=_calibrated(moved), corrections=corrections)
+        return cls(plain=plain, corrected=_calibrated(moved), corrections=corrections, poses=poses)
 
     def modes(self, links: Measurements, *, num_modes: int, is_corrected: bool) -> Modes:
         """Match links with the maps of their sites.
@@ -74,12 +83,18 @@ class Knowledge:
         return Modes.joined(parts)
 
     def _matcher(self, place: Place, city: CityMap, is_corrected: bool) -> Matcher:
-        paths, corrections = predicted(city.paths[place[1]]), self.corrections.get(place)
+        pose, corrections = self._pose(place), self.corrections.get(place)
+        paths, point_m = predicted(pose.paths(city.paths[place[1]])), pose.points(city.point_m)
         if is_corrected and corrections is not None:
-            paths = corrections.apply(paths, city.point_m)
+            paths = corrections.apply(paths, point_m)
         calibrations = self.corrected if is_corrected else self.plain
         calibration = calibrations.get(place[1], calibrations[ANY_BAND])
-        return Matcher(city.point_m, city.spacing_m, paths, calibration)
+        return Matcher(point_m, city.spacing_m, paths, calibration)
+
+    def _pose(self, place: Place) -> Pose:
+        """Return the pose at a site and band, or at another band of the site, or none."""
+        same = [pose for (site, _), pose in self.poses.items() if site == place[0]]
+        return self.poses.get(place, same[0] if same else Pose())
 
     def to_dict(self) -> dict[str, dict[str, dict[str, object]]]:
         """Return the calibrations as plain numbers."""
@@ -92,13 +107,17 @@ class Knowledge:
     def num_parameters(self) -> int:
         """Number of fitted numbers."""
         calibrations = [*self.plain.values(), *self.corrected.values()]
-        return sum(c.num_parameters for c in calibrations) + sum(
-            c.difference.size for c in self.corrections.values()
+        corrections = sum(c.difference.size for c in self.corrections.values())
+        return (
+            sum(c.num_parameters for c in calibrations)
+            + corrections
+            + len(self.poses) * len(Pose.__slots__)
         )
 
     def save(self, folder: Path) -> None:
         """Write it to files in a folder."""
         state = {**self.to_dict(), "places": list(self.corrections)}
+        state["poses"] = [pose.to_dict() for pose in self.poses.values()]
         (folder / _STATE_NAME).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         arrays = {
             f"{i}_{name}": getattr(corrections, name)
@@ -122,7 +141,11 @@ class Knowledge:
             name: {band: Calibration.from_dict(values) for band, values in state[name].items()}
             for name in ("plain", "corrected")
         }
-        return cls(corrections=corrections, **calibrations)
+        poses = {
+            (site, band): Pose(**values)
+            for (site, band), values in zip(state["places"], state["poses"], strict=True)
+        }
+        return cls(corrections=corrections, poses=poses, **calibrations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,14 +157,14 @@ class _Known:
     position_m: Float[np.ndarray, "link 2"]
 
     @classmethod
-    def of(cls, links: Labelled, rows: Int[np.ndarray, "row"], city: CityMap) -> "_Known":
-        band = links.measurements.bands[int(links.measurements.band_index[rows[0]])].name
-        distance_m, point = cKDTree(city.point_m).query(links.position_m[rows])
-        outdoors = distance_m <= city.spacing_m
-        rows, point = rows[outdoors], point[outdoors]
-        position_m = links.position_m[rows]
-        truth = predicted(city.paths[band]).take(point).moved(position_m - city.point_m[point])
-        return cls(seen=observed(links.measurements.take(rows)), truth=truth, position_m=position_m)
+    def of(
+        cls, links: Labelled, rows: Int[np.ndarray, "row"], city: CityMap, band: str, pose: Pose
+    ) -> "_Known":
+        truth, distance_m = at_places(city, band, pose, links.position_m[rows])
+        outdoors = np.flatnonzero(distance_m <= city.spacing_m)
+        rows, truth = rows[outdoors], truth.take(outdoors)
+        seen = observed(links.measurements.take(rows))
+        return cls(seen=seen, truth=truth, position_m=links.position_m[rows])
 
     def corrected_by(self, corrections: Corrections) -> "_Known":
         truth = corrections.apply(self.truth, self.position_m, beyond_m=_UNSEEN_M)

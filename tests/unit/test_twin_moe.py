@@ -381,7 +381,7 @@ def test_all_that_was_learnt_is_there_again_when_it_was_kept(tmp_path: Path) -> 
     notes = rng.standard_normal((30, 3))
     state = MixtureState(
         source=CueSource(
-            knowledge=Knowledge(plain=known, corrected=known, corrections={}),
+            knowledge=Knowledge(plain=known, corrected=known, corrections={}, poses={}),
             forests=dict.fromkeys(REGRESSIONS, forest),
             is_corrected=True,
             num_modes=7,
