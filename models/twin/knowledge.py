@@ -116,8 +116,8 @@ class Knowledge:
 
     def save(self, folder: Path) -> None:
         """Write it to files in a folder."""
-        state = {**self.to_dict(), "places": list(self.corrections)}
-        state["poses"] = [pose.to_dict() for pose in self.poses.values()]
+        poses = [pose.to_dict() for pose in self.poses.values()]
+        state = {**self.to_dict(), "places": list(self.corrections), "poses": poses}
         (folder / _STATE_NAME).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         arrays = {
             f"{i}_{name}": getattr(corrections, name)
