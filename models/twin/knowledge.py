@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -96,9 +97,13 @@ class Knowledge:
         same = [pose for (site, _), pose in self.poses.items() if site == place[0]]
         return self.poses.get(place, same[0] if same else Pose())
 
-    def to_dict(self) -> dict[str, dict[str, dict[str, object]]]:
-        """Return the calibrations as plain numbers."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return calibrations and poses as plain numbers."""
         return {
+            "poses": [
+                {"site": site, "band": band, **pose.to_dict()}
+                for (site, band), pose in self.poses.items()
+            ],
             "plain": {band: c.to_dict() for band, c in self.plain.items()},
             "corrected": {band: c.to_dict() for band, c in self.corrected.items()},
         }
@@ -116,8 +121,7 @@ class Knowledge:
 
     def save(self, folder: Path) -> None:
         """Write it to files in a folder."""
-        poses = [pose.to_dict() for pose in self.poses.values()]
-        state = {**self.to_dict(), "places": list(self.corrections), "poses": poses}
+        state = {**self.to_dict(), "places": list(self.corrections)}
         (folder / _STATE_NAME).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         arrays = {
             f"{i}_{name}": getattr(corrections, name)
@@ -142,8 +146,8 @@ class Knowledge:
             for name in ("plain", "corrected")
         }
         poses = {
-            (site, band): Pose(**values)
-            for (site, band), values in zip(state["places"], state["poses"], strict=True)
+            (told["site"], told["band"]): Pose(**{name: told[name] for name in Pose.__slots__})
+            for told in state["poses"]
         }
         return cls(corrections=corrections, poses=poses, **calibrations)
 
