@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from raymark import plots
 from raymark.dataset import Dataset, Selection
 from raymark.dataset.buildings import HeightMap
-from raymark.dataset.link_statistics import link_gain, link_table, visible_paths
+from raymark.dataset.link_statistics import link_table, visible_paths
 from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.plots import LABEL_STYLES, AngleDelayProfile, SiteMark
 from raymark.plots.selections import element_gain_db, heights_of, noisy_csi, site_marks
@@ -25,6 +25,7 @@ Progress = Callable[[Path], None]
 """Called with the path of each figure that was written."""
 
 _SEVERAL_PATHS, _STRONG_PATH_DB, _TRIED_LINKS = 3, 20.0, 100
+_MOST_BEHIND = 0.5
 _EXAMPLES = (NLOS, LOS)
 """Labels of which a typical link is drawn."""
 
@@ -172,9 +173,12 @@ def _draw_spreads(scene: str, links: pd.DataFrame) -> _Drawing:
 def _typical_link(selection: Selection, links: pd.DataFrame, label: int) -> int | None:
     """Return the row of a link with several paths and about the median gain of all of its label.
 
-    Those nearest the median are tried in turn; None stands for no link of that label.
+    Those nearest the median are tried in turn, of links that have most of their power before the
+    panel, if there are any; None stands for no link of that label.
     """
-    rows = links[links["los"] == label]
+    of_label = links[links["los"] == label]
+    ahead = of_label[of_label["behind_share"] < _MOST_BEHIND]
+    rows = of_label if ahead.empty else ahead
     distance_db = (rows["gain_db"] - rows["gain_db"].median()).abs().to_numpy()
     nearest = [int(row) for row in rows.index.to_numpy()[np.argsort(distance_db, kind="stable")]]
     several = (row for row in nearest[:_TRIED_LINKS] if _has_several_paths(selection, row))
@@ -194,8 +198,9 @@ def _draw_link(scene: str, selection: Selection, link: int, seed: int) -> _Drawi
     profile = plots.angle_delay_profile(csi, front_end.panel, band)
     paths = visible_paths(selection, link)
     figure, axes = plots.new_figure(1, 2, panel_inches=(5.2, 4.2))
-    gain = link_gain(selection.path_table(link, link + 1))
-    snr_db = to_db(gain / front_end.noise_variance(band))[0]
+    clean = selection.fingerprints(link, link + 1, kind="oracle").csi[0].numpy()
+    gain = np.mean(np.abs(clean) ** 2, keepdims=True)
+    snr_db = to_db(gain / front_end.noise_variance(band)).item()
     label = LABEL_STYLES[int(selection.los[link])].name
     plots.plot_csi_magnitude(csi, band, ax=axes[0])
     axes[0].set_title(f"{scene} at {band.name}: CSI, {label}, SNR {snr_db:.0f} dB")
