@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from raymark.dataset import Dataset, Selection, open_dataset
 from raymark.dataset.buildings import BuildingPart
+from raymark.dataset.link_statistics import directions_at_panel
 from raymark.dataset.manifest import SiteRecord
 from raymark.dataset.map_names import map_name, map_scene
 from raymark.dataset.path_tables import PathTable
@@ -21,7 +22,7 @@ from raymark.dataset.samplings import GridSampling
 from raymark.dataset.schema import NO_INTERACTION
 from raymark.errors import ConfigError
 from raymark.radio import SPEED_OF_LIGHT_M_S
-from raymark.radio.frames import rotation_matrix, unit_vector, wrap_rad
+from raymark.radio.frames import wrap_rad
 from raymark.radio.synthesis import arrives
 from raymark.storage import Place
 
@@ -210,9 +211,8 @@ def _moved(part: BuildingPart, site: SiteRecord) -> BuildingPart:
 
 def _paths_of(selection: Selection) -> MapPaths:
     table, site = selection.path_table(0, len(selection)), selection.sites[0]
-    world = unit_vector(table.zenith_bs_rad.astype("f8"), table.azimuth_bs_rad.astype("f8"))
-    local = world @ rotation_matrix(np.asarray(site.orientation_rad))
-    rows, mask = strongest_paths(table, arrives(selection.front_end.panel, local))
+    direction = directions_at_panel(table, np.asarray(site.orientation_rad))
+    rows, mask = strongest_paths(table, arrives(selection.front_end.panel, direction))
     yaw = site.orientation_rad[0]
     zenith, azimuth = table.zenith_ue_rad[rows], table.azimuth_ue_rad[rows]
     seen = np.stack([np.cos(azimuth), np.sin(azimuth)], axis=-1) * np.sin(zenith)[..., None]

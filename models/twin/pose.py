@@ -10,6 +10,7 @@ the panel, to the first order.
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -79,7 +80,7 @@ def at_places(
         pose: How it is turned and shifted.
         place_m: In the frame of the site [m].
     """
-    distance_m, point = cKDTree(city.point_m).query(pose.points_of_map(place_m))
+    distance_m, point = _tree_of(city).query(pose.points_of_map(place_m))
     paths = city.paths[band]
     near = MapPaths(**{name: getattr(paths, name)[point] for name in MapPaths.__slots__})
     offset_m = place_m - pose.points(city.point_m[point])
@@ -127,6 +128,12 @@ def _cost_of(
         return 0.5 * float(((x / _PRIOR) ** 2).sum()) - log_explained(seen, truth, calibration)
 
     return cost
+
+
+@lru_cache(maxsize=4)
+def _tree_of(city: CityMap) -> cKDTree:
+    """Return the points of a map, ready to be asked for the nearest."""
+    return cKDTree(city.point_m)
 
 
 def _pose(x: Float[np.ndarray, "4"]) -> Pose:

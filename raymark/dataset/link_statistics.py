@@ -92,14 +92,19 @@ def behind_share(table: PathTable, orientation_rad: Float[np.ndarray, "3"]) -> P
         table: Paths of links that share a panel.
         orientation_rad: Yaw, pitch and roll of the panel [rad].
     """
-    is_behind = _at_panel(table, orientation_rad)[:, 0] < 0
+    is_behind = directions_at_panel(table, orientation_rad)[:, 0] < 0
     return _mean_by_link(table, is_behind.astype("f8"))
 
 
-def _at_panel(
+def directions_at_panel(
     table: PathTable, orientation_rad: Float[np.ndarray, "3"]
 ) -> Float[np.ndarray, "path 3"]:
-    """Return the direction of each path in the panel's local frame."""
+    """Return unit vectors from the panel along each path, in its local frame.
+
+    Args:
+        table: Paths of links that share a panel.
+        orientation_rad: Yaw, pitch and roll of the panel [rad].
+    """
     world = unit_vector(table.zenith_bs_rad.astype("f8"), table.azimuth_bs_rad.astype("f8"))
     return world @ rotation_matrix(orientation_rad)
 
@@ -172,7 +177,7 @@ def visible_paths(selection: Selection, link: int) -> pd.DataFrame:
     """
     table = selection.path_table(link, link + 1)
     site = selection.sites[int(selection.site_index[link])]
-    local = _at_panel(table, np.asarray(site.orientation_rad))
+    local = directions_at_panel(table, np.asarray(site.orientation_rad))
     paths = pd.DataFrame(
         {
             "azimuth_deg": np.degrees(np.arctan2(local[:, 1], local[:, 0])),
