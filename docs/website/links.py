@@ -22,6 +22,7 @@ _PLACES = {
     "benchmark/suites": "suites.md",
     "benchmark/results": "numbers/README.md",
     "benchmark/results/small-v1": "numbers/small-v1/board.md",
+    "benchmark/results/multi-site-v1": "numbers/multi-site-v1/board.md",
 }
 _FOLDERS = (("docs/", ""), ("benchmark/results/", "numbers/"))
 _CARD = re.compile(r"((?:models|scenes)/\w+)/card\.md")
