@@ -80,7 +80,9 @@ class CueSource:
     num_modes: int
 
     @classmethod
-    def of(cls, links: Labelled, *, is_corrected: bool, settings: CueSettings) -> "CueSource":
+    def of(
+        cls, links: Labelled, *, is_posed: bool, is_corrected: bool, settings: CueSettings
+    ) -> "CueSource":
         """Learn from labelled links."""
         inputs = regression_inputs(links.measurements)
         forests = {
@@ -94,7 +96,7 @@ class CueSource:
             for name in REGRESSIONS
         }
         return cls(
-            knowledge=Knowledge.of(links),
+            knowledge=Knowledge.of(links, is_posed=is_posed),
             forests=forests,
             is_corrected=is_corrected,
             num_modes=settings.num_modes,

@@ -126,3 +126,17 @@ def _features(
     """Return rows of features; a flat panel cannot tell front from back, nor do the cosines."""
     across = np.sin(zenith_rad) * np.sin(azimuth_rad)
     return np.stack([range_m, across, np.cos(zenith_rad), power_db], axis=-1).astype("f4")
+
+
+def is_blind(links: Measurements) -> Bool[np.ndarray, "link"]:
+    """Return which links show no path."""
+    return ~links.path_mask.any(axis=1)
+
+
+def heard_rows(links: Measurements) -> Int[np.ndarray, "row"]:
+    """Return the links by which it is chosen how links are read: those that show a path, if any.
+
+    Links without a path are tens of metres off however they are read, and would drown the choice.
+    """
+    rows = np.flatnonzero(~is_blind(links))
+    return rows if len(rows) else np.arange(len(links))

@@ -35,7 +35,7 @@ class Knowledge:
         plain: What they are wrong by as they are, by band.
         corrected: What they are wrong by once their paths are corrected, by band.
         corrections: How paths are corrected, by site and band.
-        poses: How maps are turned and shifted, by site and band.
+        poses: How maps are turned and shifted, by site and band; none if not learnt.
     """
 
     plain: Mapping[str, Calibration]
@@ -44,17 +44,23 @@ class Knowledge:
     poses: Mapping[Place, Pose]
 
     @classmethod
-    def of(cls, links: Labelled) -> "Knowledge":
-        """Learn from labelled links whose sites have maps."""
+    def of(cls, links: Labelled, *, is_posed: bool) -> "Knowledge":
+        """Learn from labelled links whose sites have maps.
+
+        Args:
+            links: The links.
+            is_posed: Whether to learn where the maps have the antenna, too.
+        """
         places = list(places_of(links.measurements))
         poses = {
             place: pose_of(
                 observed(links.measurements.take(rows)), links.position_m[rows], city, place[1]
             )
             for place, rows, city in places
+            if is_posed
         }
         known = {
-            place: _Known.of(links, rows, city, place[1], poses[place])
+            place: _Known.of(links, rows, city, place[1], poses.get(place, Pose()))
             for place, rows, city in places
         }
         plain = _calibrated(known)
@@ -64,6 +70,11 @@ class Knowledge:
         }
         moved = {place: at.corrected_by(corrections[place]) for place, at in known.items()}
         return cls(plain=plain, corrected=_calibrated(moved), corrections=corrections, poses=poses)
+
+    @property
+    def is_posed(self) -> bool:
+        """Whether it was learnt where the maps have the antenna."""
+        return bool(self.poses)
 
     def modes(self, links: Measurements, *, num_modes: int, is_corrected: bool) -> Modes:
         """Match links with the maps of their sites.

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from raymark.benchmark import Labelled, Localizer, Measurements, Mixture, Prediction, tune
+from raymark.models.twin.features import heard_rows, is_blind
 from raymark.models.twin.knowledge import Knowledge
 from raymark.models.twin.matching import Modes
 from raymark.models.twin.posterior import Posterior, Reading, posterior, weights
@@ -20,27 +21,33 @@ class TwinLocalizer(Localizer):
     """Compares the estimated paths of links with those that a map has at candidate points.
 
     Labelled links tell how wrong the map is: widths of the likelihood and detection are learnt at
-    their places, for each band, and single paths are corrected by those near them. How far the
-    likelihood is trusted, whether mean or mode of the posterior is told, and whether paths are
-    corrected, is chosen on validation links.
+    their places, for each band, single paths are corrected by those near them, and the antenna is
+    put where they have it. How far the likelihood is trusted, whether mean or mode of the posterior
+    is told, and which of the two corrections are used, is chosen on validation links that show a
+    path.
     """
 
     def fit(self, train: Labelled, validation: Labelled) -> None:
         """Learn what the maps are wrong by, and choose how their posterior is read."""
-        self._knowledge = Knowledge.of(train)
         self._learn_motion(train)
+        links, heard = validation.measurements, heard_rows(validation.measurements)
+        known = {
+            is_posed: Knowledge.of(train, is_posed=is_posed) for is_posed in self.config["is_posed"]
+        }
         modes = {
-            is_corrected: self._modes(validation.measurements, is_corrected)
+            (is_posed, is_corrected): self._modes_by(knowledge, links, is_corrected)
+            for is_posed, knowledge in known.items()
             for is_corrected in self.config["is_corrected"]
         }
         grid = itertools.product(*(self.config[name] for name in Reading.__slots__))
         readings = [Reading(**dict(zip(Reading.__slots__, values, strict=True))) for values in grid]
 
         def predict(reading: Reading) -> Float[np.ndarray, "link 2"]:
-            found = modes[reading.is_corrected]
-            return self._read(found, validation.measurements, reading).position_m
+            found = modes[reading.is_posed, reading.is_corrected]
+            return self._read(found, links, reading).position_m[heard]
 
-        self._reading, trials = tune(readings, predict, validation)
+        self._reading, trials = tune(readings, predict, validation.take(heard))
+        self._knowledge = known[self._reading.is_posed]
         self.choices = {
             **asdict(self._reading),
             "validation_error_m": trials,
@@ -50,12 +57,12 @@ class TwinLocalizer(Localizer):
 
     def predict(self, test: Measurements) -> Prediction:
         """Return position and covariance of every link."""
-        found = self._read(self._modes(test, self._reading.is_corrected), test, self._reading)
+        found = self._read(self._modes(test), test, self._reading)
         return Prediction(position_m=found.position_m, covariance_m2=found.covariance_m2)
 
     def mixture(self, test: Measurements) -> Mixture:
         """Return the whole posterior of every link: its candidates, and how sharply each fits."""
-        modes, temper = self._modes(test, self._reading.is_corrected), self._reading.temper
+        modes, temper = self._modes(test), self._reading.temper
         return Mixture(
             weight=self._weights(modes, test, temper),
             mean_m=modes.centre_m,
@@ -86,8 +93,11 @@ class TwinLocalizer(Localizer):
         return weights(modes, temper)
 
     def _read(self, modes: Modes, links: Measurements, reading: Reading) -> Posterior:
-        return posterior(modes, self._weights(modes, links, reading.temper), reading)
+        share = self._weights(modes, links, reading.temper)
+        return posterior(modes, share, reading, is_blind(links))
 
-    def _modes(self, links: Measurements, is_corrected: bool) -> Modes:
-        count = self.config["num_modes"]
-        return self._knowledge.modes(links, num_modes=count, is_corrected=is_corrected)
+    def _modes(self, links: Measurements) -> Modes:
+        return self._modes_by(self._knowledge, links, self._reading.is_corrected)
+
+    def _modes_by(self, known: Knowledge, links: Measurements, is_corrected: bool) -> Modes:
+        return known.modes(links, num_modes=self.config["num_modes"], is_corrected=is_corrected)

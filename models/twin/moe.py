@@ -65,19 +65,24 @@ class HeldOut:
 
     @classmethod
     def of(
-        cls, train: Labelled, folds: Sequence[Fold], *, is_corrected: bool, settings: CueSettings
+        cls, train: Labelled, folds: Sequence[Fold], *, like: CueSource, settings: CueSettings
     ) -> "HeldOut":
         """Learn the cues anew for each fold, and ask them.
 
         Args:
             train: Training links.
             folds: Of them, at least one, as `blocked_folds` deals them.
-            is_corrected: Whether maps are corrected.
+            like: Who has learnt from all of them; maps are read as there.
             settings: How cues are learnt.
         """
         parts = []
         for asked, fitters in folds:
-            source = CueSource.of(train.take(fitters), is_corrected=is_corrected, settings=settings)
+            source = CueSource.of(
+                train.take(fitters),
+                is_posed=like.knowledge.is_posed,
+                is_corrected=like.is_corrected,
+                settings=settings,
+            )
             parts.append((asked, source.cues(train.measurements.take(asked))))
         rows = np.sort(np.concatenate([asked for asked, _ in parts]))
         return cls(links=train.take(rows), cues=Cues.joined(parts))

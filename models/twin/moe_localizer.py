@@ -14,6 +14,8 @@ from raymark.models.twin.blocked import blocked_folds
 from raymark.models.twin.cues import CueSettings, CueSource
 from raymark.models.twin.densities import covariance_about, told
 from raymark.models.twin.experts import Level
+from raymark.models.twin.features import heard_rows, is_blind
+from raymark.models.twin.knowledge import Knowledge
 from raymark.models.twin.moe import Found, HeldOut, surroundings_of, windows_of
 from raymark.models.twin.moe_files import MixtureState
 from raymark.models.twin.posterior import Reading, posterior
@@ -35,8 +37,7 @@ class MixtureLocalizer(Localizer):
     def fit(self, train: Labelled, validation: Labelled) -> None:
         """Learn the cues, then whom to trust; validation links choose how, and what is told."""
         settings = CueSettings(seed=self.seed, **{name: self.config[name] for name in _CUE_KEYS})
-        source = CueSource.of(train, is_corrected=False, settings=settings)
-        source, map_trials = self._corrected_or_not(source, train, validation)
+        source, map_trials = self._source(train, validation, settings)
         held_out = self._held_out(train, validation, source, settings)
         known = surroundings_of(train, held_out)
         levels = tuple(Level(**values) for values in self.config["levels"])
@@ -55,6 +56,7 @@ class MixtureLocalizer(Localizer):
         )
         self.num_parameters = self._state.num_parameters
         self.choices = {
+            "is_posed": source.knowledge.is_posed,
             "is_corrected": source.is_corrected,
             "penalty": penalty,
             "told": which,
@@ -69,7 +71,7 @@ class MixtureLocalizer(Localizer):
     def predict(self, test: Measurements) -> Prediction:
         """Return the chosen point of each mixture, and the covariance of all of it about it."""
         mixture = self.mixture(test)
-        position_m = told(mixture, self._state.told)
+        position_m = told(mixture, self._state.told, is_blind(test))
         covariance_m2 = covariance_about(mixture, position_m)
         return Prediction(position_m=position_m, covariance_m2=covariance_m2)
 
@@ -87,24 +89,35 @@ class MixtureLocalizer(Localizer):
         """Read what `save` has written."""
         self._state = MixtureState.load(folder)
 
-    def _corrected_or_not(
-        self, source: CueSource, train: Labelled, validation: Labelled
+    def _source(
+        self, train: Labelled, validation: Labelled, settings: CueSettings
     ) -> tuple[CueSource, dict[str, float]]:
-        """Choose whether labels correct the map by what the map tells of validation windows."""
-        links, count = validation.measurements, source.num_modes
+        """Learn the cues; what the map tells of validation windows chooses how labels mend it."""
+        links, heard = validation.measurements, heard_rows(validation.measurements)
         windows, step_m = (
             windows_of(links),
             step_of(train.position_m, windows_of(train.measurements)),
         )
+        source = CueSource.of(train, is_posed=False, is_corrected=False, settings=settings)
+        known = {
+            is_posed: Knowledge.of(train, is_posed=True) if is_posed else source.knowledge
+            for is_posed in self.config["is_posed"]
+        }
 
-        def predict(is_corrected: bool) -> Float[np.ndarray, "link 2"]:
-            modes = source.knowledge.modes(links, num_modes=count, is_corrected=is_corrected)
+        def predict(trial: tuple[bool, bool]) -> Float[np.ndarray, "link 2"]:
+            is_posed, is_corrected = trial
+            modes = known[is_posed].modes(
+                links, num_modes=settings.num_modes, is_corrected=is_corrected
+            )
             share = window_weights(modes, windows, temper=1.0, step_m=step_m)
-            reading = Reading(is_corrected=is_corrected, temper=1.0, estimate="mode")
-            return posterior(modes, share, reading).position_m
+            reading = Reading(
+                is_posed=is_posed, is_corrected=is_corrected, temper=1.0, estimate="mode"
+            )
+            return posterior(modes, share, reading, is_blind(links)).position_m[heard]
 
-        best, trials = tune(self.config["is_corrected"], predict, validation)
-        return replace(source, is_corrected=best), trials
+        trials = itertools.product(known, self.config["is_corrected"])
+        (is_posed, is_corrected), errors_m = tune(trials, predict, validation.take(heard))
+        return replace(source, knowledge=known[is_posed], is_corrected=is_corrected), errors_m
 
     def _held_out(
         self, train: Labelled, validation: Labelled, source: CueSource, settings: CueSettings
@@ -121,15 +134,17 @@ class MixtureLocalizer(Localizer):
         )
         if not folds:
             return None
-        return HeldOut.of(train, folds, is_corrected=source.is_corrected, settings=settings)
+        return HeldOut.of(train, folds, like=source, settings=settings)
 
     def _choose(
         self, found: Found, routers: Mapping[float, Router], validation: Labelled
     ) -> tuple[Any, dict[str, float]]:
         """Choose a penalty, and which point of the mixture is told."""
+        links = validation.measurements
+        heard, blind = heard_rows(links), is_blind(links)
         mixtures = {penalty: found.mixture(router) for penalty, router in routers.items()}
         return tune(
             itertools.product(routers, self.config["told"]),
-            lambda trial: told(mixtures[trial[0]], trial[1]),
-            validation,
+            lambda trial: told(mixtures[trial[0]], trial[1], blind)[heard],
+            validation.take(heard),
         )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from raymark.models.twin.matching import Modes
 
@@ -23,9 +23,11 @@ class Reading:
         temper: Power to which the likelihood is raised: paths of one house are wrong together, so
             that they tell less than as many independent ones.
         estimate: Which point of it is told.
+        is_posed: Whether it is of a map whose antenna was learnt.
         is_corrected: Whether it is of a map whose paths were corrected.
     """
 
+    is_posed: bool
     is_corrected: bool
     temper: float
     estimate: Estimate
@@ -44,20 +46,27 @@ class Posterior:
     covariance_m2: Float[np.ndarray, "link 2 2"]
 
 
-def posterior(modes: Modes, weight: Float[np.ndarray, "link mode"], reading: Reading) -> Posterior:
+def posterior(
+    modes: Modes,
+    weight: Float[np.ndarray, "link mode"],
+    reading: Reading,
+    is_blind: Bool[np.ndarray, "link"],
+) -> Posterior:
     """Return position and covariance of links.
 
     Args:
         modes: Their best candidates.
         weight: The share of each in the posterior.
         reading: How the posterior is read.
+        is_blind: Links that show no path: the mean is told, as no place stands out.
     """
     position_m = _mean(weight, modes.centre_m)
     if reading.estimate == "mode":
         best = np.take_along_axis(modes.centre_m, weight.argmax(axis=1)[:, None, None], axis=1)
         is_near = np.linalg.norm(modes.centre_m - best, axis=2) <= MODE_RADIUS_M
         near = np.where(is_near, weight, 0.0)
-        position_m = _mean(near / near.sum(axis=1, keepdims=True), modes.centre_m)
+        about_best_m = _mean(near / near.sum(axis=1, keepdims=True), modes.centre_m)
+        position_m = np.where(is_blind[:, None], position_m, about_best_m)
     offset = modes.centre_m - position_m[:, None]
     spread = offset[..., :, None] * offset[..., None, :] + modes.covariance_m2 / reading.temper
     covariance_m2 = np.einsum("lm,lmij->lij", weight, spread)

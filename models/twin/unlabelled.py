@@ -15,7 +15,7 @@ from raymark.benchmark.site_frames import world_frame_covariances, world_frame_p
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError
 from raymark.models.twin.calibration import Calibration, shares_at
-from raymark.models.twin.features import NUM_KINDS, Observed, observed, predicted
+from raymark.models.twin.features import NUM_KINDS, Observed, is_blind, observed, predicted
 from raymark.models.twin.matching import Matcher
 from raymark.models.twin.posterior import MODE_RADIUS_M, Reading, posterior, weights
 from raymark.radio import Receiver
@@ -199,9 +199,14 @@ class MapLocator:
         start = time.perf_counter()
         seen = observed(links)
         modes = self._matcher.best(seen, NUM_MODES)
-        reading = Reading(is_corrected=False, temper=self.assumptions.temper, estimate="mode")
+        reading = Reading(
+            is_posed=False,
+            is_corrected=False,
+            temper=self.assumptions.temper,
+            estimate="mode",
+        )
         share = weights(modes, reading.temper)
-        found = posterior(modes, share, reading)
+        found = posterior(modes, share, reading, is_blind(links))
         best_m = np.take_along_axis(modes.centre_m, share.argmax(axis=1)[:, None, None], axis=1)
         is_near = np.linalg.norm(modes.centre_m - best_m, axis=2) <= MODE_RADIUS_M
         candidate = cKDTree(self._point_m).query(found.position_m)[1]

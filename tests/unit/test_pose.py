@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from raymark.benchmark import CityMap, MapPaths
+from raymark.benchmark import CityMap, Labelled, MapPaths, Measurements
+from raymark.benchmark.measurements import SiteContext
 from raymark.models.twin.features import Observed, predicted
+from raymark.models.twin.localizer import TwinLocalizer
 from raymark.models.twin.pose import Pose, at_places, pose_of
+from raymark.radio import Band, Panel
 
 BAND = "6GHz"
 HEIGHT_M = 20.0
@@ -105,3 +108,48 @@ def test_map_in_its_pose_is_that_of_the_true_antenna(places_m: np.ndarray) -> No
     assert np.abs(gap[..., 0]).max() < 0.1
     np.testing.assert_allclose(OFF.points(OFF.points_of_map(places_m)), places_m, atol=1e-9)
     np.testing.assert_allclose(told.gradient, truth.gradient, atol=0.15)
+
+
+def labelled(seen: Observed, place_m: np.ndarray, city_map: CityMap) -> Labelled:
+    """Links at one site whose map is given; the yard's antenna looks along x."""
+    count, zeros = len(seen), np.zeros(len(seen))
+    site = SiteContext(name="yard/bs0", panel=Panel(), height_m=HEIGHT_M, city=city_map)
+    range_m, along_y, along_z, power_db = np.moveaxis(seen.feature.astype("f8"), -1, 0)
+    zenith_rad = np.arccos(along_z)
+    measurements = Measurements(
+        sites=(site,),
+        bands=(Band(name=BAND, carrier_hz=6e9),),
+        site_index=np.zeros(count, dtype="i8"),
+        band_index=np.zeros(count, dtype="i8"),
+        window=np.arange(count),
+        window_step=np.zeros(count, dtype="i8"),
+        path_range_m=range_m,
+        path_azimuth_rad=np.arcsin(along_y / np.sin(zenith_rad)),
+        path_zenith_rad=zenith_rad,
+        path_power_db=power_db,
+        path_mask=seen.mask,
+        aoa_profile_db=np.zeros((count, 4)),
+        distance_m=zeros,
+        gain_db=zeros,
+        has_signal=np.ones(count, dtype=bool),
+        delay_spread_s=zeros,
+        azimuth_spread_rad=zeros,
+    )
+    return Labelled(measurements=measurements, position_m=place_m, los=np.zeros(count, dtype="i8"))
+
+
+def test_antenna_is_where_labels_have_it_when_that_locates_validation_links_better(
+    seen: Observed, places_m: np.ndarray
+) -> None:
+    links = labelled(seen, places_m, city(OFF))
+    learnt, asked = links.take(np.arange(100)), links.take(np.arange(100, 150))
+    config = {"num_modes": 32, "is_corrected": [False], "temper": [1.0], "estimate": ["mode"]}
+    error_m = {}
+    for choices in ([False], [False, True]):
+        model = TwinLocalizer({**config, "is_posed": choices}, seed=0)
+        model.fit(learnt, asked)
+        found_m = model.predict(asked.measurements).position_m
+        error_m[len(choices)] = np.median(np.linalg.norm(found_m - asked.position_m, axis=1))
+
+    assert model.choices["is_posed"]
+    assert error_m[2] < 0.5 * error_m[1]
