@@ -27,6 +27,8 @@ TrackName = Literal[
     "map-missing",
     "map-material",
     "map-pose",
+    "map-sequence",
+    "map-sequence-open",
     "paper-all",
     "paper-no-ue-angle",
     "paper-measured",
@@ -107,6 +109,17 @@ def _map_track(grade: str, about: str, *, is_ranked: bool = False) -> Track:
     )
 
 
+def _map_walk_track(grade: str, *, is_ranked: bool = False) -> Track:
+    return Track(
+        title=f"Map, sequence, {grade}",
+        asks=f"Whole tracks in order of time, scored in unseen blocks, with a map: {grade}",
+        is_ranked=is_ranked,
+        split="track-blocks",
+        gives_tracks=True,
+        map_grade=grade,
+    )
+
+
 def _paper_track(
     title: str, asks: str, *, selects_on_test: bool = False, split: str | None = None
 ) -> Track:
@@ -180,6 +193,8 @@ TRACKS: dict[TrackName, Track] = {
     "map-missing": _map_track("missing", "buildings are missing or merged, all else is right"),
     "map-material": _map_track("material", "materials alone are wrong"),
     "map-pose": _map_track("pose", "positions and angles of antennas alone are wrong"),
+    "map-sequence": _map_walk_track("surveyed", is_ranked=True),
+    "map-sequence-open": _map_walk_track("open"),
     "paper-all": _paper_track(
         "Paper, all favours",
         "The paper's kind of protocol: random points in windows of neighbours, training points "

@@ -80,7 +80,8 @@ def test_every_name_of_a_track_has_its_meaning() -> None:
 
 def test_shipped_suites_are_the_tiers_and_those_of_one_question_when_listed() -> None:
     assert suite_names() == [
-        "mini", "multi-site", "paper", "sequence", "small", "small-budget", "small-map", "v1"
+        "mini", "multi-site", "paper", "sequence", "sequence-map",
+        "small", "small-budget", "small-map", "v1",
     ]  # fmt: skip
 
 
@@ -218,6 +219,20 @@ def test_suite_of_maps_has_the_folds_of_unseen_nlos_and_ranks_one_grade() -> Non
     assert maps.content_hash == plain.content_hash
     for task in maps.tasks():
         key = split_key("unseen-nlos", task.scene, task.fold)
+        assert task.split_hashes == {task.scene: plain.split_hashes[key]}
+
+
+def test_suite_of_mapped_sequences_asks_the_unseen_blocks_of_sequences_and_ranks_one_grade() -> (
+    None
+):
+    plain, maps = load_suite("sequence"), load_suite("sequence-map")
+    ranked = {task.map_grade: task.is_ranked for task in maps.tasks()}
+
+    assert ranked == {"surveyed": True, "open": False}
+    assert maps.content_hash == plain.content_hash
+    assert {task.split.windows for task in maps.tasks()} == {"tracks"}
+    for task in maps.tasks():
+        key = split_key("sequence-unseen", task.scene, task.fold)
         assert task.split_hashes == {task.scene: plain.split_hashes[key]}
 
 
