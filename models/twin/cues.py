@@ -81,9 +81,9 @@ class CueSource:
 
     @classmethod
     def of(
-        cls, links: Labelled, *, is_posed: bool, is_corrected: bool, settings: CueSettings
+        cls, links: Labelled, *, knowledge: Knowledge, is_corrected: bool, settings: CueSettings
     ) -> "CueSource":
-        """Learn from labelled links."""
+        """Learn from labelled links, of which it is known already what they tell of maps."""
         inputs = regression_inputs(links.measurements)
         forests = {
             name: Forest.of(
@@ -96,7 +96,7 @@ class CueSource:
             for name in REGRESSIONS
         }
         return cls(
-            knowledge=Knowledge.of(links, is_posed=is_posed),
+            knowledge=knowledge,
             forests=forests,
             is_corrected=is_corrected,
             num_modes=settings.num_modes,

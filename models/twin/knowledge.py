@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from raymark.benchmark import CityMap, Labelled, Measurements
-from raymark.models.twin.calibration import Calibration, calibrate
+from raymark.models.twin.calibration import Calibration, calibrate, log_explained
 from raymark.models.twin.correction import Corrections, corrections_of
 from raymark.models.twin.features import Observed, Predicted, observed, predicted
 from raymark.models.twin.matching import Matcher, Modes
-from raymark.models.twin.pose import Pose, at_places, pose_of
+from raymark.models.twin.pose import Pose, as_explained, at_places, pose_of
 
 ANY_BAND = ""
 """Key of what was learnt on all bands together, for a band that no link was of."""
@@ -70,6 +70,34 @@ class Knowledge:
         }
         moved = {place: at.corrected_by(corrections[place]) for place, at in known.items()}
         return cls(plain=plain, corrected=_calibrated(moved), corrections=corrections, poses=poses)
+
+    @classmethod
+    def chosen(
+        cls, train: Labelled, validation: Labelled, is_posed: Sequence[bool]
+    ) -> tuple["Knowledge", dict[str, float]]:
+        """Learn with and without poses, and keep what explains validation links better.
+
+        Args:
+            train: Links to learn from.
+            validation: Links to choose by, at their true places.
+            is_posed: What to try.
+
+        Returns:
+            What is kept, and the log density of the estimated paths of a link by what was tried.
+        """
+        tried = {pose: cls.of(train, is_posed=pose) for pose in is_posed}
+        density = {pose: known.log_explained(validation) for pose, known in tried.items()}
+        best = max(density, key=density.__getitem__)
+        return tried[best], {f"is_posed={pose}": value for pose, value in density.items()}
+
+    def log_explained(self, links: Labelled) -> float:
+        """Return the log density of the estimated paths of labelled links, a link."""
+        explained = 0.0
+        for place, rows, city in places_of(links.measurements):
+            truth = as_explained(city, place[1], self._pose(place), links.position_m[rows])
+            seen = observed(links.measurements.take(rows))
+            explained += log_explained(seen, truth, self.plain.get(place[1], self.plain[ANY_BAND]))
+        return explained / max(len(links), 1)
 
     @property
     def is_posed(self) -> bool:

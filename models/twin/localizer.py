@@ -22,47 +22,44 @@ class TwinLocalizer(Localizer):
 
     Labelled links tell how wrong the map is: widths of the likelihood and detection are learnt at
     their places, for each band, single paths are corrected by those near them, and the antenna is
-    put where they have it. How far the likelihood is trusted, whether mean or mode of the posterior
-    is told, and which of the two corrections are used, is chosen on validation links that show a
-    path.
+    put where they have it, if validation links are explained better so. How far the likelihood is
+    trusted, whether mean or mode of the posterior is told, and whether paths are corrected, is
+    chosen by the errors of validation links that show a path.
     """
 
     def fit(self, train: Labelled, validation: Labelled) -> None:
         """Learn what the maps are wrong by, and choose how their posterior is read."""
         self._learn_motion(train)
         links, heard = validation.measurements, heard_rows(validation.measurements)
-        known = {
-            is_posed: Knowledge.of(train, is_posed=is_posed) for is_posed in self.config["is_posed"]
-        }
+        self._knowledge, densities = Knowledge.chosen(train, validation, self.config["is_posed"])
         modes = {
-            (is_posed, is_corrected): self._modes_by(knowledge, links, is_corrected)
-            for is_posed, knowledge in known.items()
+            is_corrected: self._modes(links, is_corrected)
             for is_corrected in self.config["is_corrected"]
         }
         grid = itertools.product(*(self.config[name] for name in Reading.__slots__))
         readings = [Reading(**dict(zip(Reading.__slots__, values, strict=True))) for values in grid]
 
         def predict(reading: Reading) -> Float[np.ndarray, "link 2"]:
-            found = modes[reading.is_posed, reading.is_corrected]
-            return self._read(found, links, reading).position_m[heard]
+            return self._read(modes[reading.is_corrected], links, reading).position_m[heard]
 
         self._reading, trials = tune(readings, predict, validation.take(heard))
-        self._knowledge = known[self._reading.is_posed]
         self.choices = {
             **asdict(self._reading),
+            "is_posed": self._knowledge.is_posed,
             "validation_error_m": trials,
+            "validation_log_density": densities,
             "calibration": self._knowledge.to_dict(),
         }
         self.num_parameters = self._knowledge.num_parameters
 
     def predict(self, test: Measurements) -> Prediction:
         """Return position and covariance of every link."""
-        found = self._read(self._modes(test), test, self._reading)
+        found = self._read(self._modes(test, self._reading.is_corrected), test, self._reading)
         return Prediction(position_m=found.position_m, covariance_m2=found.covariance_m2)
 
     def mixture(self, test: Measurements) -> Mixture:
         """Return the whole posterior of every link: its candidates, and how sharply each fits."""
-        modes, temper = self._modes(test), self._reading.temper
+        modes, temper = self._modes(test, self._reading.is_corrected), self._reading.temper
         return Mixture(
             weight=self._weights(modes, test, temper),
             mean_m=modes.centre_m,
@@ -96,8 +93,6 @@ class TwinLocalizer(Localizer):
         share = self._weights(modes, links, reading.temper)
         return posterior(modes, share, reading, is_blind(links))
 
-    def _modes(self, links: Measurements) -> Modes:
-        return self._modes_by(self._knowledge, links, self._reading.is_corrected)
-
-    def _modes_by(self, known: Knowledge, links: Measurements, is_corrected: bool) -> Modes:
-        return known.modes(links, num_modes=self.config["num_modes"], is_corrected=is_corrected)
+    def _modes(self, links: Measurements, is_corrected: bool) -> Modes:
+        count = self.config["num_modes"]
+        return self._knowledge.modes(links, num_modes=count, is_corrected=is_corrected)

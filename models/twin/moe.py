@@ -19,6 +19,7 @@ from raymark.models.twin.experts import (
     log_densities,
     parts_of,
 )
+from raymark.models.twin.knowledge import Knowledge
 from raymark.models.twin.notes import notes_of
 from raymark.models.twin.router import Router
 from raymark.models.twin.windows import Windows, step_of
@@ -77,11 +78,10 @@ class HeldOut:
         """
         parts = []
         for asked, fitters in folds:
+            rest = train.take(fitters)
+            known = Knowledge.of(rest, is_posed=like.knowledge.is_posed)
             source = CueSource.of(
-                train.take(fitters),
-                is_posed=like.knowledge.is_posed,
-                is_corrected=like.is_corrected,
-                settings=settings,
+                rest, knowledge=known, is_corrected=like.is_corrected, settings=settings
             )
             parts.append((asked, source.cues(train.measurements.take(asked))))
         rows = np.sort(np.concatenate([asked for asked, _ in parts]))

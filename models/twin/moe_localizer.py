@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class MixtureLocalizer(Localizer):
             source=source, known=known, router=router, told=which, levels=levels
         )
         self.num_parameters = self._state.num_parameters
-        self.choices = {
+        self.choices |= {
             "is_posed": source.knowledge.is_posed,
             "is_corrected": source.is_corrected,
             "penalty": penalty,
@@ -92,32 +92,24 @@ class MixtureLocalizer(Localizer):
     def _source(
         self, train: Labelled, validation: Labelled, settings: CueSettings
     ) -> tuple[CueSource, dict[str, float]]:
-        """Learn the cues; what the map tells of validation windows chooses how labels mend it."""
+        """Learn the cues; what the map tells of validation windows chooses if it is corrected."""
         links, heard = validation.measurements, heard_rows(validation.measurements)
         windows, step_m = (
             windows_of(links),
             step_of(train.position_m, windows_of(train.measurements)),
         )
-        source = CueSource.of(train, is_posed=False, is_corrected=False, settings=settings)
-        known = {
-            is_posed: Knowledge.of(train, is_posed=True) if is_posed else source.knowledge
-            for is_posed in self.config["is_posed"]
-        }
+        known, densities = Knowledge.chosen(train, validation, self.config["is_posed"])
 
-        def predict(trial: tuple[bool, bool]) -> Float[np.ndarray, "link 2"]:
-            is_posed, is_corrected = trial
-            modes = known[is_posed].modes(
-                links, num_modes=settings.num_modes, is_corrected=is_corrected
-            )
+        def predict(is_corrected: bool) -> Float[np.ndarray, "link 2"]:
+            modes = known.modes(links, num_modes=settings.num_modes, is_corrected=is_corrected)
             share = window_weights(modes, windows, temper=1.0, step_m=step_m)
-            reading = Reading(
-                is_posed=is_posed, is_corrected=is_corrected, temper=1.0, estimate="mode"
-            )
+            reading = Reading(is_corrected=is_corrected, temper=1.0, estimate="mode")
             return posterior(modes, share, reading, is_blind(links)).position_m[heard]
 
-        trials = itertools.product(known, self.config["is_corrected"])
-        (is_posed, is_corrected), errors_m = tune(trials, predict, validation.take(heard))
-        return replace(source, knowledge=known[is_posed], is_corrected=is_corrected), errors_m
+        best, errors_m = tune(self.config["is_corrected"], predict, validation.take(heard))
+        source = CueSource.of(train, knowledge=known, is_corrected=best, settings=settings)
+        self.choices = {"validation_log_density": densities}
+        return source, errors_m
 
     def _held_out(
         self, train: Labelled, validation: Labelled, source: CueSource, settings: CueSettings

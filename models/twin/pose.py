@@ -87,6 +87,15 @@ def at_places(
     return predicted(pose.paths(near)).moved(offset_m), distance_m
 
 
+def as_explained(
+    city: CityMap, band: str, pose: Pose, place_m: Float[np.ndarray, "link 2"]
+) -> Predicted:
+    """Return the same of places on the map alone: elsewhere it has no path."""
+    truth, distance_m = at_places(city, band, pose, place_m)
+    is_there = (distance_m <= city.spacing_m)[:, None]
+    return replace(truth, mask=truth.mask & is_there)
+
+
 def pose_of(seen: Observed, place_m: Float[np.ndarray, "link 2"], city: CityMap, band: str) -> Pose:
     """Return the pose in which a map explains labelled links best.
 
@@ -122,9 +131,7 @@ def _cost_of(
     calibration = calibrate(seen, at_places(city, band, _pose(known), place_m)[0])
 
     def cost(x: Float[np.ndarray, "4"]) -> float:
-        truth, distance_m = at_places(city, band, _pose(x), place_m)
-        is_there = (distance_m <= city.spacing_m)[:, None]
-        truth = replace(truth, mask=truth.mask & is_there)
+        truth = as_explained(city, band, _pose(x), place_m)
         return 0.5 * float(((x / _PRIOR) ** 2).sum()) - log_explained(seen, truth, calibration)
 
     return cost

@@ -23,11 +23,9 @@ class Reading:
         temper: Power to which the likelihood is raised: paths of one house are wrong together, so
             that they tell less than as many independent ones.
         estimate: Which point of it is told.
-        is_posed: Whether it is of a map whose antenna was learnt.
         is_corrected: Whether it is of a map whose paths were corrected.
     """
 
-    is_posed: bool
     is_corrected: bool
     temper: float
     estimate: Estimate

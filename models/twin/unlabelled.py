@@ -199,12 +199,7 @@ class MapLocator:
         start = time.perf_counter()
         seen = observed(links)
         modes = self._matcher.best(seen, NUM_MODES)
-        reading = Reading(
-            is_posed=False,
-            is_corrected=False,
-            temper=self.assumptions.temper,
-            estimate="mode",
-        )
+        reading = Reading(is_corrected=False, temper=self.assumptions.temper, estimate="mode")
         share = weights(modes, reading.temper)
         found = posterior(modes, share, reading, is_blind(links))
         best_m = np.take_along_axis(modes.centre_m, share.argmax(axis=1)[:, None, None], axis=1)

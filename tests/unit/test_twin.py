@@ -182,9 +182,7 @@ def test_matcher_finds_places_between_points_when_nothing_is_wrong() -> None:
     modes = Matcher(grid(), SPACING_M, world(grid()), exact(narrow)).best(
         measured(true_m, rng, 1e-3 * narrow), 16
     )
-    found = posterior(
-        modes, Reading(is_posed=False, is_corrected=False, temper=1.0, estimate="mode")
-    )
+    found = posterior(modes, Reading(is_corrected=False, temper=1.0, estimate="mode"))
 
     # A cell of 2 m, 15 m and more from an image: the second order is under 2 cm.
     assert np.linalg.norm(found.position_m - true_m, axis=1).max() < 0.05
@@ -195,9 +193,7 @@ def test_covariance_is_that_of_the_errors_when_noise_is_as_learnt() -> None:
     true_m = rng.uniform(10, 55, (400, 2))
 
     modes = Matcher(grid(), SPACING_M, world(grid()), exact()).best(measured(true_m, rng), 32)
-    found = posterior(
-        modes, Reading(is_posed=False, is_corrected=False, temper=1.0, estimate="mean")
-    )
+    found = posterior(modes, Reading(is_corrected=False, temper=1.0, estimate="mean"))
     error_m = found.position_m - true_m
     squared = np.einsum("li,lij,lj->l", error_m, np.linalg.inv(found.covariance_m2), error_m)
 
@@ -243,9 +239,7 @@ def test_link_without_paths_lies_where_little_should_be_seen() -> None:
     nothing = Observed(feature=np.zeros((1, 8, 4), dtype="f4"), mask=np.zeros((1, 8), dtype=bool))
 
     modes = Matcher(points, SPACING_M, paths, calibration).best(nothing, len(points))
-    found = posterior(
-        modes, Reading(is_posed=False, is_corrected=False, temper=1.0, estimate="mean")
-    )
+    found = posterior(modes, Reading(is_corrected=False, temper=1.0, estimate="mean"))
 
     weight = np.exp(modes.log_likelihood[0])
     strong = np.linalg.norm(modes.centre_m[0], axis=1) < 20
@@ -260,12 +254,8 @@ def test_posterior_tells_of_a_second_mode_when_two_places_fit() -> None:
         log_likelihood=np.log([[0.6, 0.4]]),
     )
 
-    mean = posterior(
-        modes, Reading(is_posed=False, is_corrected=False, temper=1.0, estimate="mean")
-    )
-    mode = posterior(
-        modes, Reading(is_posed=False, is_corrected=False, temper=1.0, estimate="mode")
-    )
+    mean = posterior(modes, Reading(is_corrected=False, temper=1.0, estimate="mean"))
+    mode = posterior(modes, Reading(is_corrected=False, temper=1.0, estimate="mode"))
 
     np.testing.assert_allclose(mean.position_m, [[16.0, 0.0]])
     np.testing.assert_allclose(mode.position_m, [[0.0, 0.0]])
@@ -281,7 +271,7 @@ def test_mean_is_told_of_a_link_that_shows_no_path_when_others_are_read_by_their
         covariance_m2=np.broadcast_to(np.eye(2), (2, 2, 2, 2)),
         log_likelihood=np.log([[0.6, 0.4], [0.6, 0.4]]),
     )
-    reading = Reading(is_posed=False, is_corrected=False, temper=1.0, estimate="mode")
+    reading = Reading(is_corrected=False, temper=1.0, estimate="mode")
 
     found = read(modes, weights(modes, 1.0), reading, np.array([False, True]))
 

@@ -356,8 +356,8 @@ def test_mixture_of_the_map_has_the_moments_that_are_told(monkeypatch: pytest.Mo
     links = city_of_links().measurements.take(np.arange(4))
     model = get_model("twin_match").create(0)
     assert isinstance(model, TwinLocalizer)
-    monkeypatch.setattr(model, "_modes", lambda _links: modes)
-    reading = Reading(is_posed=False, is_corrected=False, temper=0.5, estimate="mean")
+    monkeypatch.setattr(model, "_modes", lambda _links, _is_corrected: modes)
+    reading = Reading(is_corrected=False, temper=0.5, estimate="mean")
     monkeypatch.setattr(model, "_reading", reading, raising=False)
 
     mixture, prediction = model.mixture(links), model.predict(links)
