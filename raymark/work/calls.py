@@ -10,7 +10,10 @@ from typing import IO, Any
 from raymark.errors import WorkError
 from raymark.work.sandbox import Reach
 
-_LENGTH = struct.Struct(">Q")
+ANSWERED = 113
+"""Exit code of a process that has answered; a call that exits by itself has another."""
+
+_LENGTH, _CODE = struct.Struct(">Q"), struct.Struct(">i")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,16 @@ def read_frame(file: IO[bytes]) -> bytes:
     """
     (length,) = _LENGTH.unpack(_read(file, _LENGTH.size))
     return _read(file, length)
+
+
+def end_of(code: int, answer: bytes) -> bytes:
+    """Return how the process of a call ended, and what it has answered, as `ended_of` reads it."""
+    return _CODE.pack(code) + answer
+
+
+def ended_of(content: bytes) -> tuple[int, bytes]:
+    """Return the exit code of the process of a call, and its answer, if that is `ANSWERED`."""
+    return _CODE.unpack(content[: _CODE.size])[0], content[_CODE.size :]
 
 
 def answer_of(error: str | None, details: str, result: bytes = b"") -> bytes:

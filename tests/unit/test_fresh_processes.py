@@ -1,5 +1,6 @@
 """Calls in fresh processes: what they see, how they fail, and that nothing survives them."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -18,6 +19,10 @@ from raymark.work.fresh import FreshProcesses, printing_to, run_fresh
 EXIT_S = 20.0
 """By far enough for a process to notice that its parent is gone."""
 KIND = TaskKind(name="test")
+
+needs_copies = pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere processes are not copied"
+)
 
 ORPHAN = """
 import sys
@@ -82,6 +87,37 @@ def test_call_sees_one_thread_and_nothing_of_its_parent_or_of_another_call(
 
     assert found[look].result == ("1", [], "", False)
     assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+@needs_copies
+def test_what_is_loaded_serves_all_threads_and_the_next_run() -> None:
+    """All servers are copies of one process, and answer at the same time."""
+    loader = (
+        "[__import__('time').sleep(0.5), __import__('os').getppid(), "
+        "open(f'/proc/{{__import__(\"os\").getppid()}}/stat').read().split()[3], {}][1:]"
+    )
+    results = [
+        found.result for _ in range(2) for found in run(list(map(loader.format, "12")), 2).values()
+    ]
+
+    assert len({server for server, _, _ in results}) == 4
+    assert len({parent for _, parent, _ in results}) == 1
+
+
+@needs_copies
+def test_code_is_loaded_anew_when_its_file_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "own_answers.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file.write_text("def answer():\n    return 1\n", encoding="utf-8")
+    answer = importlib.import_module("own_answers").answer
+    first = next(ThisMachine(1).run(KIND, run_fresh, [1], lambda _job: (answer,))).result
+    file.write_text("def answer():\n    return 'another'\n", encoding="utf-8")
+
+    second = next(ThisMachine(1).run(KIND, run_fresh, [1], lambda _job: (answer,))).result
+
+    assert (first, second) == (1, "another")
 
 
 def test_torch_computes_with_one_thread_in_a_fresh_process() -> None:
@@ -212,7 +248,7 @@ def test_what_a_call_prints_goes_to_a_file_or_to_our_errors_after_it(
 def test_middle_of_what_a_call_prints_is_counted_when_it_is_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raymark.work.fresh._LONGEST_PART_BYTES", 10)
+    monkeypatch.setattr("raymark.work.servers._LONGEST_PART_BYTES", 10)
 
     with printing_to(tmp_path / "log"):
         run_fresh(print, "a" * 10 + "b" * 25 + "c" * 9)
