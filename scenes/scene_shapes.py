@@ -3,21 +3,16 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import trimesh
 from jaxtyping import Float
+from trimesh.exchange.ply import load_ply
 
 from raymark.errors import SceneError
 
 Matrix = Float[np.ndarray, "4 4"]
-
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "ply": {},
-    "obj": {"skip_materials": True, "group_material": False, "split_object": False},
-}
 
 
 def read_shape(shape: ET.Element, *, where: str) -> trimesh.Trimesh:
@@ -55,7 +50,7 @@ def _from_file(shape: ET.Element, where: str) -> trimesh.Trimesh:
     try:
         # From its bytes, so that nothing is opened that the mesh names.
         content = io.BytesIO(path.read_bytes())
-        mesh = trimesh.load_mesh(content, file_type=kind, process=False, **_OPTIONS[kind])
+        mesh = _READERS[kind](content)
         corners = np.asarray(mesh.triangles, dtype=float)
     except Exception as error:  # trimesh raises what its parsers stumble over
         reason = " ".join(str(error).split())
@@ -68,6 +63,25 @@ def _from_file(shape: ET.Element, where: str) -> trimesh.Trimesh:
     if fault:
         raise SceneError(f"{where}: {path.name} {fault}; export it again")
     return mesh
+
+
+def _read_ply(content: io.BytesIO) -> trimesh.Trimesh:
+    """Read what a PLY file is, without the scene that trimesh would make of it and copy."""
+    found = load_ply(content, skip_materials=True)
+    faces = found.get("faces")
+    faces = np.zeros((0, 3), dtype=int) if faces is None else faces
+    return trimesh.Trimesh(found["vertices"], faces, process=False)
+
+
+def _read_obj(content: io.BytesIO) -> trimesh.Trimesh:
+    return trimesh.load_mesh(
+        content,
+        file_type="obj",
+        process=False,
+        skip_materials=True,
+        group_material=False,
+        split_object=False,
+    )
 
 
 def _cube() -> trimesh.Trimesh:
@@ -125,6 +139,7 @@ def _matrix(step: ET.Element) -> Matrix:
     return values.reshape(4, 4)
 
 
+_READERS: dict[str, Callable[[io.BytesIO], trimesh.Trimesh]] = {"ply": _read_ply, "obj": _read_obj}
 _UNIT_SHAPES: dict[str, Callable[[], trimesh.Trimesh]] = {"cube": _cube, "rectangle": _rectangle}
 _STEPS: dict[str, Callable[[ET.Element], Matrix]] = {
     "translate": _translate,
