@@ -105,6 +105,17 @@ def test_what_is_loaded_serves_all_threads_and_the_next_run() -> None:
 
 
 @needs_copies
+def test_call_is_told_of_and_the_next_one_answered_when_its_server_is_killed() -> None:
+    killer = "__import__('os').kill(__import__('os').getppid(), 9)"
+
+    found = run([killer, "1 + 1"], 1)
+
+    assert found[killer].error is not None
+    assert found[killer].error.startswith("its process died (its server was ended)")
+    assert found["1 + 1"].result == 2
+
+
+@needs_copies
 def test_code_is_loaded_anew_when_its_file_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
