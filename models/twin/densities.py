@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from scipy.special import logsumexp
 
 from raymark.benchmark import Mixture
@@ -72,23 +72,26 @@ def blended(
     return Mixture(weight=weight, mean_m=mean_m, covariance_m2=covariance_m2)
 
 
-def told(
-    mixture: Mixture, which: Told, is_blind: Bool[np.ndarray, "link"]
-) -> Float[np.ndarray, "link 2"]:
-    """Return the one position that is told of each link [m].
-
-    Args:
-        mixture: Where links may be.
-        which: Point of it.
-        is_blind: Links that show no path: of these the median is told in place of the mode, as no
-            place stands out.
-    """
+def told(mixture: Mixture, which: Told) -> Float[np.ndarray, "link 2"]:
+    """Return the one position that is told of each link [m]."""
     if which == "mean":
         return _mean(mixture.weight, mixture.mean_m)
-    if which == "median":
-        return _median(mixture, np.arange(len(is_blind)))
-    position_m = _about_best(mixture)
-    position_m[is_blind] = _median(mixture, np.flatnonzero(is_blind))
+    if which == "mode":
+        return _about_best(mixture)
+    return _median(mixture)
+
+
+def told_or_median(
+    mixture: Mixture, which: Told, is_blind: Bool[np.ndarray, "link"]
+) -> Float[np.ndarray, "link 2"]:
+    """Return the same, but the median of links that show no path, as no place stands out [m]."""
+    position_m = told(mixture, which)
+    blind = Mixture(
+        weight=mixture.weight[is_blind],
+        mean_m=mixture.mean_m[is_blind],
+        covariance_m2=mixture.covariance_m2[is_blind],
+    )
+    position_m[is_blind] = _median(blind)
     return position_m
 
 
@@ -119,17 +122,16 @@ def _about_best(mixture: Mixture) -> Float[np.ndarray, "link 2"]:
     return _mean(near / near.sum(axis=1, keepdims=True), mixture.mean_m)
 
 
-def _median(mixture: Mixture, rows: Int[np.ndarray, "row"]) -> Float[np.ndarray, "row 2"]:
+def _median(mixture: Mixture) -> Float[np.ndarray, "link 2"]:
     """Return the point of least expected distance, from the best component on ([weiszfeld1937])."""
-    found = np.empty((len(rows), 2))
-    for i, row in enumerate(rows):
-        weight, at_m = mixture.weight[row], mixture.mean_m[row]
-        spread_m2 = np.trace(mixture.covariance_m2[row], axis1=1, axis2=2)
+    spread_m2 = np.trace(mixture.covariance_m2, axis1=2, axis2=3)
+    found = np.empty((len(mixture.weight), 2))
+    for i, (weight, at_m) in enumerate(zip(mixture.weight, mixture.mean_m, strict=True)):
         gap_m = at_m[:, None] - at_m
-        distance_m = np.sqrt((gap_m**2).sum(axis=-1) + spread_m2)
+        distance_m = np.sqrt((gap_m**2).sum(axis=-1) + spread_m2[i])
         here_m = at_m[(distance_m @ weight).argmin()]
         for _ in range(_NUM_STEPS):
-            pull = weight / np.sqrt(((at_m - here_m) ** 2).sum(axis=1) + spread_m2)
+            pull = weight / np.sqrt(((at_m - here_m) ** 2).sum(axis=1) + spread_m2[i])
             here_m = pull @ at_m / pull.sum()
         found[i] = here_m
     return found

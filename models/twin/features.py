@@ -130,7 +130,7 @@ def _features(
 
 def is_blind(links: Measurements) -> Bool[np.ndarray, "link"]:
     """Return which links show no path."""
-    return ~links.path_mask.any(axis=1)
+    return np.asarray(~links.path_mask.any(axis=1))
 
 
 def heard_rows(links: Measurements) -> Int[np.ndarray, "row"]:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from raymark.benchmark import Labelled, Localizer, Measurements, Mixture, Prediction, tune
 from raymark.models.twin.blocked import blocked_folds
 from raymark.models.twin.cues import CueSettings, CueSource
-from raymark.models.twin.densities import covariance_about, told
+from raymark.models.twin.densities import covariance_about, told_or_median
 from raymark.models.twin.experts import Level
 from raymark.models.twin.features import heard_rows, is_blind
 from raymark.models.twin.knowledge import Knowledge
@@ -71,7 +71,7 @@ class MixtureLocalizer(Localizer):
     def predict(self, test: Measurements) -> Prediction:
         """Return the chosen point of each mixture, and the covariance of all of it about it."""
         mixture = self.mixture(test)
-        position_m = told(mixture, self._state.told, is_blind(test))
+        position_m = told_or_median(mixture, self._state.told, is_blind(test))
         covariance_m2 = covariance_about(mixture, position_m)
         return Prediction(position_m=position_m, covariance_m2=covariance_m2)
 
@@ -137,6 +137,6 @@ class MixtureLocalizer(Localizer):
         mixtures = {penalty: found.mixture(router) for penalty, router in routers.items()}
         return tune(
             itertools.product(routers, self.config["told"]),
-            lambda trial: told(mixtures[trial[0]], trial[1], blind)[heard],
+            lambda trial: told_or_median(mixtures[trial[0]], trial[1], blind)[heard],
             validation.take(heard),
         )

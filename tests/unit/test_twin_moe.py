@@ -20,6 +20,7 @@ from raymark.models.twin.densities import (
     log_normal,
     normal,
     told,
+    told_or_median,
 )
 from raymark.models.twin.experts import (
     Expert,
@@ -30,7 +31,7 @@ from raymark.models.twin.experts import (
     experts_of,
     parts_of,
 )
-from raymark.models.twin.features import NUM_KINDS, is_blind
+from raymark.models.twin.features import NUM_KINDS
 from raymark.models.twin.forest import Forest
 from raymark.models.twin.knowledge import ANY_BAND, Knowledge
 from raymark.models.twin.localizer import TwinLocalizer
@@ -42,8 +43,6 @@ from raymark.models.twin.windows import Windows
 from raymark.radio.levels import FLOOR_DB
 
 SURE = (Level(temper=1.0, kernel_m=0.1), Level(temper=0.5, kernel_m=2.0))
-HEARD = np.array([False])
-"""Of one link, whether it is blind."""
 ALONE = Windows(window=np.array([0]), step=np.array([0]))
 
 
@@ -255,10 +254,8 @@ def test_median_has_the_least_expected_distance_when_a_grid_is_searched() -> Non
         return np.linalg.norm(point_m[:, None] - mean_m[0], axis=2) @ weight[0]
 
     # Steps shrink slowly beside a component: within a centimetre of the best of the grid.
-    assert expected_m(told(mixture, "median", HEARD))[0] < expected_m(at_m).min() + 0.01
-    np.testing.assert_allclose(
-        told(mixture, "mean", HEARD), (weight[..., None] * mean_m).sum(axis=1)
-    )
+    assert expected_m(told(mixture, "median"))[0] < expected_m(at_m).min() + 0.01
+    np.testing.assert_allclose(told(mixture, "mean"), (weight[..., None] * mean_m).sum(axis=1))
 
 
 def test_mode_is_the_highest_peak_when_a_flat_component_weighs_more() -> None:
@@ -268,9 +265,9 @@ def test_mode_is_the_highest_peak_when_a_flat_component_weighs_more() -> None:
         covariance_m2=np.array([[np.eye(2), 900.0 * np.eye(2)]]),
     )
 
-    np.testing.assert_allclose(told(mixture, "mode", HEARD), [[5.0, 0.0]])
+    np.testing.assert_allclose(told(mixture, "mode"), [[5.0, 0.0]])
     # Of a link without a path the flat component, which holds more than half, draws the median.
-    assert told(mixture, "mode", ~HEARD)[0, 0] > 25
+    assert told_or_median(mixture, "mode", np.array([True]))[0, 0] > 25
 
 
 def test_spread_is_that_of_the_errors_when_some_are_of_a_tail() -> None:
@@ -364,7 +361,7 @@ def test_mixture_of_the_map_has_the_moments_that_are_told(monkeypatch: pytest.Mo
 
     assert isinstance(model, GivesMixture)
     checked_mixture(mixture, 4)
-    np.testing.assert_allclose(told(mixture, "mean", is_blind(links)), prediction.position_m)
+    np.testing.assert_allclose(told(mixture, "mean"), prediction.position_m)
     np.testing.assert_allclose(
         covariance_about(mixture, prediction.position_m), prediction.covariance_m2
     )
