@@ -15,13 +15,14 @@ from raymark.dataset.writing.kept import needed_paths
 from raymark.dataset.writing.traced_paths import TracedPaths
 from raymark.fields import (
     Antenna,
+    AtCarrier,
     Materials,
     PathGeometry,
     Roughness,
     ScatteredPaths,
     Wedges,
     itu_materials,
-    path_amplitude,
+    path_amplitudes,
     scattered_amplitude,
 )
 from raymark.generator.tracing.loaded_scene import LoadedScene
@@ -33,7 +34,8 @@ UNRANKED_SHARE = 1e-5
 """Of the power of a link at both ends of the range of carriers: the weakest paths that hold less
 are not looked at between. A hundredth of what a campaign cuts off by itself."""
 
-_PATHS_AT_ONCE = 65_536
+_PATHS_AT_ONCE = 4_096
+"""So that what is computed of them stays in the cache of a core."""
 
 
 class TrueFields:
@@ -107,15 +109,17 @@ class TrueFields:
         self, paths: TracedPaths, ue_position_m: Float[Array, "ue 3"], bands: tuple[Band, ...]
     ) -> tuple[Float[Array, "path"], Complex[Array, "band path"]]:
         """Return delays and fields, in parts that bound the memory."""
+        carriers, carrier_of_band = self._carriers(bands)
         delay_s = np.zeros(len(paths.ue_index))
-        amplitude = np.zeros((len(bands), len(delay_s)), dtype="c8")
+        amplitude = np.zeros((len(carriers), len(delay_s)), dtype="c8")
         for start in range(0, len(delay_s), _PATHS_AT_ONCE):
             rows = np.arange(start, min(start + _PATHS_AT_ONCE, len(delay_s)))
             geometry = self.geometry(paths.take(rows), ue_position_m)
             length_m = torch.linalg.vector_norm(geometry.legs_m, dim=-1).sum(dim=1).numpy()
             delay_s[rows] = length_m / SPEED_OF_LIGHT_M_S
-            amplitude[:, rows] = self._amplitudes(geometry, bands)
-        return delay_s, amplitude
+            if carriers:
+                amplitude[:, rows] = path_amplitudes(geometry, carriers).numpy()
+        return delay_s, amplitude[carrier_of_band]
 
     def geometry(self, paths: TracedPaths, ue_position_m: Float[Array, "ue 3"]) -> PathGeometry:
         """Return what the fields of paths hang on, looked up in the scene; materials by object."""
@@ -182,15 +186,15 @@ class TrueFields:
         faces = np.column_stack([wedges.triangle_0[wedge], wedges.triangle_n[wedge]])
         return np.where((like_0 >= like_n)[:, None], faces, faces[:, ::-1])
 
-    def _amplitudes(
-        self, geometry: PathGeometry, bands: tuple[Band, ...]
-    ) -> Complex[Array, "band path"]:
-        found = []
-        for band in bands:
-            bs, ue = self._antennas(band)
-            slabs = self._slabs(band.carrier_hz)
-            found.append(path_amplitude(geometry, slabs, band.carrier_hz, bs=bs, ue=ue).numpy())
-        return np.array(found, dtype="c8").reshape(len(bands), len(geometry.bs_m))
+    def _carriers(self, bands: tuple[Band, ...]) -> tuple[list[AtCarrier], list[int]]:
+        """Return what distinguishes the fields of bands, and which of these is each band's."""
+        keys = [(band.carrier_hz, *self._antennas(band)) for band in bands]
+        distinct = list(dict.fromkeys(keys))
+        carriers = [
+            AtCarrier(carrier_hz=carrier_hz, materials=self._slabs(carrier_hz), bs=bs, ue=ue)
+            for carrier_hz, bs, ue in distinct
+        ]
+        return carriers, [distinct.index(key) for key in keys]
 
     def _antennas(self, band: Band) -> tuple[Antenna, Antenna]:
         """Return the elements of the BS and of the UEs at a band."""

@@ -13,10 +13,11 @@ from raymark.fields.scattering import (
     scattered_amplitude,
     scattering_pattern,
 )
-from raymark.fields.transfer import path_amplitude, transfer_matrix
+from raymark.fields.transfer import AtCarrier, path_amplitude, path_amplitudes, transfer_matrix
 
 __all__ = [
     "Antenna",
+    "AtCarrier",
     "Materials",
     "PathGeometry",
     "Roughness",
@@ -24,6 +25,7 @@ __all__ = [
     "Wedges",
     "itu_materials",
     "path_amplitude",
+    "path_amplitudes",
     "scattered_amplitude",
     "scattering_pattern",
     "transfer_matrix",

@@ -11,13 +11,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from raymark.errors import PhysicsError
-from raymark.fields.materials import Carrier, Materials
+from raymark.fields.materials import Carrier
 from raymark.fields.paths import Wedges, lengths, unit
-from raymark.fields.reflection import SlabReflection, slab_reflection
+from raymark.fields.reflection import SlabReflection
 from raymark.fields.transition import scaled_fresnel_tail
 from raymark.radio import SPEED_OF_LIGHT_M_S
 
@@ -46,40 +46,97 @@ class _Angles:
     cos_edge: Real
 
 
-def diffract(
-    field: Complex[Tensor, "row 3 pol"],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mirror:
+    """What a face does besides Fresnel's coefficients; see `_matrix`.
+
+    Attributes:
+        cos_incidence: Cosine of the angle to the face's normal.
+        along: Of the excess, between the components in the plane of ray and edge.
+        mixed: Of the excess, from one component to the other.
+        across: Of the excess, between the components perpendicular to that plane.
+    """
+
+    cos_incidence: Real
+    along: Real
+    mixed: Real
+    across: Real
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bends:
+    """Diffractions, less all that hangs on the carrier.
+
+    Attributes:
+        incident: Bases across the rays to the edge.
+        outgoing: Bases across the rays from it.
+        distance_m: L sin^2(beta) of the uniform theory [m].
+        sine: |sin(delta / 2)| of the four terms: of the direct ray (near and far side), of the
+            0-face and of the n-face.
+        factor: The terms without their transition function.
+        faces: What the 0-face and the n-face do.
+        material: Rows of the materials of both faces.
+    """
+
+    incident: Complex[Tensor, "row 2 3"]
+    outgoing: Complex[Tensor, "row 2 3"]
+    distance_m: Real
+    sine: Float[Tensor, "4 row"]
+    factor: Float[Tensor, "4 row"]
+    faces: tuple[_Mirror, _Mirror]
+    material: tuple[Int[Tensor, "row"], Int[Tensor, "row"]]
+
+
+def bends(
     legs: tuple[Float[Tensor, "row 3"], Float[Tensor, "row 3"]],
     ways_m: tuple[Real, Real],
     wedge: Wedges,
-    materials: Materials,
-    carrier_hz: Carrier,
-) -> Complex[Tensor, "row 3 pol"]:
-    """Return the diffracted field vectors, of a wave that spreads as over the unfolded path.
-
-    With the spreading of Kouyoumjian and Pathak, sqrt(1 / (s s' (s + s'))), what is left of it
-    after 1 / (s + s') is taken out cancels their factor sqrt(L) / sin(beta): nothing is singular.
+) -> Bends:
+    """Return what diffractions hang on besides the carrier.
 
     Args:
-        field: Incident field vectors.
         legs: Unit vectors of the rays to the edge and from it.
         ways_m: Whole unfolded ways before the edge, s', and behind it, s [m].
         wedge: One for each row.
-        materials: All materials.
-        carrier_hz: Carrier [Hz].
 
     Raises:
         PhysicsError: If a ray runs inside the wedge.
     """
     angles = _angles(legs, wedge)
-    near, far, at_0, at_n = _terms(angles, ways_m, carrier_hz)[..., None, None]
-    incident, outgoing = _basis(wedge.direction, legs[0]), _basis(wedge.direction, legs[1])
-    mirror_0 = _mirror(angles, +1, materials.take(wedge.material_0), carrier_hz)
-    mirror_n = _mirror(_from_n_face(angles), -1, materials.take(wedge.material_n), carrier_hz)
+    before_m, behind_m = ways_m
+    sine, factor = _terms(angles)
+    return Bends(
+        incident=_basis(wedge.direction, legs[0]).to(torch.complex128),
+        outgoing=_basis(wedge.direction, legs[1]).to(torch.complex128),
+        distance_m=before_m * behind_m / (before_m + behind_m) * (1 - angles.cos_edge**2),
+        sine=sine,
+        factor=factor,
+        faces=(_mirror(angles, +1), _mirror(_from_n_face(angles), -1)),
+        material=(wedge.material_0, wedge.material_n),
+    )
+
+
+def bend_matrix(
+    at: Bends, slabs: tuple[SlabReflection, SlabReflection], carrier_hz: Carrier
+) -> Complex[Tensor, "row 2 2"]:
+    """Return what diffractions make of the components in their bases.
+
+    They are of a wave that spreads as over the unfolded path. With the spreading of Kouyoumjian and
+    Pathak, sqrt(1 / (s s' (s + s'))), what is left of it after 1 / (s + s') is taken out cancels
+    their factor sqrt(L) / sin(beta): nothing is singular.
+
+    Args:
+        at: The diffractions.
+        slabs: Coefficients of the 0-faces and the n-faces at the angles of `at.faces`.
+        carrier_hz: Carrier [Hz].
+    """
+    wavenumber = 2 * math.pi * carrier_hz / SPEED_OF_LIGHT_M_S
+    tail = scaled_fresnel_tail(torch.sqrt(2 * wavenumber * at.distance_m) * at.sine)
+    near, far, at_0, at_n = (at.factor * tail)[..., None, None]
+    mirror_0, mirror_n = (_matrix(face, slab) for face, slab in zip(at.faces, slabs, strict=True))
     both = (mirror_0 @ mirror_n + mirror_n @ mirror_0) / 2
-    unchanged = torch.eye(2, dtype=field.dtype, device=field.device)
-    matrix = near * unchanged + far * both + at_0 * mirror_0 + at_n * mirror_n
-    components = incident.to(field.dtype) @ field
-    return outgoing.to(field.dtype).mT @ (matrix @ components)
+    unchanged = torch.eye(2, dtype=both.dtype, device=both.device)
+    return near * unchanged + far * both + at_0 * mirror_0 + at_n * mirror_n
 
 
 def _basis(edge: Float[Tensor, "row 3"], ray: Float[Tensor, "row 3"]) -> Float[Tensor, "row 2 3"]:
@@ -134,18 +191,13 @@ def _from_n_face(angles: _Angles) -> _Angles:
     )
 
 
-def _terms(
-    angles: _Angles, ways_m: tuple[Real, Real], carrier_hz: Carrier
-) -> Complex[Tensor, "4 row"]:
-    """Return the terms of the direct ray (near and far side), of the 0-face and of the n-face.
+def _terms(angles: _Angles) -> tuple[Float[Tensor, "4 row"], Float[Tensor, "4 row"]]:
+    """Return |sin(delta / 2)| of the four terms, and what stands before their transition function.
 
     Kouyoumjian and Pathak's cot((pi +- beta) / 2n) F(k L a) with delta = pi +- beta, less the
     multiple of 2 n pi that leaves the least of it: cot(delta / 2n) F(2 k L sin^2(delta / 2)). On
     the boundary, delta = 0, it is the half that completes the ray on its lit side.
     """
-    before_m, behind_m = ways_m
-    wavenumber = 2 * math.pi * carrier_hz / SPEED_OF_LIGHT_M_S
-    distance_m = before_m * behind_m / (before_m + behind_m) * (1 - angles.cos_edge**2)
     apart = (angles.receiver - angles.source).abs()
     together = angles.receiver + angles.source
     delta = math.pi + torch.stack([-apart, apart, -together, together])
@@ -157,13 +209,10 @@ def _terms(
         at_boundary, n * (1 - half**2 / 6 * (1 - 1 / n**2)), torch.sin(off) / torch.sin(off / n)
     )
     side = torch.where(delta < 0, -torch.ones_like(delta), torch.ones_like(delta))
-    tail = scaled_fresnel_tail(torch.sqrt(2 * wavenumber * distance_m) * torch.sin(half).abs())
-    return -side * ratio * torch.cos(half / n) / (2 * n) * tail
+    return torch.sin(half).abs(), -side * ratio * torch.cos(half / n) / (2 * n)
 
 
-def _mirror(
-    angles: _Angles, sign: int, materials: Materials, carrier_hz: Carrier
-) -> Complex[Tensor, "row 2 2"]:
+def _mirror(angles: _Angles, sign: int) -> _Mirror:
     """Return what a face makes of the two components at an edge.
 
     At its reflection boundary it is the reflection itself, in the bases of incident and reflected
@@ -174,18 +223,22 @@ def _mirror(
     Args:
         angles: Counted from this face.
         sign: +1 if the edge's direction is that of the 0-face, -1 if it is opposite.
-        materials: Of this face, one for each row.
-        carrier_hz: Carrier [Hz].
     """
     grazing = torch.sin(torch.minimum(angles.source, angles.receiver)).abs()
-    sin_edge = torch.sqrt(1 - angles.cos_edge**2)
-    slab: SlabReflection = slab_reflection(sin_edge * grazing, materials, carrier_hz)
-    along = 1 - grazing**2
     mixed = sign * angles.cos_edge * grazing
-    mixed = mixed * (torch.cos(angles.source) - torch.cos(angles.receiver)) / 2
-    across = (angles.cos_edge * grazing) ** 2
+    return _Mirror(
+        cos_incidence=torch.sqrt(1 - angles.cos_edge**2) * grazing,
+        along=1 - grazing**2,
+        mixed=mixed * (torch.cos(angles.source) - torch.cos(angles.receiver)) / 2,
+        across=(angles.cos_edge * grazing) ** 2,
+    )
+
+
+def _matrix(face: _Mirror, slab: SlabReflection) -> Complex[Tensor, "row 2 2"]:
+    """Return what faces make of the components: their excess times a matrix, and the parallel."""
+    turned = slab.excess * face.mixed
     rows = [
-        torch.stack([slab.excess * along - slab.parallel, slab.excess * mixed], dim=-1),
-        torch.stack([-slab.excess * mixed, slab.parallel - slab.excess * across], dim=-1),
+        torch.stack([slab.excess * face.along - slab.parallel, turned], dim=-1),
+        torch.stack([-turned, slab.parallel - slab.excess * face.across], dim=-1),
     ]
     return torch.stack(rows, dim=-2)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from raymark.radio.p2040 import material_law
@@ -30,15 +30,6 @@ class Materials:
     conductivity_s_m: Float[Tensor, "material"]
     thickness_m: Float[Tensor, "material"]
     scattering: Float[Tensor, "material"]
-
-    def take(self, index: Int[Tensor, "row"]) -> "Materials":
-        """Return the materials of some rows."""
-        return Materials(
-            relative_permittivity=self.relative_permittivity[index],
-            conductivity_s_m=self.conductivity_s_m[index],
-            thickness_m=self.thickness_m[index],
-            scattering=self.scattering[index],
-        )
 
     def permittivity(self, carrier_hz: Carrier) -> Complex[Tensor, "material"]:
         """Return the complex relative permittivity (ITU-R P.2040-3, eq. 9)."""

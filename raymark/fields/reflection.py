@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from raymark.fields.materials import Carrier, Materials
@@ -24,9 +24,17 @@ class SlabReflection:
     parallel: Complex[Tensor, "row"]
     excess: Complex[Tensor, "row"]
 
+    def split(self, counts: list[int]) -> list["SlabReflection"]:
+        """Return the coefficients of so many rows after one another."""
+        parts = zip(self.parallel.split(counts), self.excess.split(counts), strict=True)
+        return [SlabReflection(parallel=parallel, excess=excess) for parallel, excess in parts]
+
 
 def slab_reflection(
-    cos_incidence: Float[Tensor, "row"], materials: Materials, carrier_hz: Carrier
+    cos_incidence: Float[Tensor, "row"],
+    material: Int[Tensor, "row"],
+    materials: Materials,
+    carrier_hz: Carrier,
 ) -> SlabReflection:
     """Return the coefficients of slabs in air.
 
@@ -36,30 +44,57 @@ def slab_reflection(
 
     Args:
         cos_incidence: Cosine of the angle to the normal, >= 0.
-        materials: One for each row.
+        material: Row of each slab in `materials`.
+        materials: The slabs.
         carrier_hz: Carrier [Hz].
     """
-    eta = materials.permittivity(carrier_hz)
-    root = torch.sqrt(eta - (1 - cos_incidence**2))
+    permittivity = materials.permittivity(carrier_hz)
     wavenumber = 2 * math.pi * carrier_hz / SPEED_OF_LIGHT_M_S
-    echo = torch.exp(-2j * wavenumber * materials.thickness_m * root)
-    below, below_parallel = cos_incidence + root, eta * cos_incidence + root
-    perpendicular = (cos_incidence - root) / below
-    parallel = (eta * cos_incidence - root) / below_parallel
-    excess = 2 * (1 - eta) / (below * below_parallel)
+    turn = -2j * wavenumber * materials.thickness_m
+    kept = torch.sqrt(1 - materials.scattering**2)
+    eta = permittivity.index_select(0, material)
+    root = torch.sqrt(eta - (1 - cos_incidence**2))
+    echo = torch.exp(turn.index_select(0, material) * root)
+    cosine = cos_incidence.to(eta.dtype)
+    below, above_parallel = cosine + root, eta * cosine
+    below_parallel = above_parallel + root
+    perpendicular = (cosine - root) / below
+    parallel = (above_parallel - root) / below_parallel
+    excess = (2 * (1 - permittivity)).index_select(0, material) / (below * below_parallel)
     slab, slab_parallel = 1 - perpendicular**2 * echo, 1 - parallel**2 * echo
-    kept = torch.sqrt(1 - materials.scattering**2) * (1 - echo)
+    through = kept.index_select(0, material) * (1 - echo)
     return SlabReflection(
-        parallel=kept * parallel / slab_parallel,
-        excess=kept * excess * (1 - perpendicular * parallel * echo) / (slab * slab_parallel),
+        parallel=through * parallel / slab_parallel,
+        excess=through * excess * (1 - perpendicular * parallel * echo) / (slab * slab_parallel),
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirrors:
+    """Where waves meet facets; complex, as the fields are that they turn.
+
+    Attributes:
+        normal: Unit normals of the facets, of either sign.
+        across: Direction of incidence x normal; its length is the sine of the angle to the normal.
+    """
+
+    normal: Complex[Tensor, "row 3"]
+    across: Complex[Tensor, "row 3"]
+
+    @classmethod
+    def at(cls, direction: Float[Tensor, "row 3"], normal: Float[Tensor, "row 3"]) -> "Mirrors":
+        """Return the mirrors for unit vectors of incidence and unit normals of either sign."""
+        across = torch.linalg.cross(direction, normal)
+        return cls(normal=normal.to(torch.complex128), across=across.to(torch.complex128))
+
+    def split(self, counts: list[int]) -> list["Mirrors"]:
+        """Return so many rows after one another."""
+        parts = zip(self.normal.split(counts), self.across.split(counts), strict=True)
+        return [Mirrors(normal=normal, across=across) for normal, across in parts]
+
+
 def reflect(
-    field: Complex[Tensor, "row 3 pol"],
-    direction: Float[Tensor, "row 3"],
-    normal: Float[Tensor, "row 3"],
-    coefficients: SlabReflection,
+    field: Complex[Tensor, "row 3 pol"], mirror: Mirrors, coefficients: SlabReflection
 ) -> Complex[Tensor, "row 3 pol"]:
     """Return the reflected field vectors: H (excess w w^T - parallel) E.
 
@@ -69,13 +104,11 @@ def reflect(
 
     Args:
         field: Incident field vectors.
-        direction: Unit vectors of incidence.
-        normal: Unit normals of the facets, of either sign.
+        mirror: One for each row.
         coefficients: At the angles of incidence.
     """
-    across = torch.linalg.cross(direction, normal).to(field.dtype)
-    along_across = torch.einsum("ri,rip->rp", across, field)
-    turned = coefficients.excess[:, None, None] * across[:, :, None] * along_across[:, None]
+    along_across = torch.einsum("ri,rip->rp", mirror.across, field)
+    turned = coefficients.excess[:, None, None] * mirror.across[:, :, None] * along_across[:, None]
     turned = turned - coefficients.parallel[:, None, None] * field
-    height = torch.einsum("ri,rip->rp", normal.to(field.dtype), turned)
-    return turned - 2 * normal[:, :, None] * height[:, None]
+    height = torch.einsum("ri,rip->rp", mirror.normal, turned)
+    return turned - 2 * mirror.normal[:, :, None] * height[:, None]

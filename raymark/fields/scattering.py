@@ -14,7 +14,7 @@ from torch import Tensor
 from raymark.fields.antennas import Antenna, spherical_basis
 from raymark.fields.materials import Carrier, Materials
 from raymark.fields.paths import lengths, unit
-from raymark.fields.reflection import reflect, slab_reflection
+from raymark.fields.reflection import Mirrors, reflect, slab_reflection
 from raymark.radio import SPEED_OF_LIGHT_M_S
 
 
@@ -81,7 +81,6 @@ def scattered_amplitude(
     leg_m = paths.ue_m - paths.point_m
     arriving, leaving = unit(paths.point_m - paths.bs_m), unit(leg_m)
     launched = bs.field(arriving)
-    slabs = materials.take(paths.material)
     lobe = scattering_pattern(
         arriving, leaving, paths.normal, roughness.directivity[paths.material]
     )
@@ -89,9 +88,10 @@ def scattered_amplitude(
         unit(launched), (arriving, leaving), roughness.cross_polar[paths.material], paths.phase_rad
     )
     received = (ue.field(-leaving) * turned).sum(dim=1)
-    reflected = _reflected_length(launched, arriving, paths.normal, slabs, carrier_hz)
+    reflected = _reflected_length(launched, arriving, paths, materials, carrier_hz)
+    scattering = materials.scattering[paths.material]
     spreading = SPEED_OF_LIGHT_M_S / (4 * math.pi * carrier_hz * lengths(leg_m))
-    return spreading * reflected * slabs.scattering * _root(lobe * paths.solid_angle_sr) * received
+    return spreading * reflected * scattering * _root(lobe * paths.solid_angle_sr) * received
 
 
 def scattering_pattern(
@@ -153,15 +153,16 @@ def _lobe_integral(cos_incidence: Float[Tensor, "path"], exponent: int) -> Float
 def _reflected_length(
     launched: Float[Tensor, "path 3"],
     arriving: Float[Tensor, "path 3"],
-    normal: Float[Tensor, "path 3"],
-    slabs: Materials,
+    paths: ScatteredPaths,
+    materials: Materials,
     carrier_hz: Carrier,
 ) -> Float[Tensor, "path"]:
     """Return the length of the field vector that smooth slabs would reflect."""
-    smooth = replace(slabs, scattering=torch.zeros_like(slabs.scattering))
-    coefficients = slab_reflection((arriving * normal).sum(-1).abs(), smooth, carrier_hz)
+    smooth = replace(materials, scattering=torch.zeros_like(materials.scattering))
+    cosine = (arriving * paths.normal).sum(-1).abs()
+    coefficients = slab_reflection(cosine, paths.material, smooth, carrier_hz)
     field = launched.to(torch.complex128)[..., None]
-    reflected = reflect(field, arriving, normal, coefficients)[..., 0]
+    reflected = reflect(field, Mirrors.at(arriving, paths.normal), coefficients)[..., 0]
     return torch.linalg.vector_norm(reflected, dim=1)
 
 

@@ -1,19 +1,18 @@
 """From the geometry of paths to their polarimetric transfer matrices and coefficients."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from raymark.fields.antennas import Antenna, spherical_basis
-from raymark.fields.diffraction import diffract
 from raymark.fields.materials import Carrier, Materials
-from raymark.fields.paths import PathGeometry, lengths, unit
-from raymark.fields.reflection import reflect, slab_reflection
+from raymark.fields.paths import PathGeometry
+from raymark.fields.rays import Rays, rays_of
 from raymark.radio import SPEED_OF_LIGHT_M_S
-
-Field = Complex[Tensor, "path 3 pol"]
 
 
 def transfer_matrix(
@@ -33,10 +32,10 @@ def transfer_matrix(
     Raises:
         PhysicsError: If a ray runs inside the wedge that it is diffracted at.
     """
-    from_bs, from_ue = _ends(paths)
-    launched = torch.stack(spherical_basis(from_bs), dim=-1)
-    received = torch.stack(spherical_basis(from_ue), dim=-1)
-    field = _transport(paths, launched, materials, carrier_hz)
+    rays = rays_of(paths)
+    launched = torch.stack(spherical_basis(rays.from_bs), dim=-1)
+    received = torch.stack(spherical_basis(rays.from_ue), dim=-1)
+    field = _arriving(rays, launched, materials, carrier_hz)
     return received.to(field.dtype).mT @ field
 
 
@@ -78,47 +77,57 @@ def path_amplitude(
         >>> round(20 * math.log10(abs(a.item())), 2)
         -81.99
     """
-    from_bs, from_ue = _ends(paths)
-    field = _transport(paths, bs.field(from_bs)[..., None], materials, carrier_hz)
-    return (ue.field(from_ue)[..., None] * field).sum(dim=(1, 2))
+    carrier = AtCarrier(carrier_hz=carrier_hz, materials=materials, bs=bs, ue=ue)
+    return path_amplitudes(paths, [carrier])[0]
 
 
-def _ends(paths: PathGeometry) -> tuple[Float[Tensor, "path 3"], Float[Tensor, "path 3"]]:
-    """Return unit vectors from the BS along the first leg and from the UE along the last."""
-    legs_m = paths.legs_m
-    row = torch.arange(len(legs_m), device=legs_m.device)
-    return unit(legs_m[:, 0]), unit(-legs_m[row, paths.num_interactions])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtCarrier:
+    """What the fields of paths hang on besides their geometry.
+
+    Attributes:
+        carrier_hz: Carrier [Hz].
+        materials: The slabs that paths count, at this carrier.
+        bs: Element of the base station.
+        ue: Antenna of the UE.
+    """
+
+    carrier_hz: Carrier
+    materials: Materials
+    bs: Antenna
+    ue: Antenna
 
 
-def _transport(
-    paths: PathGeometry,
+def path_amplitudes(
+    paths: PathGeometry, carriers: Sequence[AtCarrier]
+) -> Complex[Tensor, "carrier path"]:
+    """Return the coefficients of paths at several carriers, as `path_amplitude` does at one.
+
+    What hangs on their geometry alone is computed once.
+
+    Args:
+        paths: Their geometry.
+        carriers: One or more, each with its materials and antennas.
+
+    Raises:
+        PhysicsError: If a ray runs inside the wedge that it is diffracted at.
+    """
+    rays = rays_of(paths)
+    launched = {at.bs: at.bs.field(rays.from_bs)[..., None] for at in carriers}
+    received = {at.ue: at.ue.field(rays.from_ue)[..., None] for at in carriers}
+    found = []
+    for at in carriers:
+        field = _arriving(rays, launched[at.bs], at.materials, at.carrier_hz)
+        found.append((received[at.ue] * field).sum(dim=(1, 2)))
+    return torch.stack(found)
+
+
+def _arriving(
+    rays: Rays,
     launched: Float[Tensor, "path 3 pol"],
     materials: Materials,
     carrier_hz: Carrier,
-) -> Field:
+) -> Complex[Tensor, "path 3 pol"]:
     """Return field vectors at the UE of waves that leave the BS with unit vectors."""
-    legs_m = paths.legs_m
-    length_m, direction = lengths(legs_m), unit(legs_m)
-    so_far_m = torch.cumsum(length_m, dim=1)
-    whole_m = so_far_m[:, -1]
-    field = launched.to(torch.complex128)
-    for slot in range(paths.reflects.shape[1]):
-        rows = paths.reflects[:, slot].nonzero()[:, 0]
-        arriving, normal = direction[rows, slot], paths.normal[rows, slot]
-        cosine = (arriving * normal).sum(-1).abs()
-        slabs = materials.take(paths.material[rows, slot])
-        coefficients = slab_reflection(cosine, slabs, carrier_hz)
-        field = field.index_copy(0, rows, reflect(field[rows], arriving, normal, coefficients))
-        rows = paths.diffracts[:, slot].nonzero()[:, 0]
-        before_m = so_far_m[rows, slot]
-        diffracted = diffract(
-            field[rows],
-            (direction[rows, slot], direction[rows, slot + 1]),
-            (before_m, whole_m[rows] - before_m),
-            paths.wedge.take(rows),
-            materials,
-            carrier_hz,
-        )
-        field = field.index_copy(0, rows, diffracted)
-    spreading = SPEED_OF_LIGHT_M_S / (4 * math.pi * carrier_hz * whole_m)
-    return field * spreading[:, None, None]
+    spreading = SPEED_OF_LIGHT_M_S / (4 * math.pi * carrier_hz * rays.length_m)
+    return rays.carry(launched, materials, carrier_hz) * spreading[:, None, None]

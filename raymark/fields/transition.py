@@ -33,7 +33,8 @@ def scaled_fresnel_tail(u: Float[Tensor, "*n"]) -> Complex[Tensor, "*n"]:
     iz = -u * torch.exp(torch.tensor(0.25j * math.pi, dtype=torch.complex128, device=u.device))
     below = _SCALE - iz
     ratio = (_SCALE + iz) / below
-    polynomial = torch.zeros_like(ratio)
-    for coefficient in _COEFFICIENTS:
-        polynomial = polynomial * ratio + coefficient
+    first, *others = torch.tensor(_COEFFICIENTS, dtype=torch.complex128, device=u.device)
+    polynomial = first.expand_as(ratio)
+    for coefficient in others:
+        polynomial = torch.addcmul(coefficient, polynomial, ratio)
     return 2 * polynomial / below**2 + 1 / (math.sqrt(math.pi) * below)

@@ -12,13 +12,16 @@ from wedge_rays import materials
 from raymark.errors import ConfigError, PhysicsError
 from raymark.fields import (
     Antenna,
+    AtCarrier,
     Materials,
     PathGeometry,
     Wedges,
     itu_materials,
     path_amplitude,
+    path_amplitudes,
     transfer_matrix,
 )
+from raymark.fields.antennas import spherical_basis
 from raymark.fields.transition import scaled_fresnel_tail
 from raymark.radio.elements import element_amplitude
 
@@ -146,6 +149,39 @@ def test_amplitude_is_the_same_when_ends_and_antennas_are_swapped() -> None:
     back = path_amplitude(swapped_ends(paths), walls, CARRIER_HZ, bs=other, ue=one)
 
     torch.testing.assert_close(forth, back, rtol=RECIPROCAL_REL, atol=0)
+
+
+def carriers() -> list[AtCarrier]:
+    """Carriers that share one antenna each, but differ in materials."""
+    one = Antenna(pattern="tr38901", orientation_rad=(0.4, 0.1, 0.0))
+    other = Antenna(pattern="dipole", polarization="H")
+    pairs = [(2.6e9, one, other), (28e9, one, one), (6e9, other, other)]
+    return [
+        AtCarrier(carrier_hz=hz, materials=itu_materials(WALLS, hz), bs=bs, ue=ue)
+        for hz, bs, ue in pairs
+    ]
+
+
+@pytest.mark.parametrize("kinds", ["", "R", "D", "RDR"])
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_amplitudes_are_those_of_each_carrier_when_they_are_computed_together(
+    kinds: str, count: int
+) -> None:
+    paths = random_paths(kinds, count)
+    points_m = torch.cat([paths.bs_m[:, None], paths.vertex_m, paths.ue_m[:, None]], dim=1)
+    along = unit(torch.diff(points_m, dim=1).numpy())
+    from_bs, from_ue = torch.tensor(along[:, 0]), torch.tensor(-along[:, -1])
+
+    found = path_amplitudes(paths, carriers())
+
+    for row, at in zip(found, carriers(), strict=True):
+        launched, received = (
+            torch.stack([(antenna.field(v) * axis).sum(-1) for axis in spherical_basis(v)], dim=-1)
+            for antenna, v in ((at.bs, from_bs), (at.ue, from_ue))
+        )
+        matrix = transfer_matrix(paths, at.materials, at.carrier_hz)
+        expected = torch.einsum("pi,pij,pj->p", received + 0j, matrix, launched + 0j)
+        torch.testing.assert_close(row, expected, rtol=RECIPROCAL_REL, atol=1e-15)
 
 
 def test_transfer_matrix_is_the_same_when_faces_are_swapped() -> None:
