@@ -47,8 +47,9 @@ class TrueFields:
         bs_position_m: Float[Array, "3"],
         bs_orientation_rad: Float[Array, "3"],
     ) -> None:
-        """Remember where the BS stands, as float32 as the ray tracer has it."""
+        """Look up what is asked for often; the BS stands where float32 has it, as the tracer does."""
         self._scene = scene
+        self._normal, self._object = scene.triangles.normal, scene.object_of_triangle
         self._bs_m = np.asarray(bs_position_m, dtype="f4").astype("f8")
         yaw, pitch, roll = (float(angle) for angle in bs_orientation_rad)
         self._orientation_rad = (yaw, pitch, roll)
@@ -135,7 +136,7 @@ class TrueFields:
             vertex_m=torch.from_numpy(paths.vertex_m.astype("f8")),
             reflects=torch.from_numpy(paths.interaction == SPECULAR),
             diffracts=torch.from_numpy(paths.interaction == DIFFRACTION),
-            normal=torch.from_numpy(scene.triangles.normal[triangle]),
+            normal=torch.from_numpy(self._normal[triangle]),
             material=torch.from_numpy(np.where(present, paths.object_index, 0).astype("i8")),
             wedge=self._wedges(paths, triangle),
         )
@@ -151,7 +152,7 @@ class TrueFields:
         faces[rows] = self._faces(
             triangle[rows, slot[rows]], origin[rows], direction[rows], normal_0[rows]
         )
-        material = torch.from_numpy(self._scene.object_of_triangle[faces].astype("i8"))
+        material = torch.from_numpy(self._object[faces].astype("i8"))
         return Wedges(
             direction=torch.from_numpy(direction),
             normal_0=torch.from_numpy(normal_0),

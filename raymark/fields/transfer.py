@@ -113,8 +113,8 @@ def path_amplitudes(
         PhysicsError: If a ray runs inside the wedge that it is diffracted at.
     """
     rays = rays_of(paths)
-    launched = {at.bs: at.bs.field(rays.from_bs)[..., None] for at in carriers}
-    received = {at.ue: at.ue.field(rays.from_ue)[..., None] for at in carriers}
+    launched = {bs: bs.field(rays.from_bs)[..., None] for bs in {at.bs for at in carriers}}
+    received = {ue: ue.field(rays.from_ue)[..., None] for ue in {at.ue for at in carriers}}
     found = []
     for at in carriers:
         field = _arriving(rays, launched[at.bs], at.materials, at.carrier_hz)
