@@ -23,7 +23,7 @@ from raymark.fields import (
     Wedges,
     itu_materials,
     path_amplitudes,
-    scattered_amplitude,
+    scattered_amplitudes,
 )
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.radio import SPEED_OF_LIGHT_M_S, Band
@@ -47,7 +47,7 @@ class TrueFields:
         bs_position_m: Float[Array, "3"],
         bs_orientation_rad: Float[Array, "3"],
     ) -> None:
-        """Look up what is asked for often; the BS stands where float32 has it, as the tracer does."""
+        """Remember where the BS stands, as float32 as the ray tracer has it."""
         self._scene = scene
         self._normal, self._object = scene.triangles.normal, scene.object_of_triangle
         self._bs_m = np.asarray(bs_position_m, dtype="f4").astype("f8")
@@ -98,13 +98,9 @@ class TrueFields:
             directivity=torch.tensor(self._scene.object_directivity),
             cross_polar=torch.tensor(self._scene.object_cross_polar, dtype=torch.float64),
         )
-        found = []
-        for band in bands:
-            bs, ue = self._antennas(band)
-            slabs = self._slabs(band.carrier_hz)
-            at_band = scattered_amplitude(paths, slabs, roughness, band.carrier_hz, bs=bs, ue=ue)
-            found.append(at_band.numpy())
-        return np.array(found, dtype="c8").reshape(len(bands), len(paths.bs_m))
+        carriers, carrier_of_band = self._carriers(bands)
+        amplitude = scattered_amplitudes(paths, roughness, carriers).numpy().astype("c8")
+        return amplitude[carrier_of_band]
 
     def _solved(
         self, paths: TracedPaths, ue_position_m: Float[Array, "ue 3"], bands: tuple[Band, ...]

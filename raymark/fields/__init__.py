@@ -11,6 +11,7 @@ from raymark.fields.scattering import (
     Roughness,
     ScatteredPaths,
     scattered_amplitude,
+    scattered_amplitudes,
     scattering_pattern,
 )
 from raymark.fields.transfer import AtCarrier, path_amplitude, path_amplitudes, transfer_matrix
@@ -27,6 +28,7 @@ __all__ = [
     "path_amplitude",
     "path_amplitudes",
     "scattered_amplitude",
+    "scattered_amplitudes",
     "scattering_pattern",
     "transfer_matrix",
 ]

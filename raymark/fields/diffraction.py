@@ -47,7 +47,7 @@ class _Angles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Mirror:
+class _Face:
     """What a face does besides Fresnel's coefficients; see `_matrix`.
 
     Attributes:
@@ -83,7 +83,7 @@ class Bends:
     distance_m: Real
     sine: Float[Tensor, "4 row"]
     factor: Float[Tensor, "4 row"]
-    faces: tuple[_Mirror, _Mirror]
+    faces: tuple[_Face, _Face]
     material: tuple[Int[Tensor, "row"], Int[Tensor, "row"]]
 
 
@@ -111,7 +111,7 @@ def bends(
         distance_m=before_m * behind_m / (before_m + behind_m) * (1 - angles.cos_edge**2),
         sine=sine,
         factor=factor,
-        faces=(_mirror(angles, +1), _mirror(_from_n_face(angles), -1)),
+        faces=(_face(angles, +1), _face(_from_n_face(angles), -1)),
         material=(wedge.material_0, wedge.material_n),
     )
 
@@ -212,7 +212,7 @@ def _terms(angles: _Angles) -> tuple[Float[Tensor, "4 row"], Float[Tensor, "4 ro
     return torch.sin(half).abs(), -side * ratio * torch.cos(half / n) / (2 * n)
 
 
-def _mirror(angles: _Angles, sign: int) -> _Mirror:
+def _face(angles: _Angles, sign: int) -> _Face:
     """Return what a face makes of the two components at an edge.
 
     At its reflection boundary it is the reflection itself, in the bases of incident and reflected
@@ -226,7 +226,7 @@ def _mirror(angles: _Angles, sign: int) -> _Mirror:
     """
     grazing = torch.sin(torch.minimum(angles.source, angles.receiver)).abs()
     mixed = sign * angles.cos_edge * grazing
-    return _Mirror(
+    return _Face(
         cos_incidence=torch.sqrt(1 - angles.cos_edge**2) * grazing,
         along=1 - grazing**2,
         mixed=mixed * (torch.cos(angles.source) - torch.cos(angles.receiver)) / 2,
@@ -234,7 +234,7 @@ def _mirror(angles: _Angles, sign: int) -> _Mirror:
     )
 
 
-def _matrix(face: _Mirror, slab: SlabReflection) -> Complex[Tensor, "row 2 2"]:
+def _matrix(face: _Face, slab: SlabReflection) -> Complex[Tensor, "row 2 2"]:
     """Return what faces make of the components: their excess times a matrix, and the parallel."""
     turned = slab.excess * face.mixed
     rows = [

@@ -5,6 +5,7 @@ would reflect, into Lambert's lobe or into one about the mirrored ray (their dir
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor
 from raymark.fields.antennas import Antenna, spherical_basis
 from raymark.fields.materials import Carrier, Materials
 from raymark.fields.paths import lengths, unit
-from raymark.fields.reflection import Mirrors, reflect, slab_reflection
+from raymark.fields.reflection import Mirrors, SlabReflection, reflect, slab_reflection
+from raymark.fields.transfer import AtCarrier
 from raymark.radio import SPEED_OF_LIGHT_M_S
 
 
@@ -65,10 +67,7 @@ def scattered_amplitude(
 ) -> Complex[Tensor, "path"]:
     """Return the coefficients of scattered paths, without exp(-j 2 pi f tau).
 
-    The magnitude is wavelength / (4 pi r) x Gamma S sqrt(f omega), with r the way from the tile to
-    the UE, f its lobe and omega its solid angle. Gamma is what a smooth surface would make of the
-    length of the incident field vector, so that it is no property of the direction alone. The
-    components along the spherical bases of both rays are turned by K_x, each with its phase.
+    See `scattered_amplitudes`.
 
     Args:
         paths: Their geometry.
@@ -78,20 +77,50 @@ def scattered_amplitude(
         bs: Element of the base station.
         ue: Antenna of the UE.
     """
+    carrier = AtCarrier(carrier_hz=carrier_hz, materials=materials, bs=bs, ue=ue)
+    return scattered_amplitudes(paths, roughness, [carrier])[0]
+
+
+def scattered_amplitudes(
+    paths: ScatteredPaths, roughness: Roughness, carriers: Sequence[AtCarrier]
+) -> Complex[Tensor, "carrier path"]:
+    """Return the coefficients of scattered paths at several carriers.
+
+    The magnitude is wavelength / (4 pi r) x Gamma S sqrt(f omega), with r the way from the tile to
+    the UE, f its lobe and omega its solid angle. Gamma is what a smooth surface would make of the
+    length of the incident field vector, so that it is no property of the direction alone. The
+    components along the spherical bases of both rays are turned by K_x, each with its phase.
+
+    Args:
+        paths: Their geometry; what hangs on it alone is computed once.
+        roughness: Of the materials of all carriers.
+        carriers: One or more, each with its materials and antennas.
+    """
     leg_m = paths.ue_m - paths.point_m
     arriving, leaving = unit(paths.point_m - paths.bs_m), unit(leg_m)
-    launched = bs.field(arriving)
+    mirror = Mirrors.at(arriving, paths.normal)
+    cosine = (arriving * paths.normal).sum(-1).abs()
     lobe = scattering_pattern(
         arriving, leaving, paths.normal, roughness.directivity[paths.material]
     )
-    turned = _turned(
-        unit(launched), (arriving, leaving), roughness.cross_polar[paths.material], paths.phase_rad
-    )
-    received = (ue.field(-leaving) * turned).sum(dim=1)
-    reflected = _reflected_length(launched, arriving, paths, materials, carrier_hz)
-    scattering = materials.scattering[paths.material]
-    spreading = SPEED_OF_LIGHT_M_S / (4 * math.pi * carrier_hz * lengths(leg_m))
-    return spreading * reflected * scattering * _root(lobe * paths.solid_angle_sr) * received
+    share = _root(lobe * paths.solid_angle_sr)
+    cross_polar = roughness.cross_polar[paths.material]
+    launched = {bs: bs.field(arriving) for bs in {at.bs for at in carriers}}
+    turned = {
+        bs: _turned(unit(field), (arriving, leaving), cross_polar, paths.phase_rad)
+        for bs, field in launched.items()
+    }
+    collected = {ue: ue.field(-leaving) for ue in {at.ue for at in carriers}}
+    found = []
+    for at in carriers:
+        received = (collected[at.ue] * turned[at.bs]).sum(dim=1)
+        smooth = replace(at.materials, scattering=torch.zeros_like(at.materials.scattering))
+        slabs = slab_reflection(cosine, paths.material, smooth, at.carrier_hz)
+        reflected = _reflected_length(launched[at.bs], mirror, slabs)
+        scattering = at.materials.scattering[paths.material]
+        spreading = SPEED_OF_LIGHT_M_S / (4 * math.pi * at.carrier_hz * lengths(leg_m))
+        found.append(spreading * reflected * scattering * share * received)
+    return torch.stack(found)
 
 
 def scattering_pattern(
@@ -151,19 +180,11 @@ def _lobe_integral(cos_incidence: Float[Tensor, "path"], exponent: int) -> Float
 
 
 def _reflected_length(
-    launched: Float[Tensor, "path 3"],
-    arriving: Float[Tensor, "path 3"],
-    paths: ScatteredPaths,
-    materials: Materials,
-    carrier_hz: Carrier,
+    launched: Float[Tensor, "path 3"], mirror: Mirrors, slabs: SlabReflection
 ) -> Float[Tensor, "path"]:
-    """Return the length of the field vector that smooth slabs would reflect."""
-    smooth = replace(materials, scattering=torch.zeros_like(materials.scattering))
-    cosine = (arriving * paths.normal).sum(-1).abs()
-    coefficients = slab_reflection(cosine, paths.material, smooth, carrier_hz)
+    """Return the length of the field vector that slabs reflect."""
     field = launched.to(torch.complex128)[..., None]
-    reflected = reflect(field, Mirrors.at(arriving, paths.normal), coefficients)[..., 0]
-    return torch.linalg.vector_norm(reflected, dim=1)
+    return torch.linalg.vector_norm(reflect(field, mirror, slabs)[..., 0], dim=1)
 
 
 def _turned(
