@@ -47,8 +47,8 @@ class Rays:
     ) -> Complex[Tensor, "path 3 pol"]:
         """Return field vectors at the UEs of waves that leave the BS, as if none of them spread."""
         num_bends = len(self.diffracting)
-        slabs = slab_reflection(self.cos_incidence, self.material, materials, carrier_hz)
-        *slabs, face_0, face_n = slabs.split([*self.num_reflecting, num_bends, num_bends])
+        met = slab_reflection(self.cos_incidence, self.material, materials, carrier_hz)
+        *slabs, face_0, face_n = met.split([*self.num_reflecting, num_bends, num_bends])
         matrices = bend_matrix(self.bends, (face_0, face_n), carrier_hz)
         slots = zip(
             self.reflecting.split(self.num_reflecting),
