@@ -17,7 +17,7 @@ from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.chain_search import ChainSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.true_fields import TrueFields
-from raymark.radio import BAND_PRESETS, FrontEnd
+from raymark.radio import BAND_PRESETS, FrontEnd, UserEquipment
 from raymark.scenes import get_scene
 
 BANDS = tuple(BAND_PRESETS[name] for name in ("2.6GHz", "6GHz", "28GHz"))
@@ -148,3 +148,18 @@ def test_material_pattern_and_carrier_can_be_changed_when_geometry_is_stored(
     assert glass.thickness_m.grad is not None
     assert bool(torch.isfinite(glass.thickness_m.grad).all())
     assert float(glass.thickness_m.grad.abs().max()) > 0
+
+
+@pytest.mark.slow
+def test_bands_have_their_own_antennas_when_they_share_a_carrier(find_case: FindCase) -> None:
+    case = find_case("street_canyon")
+    paths, ues_m = case.paths.take(np.arange(300)), case.ues_m
+    dipoles = FrontEnd(ue=UserEquipment(element_pattern="dipole"))
+    other = BANDS[0].model_copy(update={"name": "dipole", "front_end": dipoles})
+
+    found = case.fields.amplitudes(paths, ues_m, (BANDS[0], other, BANDS[1], BANDS[0]))
+
+    np.testing.assert_array_equal(found[[0, 2]], case.ours[:2, :300])
+    np.testing.assert_array_equal(found[3], found[0])
+    np.testing.assert_array_equal(found[1], case.fields.amplitudes(paths, ues_m, (other,))[0])
+    assert np.mean(found[1] != found[0]) > 0.9

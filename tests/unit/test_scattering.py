@@ -8,11 +8,13 @@ import torch
 
 from raymark.fields import (
     Antenna,
+    AtCarrier,
     Materials,
     Roughness,
     ScatteredPaths,
     itu_materials,
     scattered_amplitude,
+    scattered_amplitudes,
     scattering_pattern,
 )
 
@@ -215,6 +217,31 @@ def test_gradients_agree_with_differences_when_materials_and_points_change() -> 
         return 1e9 * (amplitude.abs() ** 2)
 
     assert torch.autograd.gradcheck(power, (permittivity, share, cross_polar, ue_m), atol=1e-4)
+
+
+def test_amplitudes_are_those_of_each_carrier_when_they_are_computed_together() -> None:
+    paths = paths_over_tile(0.6, 20.0 * half_space(3, 4)[0], 30.0)
+    rough = roughness(3, 0.2)
+    one, other = Antenna(orientation_rad=(0.4, 0.1, 0.0)), Antenna(polarization="H")
+    cases = [(2.6e9, one, other), (28e9, one, one), (6e9, other, other)]
+    carriers = [
+        AtCarrier(
+            carrier_hz=hz,
+            materials=itu_materials(["concrete"], hz, scattering=0.3),
+            bs=bs,
+            ue=ue,
+        )
+        for hz, bs, ue in cases
+    ]
+
+    found = scattered_amplitudes(paths, rough, carriers)
+
+    alone = [
+        scattered_amplitude(paths, at.materials, rough, at.carrier_hz, bs=at.bs, ue=at.ue)
+        for at in carriers
+    ]
+    torch.testing.assert_close(found, torch.stack(alone), rtol=0, atol=0)
+    assert bool((found.abs() > 0).all())
 
 
 def test_nothing_is_scattered_when_there_is_no_path() -> None:
