@@ -55,7 +55,7 @@ def slab_reflection(
     eta = permittivity.index_select(0, material)
     root = torch.sqrt(eta - (1 - cos_incidence**2))
     echo = torch.exp(turn.index_select(0, material) * root)
-    cosine = cos_incidence.to(eta.dtype)
+    cosine = cos_incidence.to(root.dtype)
     below, above_parallel = cosine + root, eta * cosine
     below_parallel = above_parallel + root
     perpendicular = (cosine - root) / below
