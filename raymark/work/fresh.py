@@ -21,8 +21,9 @@ from typing import Any
 
 from raymark.errors import ConfigError, ProcessDiedError, WorkError
 from raymark.work.calls import Call, parts_of
+from raymark.work.loaders import Kind
 from raymark.work.sandbox import Reach
-from raymark.work.servers import CopiedServer, Kind, Server, SingleServer
+from raymark.work.servers import CopiedServer, Server, SingleServer
 
 _CAN_FORK = sys.platform == "linux"
 """Elsewhere system libraries may break in a copy of a process."""

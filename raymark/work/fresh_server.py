@@ -1,4 +1,4 @@
-"""The process that answers calls of `run_fresh`; `raymark.work.servers` starts it.
+"""The process that answers calls of `run_fresh`; `raymark.work.servers` and its loaders start it.
 
 It loads what the calls need, once. Its copies are servers, and every call is answered in a copy of
 one; where nothing can be copied, it answers one call by itself.
