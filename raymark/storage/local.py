@@ -99,7 +99,7 @@ class LocalPlace(Place):
 
     def notes(self) -> Iterator[str]:
         """Yield the lines of the file of the notes; the last may be cut off by a crash."""
-        if self._notes.is_file():
+        with contextlib.suppress(FileNotFoundError):  # whoever writes may be done, and remove it
             yield from self._notes.read_text(encoding="utf-8").splitlines()
 
     def remove_notes(self) -> None:

@@ -106,7 +106,8 @@ class ObjectPlace(Place):
     def notes(self) -> Iterator[str]:
         """Yield the notes, one of each key."""
         for place in self.iterdir():
-            yield from place.read_text().splitlines()
+            with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                yield from place.read_text().splitlines()
 
     def remove_notes(self) -> None:
         """Remove all notes."""

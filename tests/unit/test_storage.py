@@ -201,6 +201,19 @@ class TestPlace:
         assert read_journal(place) == []
         assert files_below(place) == [place / "dataset.json"]
 
+    def test_notes_end_when_they_are_removed_while_they_are_read(self, place: Place) -> None:
+        journal = place / "journal"
+        for key in "abc":
+            journal.add_note(key, key)
+
+        notes = journal.notes()
+        read = [next(notes)]
+        journal.remove_notes()
+        read += notes
+
+        assert set(read) <= set("abc")
+        assert list(journal.notes()) == []
+
     def test_shard_is_the_same_when_written_anywhere(
         self, place: Place, tmp_path: Path, valid_arrays: MakeArrays
     ) -> None:
