@@ -202,6 +202,7 @@ class TestPlace:
         assert files_below(place) == [place / "dataset.json"]
 
     def test_notes_end_when_they_are_removed_while_they_are_read(self, place: Place) -> None:
+        (place / "dataset.json").write_text("{}")
         journal = place / "journal"
         for key in "abc":
             journal.add_note(key, key)
