@@ -23,6 +23,7 @@ _PLACES = {
     "benchmark/results": "numbers/README.md",
     "benchmark/results/small-v1": "numbers/small-v1/board.md",
     "benchmark/results/multi-site-v1": "numbers/multi-site-v1/board.md",
+    "benchmark/results/small-map-v1": "numbers/small-map-v1/board.md",
 }
 _FOLDERS = (("docs/", ""), ("benchmark/results/", "numbers/"))
 _CARD = re.compile(r"((?:models|scenes)/\w+)/card\.md")
