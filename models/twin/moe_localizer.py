@@ -37,7 +37,7 @@ class MixtureLocalizer(Localizer):
     def fit(self, train: Labelled, validation: Labelled) -> None:
         """Learn the cues, then whom to trust; validation links choose how, and what is told."""
         settings = CueSettings(seed=self.seed, **{name: self.config[name] for name in _CUE_KEYS})
-        source, map_trials = self._source(train, validation, settings)
+        source, densities, map_errors_m = self._source(train, validation, settings)
         held_out = self._held_out(train, validation, source, settings)
         known = surroundings_of(train, held_out)
         levels = tuple(Level(**values) for values in self.config["levels"])
@@ -55,13 +55,14 @@ class MixtureLocalizer(Localizer):
             source=source, known=known, router=router, told=which, levels=levels
         )
         self.num_parameters = self._state.num_parameters
-        self.choices |= {
+        self.choices = {
             "is_posed": source.knowledge.is_posed,
             "is_corrected": source.is_corrected,
             "penalty": penalty,
             "told": which,
             "num_held_out": 0 if held_out is None else len(held_out.links),
-            "validation_error_m": {"map": map_trials, "mixture": trials},
+            "validation_log_density": densities,
+            "validation_error_m": {"map": map_errors_m, "mixture": trials},
         }
         self.diagnostics = {
             "trust": trust_table(links, found.experts, router.shares(found.notes)),
@@ -91,8 +92,12 @@ class MixtureLocalizer(Localizer):
 
     def _source(
         self, train: Labelled, validation: Labelled, settings: CueSettings
-    ) -> tuple[CueSource, dict[str, float]]:
-        """Learn the cues; what the map tells of validation windows chooses if it is corrected."""
+    ) -> tuple[CueSource, dict[str, float], dict[str, float]]:
+        """Learn the cues; what the map tells of validation windows chooses if it is corrected.
+
+        Returns:
+            The cues, and by what was tried the log density and the error of validation links [m].
+        """
         links, heard = validation.measurements, heard_rows(validation.measurements)
         windows, step_m = (
             windows_of(links),
@@ -108,8 +113,7 @@ class MixtureLocalizer(Localizer):
 
         best, errors_m = tune(self.config["is_corrected"], predict, validation.take(heard))
         source = CueSource.of(train, knowledge=known, is_corrected=best, settings=settings)
-        self.choices = {"validation_log_density": densities}
-        return source, errors_m
+        return source, densities, errors_m
 
     def _held_out(
         self, train: Labelled, validation: Labelled, source: CueSource, settings: CueSettings
