@@ -99,23 +99,15 @@ def _site_track(
     )
 
 
-def _map_track(grade: str, about: str, *, is_ranked: bool = False) -> Track:
+def _map_track(grade: str, about: str, *, is_ranked: bool = False, on_walks: bool = False) -> Track:
+    title = "Map, sequence" if on_walks else "Map"
+    asked = "Whole tracks through unseen blocks" if on_walks else "Unseen NLOS"
     return Track(
-        title=f"Map, {grade}",
-        asks=f"Unseen NLOS by models that know the city: {about}",
+        title=f"{title}, {grade}",
+        asks=f"{asked} by models that know the city: {about}",
         is_ranked=is_ranked,
-        split="nlos-blocks",
-        map_grade=grade,
-    )
-
-
-def _map_walk_track(grade: str, *, is_ranked: bool = False) -> Track:
-    return Track(
-        title=f"Map, sequence, {grade}",
-        asks=f"Whole tracks in order of time, scored in unseen blocks, with a map: {grade}",
-        is_ranked=is_ranked,
-        split="track-blocks",
-        gives_tracks=True,
+        split="track-blocks" if on_walks else "nlos-blocks",
+        gives_tracks=on_walks,
         map_grade=grade,
     )
 
@@ -193,8 +185,10 @@ TRACKS: dict[TrackName, Track] = {
     "map-missing": _map_track("missing", "buildings are missing or merged, all else is right"),
     "map-material": _map_track("material", "materials alone are wrong"),
     "map-pose": _map_track("pose", "positions and angles of antennas alone are wrong"),
-    "map-sequence": _map_walk_track("surveyed", is_ranked=True),
-    "map-sequence-open": _map_walk_track("open"),
+    "map-sequence": _map_track(
+        "surveyed", "a map as of a city's own survey", is_ranked=True, on_walks=True
+    ),
+    "map-sequence-open": _map_track("open", "a map as volunteers make it", on_walks=True),
     "paper-all": _paper_track(
         "Paper, all favours",
         "The paper's kind of protocol: random points in windows of neighbours, training points "
