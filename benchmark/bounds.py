@@ -2,11 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from raymark.benchmark.path_geometry import PathGradients, path_gradients
@@ -22,6 +25,12 @@ apart, and only amplitudes a million times those of single paths would make a di
 
 _NO_INFORMATION_REL = 1e-10
 """Share of what known amplitudes would tell; rounding leaves up to 1e-12 of it."""
+
+_AXES = (0, 1, 2)
+"""Columns, rows and tones."""
+
+_LINKS_AT_ONCE = 16
+"""Enough that sums are long, few enough that links of like numbers of paths stand together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +93,10 @@ def position_error_bound(
     peb_m = np.zeros(len(selection))
     is_bounded = np.zeros(len(selection), dtype=bool)
     for start, stop in selection.ranges():
-        paths, gradients = _paths_in_use(selection, start, stop, device)
-        information = position_information(paths, gradients, front_end.panel)
-        error_m, bounded = _invert(information, noise_variance)
-        peb_m[start:stop], is_bounded[start:stop] = error_m.cpu(), bounded.cpu()
+        for rows, paths, gradients in _pieces(*_paths_in_use(selection, start, stop, device)):
+            information = position_information(paths, gradients, front_end.panel)
+            error_m, bounded = _invert(information, noise_variance)
+            peb_m[start + rows], is_bounded[start + rows] = error_m.cpu(), bounded.cpu()
     return PositionBound(peb_m=peb_m, is_bounded=is_bounded)
 
 
@@ -147,13 +156,16 @@ def position_information(
     carrier_turns = (paths.band.carrier_hz * paths.delay_s.double()) % 1.0
     weight = paths.amplitude * torch.exp(-2j * math.pi * carrier_turns)
     turns, slope = _turns(paths, gradients, panel)
-    gram, cross, square = _gram_matrices(turns, paths.mask, panel, paths.band)
-    motion = 2j * math.pi * weight[..., None, None] * slope
+    gram = _GramMatrices(turns, paths.mask, panel, paths.band)
+    motion = (2j * math.pi * weight[..., None, None] * slope).unbind(dim=2)
     # Row p, column (q, space): how the motion of path q shows in the signature of path p.
-    seen = torch.einsum("lapq,lqai->lpi", cross, motion)
-    half = torch.einsum("labpq,lqbj->lpaj", square, motion)
-    ideal = torch.einsum("lpai,lpaj->lij", motion.conj(), half)
-    energy, modes = torch.linalg.eigh(gram)
+    seen = torch.stack([gram(a) @ motion[a] for a in _AXES]).sum(dim=0)
+    along, across = (
+        torch.stack([motion[a].mH @ gram(a, b) @ motion[b] for a, b in pairs]).sum(dim=0)
+        for pairs in (list(zip(_AXES, _AXES, strict=True)), list(combinations(_AXES, 2)))
+    )
+    ideal = along + across + across.mH
+    energy, modes = torch.linalg.eigh(gram())
     is_mode = energy > _SAME_SIGNATURE_REL * energy[:, -1:]
     inverse = torch.where(is_mode, 1 / torch.where(is_mode, energy, 1.0), 0.0)
     part = modes.mH @ seen
@@ -187,6 +199,37 @@ def _paths_in_use(
     return dataclasses.replace(paths, mask=used).to(device), gradients
 
 
+def _pieces(
+    paths: PathBatch, gradients: PathGradients
+) -> Iterator[tuple[Int[np.ndarray, "row"], PathBatch, PathGradients]]:
+    """Yield links with like numbers of paths, padded to the most that one of them has.
+
+    The time is that of the square of a link's paths, padded ones too, of which most links in line
+    of sight need one.
+    """
+    mask = paths.mask
+    number = torch.zeros_like(mask, dtype=torch.long)
+    number[mask] = torch.arange(int(mask.sum()), device=mask.device)
+    count = mask.sum(dim=1)
+    for rows in torch.argsort(count, stable=True).split(_LINKS_AT_ONCE):
+        first = torch.argsort(~mask[rows], dim=1, stable=True)[:, : int(count[rows].max())]
+        place = rows.unsqueeze(-1), first
+        values = {field.name: getattr(paths, field.name) for field in dataclasses.fields(paths)}
+        chosen: dict[str, Any] = {
+            name: value[place] for name, value in values.items() if isinstance(value, Tensor)
+        }
+        piece = dataclasses.replace(paths, **chosen)
+        of_piece = number[place][piece.mask]
+        yield (
+            rows.cpu().numpy(),
+            piece,
+            PathGradients(
+                delay_s_m=gradients.delay_s_m[of_piece],
+                direction_1_m=gradients.direction_1_m[of_piece],
+            ),
+        )
+
+
 def _turns(
     paths: PathBatch, gradients: PathGradients, panel: Panel
 ) -> tuple[Float[Tensor, "link path 3"], Float[Tensor, "link path 3 2"]]:
@@ -212,35 +255,36 @@ def _turns(
     return turns, slope
 
 
-def _gram_matrices(
-    turns: Float[Tensor, "link path 3"], mask: Bool[Tensor, "link path"], panel: Panel, band: Band
-) -> tuple[
-    Complex[Tensor, "link path path"],
-    Complex[Tensor, "link 3 path path"],
-    Complex[Tensor, "link 3 3 path path"],
-]:
-    """Return S^H S, S^H W_a S and S^H W_a W_b S, with W_a the place of an entry along axis a.
+class _GramMatrices:
+    """Makes S^H S, S^H W_a S and S^H W_a W_b S, with W_a the place of an entry along axis a.
 
     Places count from the middle of each axis: a constant would only add what S can imitate.
     """
-    num_tones = band.num_subcarriers
-    firsts = (-(panel.num_cols - 1) / 2, -(panel.num_rows - 1) / 2, -(num_tones // 2))
-    counts = (panel.num_cols, panel.num_rows, num_tones)
-    moments = []
-    for axis, (first, count) in enumerate(zip(firsts, counts, strict=True)):
-        entry = torch.arange(count, dtype=turns.dtype, device=turns.device)
-        phasor = torch.exp(2j * math.pi * turns[..., axis, None] * (first + entry))
-        phasor = phasor * mask.unsqueeze(-1)
-        place = entry - (count - 1) / 2
-        moments.append([phasor.conj() @ (place**order * phasor).mT for order in range(3)])
 
-    def product(*axes: int) -> Complex[Tensor, "link path path"]:
-        cols, rows, tones = (moments[k][axes.count(k)] for k in range(3))
+    def __init__(
+        self,
+        turns: Float[Tensor, "link path 3"],
+        mask: Bool[Tensor, "link path"],
+        panel: Panel,
+        band: Band,
+    ) -> None:
+        """Sum over each axis alone, with the place of an entry to the powers of 0, 1 and 2."""
+        num_tones = band.num_subcarriers
+        firsts = (-(panel.num_cols - 1) / 2, -(panel.num_rows - 1) / 2, -(num_tones // 2))
+        counts = (panel.num_cols, panel.num_rows, num_tones)
+        self._moments = []
+        for axis, first, count in zip(_AXES, firsts, counts, strict=True):
+            entry = torch.arange(count, dtype=turns.dtype, device=turns.device)
+            phasor = torch.exp(2j * math.pi * turns[..., axis, None] * (first + entry))
+            phasor = phasor * mask.unsqueeze(-1)
+            place = entry - (count - 1) / 2
+            moments = [phasor.conj() @ (place**order * phasor).mT for order in range(3)]
+            self._moments.append(moments)
+
+    def __call__(self, *axes: int) -> Complex[Tensor, "link path path"]:
+        """Return the matrix with the places along some axes, of which one may be named twice."""
+        cols, rows, tones = (self._moments[axis][axes.count(axis)] for axis in _AXES)
         return cols * rows * tones
-
-    cross = torch.stack([product(a) for a in range(3)], dim=1)
-    square = torch.stack([product(a, b) for a in range(3) for b in range(3)], dim=1)
-    return product(), cross, square.reshape(len(turns), 3, 3, *mask.shape[1:], -1)
 
 
 def _invert(
