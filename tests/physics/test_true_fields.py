@@ -23,6 +23,9 @@ from raymark.scenes import get_scene
 BANDS = tuple(BAND_PRESETS[name] for name in ("2.6GHz", "6GHz", "28GHz"))
 QUICK = TracerSettings(diffraction=True, fields="sionna", discovery="quick")
 
+DIFFRACTED = {"street_canyon"}
+"""Where diffracted paths are asked for: in cities they would take most of the time."""
+
 POWER_DB = 2e-4
 """Of all paths together, half of it but in Florence; single ones differ where terms cancel."""
 MEDIAN_DB = 3e-4
@@ -80,7 +83,8 @@ def traced(name: str, workspace: Path) -> Case:
     loaded = LoadedScene(scene.xml_path(workspace), FrontEnd())
     ues_m = sample_ues(UniformSampling(num_ues=60), loaded, site, seed=3, scene=name).position_m
     bs = (np.array(site.position_m), np.array(site.orientation_rad))
-    paths = ChainSearch(loaded, *bs, QUICK).trace(ues_m, BANDS)
+    settings = QUICK.model_copy(update={"diffraction": name in DIFFRACTED})
+    paths = ChainSearch(loaded, *bs, settings).trace(ues_m, BANDS)
     fields = TrueFields(loaded, *bs)
     ours = fields.amplitudes(paths, ues_m, BANDS)
     return Case(ues_m=ues_m, paths=paths, ours=ours, fields=fields)
