@@ -36,7 +36,7 @@ ARGUMENTS = {
     "scene_import": ["--num", "50"],
     "scheduler_rate": ["--quick", "--parts", "ways"],
     "scoring": ["--num-cells", "4", "--num-points", "50"],
-    "sizing": ["--scene", "street_canyon", "--quick"],
+    "sizing": ["--scene", "street_canyon", "--quick", "--discovery", "quick"],
     "stages": ["--scene", "street_canyon", "--quick"],
     "synthesis": ["--num-ues", "20"],
     "tracing": [
