@@ -1,9 +1,11 @@
-"""How much the search misses, estimated from a second, independent discovery.
+"""How much the search misses, estimated by a denser search where it matters.
 
-Two discoveries whose rays, points of edges and fans lie between each other's find paths
-independently. The share of the second's power that the first misses estimates the share that it
-misses of all (capture and recapture: Lincoln-Petersen, as in Seber, The Estimation of Animal
-Abundance, 1982, sec. 3.1).
+What a discovery misses are mostly chains that few of the rays that leave an edge would meet, and a
+second discovery of the same density mostly misses them as well. Nearly all of their power leaves
+edges that other paths to the same UEs leave, too, and those edges are few. So a site's own paths
+tell which edges matter, and what leaves these is searched again far more densely. For edges that no
+path has led to yet, all that the BS sees are searched again as densely as before. All that lies on
+a grid is turned.
 """
 
 from dataclasses import dataclass
@@ -11,28 +13,38 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.manifest import Completeness, MissedPower
-from raymark.dataset.schema import NO_INTERACTION
+from raymark.dataset.schema import DIFFRACTION, NO_INTERACTION
 from raymark.dataset.writing.assembly import path_groups
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
 from raymark.generator.plan import Plan, SitePlan
 from raymark.generator.tracing.chain_search import ChainSearch
+from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.search import SiteSearch
+from raymark.radio import Band, Site
 
 _NUM_UES = 100
-INDEPENDENT_TURN = 1 / 3
-"""Turn of the second bundle [turns], and shift of what lies on a grid [steps]."""
+_DENSER, _DENSER_REFLECTED = 10.0, 4.0
+"""Density of the rays that leave edges that matter, over that of the settings: where the BS sees
+the edge, and where reflections lead to it, in whose fans there are more rays and less power."""
+
+_LEAST_SHARE = 1e-3
+"""An edge matters to a UE if a path that leaves it has this share of the UE's power."""
+
+AUDIT_TURN = 0.618
+"""Turn of the bundle of rays of the denser search [turns], and shift of what is on a grid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missed:
-    """What one discovery lacks of what another has found.
+    """What one search lacks of what it and another have found together.
 
     Attributes:
         paths_share: Share of the other's distinct paths.
-        power_share: Share of each UE's power; 0 where the other has no path.
-        has_path: Whether the other has a path, by UE.
-        is_los: Whether the other has the line of sight, by UE.
+        power_share: Share of each UE's power; 0 where it has no path.
+        has_path: Whether one of both has a path, by UE.
+        is_los: Whether the line of sight is among them, by UE.
     """
 
     paths_share: float
@@ -52,7 +64,7 @@ class Missed:
 
 
 def estimate_completeness(plan: Plan, site: SitePlan, search: SiteSearch) -> Completeness | None:
-    """Trace some UEs of a site by its own search and by one of another discovery, and compare.
+    """Trace some UEs of a site by its own search and by a denser one, and compare.
 
     Returns:
         The estimate; None where Sionna's own search is used, which has no separate discovery.
@@ -61,43 +73,91 @@ def estimate_completeness(plan: Plan, site: SitePlan, search: SiteSearch) -> Com
         return None
     rows = np.linspace(0, len(site.ues) - 1, min(_NUM_UES, len(site.ues))).astype("i8")
     position, band = site.ues.position_m[rows], plan.campaign.bands[:1]
-    # The tiles that scatter are no discovery: a second one would have the same.
-    settings = plan.campaign.tracer.model_copy(update={"diffuse_reflection": False})
-    independent = ChainSearch(
-        site.loaded,
-        np.asarray(site.site.position_m),
-        np.asarray(site.site.orientation_rad),
-        settings,
-        turn=INDEPENDENT_TURN,
-    )
-    own, other = search.trace(position, band), independent.trace(position, band)
+    own = search.trace(position, band)
+    other = audit(site.loaded, site.site, plan.campaign.tracer, own, position, band)
     missed = compare_paths(own, other, len(rows))
     labels = {"LOS": missed.power_of(is_los=True), "NLOS": missed.power_of(is_los=False)}
     power = missed.power_share[missed.has_path]
     return Completeness(
         num_ues=len(rows),
+        method="denser edges",
         missed_paths_share=round(missed.paths_share, 6),
         missed_power_share=round(float(power.mean()), 6) if len(power) else 0.0,
         by_label={label: value for label, value in labels.items() if value is not None},
     )
 
 
+def audit(
+    scene: LoadedScene,
+    site: Site,
+    settings: TracerSettings,
+    own: TracedPaths,
+    ue_position_m: Float[np.ndarray, "ue 3"],
+    bands: tuple[Band, ...],
+) -> TracedPaths:
+    """Search the paths to some UEs again, more densely at the edges that matter to them.
+
+    Args:
+        scene: The scene.
+        site: The base station.
+        settings: Those of the search that is judged.
+        own: The paths that it has found.
+        ue_position_m: The UEs [m].
+        bands: Carriers; the first tells which edges matter.
+    """
+    denser = ChainSearch(
+        scene,
+        np.asarray(site.position_m),
+        np.asarray(site.orientation_rad),
+        # The tiles that scatter are no discovery: a second one would have the same.
+        settings.model_copy(update={"diffuse_reflection": False}),
+        turn=AUDIT_TURN,
+        effort=_effort(scene, own, len(ue_position_m)),
+    )
+    return denser.trace(ue_position_m, bands)
+
+
+def _effort(
+    scene: LoadedScene, paths: TracedPaths, num_ues: int
+) -> Float[np.ndarray, "before wedge"]:
+    """Return how densely the rays leave each edge after how many reflections.
+
+    Args:
+        scene: The scene.
+        paths: Those that tell which edges matter.
+        num_ues: Of that many UEs.
+    """
+    effort = np.zeros((paths.interaction.shape[1], scene.wedges.count))
+    effort[0] = 1.0
+    at_edge = paths.interaction == DIFFRACTION
+    power = np.abs(paths.amplitude[0].astype("c16")) ** 2
+    total = np.bincount(paths.ue_index, power, num_ues)[paths.ue_index]
+    rows = np.flatnonzero(at_edge.any(axis=1) & (power > _LEAST_SHARE * total))
+    if len(rows):
+        before = at_edge[rows].argmax(axis=1)
+        face = scene.rows_of(paths.object_index[rows, before], paths.primitive[rows, before])
+        edge = paths.wedge[rows].astype("f8")
+        number = scene.wedges.at(face, edge[:, :3], edge[:, 3:6])
+        effort[before, number] = np.where(before == 0, _DENSER, _DENSER_REFLECTED)
+    return effort
+
+
 def compare_paths(own: TracedPaths, other: TracedPaths, num_ues: int) -> Missed:
     """Return what `own` lacks of the other's distinct paths, and of each UE's power."""
     together = join_paths([own, other], [0, 0])
-    group = path_groups(together)
-    is_own = np.arange(len(group)) < len(own.delay_s)
-    _, first = np.unique(np.where(is_own, -1, group), return_index=True)
-    first = first[~is_own[first]]  # one row for each distinct path of the other
-    missed = ~np.isin(group[first], group[is_own])
-    ue = together.ue_index[first]
-    power = np.abs(together.amplitude[0, first].astype("c16")) ** 2
-    total = np.bincount(ue, power, num_ues)
-    lost = np.bincount(ue, power * missed, num_ues)
-    direct = other.interaction[:, 0] == NO_INTERACTION
+    power = np.abs(together.amplitude[0].astype("c16")) ** 2
+    is_own = np.arange(len(power)) < len(own.delay_s)
+    _, group = np.unique(path_groups(together), return_inverse=True)
+    order = np.lexsort((-power, group))
+    first = order[np.diff(group[order], prepend=-1) > 0]  # the strongest of those that are alike
+    is_found = np.bincount(group, is_own, len(first)) > 0
+    is_others = np.bincount(group, ~is_own, len(first)) > 0
+    ue, power = together.ue_index[first], power[first]
+    total, lost = (np.bincount(ue, x, num_ues) for x in (power, power * ~is_found))
+    direct = together.interaction[:, 0] == NO_INTERACTION
     return Missed(
-        paths_share=float(missed.mean()) if len(missed) else 0.0,
+        paths_share=float(np.mean(~is_found[is_others])) if is_others.any() else 0.0,
         power_share=np.divide(lost, total, out=np.zeros(num_ues), where=total > 0),
         has_path=total > 0,
-        is_los=np.bincount(other.ue_index[direct], minlength=num_ues) > 0,
+        is_los=np.bincount(together.ue_index[direct], minlength=num_ues) > 0,
     )

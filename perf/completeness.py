@@ -9,7 +9,9 @@ keeps every path, and is stored in the folder for the next run. What counts is t
 label (LOS as in the reference): share of the 25 strongest paths of a link that is found; share of
 its power that is missed, mean and 95th percentile over links; links whose first path comes over 1 m
 late; links without any path that have one; and the kinds of path whose power is missed most, from
-the BS to the UE (D a diffraction, R a reflection), with their part of the mean.
+the BS to the UE (D a diffraction, R a reflection), with their part of the mean. Beside it stands
+what a dataset would say of itself (`raymark.generator.completeness`), with its share of what the
+reference finds.
 """
 
 import argparse
@@ -30,7 +32,7 @@ from raymark.dataset.samplings import UniformSampling
 from raymark.dataset.schema import DIFFRACTION, NO_INTERACTION, SPECULAR
 from raymark.dataset.writing.assembly import path_groups
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
-from raymark.generator.completeness import INDEPENDENT_TURN
+from raymark.generator.completeness import audit, compare_paths
 from raymark.generator.sampling import sample_ues
 from raymark.generator.tracing.chain_search import ChainSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
@@ -39,6 +41,9 @@ from raymark.scenes import get_scene
 
 BANDS = (BAND_PRESETS["6GHz"],)
 REFERENCE = "{discovery_rays: 10000000, edge_points: 10, cone_rays: 2560}"
+REFERENCE_TURN = 1 / 3
+"""Turn of its rays about z [turns], and shift of its points and fans [steps]."""
+
 NUM_STRONGEST = 25
 LATE_M = 1.0
 MOST_KINDS = 3
@@ -115,11 +120,11 @@ class Bench:
             "corners": float(self.loaded.triangles.corner_m.sum()),
             "ues": self.ue_m.tolist(),
             "settings": settings.model_dump(mode="json"),
-            "turn": INDEPENDENT_TURN,
+            "turn": REFERENCE_TURN,
         }
         file = folder / f"{self.scene}-{config_hash(facts)[:16]}.npz"
         if not file.exists():
-            paths, seconds = self.trace(settings, turn=INDEPENDENT_TURN)
+            paths, seconds = self.trace(settings, turn=REFERENCE_TURN)
             print_seconds("reference", seconds)
             folder.mkdir(parents=True, exist_ok=True)
             np.savez(file, **{name: getattr(paths, name) for name in TracedPaths.__slots__})
@@ -219,8 +224,14 @@ def compare(bench: Bench, discovery: str, reference: TracedPaths) -> dict[str, A
     """Run one discovery and print what it misses."""
     paths, seconds = bench.trace(bench.settings(discovery))
     print_seconds(f"{bench.scene}, {discovery}", seconds)
+    estimate_s, other = timed(
+        lambda: audit(bench.loaded, bench.site, bench.settings(discovery), paths, bench.ue_m, BANDS)
+    )
+    estimated = compare_paths(paths, other, len(bench.ue_m))
+    print(f"  estimate: {estimate_s:.2f} CPU-s", flush=True)
     union = Union(reference, paths, len(bench.ue_m))
     result: dict[str, Any] = {"scene": bench.scene, "discovery": discovery, **seconds}
+    result["estimate_s"] = estimate_s
     for label, is_los in (("LOS", True), ("NLOS", False)):
         missed = union.missed(is_los=is_los)
         if missed is None:
@@ -232,7 +243,15 @@ def compare(bench: Bench, discovery: str, reference: TracedPaths) -> dict[str, A
             f"  late {missed.late_share:.3f}  lost {missed.num_lost}  {kinds}",
             flush=True,
         )
-        result[label] = asdict(missed)
+        estimate = estimated.power_of(is_los=is_los)
+        if estimate is not None:
+            print(
+                f"        estimate {estimate.mean_share:.4f} (p95 {estimate.p95_share:.4f}): "
+                f"{estimate.mean_share / max(missed.power_mean, 1e-6):.2f} and "
+                f"{estimate.p95_share / max(missed.power_p95, 1e-6):.2f} of it",
+                flush=True,
+            )
+        result[label] = {**asdict(missed), "estimate": estimate and estimate.model_dump()}
     return result
 
 

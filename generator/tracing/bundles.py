@@ -99,9 +99,16 @@ class Fans:
         wedges: Wedges,
         num_parts: Int[np.ndarray, "wedge"],
         prefixes: Prefixes,
-        rays_per_m: int,
+        rays_per_m: Float[np.ndarray, "fan"],
     ) -> None:
-        """Find the visible parts and the open angle of each edge."""
+        """Find the visible parts and the open angle of each edge.
+
+        Args:
+            wedges: The edges of the scene.
+            num_parts: Number of parts of each edge.
+            prefixes: What reaches them, a fan each.
+            rays_per_m: Rays that leave a metre of what is visible; 0 for none.
+        """
         wedge = prefixes.wedge
         direction, upward = wedges.direction[wedge], wedges.normal_0[wedge]
         self._length_m = wedges.length_m[wedge]
@@ -124,7 +131,7 @@ class Fans:
         self._sees = (sees[:, :-2] | sees[:, 1:-1] | sees[:, 2:]) & exists
         visible_m = self._length_m * self._sees.sum(axis=1) / self._num_parts
         self.num_rays = np.ceil(rays_per_m * visible_m).astype("i8")
-        area = visible_m * self._open_rad / self.num_rays
+        area = visible_m * self._open_rad / np.maximum(self.num_rays, 1)
         self._step_m = np.sqrt(area * _REACH_M)
         self._step_rad = np.sqrt(area / _REACH_M)
 

@@ -37,6 +37,7 @@ class ChainSearch:
         settings: TracerSettings,
         *,
         turn: float = 0.0,
+        effort: Float[np.ndarray, "before wedge"] | None = None,
     ) -> None:
         """Discover the chains and edges that the BS can reach.
 
@@ -47,6 +48,8 @@ class ChainSearch:
             settings: Depth, kinds of interaction and density of the discovery.
             turn: Turn of the bundle of rays about z [turns], and shift of all else that is on a
                 grid, in steps: for an independent discovery.
+            effort: How much denser than by the settings the rays are that leave each edge, by
+                the number of reflections before it; see `DiffractionSearch`.
         """
         self._scene, self._settings = scene, settings
         self._bs_m = np.asarray(bs_position_m, dtype="f4").astype("f8")
@@ -73,7 +76,9 @@ class ChainSearch:
         self._diffraction = None
         if settings.diffraction and settings.max_depth > 0:
             before = tables[:-1] if settings.specular_reflection else tables[:1]
-            self._diffraction = DiffractionSearch(scene, self._bs_m, before, settings, turn=turn)
+            self._diffraction = DiffractionSearch(
+                scene, self._bs_m, before, settings, turn=turn, effort=effort
+            )
 
     @ieee754
     def trace(

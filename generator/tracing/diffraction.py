@@ -49,6 +49,7 @@ class DiffractionSearch:
         settings: TracerSettings,
         *,
         turn: float,
+        effort: Float[np.ndarray, "before wedge"] | None = None,
     ) -> None:
         """Find the visible edges, and what their diffracted rays meet.
 
@@ -58,16 +59,22 @@ class DiffractionSearch:
             tables: Beams of the BS, by the number of their reflections, from none.
             settings: Density of the discovery.
             turn: Shift of the points of the edges and of the fans, in steps.
+            effort: How much denser than by the settings the rays are that leave each edge, by
+                the number of reflections before it; 0 for none. An edge without any is left out.
+                1 everywhere if not given.
         """
         self._groups: list[_Group] = []
         discovery = settings.discovery
-        points = EdgePoints(scene, discovery.edge_points, turn=turn)
-        for beams in tables if len(points.wedge) else []:
+        if effort is None:
+            effort = np.ones((len(tables), scene.wedges.count))
+        points = EdgePoints(scene, discovery.edge_points * effort.max(axis=0), turn=turn)
+        for before, beams in enumerate(tables if len(points.wedge) else []):
             prefixes = find_prefixes(scene, bs_position_m, beams, points)
-            num_after = len(tables) - 1 - beams.plane.shape[1]
+            num_after = len(tables) - 1 - before
             chains = [bare_chains(len(prefixes.wedge))]
             if num_after > 0 and len(prefixes.wedge):
-                fans = Fans(scene.wedges, points.num_parts, prefixes, discovery.cone_rays)
+                rays_per_m = discovery.cone_rays * effort[before, prefixes.wedge]
+                fans = Fans(scene.wedges, points.num_parts, prefixes, rays_per_m)
                 chains += explore_fans(scene, fans, num_after, discovery.num_refinements, turn=turn)
             self._groups += [
                 _Group(scene, bs_position_m, prefixes, table) for table in chains if len(table)

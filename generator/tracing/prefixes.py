@@ -51,12 +51,14 @@ class EdgePoints:
         position_m: The point, a step off the edge into the open [m].
     """
 
-    def __init__(self, scene: LoadedScene, points_per_m: float, *, turn: float) -> None:
+    def __init__(
+        self, scene: LoadedScene, points_per_m: Float[np.ndarray, "wedge"], *, turn: float
+    ) -> None:
         """Choose the points.
 
         Args:
             scene: Whose edges.
-            points_per_m: Least number of points on a metre.
+            points_per_m: Least number of points on a metre of each edge; 0 for none.
             turn: Shift of the points, in steps.
         """
         wedges = scene.wedges

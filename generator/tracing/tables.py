@@ -130,6 +130,30 @@ class Wedges:
         """Unit vectors from the edges into their 0-faces."""
         return np.cross(self.normal_0, self.direction)
 
+    def at(
+        self,
+        triangle: Int[np.ndarray, "n"],
+        end_m: Float[np.ndarray, "n 3"],
+        direction: Float[np.ndarray, "n 3"],
+    ) -> Int[np.ndarray, "n"]:
+        """Return the wedges at edges of triangles.
+
+        Args:
+            triangle: One face of each; it must have a wedge.
+            end_m: One of the ends of the edge [m].
+            direction: Unit vector along it, one way or the other.
+        """
+        known = self.of_triangle[triangle]
+        begin = self.origin_m[known]
+        end = begin + self.length_m[known][..., None] * self.direction[known]
+        # A wedge whose faces were swapped is stored from its other end.
+        apart_m = np.minimum(
+            *(np.linalg.norm(point - end_m[:, None], axis=-1) for point in (begin, end))
+        )
+        aligned = np.abs(np.einsum("nki,ni->nk", self.direction[known], direction))
+        nearest = np.where(known >= 0, apart_m + (1 - aligned), np.inf).argmin(axis=1)
+        return known[np.arange(len(known)), nearest]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HalfEdges:

@@ -168,16 +168,7 @@ class TrueFields:
         if len(triangle) == 0:
             return np.zeros((0, 2), dtype="i8")
         wedges = self._scene.wedges
-        known = wedges.of_triangle[triangle]
-        begin = wedges.origin_m[known]
-        end = begin + wedges.length_m[known][..., None] * wedges.direction[known]
-        # A wedge whose faces were swapped is stored from its other end.
-        apart_m = np.minimum(
-            *(np.linalg.norm(point - origin_m[:, None], axis=-1) for point in (begin, end))
-        )
-        aligned = np.abs(np.einsum("nki,ni->nk", wedges.direction[known], direction))
-        nearest = np.where(known >= 0, apart_m + (1 - aligned), np.inf).argmin(axis=1)
-        wedge = known[np.arange(len(known)), nearest]
+        wedge = wedges.at(triangle, origin_m, direction)
         like_0 = np.einsum("ni,ni->n", wedges.normal_0[wedge], normal_0)
         like_n = np.einsum("ni,ni->n", wedges.normal_n[wedge], normal_0)
         faces = np.column_stack([wedges.triangle_0[wedge], wedges.triangle_n[wedge]])

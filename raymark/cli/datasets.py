@@ -348,9 +348,7 @@ def print_summary(folder: PlaceLike) -> None:
     dataset = open_dataset(folder)
     print_rows(rows_of(dataset.summary()), _SUMMARY_COLUMNS)
     for key, value in dataset.manifest.completeness.items():
-        console_out.print(
-            f"{key}: the search misses about {value.missed_power_share:.2%} of a UE's power"
-        )
+        console_out.print(f"{key}: the search misses {value.share_in_words}")
     console_out.print(f"content hash {dataset.manifest.content_hash}")
 
 

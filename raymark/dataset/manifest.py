@@ -78,9 +78,15 @@ class MissedPower(Strict):
 
 
 class Completeness(Strict):
-    """What a site's paths lack, estimated by a second, independent discovery."""
+    """What a site's paths lack, estimated by a second search."""
 
     num_ues: int = Field(description="UEs that were traced twice")
+    method: Literal["second discovery", "denser edges"] = Field(
+        default="second discovery",
+        exclude_if=lambda value: value == "second discovery",
+        description="What the paths are compared with: another discovery of the same density, as "
+        "in earlier datasets, or one that is denser at the edges that matter to these UEs",
+    )
     missed_paths_share: float = Field(description="Share of the distinct paths")
     missed_power_share: float = Field(
         description="Share of a UE's power at the first band, mean over UEs"
@@ -90,6 +96,23 @@ class Completeness(Strict):
         exclude_if=lambda value: not value,
         description="The same by label; a label that no UE has is left out",
     )
+
+    @property
+    def share_in_words(self) -> str:
+        """The missed share of a UE's power, in NLOS apart if that is known."""
+        whole = f"about {self.missed_power_share:.2%} of a UE's power"
+        nlos = self.by_label.get("NLOS")
+        if nlos is None:
+            return whole
+        return f"{whole} (NLOS: mean {nlos.mean_share:.2%}, p95 {nlos.p95_share:.2%})"
+
+    @property
+    def search_in_words(self) -> str:
+        """The search that the paths are compared with."""
+        return {
+            "second discovery": "a second discovery",
+            "denser edges": "a search that is denser at the edges that matter to them",
+        }[self.method]
 
 
 class Manifest(Strict):

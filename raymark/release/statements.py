@@ -69,9 +69,8 @@ def limitations(manifest: Manifest) -> list[str]:
         found += [*TRACED_LIMITATIONS, _propagation(tracer)]
     found.append(_kept(tracer))
     missed = [
-        f"{site}: the search misses about {value.missed_power_share:.2%} of a UE's power and "
-        f"{value.missed_paths_share:.1%} of its paths (from a second search for {value.num_ues} "
-        "UEs)."
+        f"{site}: the search misses {value.share_in_words} and {value.missed_paths_share:.1%} of "
+        f"its paths (estimated on {value.num_ues} UEs by {value.search_in_words})."
         for site, value in sorted(manifest.completeness.items())
     ]
     return [*found, *(sentence(note) for note in manifest.notes), *missed]

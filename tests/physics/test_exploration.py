@@ -19,7 +19,7 @@ from raymark.radio import FrontEnd
 
 BS_M = np.array([-40.0, 1.0, 20.0])
 FEW = Discovery(discovery_rays=20_000, refinements=3)
-RAYS_PER_M = 100
+RAYS_PER_M = 100.0
 NUM_SLABS = 24
 COSINE_ERROR = 1e-6
 """Rays are computed in float32."""
@@ -46,7 +46,7 @@ def tables(fence: LoadedScene) -> list[BeamTable]:
 @pytest.fixture(scope="module")
 def points(fence: LoadedScene) -> EdgePoints:
     """Points on all edges."""
-    return EdgePoints(fence, 1.0, turn=0.0)
+    return EdgePoints(fence, np.ones(fence.wedges.count), turn=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def prefixes(fence: LoadedScene, tables: list[BeamTable], points: EdgePoints) ->
 @pytest.fixture(scope="module")
 def fans(fence: LoadedScene, points: EdgePoints, prefixes: Prefixes) -> Fans:
     """What leaves these edges."""
-    return Fans(fence.wedges, points.num_parts, prefixes, RAYS_PER_M)
+    return Fans(fence.wedges, points.num_parts, prefixes, np.full(len(prefixes.wedge), RAYS_PER_M))
 
 
 def test_prefixes_are_those_of_plain_geometry_when_every_point_is_tried(
@@ -176,11 +176,12 @@ def test_book_numbers_chains_as_a_dictionary_does_when_rays_repeat() -> None:
 def test_exploration_finds_more_narrow_planes_when_it_is_refined(
     fence: LoadedScene, points: EdgePoints, prefixes: Prefixes
 ) -> None:
-    def chains(rays_per_m: int, refinements: int) -> set[tuple[int, ...]]:
-        fans = Fans(fence.wedges, points.num_parts, prefixes, rays_per_m)
+    def chains(rays_per_m: float, refinements: int) -> set[tuple[int, ...]]:
+        density = np.full(len(prefixes.wedge), rays_per_m)
+        fans = Fans(fence.wedges, points.num_parts, prefixes, density)
         (table,) = explore_fans(fence, fans, 1, refinements, turn=0.0)
         return {tuple(row) for row in np.column_stack([table.root, table.plane]).tolist()}
 
-    once, often, dense = chains(8, 1), chains(8, 6), chains(4000, 1)
+    once, often, dense = chains(8.0, 1), chains(8.0, 6), chains(4000.0, 1)
 
     assert once < often <= dense

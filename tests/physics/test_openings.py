@@ -84,7 +84,7 @@ def test_edge_is_open_above_the_roof_of_a_lower_neighbour(load_blocks: LoadBlock
 
 def test_points_are_tried_where_an_edge_is_open_alone(load_blocks: LoadBlocks) -> None:
     scene = load_blocks(HOUSE, [[10, 0, 0], [20, 10, 6]])
-    points = EdgePoints(scene, 1.0, turn=0.0)
+    points = EdgePoints(scene, np.ones(scene.wedges.count), turn=0.0)
 
     middle_m = scene.wedges.origin_m + scene.wedges.length_m[:, None] / 2 * scene.wedges.direction
     closed = np.abs(middle_m[:, 0] - 10) < 0.1

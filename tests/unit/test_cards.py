@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from raymark.dataset import Dataset
-from raymark.dataset.manifest import Completeness
+from raymark.dataset.manifest import Completeness, MissedPower
 from raymark.dataset.writing.card import card_text as dataset_card
 from raymark.scenes.importing.card import card_text as scene_card
 from raymark.scenes.importing.report import (
@@ -124,3 +124,26 @@ def test_dataset_card_is_the_file_of_a_finished_dataset_when_it_was_made(
     written = (small_dataset.folder / "CARD.md").read_text()
 
     assert written == dataset_card(small_dataset.manifest)
+
+
+def test_card_tells_nlos_and_the_search_when_they_are_known(small_dataset: Dataset) -> None:
+    nlos = MissedPower(num_ues=3, mean_share=0.0102, p95_share=0.026)
+    known = {"num_ues": 4, "missed_power_share": 0.005, "missed_paths_share": 0.01}
+    earlier = Completeness.model_validate(known)
+    today = Completeness.model_validate(
+        {**known, "method": "denser edges", "by_label": {"NLOS": nlos}}
+    )
+    manifest = small_dataset.manifest.model_copy(
+        update={"completeness": {"a/bs0": earlier, "b/bs0": today}}
+    )
+
+    text = dataset_card(manifest)
+
+    assert (
+        "- a/bs0: about 0.50% of a UE's power and 1.0% of the paths are missed (estimated on 4 UEs "
+        "by a second discovery)\n"
+        "- b/bs0: about 0.50% of a UE's power (NLOS: mean 1.02%, p95 2.60%) and 1.0% of the paths "
+        "are missed (estimated on 4 UEs by a search that is denser at the edges that matter to "
+        "them)\n"
+    ) in text
+    assert earlier.model_dump() == {**known}

@@ -18,8 +18,7 @@ def card_text(manifest: Manifest) -> str:
 
 def _completeness_notes(manifest: Manifest) -> list[str]:
     return [
-        f"{key}: about {value.missed_power_share:.2%} of a UE's power and "
-        f"{value.missed_paths_share:.1%} of the paths are missed (estimated on "
-        f"{value.num_ues} UEs by a second discovery)"
+        f"{key}: {value.share_in_words} and {value.missed_paths_share:.1%} of the paths are missed "
+        f"(estimated on {value.num_ues} UEs by {value.search_in_words})"
         for key, value in manifest.completeness.items()
     ]
