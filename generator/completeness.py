@@ -25,9 +25,12 @@ from raymark.generator.tracing.search import SiteSearch
 from raymark.radio import Band, Site
 
 _NUM_UES = 100
-_DENSER, _DENSER_REFLECTED = 10.0, 4.0
-"""Density of the rays that leave edges that matter, over that of the settings: where the BS sees
-the edge, and where reflections lead to it, in whose fans there are more rays and less power."""
+_DENSER, _DENSER_ELSE = 10, 4
+"""Density of the rays that leave edges that matter, over that of the settings, where the BS sees
+the edge; and of those that leave the BS, and edges that matter to which reflections lead. There
+are more of these rays, and less is missed."""
+
+_MOST_RAYS = 100_000_000
 
 _LEAST_SHARE = 1e-3
 """An edge matters to a UE if a path that leaves it has this share of the UE's power."""
@@ -105,12 +108,14 @@ def audit(
         ue_position_m: The UEs [m].
         bands: Carriers; the first tells which edges matter.
     """
+    num_rays = min(_DENSER_ELSE * settings.discovery.discovery_rays, _MOST_RAYS)
+    discovery = settings.discovery.model_copy(update={"discovery_rays": num_rays})
     denser = ChainSearch(
         scene,
         np.asarray(site.position_m),
         np.asarray(site.orientation_rad),
         # The tiles that scatter are no discovery: a second one would have the same.
-        settings.model_copy(update={"diffuse_reflection": False}),
+        settings.model_copy(update={"discovery": discovery, "diffuse_reflection": False}),
         turn=AUDIT_TURN,
         effort=_effort(scene, own, len(ue_position_m)),
     )
@@ -138,7 +143,7 @@ def _effort(
         face = scene.rows_of(paths.object_index[rows, before], paths.primitive[rows, before])
         edge = paths.wedge[rows].astype("f8")
         number = scene.wedges.at(face, edge[:, :3], edge[:, 3:6])
-        effort[before, number] = np.where(before == 0, _DENSER, _DENSER_REFLECTED)
+        effort[before, number] = np.where(before == 0, _DENSER, _DENSER_ELSE)
     return effort
 
 
