@@ -3,9 +3,9 @@
 What a discovery misses are mostly chains that few of the rays that leave an edge would meet, and a
 second discovery of the same density mostly misses them as well. Nearly all of their power leaves
 edges that other paths to the same UEs leave, too, and those edges are few. So a site's own paths
-tell which edges matter, and what leaves these is searched again far more densely. For edges that no
-path has led to yet, all that the BS sees are searched again as densely as before. All that lies on
-a grid is turned.
+tell which edges matter, and what leaves these is searched again far more densely. For edges that
+lead to no path yet, all are searched again: as densely as before where the BS sees them, and at
+most by few rays behind reflections, where most rays are. All that lies on a grid is turned.
 """
 
 from dataclasses import dataclass
@@ -31,6 +31,9 @@ the edge; and of those that leave the BS, and edges that matter to which reflect
 are more of these rays, and less is missed."""
 
 _MOST_RAYS = 100_000_000
+
+_FEW_RAYS_PER_M = 64
+"""From other edges to which reflections lead."""
 
 _LEAST_SHARE = 1e-3
 """An edge matters to a UE if a path that leaves it has this share of the UE's power."""
@@ -117,13 +120,13 @@ def audit(
         # The tiles that scatter are no discovery: a second one would have the same.
         settings.model_copy(update={"discovery": discovery, "diffuse_reflection": False}),
         turn=AUDIT_TURN,
-        effort=_effort(scene, own, len(ue_position_m)),
+        effort=_effort(scene, own, len(ue_position_m), settings.discovery.cone_rays),
     )
     return denser.trace(ue_position_m, bands)
 
 
 def _effort(
-    scene: LoadedScene, paths: TracedPaths, num_ues: int
+    scene: LoadedScene, paths: TracedPaths, num_ues: int, cone_rays: int
 ) -> Float[np.ndarray, "before wedge"]:
     """Return how densely the rays leave each edge after how many reflections.
 
@@ -131,8 +134,10 @@ def _effort(
         scene: The scene.
         paths: Those that tell which edges matter.
         num_ues: Of that many UEs.
+        cone_rays: Density of the rays by the settings [1/m].
     """
-    effort = np.zeros((paths.interaction.shape[1], scene.wedges.count))
+    few = min(1.0, _FEW_RAYS_PER_M / cone_rays)
+    effort = np.full((paths.interaction.shape[1], scene.wedges.count), few)
     effort[0] = 1.0
     at_edge = paths.interaction == DIFFRACTION
     power = np.abs(paths.amplitude[0].astype("c16")) ** 2

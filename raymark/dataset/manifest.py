@@ -87,7 +87,9 @@ class Completeness(Strict):
         description="What the paths are compared with: another discovery of the same density, as "
         "in earlier datasets, or one that is denser at the edges that matter to these UEs",
     )
-    missed_paths_share: float = Field(description="Share of the distinct paths")
+    missed_paths_share: float = Field(
+        description="Share of the distinct paths that the second search finds"
+    )
     missed_power_share: float = Field(
         description="Share of a UE's power at the first band, mean over UEs"
     )
