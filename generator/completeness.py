@@ -3,9 +3,9 @@
 What a discovery misses are mostly chains that few of the rays that leave an edge would meet, and a
 second discovery of the same density mostly misses them as well. Nearly all of their power leaves
 edges that other paths to the same UEs leave, too, and those edges are few. So a site's own paths
-tell which edges matter, and what leaves these is searched again far more densely. For edges that
-lead to no path yet, all are searched again: as densely as before where the BS sees them, and at
-most by few rays behind reflections, where most rays are. All that lies on a grid is turned.
+tell which edges matter, and what leaves these is searched again far more densely. Edges that lead
+to no path yet are searched again by few rays, where the BS sees them. All that lies on a grid is
+turned.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ are more of these rays, and less is missed."""
 _MOST_RAYS = 100_000_000
 
 _FEW_RAYS_PER_M = 64
-"""From other edges to which reflections lead."""
+"""From other edges that the BS sees, if the settings have no fewer."""
 
 _LEAST_SHARE = 1e-3
 """An edge matters to a UE if a path that leaves it has this share of the UE's power."""
@@ -136,9 +136,8 @@ def _effort(
         num_ues: Of that many UEs.
         cone_rays: Density of the rays by the settings [1/m].
     """
-    few = min(1.0, _FEW_RAYS_PER_M / cone_rays)
-    effort = np.full((paths.interaction.shape[1], scene.wedges.count), few)
-    effort[0] = 1.0
+    effort = np.zeros((paths.interaction.shape[1], scene.wedges.count))
+    effort[0] = min(1.0, _FEW_RAYS_PER_M / cone_rays)
     at_edge = paths.interaction == DIFFRACTION
     power = np.abs(paths.amplitude[0].astype("c16")) ** 2
     total = np.bincount(paths.ue_index, power, num_ues)[paths.ue_index]
