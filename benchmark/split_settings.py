@@ -145,8 +145,8 @@ class NlosBlocks(BlockSplit):
     """The NLOS links of whole square blocks are tested; folds hold different blocks.
 
     Blocks are dealt to `num_folds` groups of like size; fold f tests group f and validates on the
-    next one. Nothing else inside those blocks is used, nor anything within `buffer_m` of them that
-    could train.
+    next one. Nothing else inside those blocks is used, and nothing trains within `buffer_m` of a
+    point that is tested or validated on.
     """
 
     whole: ClassVar[tuple[Literal["track", "block"], ...]] = ("block",)

@@ -149,8 +149,8 @@ class Task(Presented, Strict):
 
     @property
     def is_ranked(self) -> bool:
-        """Whether models are compared by it."""
-        return TRACKS[self.track].is_ranked
+        """Whether models are compared by it; never at another gain than the track's own."""
+        return TRACKS[self.track].is_ranked and self.gain_db is None
 
     @property
     def map_grade(self) -> str | None:

@@ -169,10 +169,11 @@ function renderStandings(state, setState) {
   byId("standings-note").textContent = `Ranked by ${metric.title}${track.ranked ? "" : " for orientation only, as this track is a diagnostic"}. ${fine}${largest > 0 ? "The bar shows the ratio to the best model. " : ""}Choose a heading to sort, a name for the model's card.`;
 }
 
-/** How many of the NLOS points of a cell show a path: no model can locate the others. */
+/** How many of the NLOS points of a cell show a path: no model can locate the others. Rows may lack points. */
 function detectableShare(state) {
-  const share = [...summaryOf(state, "nlos").values()].map((row) => row.detectable_share).find(isKnown);
-  return isKnown(share) ? ` · ${(100 * share).toFixed(0)} % of the NLOS points show a path` : "";
+  const known = [...summaryOf(state, "nlos").values()].filter((row) => isKnown(row.detectable_share));
+  const whole = known.reduce((most, row) => (most && most.num_points >= row.num_points ? most : row), null);
+  return whole ? ` · ${(100 * whole.detectable_share).toFixed(0)} % of the NLOS points show a path` : "";
 }
 
 /** The chosen model, else the best one over all scenes and bands, else the first that has points. */

@@ -135,8 +135,10 @@ def _detectable_shares(
     nlos = Headline(track=at.track, shots=at.shots, label=NLOS_LABEL, metric=at.metric)
     shares = []
     for scene, band in cells:
-        known = values_of(cell(board, nlos, scene=scene, band=band), "detectable_share")
-        shares.append(next(iter(known.values()), None))
+        rows = cell(board, nlos, scene=scene, band=band)
+        known, points = values_of(rows, "detectable_share"), values_of(rows, "num_points")
+        # Rows may lack points: a bound has none where nothing is bounded, a model a fold.
+        shares.append(known[max(known, key=points.__getitem__)] if known else None)
     if all(share is None for share in shares):
         return []
     texts = [MISSING if share is None else f"{100 * share:.0f}" for share in shares]

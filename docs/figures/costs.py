@@ -47,7 +47,8 @@ def main() -> None:
 
 def survey_s(dataset: Dataset) -> float:
     """Return the seconds in which one core estimates 1,000 links."""
-    selection = dataset.select(scene=dataset.scenes[0], band=dataset.bands[-1])
+    first = dataset.manifest.sites[0]
+    selection = dataset.select(scene=first.scene, band=dataset.bands[-1], site=first.site)
     stop = min(NUM_LINKS, len(selection))
     prints = selection.fingerprints(0, stop, generator=torch.Generator().manual_seed(0))
     site = selection.sites[0]

@@ -46,7 +46,7 @@ for finding in report.findings:
 
 # %% [markdown]
 # The folder `block` is a scene as any other. What was assumed is told: a height that the map does
-# not know was drawn around the others'.
+# not know was drawn around 9 m, as the map knows too few others.
 #
 # It needs a place for the base station. Roof edges and masts are ranked by what they cover, and by
 # a fair share of places without line of sight (NLOS), without which there is nothing to learn.

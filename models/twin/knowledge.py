@@ -51,25 +51,7 @@ class Knowledge:
             links: The links.
             is_posed: Whether to learn where the maps have the antenna, too.
         """
-        places = list(places_of(links.measurements))
-        poses = {
-            place: pose_of(
-                observed(links.measurements.take(rows)), links.position_m[rows], city, place[1]
-            )
-            for place, rows, city in places
-            if is_posed
-        }
-        known = {
-            place: _Known.of(links, rows, city, place[1], poses.get(place, Pose()))
-            for place, rows, city in places
-        }
-        plain = _calibrated(known)
-        corrections = {
-            place: corrections_of(at.seen, at.truth, at.position_m, plain[place[1]])
-            for place, at in known.items()
-        }
-        moved = {place: at.corrected_by(corrections[place]) for place, at in known.items()}
-        return cls(plain=plain, corrected=_calibrated(moved), corrections=corrections, poses=poses)
+        return _Plain.of(links, is_posed=is_posed).corrected()
 
     @classmethod
     def chosen(
@@ -85,19 +67,11 @@ class Knowledge:
         Returns:
             What is kept, and the log density of the estimated paths of a link by what was tried.
         """
-        tried = {pose: cls.of(train, is_posed=pose) for pose in is_posed}
-        density = {pose: known.log_explained(validation) for pose, known in tried.items()}
+        tried = {pose: _Plain.of(train, is_posed=pose) for pose in is_posed}
+        density = {pose: plain.log_explained(validation) for pose, plain in tried.items()}
         best = max(density, key=density.__getitem__)
-        return tried[best], {f"is_posed={pose}": value for pose, value in density.items()}
-
-    def log_explained(self, links: Labelled) -> float:
-        """Return the log density of the estimated paths of labelled links, a link."""
-        explained = 0.0
-        for place, rows, city in places_of(links.measurements):
-            truth = as_explained(city, place[1], self._pose(place), links.position_m[rows])
-            seen = observed(links.measurements.take(rows))
-            explained += log_explained(seen, truth, self.plain.get(place[1], self.plain[ANY_BAND]))
-        return explained / max(len(links), 1)
+        told = {f"is_posed={pose}": value for pose, value in density.items()}
+        return tried[best].corrected(), told
 
     @property
     def is_posed(self) -> bool:
@@ -123,18 +97,13 @@ class Knowledge:
         return Modes.joined(parts)
 
     def _matcher(self, place: Place, city: CityMap, is_corrected: bool) -> Matcher:
-        pose, corrections = self._pose(place), self.corrections.get(place)
+        pose, corrections = _pose_at(self.poses, place), self.corrections.get(place)
         paths, point_m = predicted(pose.paths(city.paths[place[1]])), pose.points(city.point_m)
         if is_corrected and corrections is not None:
             paths = corrections.apply(paths, point_m)
         calibrations = self.corrected if is_corrected else self.plain
         calibration = calibrations.get(place[1], calibrations[ANY_BAND])
         return Matcher(point_m, city.spacing_m, paths, calibration)
-
-    def _pose(self, place: Place) -> Pose:
-        """Return the pose at a site and band, or at another band of the site, or none."""
-        same = [pose for (site, _), pose in self.poses.items() if site == place[0]]
-        return self.poses.get(place, same[0] if same else Pose())
 
     def to_dict(self) -> dict[str, Any]:
         """Return calibrations and poses as plain numbers."""
@@ -214,6 +183,56 @@ class _Known:
         return _Known(seen=self.seen, truth=truth, position_m=self.position_m)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plain:
+    """What was learnt of maps before their paths are corrected."""
+
+    known: Mapping[Place, _Known]
+    poses: Mapping[Place, Pose]
+    calibrations: Mapping[str, Calibration]
+
+    @classmethod
+    def of(cls, links: Labelled, *, is_posed: bool) -> "_Plain":
+        places = list(places_of(links.measurements))
+        poses = {
+            place: pose_of(
+                observed(links.measurements.take(rows)), links.position_m[rows], city, place[1]
+            )
+            for place, rows, city in places
+            if is_posed
+        }
+        known = {
+            place: _Known.of(links, rows, city, place[1], poses.get(place, Pose()))
+            for place, rows, city in places
+        }
+        return cls(known=known, poses=poses, calibrations=_calibrated(known))
+
+    def log_explained(self, links: Labelled) -> float:
+        """Return the log density of the estimated paths of labelled links, a link."""
+        explained = 0.0
+        for place, rows, city in places_of(links.measurements):
+            pose = _pose_at(self.poses, place)
+            truth = as_explained(city, place[1], pose, links.position_m[rows])
+            seen = observed(links.measurements.take(rows))
+            calibration = self.calibrations.get(place[1], self.calibrations[ANY_BAND])
+            explained += log_explained(seen, truth, calibration)
+        return explained / max(len(links), 1)
+
+    def corrected(self) -> Knowledge:
+        """Learn how single paths are corrected, and what is left then."""
+        corrections = {
+            place: corrections_of(at.seen, at.truth, at.position_m, self.calibrations[place[1]])
+            for place, at in self.known.items()
+        }
+        moved = {place: at.corrected_by(corrections[place]) for place, at in self.known.items()}
+        return Knowledge(
+            plain=self.calibrations,
+            corrected=_calibrated(moved),
+            corrections=corrections,
+            poses=self.poses,
+        )
+
+
 def places_of(links: Measurements) -> Iterator[tuple[Place, Int[np.ndarray, "row"], CityMap]]:
     """Yield site and band, the links that share both, and the map around the site.
 
@@ -228,6 +247,12 @@ def places_of(links: Measurements) -> Iterator[tuple[Place, Int[np.ndarray, "row
             raise ValueError(f"site {site.name} comes without a map")
         rows = np.flatnonzero(of_link.ravel() == i)
         yield (site.name, links.bands[band_index].name), rows, site.city
+
+
+def _pose_at(poses: Mapping[Place, Pose], place: Place) -> Pose:
+    """Return the pose at a site and band, or at another band of the site, or none."""
+    same = [pose for (site, _), pose in poses.items() if site == place[0]]
+    return poses.get(place, same[0] if same else Pose())
 
 
 def _calibrated(known: Mapping[Place, _Known]) -> dict[str, Calibration]:

@@ -84,7 +84,8 @@ class Assumptions:
             f"direction cosines and {self.power_db:g} dB (standard deviations, uncalibrated), "
             f"{self.tail_share:.0%} of them by more; {self.num_stray:g} strays a link",
             f"the map's paths are seen from {weakest_db(receiver):.0f} dB on, by the link budget; "
-            f"the likelihood is raised to {self.temper:g}, and the highest mode is told",
+            f"the likelihood is raised to {self.temper:g}; the highest mode is told, the mean of a "
+            "link that shows no path",
         )
 
 

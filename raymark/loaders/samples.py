@@ -43,7 +43,7 @@ _LARGEST_KEPT_BYTES = 32_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LinkSamples(Presented):
-    """The links of one scene at one band as compact paths, about 1 kB each, in plain numpy.
+    """The links of one scene at one band as compact paths, 2 to 4 kB each, in plain numpy.
 
     A sample is a function of the link, the seed and the number of the draw alone, whatever its
     company (but for float32 rounding): noise and impairments are drawn link by link, each from a
