@@ -9,7 +9,7 @@ from pathlib import Path
 
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.measuring import Survey, measure
-from raymark.benchmark.model_code import code_places
+from raymark.benchmark.model_code import code_places, folder_of
 from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import cities_of, load_task
@@ -25,6 +25,10 @@ _ONE_LOADS = threading.Lock()
 
 _OF_MODELS = ("sklearn.ensemble", "scipy.stats")
 """What many models import, loaded once for all cells: seconds each."""
+
+
+_TELLING = ("raymark.generator", "raymark.scenes")
+"""Whoever has these and the preset of a dataset can draw its UEs again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +102,8 @@ def try_model(model: ModelFolder) -> None:
 
 
 def _reach_of(model: ModelFolder, *, hidden: Sequence[Path] = ()) -> Reach:
-    return reach_of(code_places(model), searched=[model.folder.parent], hidden=hidden)
+    telling = [folder_of(package) for package in _TELLING]
+    return reach_of(code_places(model), searched=[model.folder.parent], hidden=[*hidden, *telling])
 
 
 @lru_cache(maxsize=1)

@@ -233,14 +233,19 @@ class FollowingModel(ModelFolder):
 
     Attributes:
         method: Which links of a track each estimate may use.
+        looks_ahead: Whether the model itself uses later links of a window.
     """
 
     method: Method
+    looks_ahead: bool = False
 
     @classmethod
     def of(cls, model: ModelFolder, method: Method) -> "FollowingModel":
         """Return a model followed by a method."""
-        links = "those before it" if method == "filter" else "all others, later ones too"
+        looks_ahead = model.info.is_trajectory
+        links = "all others, later ones too"
+        if method == "filter":
+            links = "those before it" + (" and later ones of its window" if looks_ahead else "")
         info = model.info.model_copy(
             update={
                 "title": f"{model.info.title} + {method}",
@@ -257,12 +262,14 @@ class FollowingModel(ModelFolder):
             info=info,
             card=model.card,
             method=method,
+            looks_ahead=looks_ahead,
         )
 
     @property
     def other_links(self) -> tuple[str, ...]:
         """Which other links of a track it uses, for the board; later ones are not ranked."""
-        return (EARLIER,) if self.method == "filter" else (EARLIER, LATER)
+        is_online = self.method == "filter" and not self.looks_ahead
+        return (EARLIER,) if is_online else (EARLIER, LATER)
 
     def create(self, seed: int) -> Localizer:
         """Return a fresh model that is followed.

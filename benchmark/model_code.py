@@ -1,10 +1,11 @@
 """The code that decides a prediction, found by reading imports and not by importing.
 
-Of a model that is its own folder, and what it imports, step by step, from `FOLLOWED` or from beside
-its folder. The rest of raymark (errors, files, the reader) moves numbers without changing them, and
-datasets have hashes of their own. A name that a package's `__init__.py` passes on is followed to
-where it is defined, so that a new export of `raymark.benchmark` leaves every hash as it was.
-Imports within functions count as well; what is imported by a computed name is not seen.
+Of a model that is its own folder, with all files in it, and what it imports, step by step, from
+`FOLLOWED` or from beside its folder. The rest of raymark (errors, files, the reader) moves numbers
+without changing them, and datasets have hashes of their own. A name that a package's `__init__.py`
+passes on is followed to where it is defined, so that a new export of `raymark.benchmark` leaves
+every hash as it was. Imports within functions count as well; what is imported by a computed name
+is not seen.
 
 Comments, blank lines and docstrings are cut, so that a better word in shared code does not run all
 models anew. The text is hashed, and not its syntax tree, which `ast.dump` and `ast.unparse` write
@@ -30,13 +31,14 @@ FOLLOWED = ("raymark.models", "raymark.benchmark", "raymark.radio", "raymark.see
 
 _LAYOUT = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
 _WHOLE = "*"
+_SAID = frozenset({"card.md", "references.bib"})
 
 
 def model_hash(model: ModelFolder) -> str:
-    """Return a hash over what decides a model's predictions: settings, own and imported code."""
+    """Return a hash over what decides a model's predictions: own files and imported code."""
     own = _own_modules(model)
     parts = {f"./{path.relative_to(model.folder).as_posix()}": read_code(path) for path in own}
-    for path in model.folder.rglob("*.yaml"):
+    for path in set(_own_files(model)) - set(own):
         parts[f"./{path.relative_to(model.folder).as_posix()}"] = _read(path)
     imported = _imported(model, [*own.values(), *_around(model)])
     parts |= {name: read_code(path) for name, path in imported.items() if path not in own}
@@ -49,8 +51,15 @@ def code_places(model: ModelFolder) -> tuple[Path, ...]:
     return (
         model.folder,
         *imported.values(),
-        *(_folder_of(name) for name in ("raymark", *FOLLOWED)),
+        *(folder_of(name) for name in ("raymark", *FOLLOWED)),
     )
+
+
+def _own_files(model: ModelFolder) -> Iterator[Path]:
+    """Yield the files that a model can read in its folder; what is said of it decides nothing."""
+    for path in model.folder.rglob("*"):
+        if path.is_file() and path.name not in _SAID and path.parent.name != "__pycache__":
+            yield path
 
 
 def _own_modules(model: ModelFolder) -> dict[Path, str]:
@@ -82,7 +91,7 @@ class SourceTree:
         Args:
             folders: Folders by the name of their package; "" for one on the search path.
         """
-        self._folders = {name: _folder_of(name) for name in FOLLOWED} | dict(folders)
+        self._folders = {name: folder_of(name) for name in FOLLOWED} | dict(folders)
         self._files: dict[str, Path | None] = {}
 
     def closure(self, modules: Iterable[str]) -> dict[str, Path]:
@@ -217,7 +226,7 @@ def _without_notes(text: str) -> str:
 
 
 @functools.cache
-def _folder_of(package: str) -> Path:
+def folder_of(package: str) -> Path:
     """Return where a package lies, or would if it were no single file; it is not imported."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from scipy.spatial import cKDTree
 
 from raymark.benchmark.bounds import position_error_bound
+from raymark.benchmark.measurements import Labelled
 from raymark.benchmark.site_frames import site_frame_positions, world_frame_positions
 from raymark.benchmark.store import ModelRecord, prediction_table
 from raymark.benchmark.suite_data import Splits
@@ -15,6 +16,7 @@ from raymark.benchmark.task_links import handed_rows
 from raymark.benchmark.tracks import TRACKS
 from raymark.benchmark.ue_links import UeLinks
 from raymark.dataset import Dataset
+from raymark.dataset.manifest import SiteRecord
 
 NEAREST, MATES, BOUND = "oracle_nearest", "mates_mean", "error_bound"
 
@@ -92,15 +94,19 @@ class References:
         selection = self._dataset.select(scene=task.scene, band=task.band)
         rows = handed_rows(task, self._splits.get(task, task.scene))
         site_index, sites = selection.site_index[rows], selection.sites
-        true_m = site_frame_positions(selection.position_m[rows, :2], site_index, sites)
-        # Sites have frames of their own: UEs are compared in that of the first.
-        train_m = data.train.position_m[UeLinks.of(data.train.measurements).first_row]
+        true_m = selection.position_m[rows, :2].astype("f8")
+        # Another scene is alike only as seen from its site; within one, sites have frames apart.
+        is_one_scene = task.scenes == (task.scene,)
+        if not is_one_scene:
+            true_m = site_frame_positions(true_m, site_index, sites)
+        train_m = _training_places(data.train, sites if is_one_scene else ())
         if name == NEAREST:
             predicted_m = train_m[cKDTree(train_m).query(true_m)[1]]
         else:
             predicted_m = _mean_of_mates(true_m, data.test.window, train_m.mean(axis=0))
-        position_m = world_frame_positions(predicted_m, site_index, sites)[data.asked]
-        return prediction_table(truth, position_m, None)
+        if not is_one_scene:
+            predicted_m = world_frame_positions(predicted_m, site_index, sites)
+        return prediction_table(truth, predicted_m[data.asked], None)
 
     def _bound_of(self, task: Task) -> pd.DataFrame:
         key = (task.scene, task.band)
@@ -117,6 +123,17 @@ class References:
             )
             self._bounds[key] = table[bound.is_bounded]
         return self._bounds[key]
+
+
+def _training_places(train: Labelled, sites: tuple[SiteRecord, ...]) -> Float[np.ndarray, "ue 2"]:
+    """Return where each UE trains: in the world if sites are given, else in its site's frame."""
+    rows = UeLinks.of(train.measurements).first_row
+    train_m = train.position_m[rows]
+    if not sites:
+        return train_m
+    keys = [site.key for site in sites]
+    site_of = np.array([keys.index(site.name) for site in train.measurements.sites])
+    return world_frame_positions(train_m, site_of[train.measurements.site_index[rows]], sites)
 
 
 def _mean_of_mates(

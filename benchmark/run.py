@@ -1,5 +1,7 @@
 """Run models on a suite: cell by cell, resumable, with every failure on record."""
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from raymark.benchmark.run_cells import Hashes, RunCell, RunChoice, cells_of
 from raymark.benchmark.site_frames import world_frame_covariances, world_frame_positions
 from raymark.benchmark.software import software_versions
 from raymark.benchmark.store import (
+    CellResult,
     ModelRecord,
     RunFolder,
     RunInfo,
@@ -134,17 +137,19 @@ class Runner:
         )
 
     def _drop_stale(self, cells: Sequence[RunCell], hashes: "Hashes") -> None:
-        """Remove what earlier code of a model predicted, on all tracks.
+        """Remove what earlier code of a model predicted, on all tracks, and of other maps here.
 
-        Of models that know the city only on those that are run now: other maps may not be made yet.
+        What is not run now may have maps that are not made yet: there the code alone decides.
         """
-        for cell in cells:
-            if cell.model.needs_map:
-                self.folder.drop_stale(cell.task, cell.model.name, cell.seed, cell.hash)
-        for model in hashes.models:
-            for task in () if model.needs_map else self.suite.tasks():
-                for seed in task.seeds:
-                    self.folder.drop_stale(task, model.name, seed, hashes.of(task, model, seed))
+        wanted = {(cell.task.id, cell.model.name, cell.seed): cell.hash for cell in cells}
+        for model, task in itertools.product(hashes.models, self.suite.tasks()):
+            code = hashes.code[model.name]
+            for seed in task.seeds:
+                expected = wanted.get((task.id, model.name, seed))
+                if expected is None and not model.needs_map:
+                    expected = hashes.of(task, model, seed)
+                is_stale = functools.partial(_is_stale, expected, code)
+                self.folder.drop_stale(task, model.name, seed, is_stale)
 
     def _measure(
         self,
@@ -260,9 +265,17 @@ class Runner:
             model=cell.model.name,
             seed=cell.seed,
             cell_hash=cell.hash,
+            model_hash=cell.model_hash,
             software=software_versions(),
             **outcome.record,
         )
+
+
+def _is_stale(expected: str | None, code: str, result: CellResult) -> bool:
+    """Return whether a cell was made from other inputs than today's, or of other code."""
+    if expected is not None:
+        return result.cell_hash != expected
+    return result.model_hash != code
 
 
 def _reference_hash(task: Task) -> str:

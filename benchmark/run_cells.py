@@ -56,12 +56,13 @@ class RunChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCell:
-    """One task, model and seed of a run, and the hash of all that decides it."""
+    """One task, model and seed of a run, and the hashes of all, and of the code, that decide it."""
 
     task: Task
     model: ModelFolder
     seed: int
     hash: str
+    model_hash: str
 
     @property
     def needs_csi(self) -> bool:
@@ -70,17 +71,22 @@ class RunCell:
 
 
 class Hashes:
-    """Tells of each cell whether it must be run again."""
+    """Tells of each cell whether it must be run again.
+
+    Attributes:
+        models: The models.
+        code: Hash of the files and the code of each, by its name.
+    """
 
     def __init__(self, models: Sequence[ModelFolder], maps: Path | None) -> None:
         """Hash the code of models; maps are opened when a cell asks for one."""
         self.models, self._maps = models, maps
-        self._code = {model.name: model_hash(model) for model in models}
+        self.code = {model.name: model_hash(model) for model in models}
         self._content: dict[tuple[str, int], str | None] = {}
 
     def of(self, task: Task, model: ModelFolder, seed: int) -> str:
         """Return the hash of a cell."""
-        parts = [MEASURING_VERSION, model.name, self._code[model.name], seed]
+        parts = [MEASURING_VERSION, model.name, self.code[model.name], seed]
         if model.needs_map and self._maps is not None and task.map_grade is not None:
             key = (task.map_grade, seed)
             if key not in self._content:
@@ -100,7 +106,13 @@ def cells_of(suite: Suite, choice: RunChoice, hashes: Hashes) -> list[RunCell]:
     for model in choice.models:
         require_task_for(model, tasks)
     return [
-        RunCell(task=task, model=model, seed=seed, hash=hashes.of(task, model, seed))
+        RunCell(
+            task=task,
+            model=model,
+            seed=seed,
+            hash=hashes.of(task, model, seed),
+            model_hash=hashes.code[model.name],
+        )
         for task in tasks
         for seed in suite.seeds_of(choice.seeds)
         for model in choice.models

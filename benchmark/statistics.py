@@ -145,9 +145,9 @@ def paired_difference(
 
     The p-value is the share of resamples whose difference strays from the observed one, widened by
     sqrt(n / (n - 1)) for n blocks, at least as far as that one lies from zero: the resampled
-    differences, centred, stand for the null ([hall1991], first guideline). It counts the observed sample as one, so that it is at least
-    1 / (number of resamples + 1): after Holm's correction over m comparisons nothing is significant
-    at level alpha unless there are m / alpha resamples.
+    differences, centred, stand for the null ([hall1991], first guideline). It counts the observed
+    sample as one, so that it is at least 1 / (number of resamples + 1): after Holm's correction
+    over m comparisons nothing is significant at level alpha unless there are m / alpha resamples.
 
     Args:
         a: Of the one model.

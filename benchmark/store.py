@@ -1,7 +1,7 @@
 """The folder of a run: what was asked, the truth, and every prediction with how it was made."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -70,6 +70,9 @@ class CellResult(Strict):
     seed: int
     cell_hash: str = Field(
         description="Changes with the task, the estimates, or the model's code and its imports"
+    )
+    model_hash: str | None = Field(
+        default=None, description="Of the model's own files and the code that it imports"
     )
     predictions_sha256: str
     num_points: int
@@ -229,15 +232,15 @@ class RunFolder:
         whole = file_sha256(predictions) == result.predictions_sha256
         return whole and result.cell_hash == cell_hash
 
-    def drop_stale(self, task: Task, model: str, seed: int, cell_hash: str) -> None:
+    def drop_stale(
+        self, task: Task, model: str, seed: int, is_stale: Callable[[CellResult], bool]
+    ) -> None:
         """Remove the predictions of a cell that were made from other inputs than today's."""
         folder = self.cell(task, model, seed)
         path = folder / "result.json"
-        if path.is_file():
-            result = validate(CellResult, read_json(path), where=str(path))
-            if result.cell_hash != cell_hash:
-                path.unlink()
-                (folder / "predictions.parquet").unlink(missing_ok=True)
+        if path.is_file() and is_stale(validate(CellResult, read_json(path), where=str(path))):
+            path.unlink()
+            (folder / "predictions.parquet").unlink(missing_ok=True)
 
     def write_cell(self, task: Task, predictions: pd.DataFrame, **result: Any) -> CellResult:
         """Write the predictions of a cell, then its result; an earlier failure is removed.

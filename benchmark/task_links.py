@@ -49,7 +49,8 @@ def rows_in_windows(task: Task, split: Split) -> Int[np.ndarray, "link"]:
     """Return the rows of all links in windows of test links, each in order of its steps.
 
     The order of the windows is random. The draw hangs on the whole split, not on published numbers
-    alone: nobody who lacks the dataset can undo it.
+    alone. The noise of the links does: whoever draws it again can tell which rows they are, and
+    with the code that drew the UEs where they are, which is why models cannot reach that code.
     """
     window = split.table["window"].to_numpy()
     rows = np.flatnonzero(np.isin(window, window[split.rows(TEST)]))

@@ -17,7 +17,7 @@ from raymark.radio import SPEED_OF_LIGHT_M_S, Band, Site
 from raymark.scenes import check_material
 
 _PATH_PER_RANGE = 1.9
-"""Longest path that counts, in ranges, our decision: 380 m for 200 m, what a named band tells apart."""
+"""Longest path that counts, in ranges: 380 m for 200 m, what a band tells apart; our decision."""
 
 _SEARCH_SEED = 0
 """The chain search, which is the one used here, draws nothing."""

@@ -132,7 +132,7 @@ class SuiteInfo:
             else " Links that show no path are not told apart: the run did not note them, and the "
             "dataset was not at hand (--data)."
         )
-        sandboxes = ", ".join(self.sandboxes) or "none"
+        sandboxes = ", ".join(self.sandboxes) or "not stated"
         return f"{truth}{unknown} Sandbox of the models: {sandboxes}."
 
 

@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.preprocessing import StandardScaler
@@ -16,15 +16,14 @@ class Model(Localizer):
     """Matern 3/2 process on standardised features, the same for both coordinates.
 
     Scale and noise of the kernel are chosen on validation data instead of by marginal likelihood,
-    as for the other models. At most `max_num_links` training links are used, drawn at random.
+    as for the other models. At most `max_num_links` training links are used, drawn at random, of
+    each site as many as of the others or all that it has.
     """
 
     def fit(self, train: Labelled, validation: Labelled) -> None:
         """Choose length scale and noise on validation data."""
-        limit = self.config["max_num_links"]
-        if len(train) > limit:
-            draw = np.random.default_rng(self.seed).permutation(len(train))[:limit]
-            train = train.take(np.sort(draw))
+        site_index, limit = train.measurements.site_index, self.config["max_num_links"]
+        train = train.take(drawn_rows(site_index, limit, np.random.default_rng(self.seed)))
         self._inputs = StandardScaler().fit(feature_matrix(train.measurements))
         self._targets = StandardScaler().fit(train.position_m)
         inputs = self._inputs.transform(feature_matrix(train.measurements))
@@ -56,6 +55,19 @@ class Model(Localizer):
             position_m=self._targets.inverse_transform(mean),
             covariance_m2=variance_m2[:, :, None] * np.eye(2),
         )
+
+
+def drawn_rows(
+    site_index: Int[np.ndarray, "link"], limit: int, rng: np.random.Generator
+) -> Int[np.ndarray, "row"]:
+    """Draw at most so many links: all of small sites, and of the others as many of each."""
+    order, left, drawn = rng.permutation(len(site_index)), limit, []
+    sites, counts = np.unique(site_index, return_counts=True)
+    for place, site in enumerate(sites[np.argsort(counts, kind="stable")]):
+        rows = order[site_index[order] == site][: left // (len(sites) - place)]
+        left -= len(rows)
+        drawn.append(rows)
+    return np.sort(np.concatenate(drawn))
 
 
 def _kernel(length_scale: float, noise_variance: float) -> object:

@@ -211,7 +211,8 @@ def run(
     with resumable_bars(folder) as progress:
         report = run_suite(loaded, dataset, folder, choice, workers=workers, progress=progress)
     out.print(f"{counted(report.num_run, 'cell')} run, {report.num_kept} kept, in {folder}")
-    out.print(f"sandbox of the models: {', '.join(report.sandboxes) or 'none'}")
+    if report.sandboxes:
+        out.print(f"sandbox of the models: {', '.join(report.sandboxes)}")
     print_failures(report, folder)
     if report.num_old_failures:
         old = counted(report.num_old_failures, "cell")

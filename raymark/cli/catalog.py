@@ -20,7 +20,10 @@ IndexOption = Annotated[
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Ask nobody; RAYMARK_OFFLINE=1 says so")]
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME[@VERSION]", help="A dataset of the index; its latest version if none is given")
+    str,
+    typer.Argument(
+        metavar="NAME[@VERSION]", help="A dataset of the index; its latest version if none is given"
+    ),
 ]
 
 

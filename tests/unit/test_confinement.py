@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from raymark.benchmark.model_code import folder_of
 from raymark.benchmark.run import Runner
 from raymark.benchmark.run_cells import RunChoice
 from raymark.benchmark.store import CellResult, RunFolder
@@ -130,6 +131,8 @@ def results(
     parent = tmp_path_factory.mktemp("confined")
     places = [parent / "runs", benchmark_dataset.folder.require_local("this test")]
     places += [Path(f"/proc/{name}/cmdline") for name in ("1", _own_id())]
+    # With these, a preset's seed is a dataset's UEs.
+    places += [folder_of(f"raymark.{name}") for name in ("generator", "scenes")]
     folders = [
         write_model(parent, "hoarder", HOARDER),
         write_model(parent, "looker", LOOKER, places=[str(place) for place in places]),
@@ -197,7 +200,7 @@ def test_process_begins_with_nothing_but_its_inputs_when_a_model_looks_around(
 
 @needs_sandbox
 @pytest.mark.slow
-def test_run_dataset_and_parent_are_out_of_reach_when_a_model_knows_where_they_are(
+def test_run_dataset_generator_and_parent_are_out_of_reach_when_a_model_knows_where_they_are(
     results: dict[tuple[str, int], tuple[CellResult, np.ndarray]],
 ) -> None:
     for seed in (0, 1):

@@ -258,6 +258,16 @@ def test_filters_are_ranked_and_smoothers_are_not_when_recorded() -> None:
     assert "later links" in (whole.trust.inputs or ())
 
 
+@pytest.mark.parametrize("name", ["twin_trajectory+filter", "path_moe+filter"])
+def test_filter_is_not_ranked_when_the_model_itself_looks_ahead_in_a_window(name: str) -> None:
+    record = _record_of(get_model(name))
+
+    assert record.kind == "reference"
+    assert record.trust.inputs is not None
+    assert {"earlier links", "later links"} <= set(record.trust.inputs)
+    assert record.summary.endswith("and later ones of its window.")
+
+
 def test_hash_holds_the_filters_code_when_a_model_is_followed() -> None:
     alone, online = get_model("wknn"), get_model("wknn+filter")
 

@@ -64,7 +64,15 @@ def test_hash_changes_when_a_model_that_it_is_made_of_does(
 
 @pytest.mark.parametrize(
     ("name", "changes"),
-    [("model.py", True), ("model.yaml", True), ("sub/layers.py", True), ("card.md", False)],
+    [
+        ("model.py", True),
+        ("model.yaml", True),
+        ("sub/layers.py", True),
+        ("weights.json", True),
+        ("card.md", False),
+        ("references.bib", False),
+        ("__pycache__/model.pyc", False),
+    ],
 )
 def test_hash_changes_when_a_file_of_its_folder_that_decides_predictions_does(
     tmp_path: Path, name: str, *, changes: bool

@@ -16,6 +16,7 @@ from raymark.benchmark.export import _write_measurements
 from raymark.benchmark.localizer import Localizer
 from raymark.benchmark.measuring import measure, num_paths_in
 from raymark.benchmark.publication import build_board
+from raymark.benchmark.references import NEAREST, References
 from raymark.benchmark.run import Runner
 from raymark.benchmark.run_cells import RunChoice, require_task_for
 from raymark.benchmark.split_settings import RandomTracks
@@ -96,6 +97,27 @@ def test_a_ue_is_in_one_part_for_all_sites_when_split(
     assert sum(map(len, places)) == len(set.union(*places))
     if number == 2:
         assert set(links.loc[split.is_part(TEST), "los"]) == {NLOS}
+
+
+def test_oracle_is_nearest_in_the_world_when_a_track_takes_links_of_both_sites_alone(
+    suite: Suite, shared_dataset: Dataset, tmp_path: Path
+) -> None:
+    track = {"track": "interpolation", "split": {"kind": "random-tracks"}}
+    changes = {"tracks": [track], "split_hashes": {}}
+    plain = validate(Suite, suite.model_dump(mode="json") | changes, where="test")
+    task, splits = plain.tasks()[0], Splits(shared_dataset, suite.window_size)
+    for survey in surveys_of(task, 0):
+        measure(survey, shared_dataset, tmp_path, with_csi=False)
+    data = load_task(task, 0, shared_dataset, splits, tmp_path, with_csi=False)
+    truth, links = truth_of(task, shared_dataset, splits), links_of(shared_dataset, "yard")
+    trained_m = links.loc[splits.get(task, "yard").is_part(TRAIN), ["x_m", "y_m"]].to_numpy()
+    assert set(truth["site"]) == {"west", "east"}
+
+    found = References(shared_dataset, splits).predict(NEAREST, task, truth, data)
+
+    gap_m = found[["x_m", "y_m"]].to_numpy() - truth[["x_m", "y_m"]].to_numpy()
+    expected_m = [np.hypot(*(trained_m - x).T).min() for x in truth[["x_m", "y_m"]].to_numpy()]
+    np.testing.assert_allclose(np.hypot(*gap_m.T), expected_m, atol=1e-4)
 
 
 def test_every_ue_that_is_nlos_to_the_first_site_is_tested_once_over_all_folds(

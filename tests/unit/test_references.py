@@ -62,20 +62,30 @@ def find_case(
     return find
 
 
-def in_site_frame(truth: pd.DataFrame, task: Task, dataset: Dataset) -> np.ndarray:
-    sites = dataset.select(scene=task.scene, band=task.band).sites
-    index = np.array([[site.site for site in sites].index(name) for name in truth["site"]])
-    found: np.ndarray = site_frame_positions(truth[["x_m", "y_m"]].to_numpy("f8"), index, sites)
-    return found
+@dataclass(frozen=True)
+class Places:
+    """Where links are compared: in the world, or as seen from their sites across scenes."""
+
+    tested_m: np.ndarray
+    trained_m: np.ndarray
+    in_world: Callable[[np.ndarray], np.ndarray]
 
 
-def in_world_frame(
-    position_m: np.ndarray, truth: pd.DataFrame, task: Task, dataset: Dataset
-) -> np.ndarray:
-    sites = dataset.select(scene=task.scene, band=task.band).sites
-    index = np.array([[site.site for site in sites].index(name) for name in truth["site"]])
-    found: np.ndarray = world_frame_positions(position_m, index, sites)
-    return found
+def places_of(case: Case, dataset: Dataset) -> Places:
+    sites = dataset.select(scene=case.task.scene, band=case.task.band).sites
+    index = np.array([[site.site for site in sites].index(name) for name in case.truth["site"]])
+    tested_m, train = case.truth[["x_m", "y_m"]].to_numpy("f8"), case.data.train
+    if len(case.task.scenes) > 1:
+        return Places(
+            tested_m=site_frame_positions(tested_m, index, sites),
+            trained_m=train.position_m,
+            in_world=lambda position_m: world_frame_positions(position_m, index, sites),
+        )
+    order = [[site.key for site in sites].index(site.name) for site in train.measurements.sites]
+    trained_m = world_frame_positions(
+        train.position_m, np.array(order)[train.measurements.site_index], sites
+    )
+    return Places(tested_m=tested_m, trained_m=trained_m, in_world=lambda position_m: position_m)
 
 
 @each_case
@@ -89,12 +99,12 @@ def test_oracle_answers_with_the_nearest_training_position_when_searched_by_hand
     case = find_case(track, scene)
     task, truth, data = case.task, case.truth, case.data
     predicted = references.predict(NEAREST, task, truth, data)
-    nearest_m = []
-    for point in in_site_frame(truth, task, benchmark_dataset):
-        gaps_m = [float(np.hypot(*(point - other))) for other in data.train.position_m]
-        nearest_m.append(data.train.position_m[int(np.argmin(gaps_m))])
+    places, nearest_m = places_of(case, benchmark_dataset), []
+    for point in places.tested_m:
+        gaps_m = [float(np.hypot(*(point - other))) for other in places.trained_m]
+        nearest_m.append(places.trained_m[int(np.argmin(gaps_m))])
 
-    expected_m = in_world_frame(np.array(nearest_m), truth, task, benchmark_dataset)
+    expected_m = places.in_world(np.array(nearest_m))
     assert predicted[["site", "ue_index"]].equals(truth[["site", "ue_index"]])
     np.testing.assert_allclose(predicted[["x_m", "y_m"]], expected_m, atol=ROUNDING_M)
 
@@ -110,8 +120,8 @@ def test_mates_answer_with_the_mean_of_the_others_when_summed_by_hand(
     case = find_case(track, scene)
     task, truth, data = case.task, case.truth, case.data
     predicted = references.predict(MATES, task, truth, data)
-    centroid_m = np.tile(data.train.position_m.mean(axis=0), (len(truth), 1))
-    expected_m = in_world_frame(centroid_m, truth, task, benchmark_dataset)
+    places = places_of(case, benchmark_dataset)
+    expected_m = places.in_world(np.tile(places.trained_m.mean(axis=0), (len(truth), 1)))
     num_alone = 0
     for i, window in enumerate(truth["window"]):
         mates = truth[(truth["window"] == window) & (truth.index != i)]

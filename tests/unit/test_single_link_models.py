@@ -17,6 +17,7 @@ from raymark.benchmark.task_data import TaskData
 from raymark.models import get_model
 from raymark.models.amdnloc.model import Model as AmdnlocModel
 from raymark.models.amdnloc.model import region_loss
+from raymark.models.gaussian_process.model import drawn_rows
 from raymark.models.neural.attention import SelfAttention
 from raymark.models.neural.inputs import Batch
 from raymark.models.neural.link_notes import NotedBatch
@@ -321,6 +322,51 @@ def test_wknn_prior_of_training_links_does_not_depend_on_their_own_window(data: 
 
     np.testing.assert_array_equal(changed_m[own], model._own_m[own])
     assert (changed_m != model._own_m).any()
+
+
+def without_paths(labelled: Labelled, rows: np.ndarray) -> Labelled:
+    links = labelled.measurements
+    mask = links.path_mask.copy()
+    mask[rows] = False
+    return dataclasses.replace(labelled, measurements=dataclasses.replace(links, path_mask=mask))
+
+
+@pytest.mark.parametrize("num_blind", [0, 3])
+def test_wknn_puts_links_without_a_path_where_such_links_trained_or_in_the_middle(
+    data: TaskData, num_blind: int
+) -> None:
+    heard = data.train.take(np.flatnonzero(data.train.measurements.path_mask.any(axis=1)))
+    train = without_paths(heard, np.arange(num_blind))
+    expected_m = train.position_m[: num_blind or None].mean(axis=0)
+    config = {"width_bins": [1.0], "num_neighbours": [4], "gain_weight": [0.0]}
+    model = Wknn(config, seed=0)
+    model.fit(train, data.validation)
+
+    blind = without_paths(heard, np.arange(2)).measurements
+    located_m = model.predict(blind).position_m
+
+    np.testing.assert_allclose(located_m[:2], np.tile(expected_m, (2, 1)), rtol=1e-9)
+    assert np.linalg.norm(located_m[2:] - expected_m, axis=1).min() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("counts", "limit", "expected"),
+    [
+        ((50, 40), 100, (50, 40)),
+        ((50, 40), 40, (20, 20)),
+        ((900, 10, 300), 100, (45, 10, 45)),
+        ((900, 10, 30), 100, (60, 10, 30)),
+    ],
+)
+def test_gaussian_process_keeps_small_sites_whole_when_links_are_drawn(
+    counts: tuple[int, ...], limit: int, expected: tuple[int, ...]
+) -> None:
+    site_index = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+
+    rows = drawn_rows(site_index, limit, np.random.default_rng(1))
+
+    assert len(np.unique(rows)) == len(rows)
+    assert tuple(np.bincount(site_index[rows])) == expected
 
 
 def test_wknn_prior_of_other_links_is_that_of_wknn(data: TaskData) -> None:

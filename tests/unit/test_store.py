@@ -223,8 +223,8 @@ def test_only_cells_of_another_hash_are_dropped_when_stale_ones_are(
 ) -> None:
     folder.write_cell(task, table(), **CELL)
 
-    folder.drop_stale(task, CELL["model"], CELL["seed"], CELL["cell_hash"])
+    folder.drop_stale(task, CELL["model"], CELL["seed"], lambda x: x.cell_hash == "b" * 64)
     assert len(list(folder.cells())) == 1
 
-    folder.drop_stale(task, CELL["model"], CELL["seed"], "b" * 64)
+    folder.drop_stale(task, CELL["model"], CELL["seed"], lambda x: x.cell_hash == CELL["cell_hash"])
     assert not list(folder.cells())
