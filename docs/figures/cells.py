@@ -11,6 +11,8 @@ from raymark.errors import WorkError
 from raymark.work.executor import TaskKind, ThisMachine
 from raymark.work.fresh import run_fresh
 
+_ROWS_SHOWN = 4
+
 
 def run_missing(
     cells: Sequence[Any], function: Callable[..., pd.DataFrame], context: tuple[Any, ...], out: Path
@@ -38,5 +40,5 @@ def run_missing(
         rows = done.result
         known = pd.concat([known, rows] if len(known) else [rows], ignore_index=True)
         known.to_csv(out, index=False, float_format="%.4g")
-        print(rows.to_string(index=False))
+        print(rows.head(_ROWS_SHOWN).to_string(index=False), flush=True)
     return known
