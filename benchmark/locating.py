@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from raymark.benchmark.checkpoint import MEASUREMENTS_NAME, Checkpoint
+from raymark.benchmark.measurements import Measurements
 from raymark.benchmark.measuring import Survey, load_survey, measure
 from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.site_frames import world_frame_positions
@@ -19,6 +20,7 @@ from raymark.benchmark.splits import (
     UNUSED,
     VALIDATION,
     Split,
+    at_first_site,
     links_of,
     positions_of,
     windows_of,
@@ -26,9 +28,10 @@ from raymark.benchmark.splits import (
 from raymark.benchmark.store import write_table
 from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import cities_of
+from raymark.benchmark.task_data import cities_of, with_odometry
+from raymark.benchmark.ue_links import take_links
 from raymark.dataset import Dataset, Selection
-from raymark.errors import CheckpointError, ConfigError, DatasetError
+from raymark.errors import CheckpointError, ConfigError, DatasetError, SplitError, counted
 from raymark.storage import write_text
 
 
@@ -37,9 +40,10 @@ class Located:
     """Where a checkpoint puts the links of one scene at one band.
 
     Attributes:
-        positions: Columns site, ue_index, x_m and y_m (world frame [m]), in stored order.
+        positions: Columns site, ue_index, x_m and y_m (world frame [m]), in stored order; of a
+            task of UEs, all links of the sites that hear them there.
         errors: One row for each part of the task's split, `other` for links in none of them:
-            part, points, mean_m, median_m, p90_m.
+            part, points, mean_m, median_m, p90_m. A UE counts once, at its first site.
         ms_per_point: Time of the model's `predict` for each link [ms].
         notes: What to know when reading the errors; sentences.
     """
@@ -61,6 +65,9 @@ def locate_dataset(
 ) -> Located:
     """Measure and locate all links of one scene at one band, window by window.
 
+    Where the task is of UEs, the model gets the links of each at the sites that hear it there, and
+    where its UEs measure their steps, these.
+
     Measurements of the checkpoint are used where it was trained on the same ones; others are made,
     and not kept.
 
@@ -79,6 +86,7 @@ def locate_dataset(
         CheckpointError: If the dataset has another panel, or another band than the task's.
         DatasetError: If it has no such scene or band (the nearest is offered).
         ConfigError: If the model knows the city and its map is missing.
+        SplitError: If the task is of UEs, and the sites see UEs of their own or are too few.
     """
     info, task = checkpoint.info, checkpoint.info.task
     selection = dataset.select(scene=scene or task.scene, band=band or task.band)
@@ -90,23 +98,26 @@ def locate_dataset(
     split = _split(task, dataset, scene)
     with tempfile.TemporaryDirectory() as folder:
         kept = _measurements_of(checkpoint, survey, dataset, Path(folder), with_csi=with_csi)
-        links = load_survey(survey, dataset, kept, split, with_csi=with_csi)
+        links, rows = _links_in_use(task, survey, dataset, kept, split, with_csi=with_csi)
         if "map" in info.inputs:
             links = links.with_cities(cities_of(task, info.seed, dataset, maps, [scene]))
         order = np.lexsort((links.window_step, links.window))
         prediction, ms_per_point = checkpoint.locate_timed(links.take(order))
     site_frame_m = np.empty((len(links), 2))
     site_frame_m[order] = prediction.position_m
-    position_m = world_frame_positions(site_frame_m, selection.site_index, selection.sites)
-    part = _parts_in_use(task, split)
-    true_m = positions_of(links_of(dataset, scene))
+    position_m = world_frame_positions(site_frame_m, selection.site_index[rows], selection.sites)
+    identity = split.table[["site", "ue_index"]].iloc[rows].reset_index(drop=True)
+    counts = np.ones(len(rows), bool) if task.num_sites is None else at_first_site(identity)
+    part = _parts_in_use(task, split)[rows][counts]
+    true_m = positions_of(links_of(dataset, scene))[rows][counts]
     return Located(
-        positions=split.table[["site", "ue_index"]].assign(
-            x_m=position_m[:, 0], y_m=position_m[:, 1]
-        ),
-        errors=_errors(position_m, true_m, part),
+        positions=identity.assign(x_m=position_m[:, 0], y_m=position_m[:, 1]),
+        errors=_errors(position_m[counts], true_m, part),
         ms_per_point=ms_per_point,
-        notes=tuple(_notes(task, selection, part)),
+        notes=(
+            *_notes(task, selection, part),
+            *_notes_of_sites(task, links, len(split.table)),
+        ),
     )
 
 
@@ -145,6 +156,20 @@ def _measurements_of(
     return folder
 
 
+def _links_in_use(
+    task: Task, survey: Survey, dataset: Dataset, kept: Path, split: Split, *, with_csi: bool
+) -> tuple[Measurements, Int[np.ndarray, "link"]]:
+    """Return the links of a survey as the task hands them out, in stored order, and their rows."""
+    links = load_survey(survey, dataset, kept, split, with_csi=with_csi)
+    links = with_odometry(links, task, survey, dataset, split)
+    rows = np.arange(len(links))
+    if task.num_sites is not None:
+        rows = np.flatnonzero(at_first_site(split.table))
+    links, rows = take_links(task.num_sites, split, links, rows)
+    stored = np.argsort(rows)
+    return links.take(stored), rows[stored]
+
+
 def _require_panel(checkpoint: Checkpoint, selection: Selection) -> None:
     found = selection.front_end.panel
     expected = checkpoint.info.front_end.panel
@@ -164,6 +189,11 @@ def _is_of_task(task: Task, dataset: Dataset, scene: str) -> bool:
 def _split(task: Task, dataset: Dataset, scene: str) -> Split:
     """Return the parts of the task where it has any, and windows of all links."""
     links = links_of(dataset, scene)
+    if task.num_sites is not None and not dataset.manifest.campaign.sites_share_ues:
+        raise SplitError(
+            f"task {task.id} is of UEs that several sites hear, and the sites of {scene} in "
+            f"{dataset.folder} see UEs of their own; use a dataset made with shared_ues: true"
+        )
     if _is_of_task(task, dataset, scene):
         table = Splits(dataset, task.window_size).get(task, scene).table
     else:
@@ -200,6 +230,21 @@ def _errors(
         for number in np.unique(part)
     ]
     return pd.DataFrame(rows)
+
+
+def _notes_of_sites(task: Task, links: Measurements, num_stored: int) -> Iterator[str]:
+    """Say how links stand for UEs, and how many of those that are stored were not used."""
+    if task.num_sites is None:
+        return
+    yield (
+        f"each UE is located by its links at {counted(len(links.sites), 'site')}; errors count it "
+        f"once, at {links.sites[0].name}"
+    )
+    if num_stored > len(links):
+        yield (
+            f"{counted(num_stored - len(links), 'link')} of other sites, or of UEs that "
+            f"{links.sites[0].name} has none of, were not used and are not located"
+        )
 
 
 def _notes(task: Task, selection: Selection, part: Int[np.ndarray, "link"]) -> Iterator[str]:

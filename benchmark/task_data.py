@@ -12,7 +12,7 @@ from jaxtyping import Int
 from raymark.benchmark.channels import channels_of
 from raymark.benchmark.city_map import CityMap, read_city_map
 from raymark.benchmark.measurements import Labelled, Measurements, concatenate_labelled
-from raymark.benchmark.measuring import load_survey
+from raymark.benchmark.measuring import Survey, load_survey
 from raymark.benchmark.site_frames import site_frame_positions
 from raymark.benchmark.splits import TEST, TRAIN, VALIDATION, Split, links_of, track_keys
 from raymark.benchmark.suite_data import Splits
@@ -107,8 +107,9 @@ def load_task(
     """
     train, validation = load_training(task, seed, dataset, splits, folder, with_csi=with_csi)
     split = splits.get(task, task.scene)
-    test = load_survey(survey_of_test(task, seed), dataset, folder, split, with_csi=with_csi)
-    test = _with_odometry(test, task, seed, dataset, split)
+    survey = survey_of_test(task, seed)
+    test = load_survey(survey, dataset, folder, split, with_csi=with_csi)
+    test = with_odometry(test, task, survey, dataset, split)
     test, rows = take_links(task.num_sites, split, test, rows_in_windows(task, split))
     return TaskData(
         train=train,
@@ -160,18 +161,26 @@ def require_maps(maps: Path | None) -> Path:
     return maps
 
 
-def _with_odometry(
-    links: Measurements, task: Task, seed: int, dataset: Dataset, split: Split
+def with_odometry(
+    links: Measurements, task: Task, survey: Survey, dataset: Dataset, split: Split
 ) -> Measurements:
-    """Add what UEs measure of their steps, if they do; `links` are all of the split's scene."""
+    """Add what UEs measure of their steps, if they do in a task.
+
+    Args:
+        links: All of the survey.
+        task: Says how the steps are measured.
+        survey: Of one scene; its seed is that of the errors.
+        dataset: Holds the true positions.
+        split: Of the scene; its windows say which steps there are.
+    """
     if task.odometry is None:
         return links
-    selection = dataset.select(scene=split.scene, band=task.band)
+    selection = dataset.select(scene=survey.scene, band=survey.band)
     position_m = site_frame_positions(
         selection.position_m[:, :2], selection.site_index, selection.sites
     )
-    track = pd.factorize(track_keys(links_of(dataset, split.scene)))[0]
-    rng = child_generator(seed, "odometry", split.scene)
+    track = pd.factorize(track_keys(links_of(dataset, survey.scene)))[0]
+    rng = child_generator(survey.seed, "odometry", survey.scene)
     measured_m = task.odometry.measured(position_m, track, split.table, rng)
     return dataclasses.replace(links, odometry_m=measured_m)
 
@@ -221,7 +230,7 @@ class _Loader:
         split = self.splits.get(self.task, links.scene)
         survey = training_survey(self.task, links, self.seed)
         measurements = load_survey(survey, self.dataset, self.folder, split, with_csi=self.with_csi)
-        measurements = _with_odometry(measurements, self.task, self.seed, self.dataset, split)
+        measurements = with_odometry(measurements, self.task, survey, self.dataset, split)
         selection = self.dataset.select(scene=links.scene, band=links.band)
         taken, rows = take_links(self.task.num_sites, split, measurements, rows)
         labelled = Labelled(
