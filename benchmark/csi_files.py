@@ -1,6 +1,7 @@
 """CSI in files of one's own, and of `raymark fingerprints`: links to locate without any label."""
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,20 @@ import numpy as np
 from jaxtyping import Complex, Float, Int
 
 from raymark.benchmark.measurements import Measurements, SiteContext
-from raymark.benchmark.measuring import measurements_of_csi
+from raymark.benchmark.measuring import measurements_of_csi, require_channel_gains
 from raymark.dataset.hdf5 import array_names, open_hdf5, read_array, read_attributes
+from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.errors import ConfigError
 from raymark.radio import Receiver, Site, parse_bands
 
 _HDF5_ENDINGS = (".h5", ".hdf5")
 _CARRIER_TOLERANCE = 1e-6
+
+_DAMAGE = (
+    *(OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What numpy raises for an archive that is none, is damaged, or is enciphered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +91,8 @@ def read_csi(path: Path, *, site: str) -> CsiFile:
         site: Name of the site whose links are wanted, where the file is of several.
 
     Raises:
-        ConfigError: If it cannot be read, or holds no such CSI or none of that site.
+        ConfigError: If it cannot be read, holds no such CSI or none of that site, or the CSI of a
+            link is not finite or no gain of a channel.
         SchemaError: If it is a damaged HDF5 file.
     """
     if path.suffix not in {".npz", *_HDF5_ENDINGS}:
@@ -98,13 +107,14 @@ def read_csi(path: Path, *, site: str) -> CsiFile:
             f"{path}: array 'csi' must be complex of shape [link, ant, subcarrier], got {found}"
         )
     rows = _rows_of(path, arrays, told, site)
+    require_channel_gains(csi[rows], where=str(path), number=rows)
     return CsiFile(
         path=path,
         csi=csi[rows].astype("c8"),
         position_m=_true_positions(path, arrays, rows),
         los=_labels(path, arrays, rows),
         band=str(told.get("band", "")),
-        carrier_hz=float(told["carrier_hz"]) if "carrier_hz" in told else None,
+        carrier_hz=_carrier_hz(path, told),
     )
 
 
@@ -133,9 +143,14 @@ def measure_csi(file: CsiFile, site: Site, receiver: Receiver, *, scene: str) ->
 
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        stored = np.load(path, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ConfigError(
+                f"{path} is one bare array, no NPZ file; write it by np.savez(FILE, csi=...)"
+            )
+        with stored:
             return {name: stored[name] for name in ("csi", "position_m") if name in stored}, {}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except _DAMAGE as error:
         raise ConfigError(f"{path} is no NPZ file of plain arrays ({error})") from error
 
 
@@ -162,9 +177,25 @@ def _rows_of(
     if site_index is None or "sites" not in told:
         return np.arange(len(arrays["csi"]))
     sites = [str(name) for name in np.atleast_1d(told["sites"])]
-    if site not in sites:
-        raise ConfigError(f"{path} holds links of {', '.join(sites)}, not of site '{site}'")
-    return np.flatnonzero(site_index == sites.index(site))
+    rows = {name: np.flatnonzero(site_index == i) for i, name in enumerate(sites)}
+    if not len(rows.get(site, ())):
+        there = ", ".join(name for name in sites if len(rows[name])) or "none"
+        raise ConfigError(f"{path} has no link of site '{site}' (it has: {there})")
+    return rows[site]
+
+
+def _carrier_hz(path: Path, told: dict[str, Any]) -> float | None:
+    if "carrier_hz" not in told:
+        return None
+    value = np.asarray(told["carrier_hz"])
+    is_number = value.size == 1 and value.dtype.kind in "iuf"
+    carrier_hz = float(value.item()) if is_number else np.nan
+    if not 0 < carrier_hz < np.inf:
+        raise ConfigError(
+            f"{path}: attribute 'carrier_hz' must be one finite number above 0, got "
+            f"{told['carrier_hz']!s}"
+        )
+    return carrier_hz
 
 
 def _true_positions(
@@ -186,7 +217,14 @@ def _labels(
     path: Path, arrays: dict[str, np.ndarray], rows: np.ndarray
 ) -> Int[np.ndarray, "link"] | None:
     los = _told_of_links(path, arrays, "los", name="link/los")
-    return None if los is None else los[rows].astype("i8")
+    if los is None:
+        return None
+    if los.shape != (len(los),) or not np.isin(los, [LOS, NLOS, OUTAGE]).all():
+        raise ConfigError(
+            f"{path}: 'link/los' must be {LOS} (LOS), {NLOS} (NLOS) or {OUTAGE} (outage), one for "
+            "each link"
+        )
+    return los[rows].astype("i8")
 
 
 def _told_of_links(

@@ -173,6 +173,9 @@ def measurements_of_csi(
 ) -> Measurements:
     """Estimate the measurements of new links of one site from their CSI, as a survey does.
 
+    It is the gain of the channel: received over sent, neither normalised nor in the units of a
+    radio. The noise of the front-end decides what counts as a path.
+
     Args:
         csi: Noisy CSI, with the antennas in the order of
             `raymark.radio.synthesis.element_positions`.
@@ -184,7 +187,7 @@ def measurements_of_csi(
             every link stands alone if not given.
 
     Raises:
-        ConfigError: If the CSI does not fit panel and band, is empty, or is not finite.
+        ConfigError: If the CSI does not fit panel and band, is empty, is not finite, or gains.
     """
     tensor = torch.as_tensor(csi).to(torch.complex64).cpu()
     expected = (front_end.panel.num_antennas, band.num_subcarriers)
@@ -193,8 +196,7 @@ def measurements_of_csi(
             f"CSI of site {site.name} must have {expected[0]} antennas and {expected[1]} tones of "
             f"band {band.name} on the front-end's panel, got shape {tuple(tensor.shape)}"
         )
-    if not len(tensor) or not bool(torch.view_as_real(tensor).isfinite().all()):
-        raise ConfigError(f"CSI of site {site.name} must hold links, of finite values alone")
+    require_channel_gains(tensor.numpy(), where=f"CSI of site {site.name}")
     parts = [
         _estimates(tensor[start : start + BATCH_SIZE], band, front_end, orientation_rad)
         for start in range(0, len(tensor), BATCH_SIZE)
@@ -216,6 +218,37 @@ def measurements_of_csi(
         ),
         **arrays,
     )
+
+
+def require_channel_gains(
+    csi: Complex[np.ndarray, "link ant subcarrier"],
+    *,
+    where: str,
+    number: Int[np.ndarray, "link"] | None = None,
+) -> None:
+    """Check that CSI can be that of links.
+
+    Args:
+        csi: Of some links.
+        where: What holds them, for the message.
+        number: What each link is called; its place if not given.
+
+    Raises:
+        ConfigError: If there is no link, or one whose values are not finite or gain on average,
+            which no channel does.
+    """
+    if not len(csi):
+        raise ConfigError(f"{where} holds no links")
+    for link, values in zip(range(len(csi)) if number is None else number, csi, strict=True):
+        if not np.isfinite(values).all():
+            raise ConfigError(f"{where}: 'csi' of link {link} is not finite")
+        with np.errstate(over="ignore"):
+            power = float(np.square(np.abs(values), dtype="f8").sum()) / max(values.size, 1)
+        if not power < 1:
+            raise ConfigError(
+                f"{where}: link {link} gains {10 * np.log10(power):+.0f} dB; CSI must be the "
+                "channel's gain, received over sent, not normalised"
+            )
 
 
 def _batches(

@@ -1,6 +1,7 @@
 """CSI in files: what is taken from them, and what is refused in one sentence."""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,7 +13,7 @@ from raymark.dataset.materialization import materialize
 from raymark.errors import ConfigError, SchemaError
 from raymark.radio import Receiver, Site, parse_bands, read_receiver
 
-CSI = (np.arange(2 * 3 * 4).reshape(2, 3, 4) * (1 + 2j)).astype("c8")
+CSI = (np.arange(2 * 3 * 4).reshape(2, 3, 4) * (1 + 2j) / 1e4).astype("c8")
 
 
 def npz(folder: Path, **arrays: np.ndarray) -> Path:
@@ -46,7 +47,7 @@ def test_links_are_those_of_the_site_when_fingerprints_are_of_two(
         np.testing.assert_array_equal(file.csi, stored["csi"][7:])
     assert (file.band, file.carrier_hz) == ("6GHz", 6e9)
     assert file.receiver() == Receiver(band=parse_bands("6GHz")[0])
-    with pytest.raises(ConfigError, match=r"holds links of west, east, not of site 'north'"):
+    with pytest.raises(ConfigError, match=r"has no link of site 'north' \(it has: west, east\)"):
         read_csi(path, site="north")
 
 
@@ -120,16 +121,81 @@ def test_file_is_refused_when_it_is_none_of_the_kinds(tmp_path: Path) -> None:
         read_csi(tmp_path / "csi.mat", site="bs0")
 
 
-@pytest.mark.parametrize("csi", [CSI[:0], CSI * np.nan])
-def test_csi_is_refused_when_it_is_empty_or_not_finite(csi: np.ndarray, tmp_path: Path) -> None:
-    receiver = Receiver.model_validate(
-        {
-            "band": {"name": "6GHz", "num_subcarriers": 4},
-            "front_end": {"panel": {"num_rows": 3, "num_cols": 1}},
-        }
-    )
-    file = read_csi(npz(tmp_path, csi=csi), site="bs0")
+@pytest.mark.parametrize(
+    ("csi", "sentence"),
+    [
+        (CSI[:0], r"csi\.npz holds no links"),
+        (CSI * np.array([1, np.nan])[:, None, None], r"csi\.npz: 'csi' of link 1 is not finite"),
+        (
+            CSI.astype("c16") * 1e60,
+            r"csi\.npz: link 0 gains \+\d{4} dB; CSI must be the channel's ga",
+        ),
+        (CSI * 1e4, r"csi\.npz: link 0 gains \+23 dB"),
+        (np.full((1, 3, 4), 1 + 0j), r"csi\.npz: link 0 gains \+0 dB"),
+    ],
+)
+def test_csi_is_refused_when_it_is_none_of_a_link(
+    csi: np.ndarray, sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        read_csi(npz(tmp_path, csi=csi), site="bs0")
+
+
+def test_csi_is_refused_by_its_shape_when_it_has_no_antenna(tmp_path: Path) -> None:
+    file = read_csi(npz(tmp_path, csi=CSI[:, :0]), site="bs0")
     site = Site(name="bs0", position_m=(0.0, 0.0, 10.0), azimuth_deg=0.0)
 
-    with pytest.raises(ConfigError, match="must hold links, of finite values alone"):
-        measure_csi(file, site, receiver, scene="town")
+    with pytest.raises(ConfigError, match="must have 64 antennas and 64 tones"):
+        measure_csi(file, site, file.receiver("6GHz"), scene="town")
+
+
+def test_file_is_refused_when_it_is_a_bare_array(tmp_path: Path) -> None:
+    np.save(tmp_path / "csi.npy", CSI)
+    (tmp_path / "csi.npy").rename(tmp_path / "csi.npz")
+
+    with pytest.raises(ConfigError, match=r"csi\.npz is one bare array, no NPZ file"):
+        read_csi(tmp_path / "csi.npz", site="bs0")
+
+
+def test_file_is_refused_when_its_archive_is_damaged_inside(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "csi.npz", csi=CSI)
+    content = bytearray((tmp_path / "csi.npz").read_bytes())
+    content[60:90] = bytes(30)
+    (tmp_path / "csi.npz").write_bytes(content)
+
+    with pytest.raises(ConfigError, match=r"csi\.npz is no NPZ file of plain arrays"):
+        read_csi(tmp_path / "csi.npz", site="bs0")
+
+
+def hdf5(folder: Path, arrays: dict[str, Any], attributes: dict[str, Any]) -> Path:
+    with h5py.File(folder / "csi.h5", "w") as file:
+        for name, values in {"csi": CSI, **arrays}.items():
+            file[name] = values
+        file.attrs.update(attributes)
+    return folder / "csi.h5"
+
+
+@pytest.mark.parametrize("carrier_hz", ["six", [6e9, 7e9], np.nan, np.inf, 0.0, -6e9])
+def test_file_is_refused_when_its_carrier_is_no_number(carrier_hz: Any, tmp_path: Path) -> None:
+    path = hdf5(tmp_path, {}, {"carrier_hz": carrier_hz})
+
+    message = r"csi\.h5: attribute 'carrier_hz' must be one finite number above 0, got "
+    with pytest.raises(ConfigError, match=message):
+        read_csi(path, site="bs0")
+
+
+def test_file_is_refused_when_no_link_is_of_the_site(tmp_path: Path) -> None:
+    path = hdf5(tmp_path, {"ue/site_index": [1, 1]}, {"sites": ["bs0", "x"]})
+
+    with pytest.raises(ConfigError, match=r"csi\.h5 has no link of site 'bs0' \(it has: x\)"):
+        read_csi(path, site="bs0")
+
+
+@pytest.mark.parametrize("los", [[1, 7], [0.5, 1.0], [np.nan, 1.0], [[1, 0], [0, 1]]])
+def test_file_is_refused_when_its_labels_are_none(los: Any, tmp_path: Path) -> None:
+    path = hdf5(tmp_path, {"link/los": los}, {})
+
+    with pytest.raises(
+        ConfigError, match=r"'link/los' must be 1 \(LOS\), 0 \(NLOS\) or -1 \(outage\)"
+    ):
+        read_csi(path, site="bs0")

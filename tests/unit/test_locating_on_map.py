@@ -1,5 +1,6 @@
 """Links without labels on a small map of our own: where they are found, and what is refused."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +21,11 @@ from raymark.cli.locating import (
     locate_on_map,
 )
 from raymark.cli.locating.explaining import located_links
+from raymark.cli.locating.results import error_rows
 from raymark.dataset import Dataset
 from raymark.dataset.materialization import materialize
 from raymark.dataset.samplings import GridSampling
+from raymark.dataset.schema import OUTAGE
 from raymark.errors import ConfigError, SceneError
 from raymark.generator.scene_maps import scene_map, site_of
 from raymark.models.twin.unlabelled import weakest_db
@@ -173,6 +176,34 @@ def test_link_has_a_wide_posterior_when_it_shows_no_path(
     assert silent.errors == []
     assert any("3 of the links show no path" in note for note in silent.notes)
     assert silent.locator.receiver == receiver
+
+
+def test_errors_count_every_link_once_when_labels_contradict_the_paths(
+    located: LocatedOnMap,
+) -> None:
+    found, los = located.found, located.file.los
+    assert los is not None
+    assert located.file.position_m is not None
+    shows = np.flatnonzero(found.num_paths)
+    los = los.copy()
+    los[shows[:3]] = OUTAGE
+
+    rows = error_rows(found, located.file.position_m, los)
+
+    counts = {row["links"]: row["number"] for row in rows}
+    assert counts["outage, with a path"] == 3
+    assert sum(counts.values()) == len(found)
+
+
+def test_a_note_says_so_when_the_map_explains_no_path(located: LocatedOnMap) -> None:
+    none = np.zeros_like(located.found.num_explained)
+    strange = dataclasses.replace(
+        located, found=dataclasses.replace(located.found, num_explained=none)
+    )
+
+    said = "the map explains no path of any link"
+    assert any(said in note for note in strange.notes)
+    assert not any(said in note for note in located.notes)
 
 
 def test_weakest_path_is_where_noise_is_when_antennas_and_tones_are_summed() -> None:
@@ -337,7 +368,7 @@ def test_command_says_one_sentence_when_an_option_is_wrong(
 
 
 def write_csi(folder: Path, *shape: int) -> Path:
-    np.savez(folder / "csi.npz", csi=np.ones(shape, dtype="c8"))
+    np.savez(folder / "csi.npz", csi=np.full(shape, 1e-4, dtype="c8"))
     return folder / "csi.npz"
 
 

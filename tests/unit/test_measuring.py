@@ -429,10 +429,14 @@ def test_new_csi_is_refused_when_it_does_not_fit_the_front_end(
 
     with pytest.raises(ConfigError, match=r"must have 16 antennas and 64 tones .*\(3, 16, 9\)"):
         measurements_of_csi(csi[:, :, :9], **settings)
-    with pytest.raises(ConfigError, match="CSI of site yard/west must hold links, of finite value"):
+    with pytest.raises(ConfigError, match="CSI of site yard/west holds no links"):
         measurements_of_csi(csi[:0], **settings)
+    with pytest.raises(
+        ConfigError, match=r"west: link 0 gains \+\d+ dB; CSI must be the channel's"
+    ):
+        measurements_of_csi(csi * 1e8, **settings)
     csi[1, 2, 3] = complex(0, np.nan)
-    with pytest.raises(ConfigError, match="CSI of site yard/west must hold links, of finite value"):
+    with pytest.raises(ConfigError, match="CSI of site yard/west: 'csi' of link 1 is not finite"):
         measurements_of_csi(csi, **settings)
 
 

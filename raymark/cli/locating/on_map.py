@@ -107,6 +107,11 @@ class LocatedOnMap:
         """All that was assumed and a reader must know, in sentences."""
         site, num_silent = self.locator.site, int((self.found.num_paths == 0).sum())
         silent = f"{num_silent} of the links show no path: they are where the map has none to see"
+        is_strange = num_silent < len(self.found) and not self.found.num_explained.any()
+        strange = (
+            "the map explains no path of any link: scene, site, orientation, band or receiver are "
+            "hardly those of the CSI, and the positions say nothing"
+        )
         return (
             f"map: {site.key}, {len(self.locator.point_m):,} candidates "
             f"{self.locator.spacing_m:g} m apart; {site.attribution}, {site.licence}",
@@ -114,6 +119,7 @@ class LocatedOnMap:
             "positions are in the frame of the scene; deviation is the root of the mean squared "
             "distance that the posterior expects, peak its share within 3 m of its highest mode",
             *([silent] if num_silent else []),
+            *([strange] if is_strange else []),
         )
 
     @property

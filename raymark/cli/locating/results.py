@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 import raymark
-from raymark.dataset.schema import LOS, NLOS
+from raymark.dataset.schema import LOS, NLOS, OUTAGE
 from raymark.errors import DatasetError
 from raymark.models.twin.unlabelled import Locations, MapLocator
 from raymark.storage import new_folder, write_text
@@ -97,7 +97,7 @@ def error_rows(
     Args:
         found: Where they were found.
         true_m: Where they are [m].
-        los: Their true labels, 1 LOS, 0 NLOS, if they are known.
+        los: Their true labels, 1 LOS, 0 NLOS, -1 outage, if they are known.
 
     Returns:
         Rows with `links`, `number`, `median_m` and `p90_m`, of kinds that there are.
@@ -105,7 +105,7 @@ def error_rows(
     has_path = found.num_paths > 0
     groups = {"with a path": has_path, "without": ~has_path}
     if los is not None:
-        labels = {"LOS": LOS, "NLOS": NLOS}
+        labels = {"LOS": LOS, "NLOS": NLOS, "outage": OUTAGE}
         shown = {f"{name}, with a path": has_path & (los == code) for name, code in labels.items()}
         groups = {**shown, "without": ~has_path}
     error_m = np.linalg.norm(found.position_m - true_m, axis=1)
