@@ -6,10 +6,11 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
+from raymark.benchmark.following import SEPARATOR, FollowingModel, Method
 from raymark.benchmark.localizer import Localizer, ModelFolder, Prediction, read_model_folder
 from raymark.benchmark.measurements import Input, Measurements
 from raymark.benchmark.measuring import MEASURING_VERSION
@@ -192,7 +193,7 @@ def open_checkpoint(folder: str | Path, *, model: ModelFolder | None = None) -> 
     Args:
         folder: Where `write_checkpoint` has put it.
         model: Its model folder, which whoever opens it trusts; needed if it does not ship with
-            raymark.
+            raymark. Of a model that was followed along tracks, that of the model will do.
 
     Raises:
         CheckpointError: If there is none, its files were changed, it was made by other code or
@@ -205,7 +206,7 @@ def open_checkpoint(folder: str | Path, *, model: ModelFolder | None = None) -> 
             f"{folder} was trained on measurements of MEASURING_VERSION {info.measuring_version}, "
             f"this raymark makes those of {MEASURING_VERSION}; train '{info.model}' again"
         )
-    model = model or _shipped_model(info, folder)
+    model = _followed_as(info.model, model or _shipped_model(info, folder))
     if model.name != info.model or model_hash(model) != info.model_hash:
         raise CheckpointError(
             f"{folder} was trained by other code or settings of '{info.model}' than those in "
@@ -243,9 +244,18 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
+def _followed_as(name: str, model: ModelFolder) -> ModelFolder:
+    """Return a model, followed along tracks if that makes it the one of a name."""
+    for method in get_args(Method):
+        if name == f"{model.name}{SEPARATOR}{method}":
+            return FollowingModel.of(model, method)
+    return model
+
+
 def _shipped_model(info: CheckpointInfo, folder: Path) -> ModelFolder:
     """Find a model that ships with raymark; of no other is the code run that a file names."""
-    if info.module != f"{_SHIPPED}.{info.model}.model" or not info.model.isidentifier():
+    name = info.model.partition(SEPARATOR)[0]
+    if info.module != f"{_SHIPPED}.{name}.model" or not name.isidentifier():
         raise CheckpointError(
             f"{folder} is of the model '{info.model}', which does not ship with raymark (it lay in "
             f"{info.model_folder}); read its code, and name its folder: --trust-code DIR (in "
@@ -254,10 +264,10 @@ def _shipped_model(info: CheckpointInfo, folder: Path) -> ModelFolder:
     try:
         spec = importlib.util.find_spec(_SHIPPED)
         places = list(spec.submodule_search_locations or ()) if spec else []
-        return read_model_folder(Path(places[0]) / info.model, package=_SHIPPED)
+        return read_model_folder(Path(places[0]) / name, package=_SHIPPED)
     except (ConfigError, ImportError, IndexError) as error:
         raise CheckpointError(
-            f"this raymark has no model '{info.model}', of which {folder} is: {error}"
+            f"this raymark has no model '{name}', of which {folder} is: {error}"
         ) from error
 
 

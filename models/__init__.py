@@ -58,6 +58,10 @@ def get_model(name: str) -> ModelFolder:
     is_fused = name.endswith(SUFFIX)
     alone, method = (name.removesuffix(SUFFIX), None) if is_fused else split_name(name)
     if alone != name:
+        if not alone:
+            raise ConfigError(
+                f"'{name}' names no model before '{name[0]}'; as in extra_trees{name}"
+            )
         base = get_model(alone)
         if type(base) is not ModelFolder:
             raise ConfigError(f"'{name}' is no model: a model's name takes one suffix alone")

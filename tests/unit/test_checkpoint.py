@@ -132,6 +132,36 @@ def test_model_locates_as_before_when_it_was_kept_and_opened(
     assert [band.name for band in opened.info.bands] == ["6GHz"]
 
 
+def test_followed_model_locates_as_before_when_it_was_kept_and_opened(
+    model: ModelFolder, data: Data, benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    followed = get_model(f"{model.folder}+filter")
+    made = keep(followed, data, benchmark_dataset, tmp_path / "kept", shift_m=5.0)
+
+    for trusted in (model, followed):
+        opened = open_checkpoint(tmp_path / "kept", model=trusted)
+        np.testing.assert_array_equal(
+            opened.locate(data[1].test).position_m, made.locate(data[1].test).position_m
+        )
+        assert opened.info.model == "kept_centroid+filter"
+    with pytest.raises(CheckpointError, match=r"other code or settings of 'kept_centroid\+filter'"):
+        open_checkpoint(tmp_path / "kept", model=get_model(f"{model.folder}+smoother"))
+
+
+def test_followed_model_of_raymarks_own_is_found_by_its_name_when_it_was_kept(
+    data: Data, benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    small = {"training.epochs": 1, "network.width": 8, "network.num_neighbours": [1]}
+    own = get_model("wknn_residual+smoother")
+    made = keep(own, data, benchmark_dataset, tmp_path / "kept", **small)
+
+    opened = open_checkpoint(tmp_path / "kept")
+
+    np.testing.assert_array_equal(
+        opened.locate(data[1].test).position_m, made.locate(data[1].test).position_m
+    )
+
+
 def test_bands_are_the_trained_and_the_tested_ones_when_cross_band(
     model: ModelFolder,
     benchmark_task: Callable[..., Task],

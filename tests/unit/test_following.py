@@ -241,6 +241,8 @@ def test_any_model_is_followed_when_its_name_ends_so(method: Method) -> None:
         ("wknm+filter", "unknown model 'wknm'.*wknn"),
         ("wknn+kalman", "'wknn' is followed by 'kalman', which is unknown .*: filter, smoother"),
         ("wknn+filtre", "did you mean 'filter'"),
+        ("+filter", r"'\+filter' names no model before '\+'"),
+        ("+sites", r"'\+sites' names no model before '\+'"),
     ],
 )
 def test_name_is_refused_when_there_is_no_such_model_or_method(name: str, message: str) -> None:
