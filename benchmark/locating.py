@@ -28,7 +28,7 @@ from raymark.benchmark.splits import (
 from raymark.benchmark.store import write_table
 from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
-from raymark.benchmark.task_data import cities_of, with_odometry
+from raymark.benchmark.task_data import cities_of, require_no_maps, with_odometry
 from raymark.benchmark.ue_links import take_links
 from raymark.dataset import Dataset, Selection
 from raymark.errors import CheckpointError, ConfigError, DatasetError, SplitError, counted
@@ -85,7 +85,8 @@ def locate_dataset(
     Raises:
         CheckpointError: If the dataset has another panel, or another band than the task's.
         DatasetError: If it has no such scene or band (the nearest is offered).
-        ConfigError: If the model knows the city and its map is missing.
+        ConfigError: If the model knows the city and its map is missing, or maps are given and it
+            reads none.
         SplitError: If the task is of UEs, and the sites see UEs of their own or are too few.
     """
     info, task = checkpoint.info, checkpoint.info.task
@@ -93,13 +94,15 @@ def locate_dataset(
     _require_panel(checkpoint, selection)
     checkpoint.require_band(selection.band)
     scene = selection.sites[0].scene
-    with_csi = "csi" in info.inputs
+    with_csi, knows_city = "csi" in info.inputs, "map" in info.inputs
+    if not knows_city:
+        require_no_maps(maps, info.model)
     survey = Survey(scene=scene, band=selection.band.name, seed=info.seed if seed is None else seed)
     split = _split(task, dataset, scene)
     with tempfile.TemporaryDirectory() as folder:
         kept = _measurements_of(checkpoint, survey, dataset, Path(folder), with_csi=with_csi)
         links, rows = _links_in_use(task, survey, dataset, kept, split, with_csi=with_csi)
-        if "map" in info.inputs:
+        if knows_city:
             links = links.with_cities(cities_of(task, info.seed, dataset, maps, [scene]))
         order = np.lexsort((links.window_step, links.window))
         prediction, ms_per_point = checkpoint.locate_timed(links.take(order))

@@ -10,7 +10,7 @@ from raymark.benchmark.measuring import MEASURING_VERSION
 from raymark.benchmark.model_code import model_hash
 from raymark.benchmark.store import cell_hash_of
 from raymark.benchmark.task import Suite, Task
-from raymark.benchmark.task_data import require_maps
+from raymark.benchmark.task_data import require_maps, require_no_maps
 from raymark.errors import ConfigError
 
 
@@ -27,7 +27,8 @@ class RunChoice:
         maps: Folder of the maps, for models that know the city; they run on tracks that have maps.
 
     Raises:
-        ConfigError: If two models have the same name, or one needs a map and there are none.
+        ConfigError: If two models have the same name, one needs a map and there are none, or there
+            are maps and none needs one.
     """
 
     models: tuple[ModelFolder, ...]
@@ -42,8 +43,7 @@ class RunChoice:
         names = [model.name for model in self.models]
         if len(set(names)) < len(names):
             raise ConfigError(f"two of the models have the same name: {', '.join(names)}")
-        if any(model.needs_map for model in self.models):
-            require_maps(self.maps)
+        require_maps_for(self.models, self.maps)
 
     def tasks_of(self, suite: Suite) -> tuple[Task, ...]:
         """Return the tasks of a suite that are run.
@@ -124,6 +124,18 @@ def _can_run(model: ModelFolder, task: Task) -> bool:
     has_sites = task.num_sites is not None
     fits_sites = has_sites if model.hears_sites else task.num_sites in (None, 1)
     return fits_sites and (task.map_grade is not None or not model.needs_map)
+
+
+def require_maps_for(models: Sequence[ModelFolder], maps: Path | None) -> None:
+    """Check that maps are given where, and only where, models know the city.
+
+    Raises:
+        ConfigError: If they are missing, or nobody reads them.
+    """
+    if any(model.needs_map for model in models):
+        require_maps(maps)
+    else:
+        require_no_maps(maps, ", ".join(model.name for model in models))
 
 
 def require_task_for(model: ModelFolder, tasks: Sequence[Task]) -> None:

@@ -1,10 +1,12 @@
 """A suite and its dataset: whether they belong together, and the splits that both make."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from raymark.benchmark.split_settings import SplitSettings
-from raymark.benchmark.splits import Split, make_split
-from raymark.benchmark.task import Suite, Task
+from raymark.benchmark.splits import TEST, Split, make_split
+from raymark.benchmark.task import Links, Suite, Task
+from raymark.benchmark.ue_links import link_rows
 from raymark.dataset import Dataset
 from raymark.errors import ConfigError, SplitError
 
@@ -36,6 +38,19 @@ class Splits:
                 "version of the suite"
             )
         return made
+
+    def require(self, tasks: Iterable[Task]) -> None:
+        """Check that the dataset holds all that tasks ask of it, before anything is written.
+
+        Raises:
+            DatasetError: If it has no such scene or band (the nearest is offered).
+            SplitError: If a split cannot be made of it, leaks, or differs from the published one.
+        """
+        for task in tasks:
+            for links in (*task.train, Links(scene=task.scene, band=task.band)):
+                self.dataset.select(scene=links.scene, band=links.band)
+                split = self.get(task, links.scene)
+                link_rows(task.num_sites, split, split.rows(TEST))
 
 
 def require_dataset(suite: Suite, dataset: Dataset) -> None:

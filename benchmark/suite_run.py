@@ -7,8 +7,8 @@ from raymark.benchmark.audit import TABLE_NAME, audit_suite
 from raymark.benchmark.cell_work import try_model
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.run import Progress, Runner, RunReport
-from raymark.benchmark.run_cells import RunChoice
-from raymark.benchmark.suite_data import require_dataset
+from raymark.benchmark.run_cells import Hashes, RunChoice, cells_of
+from raymark.benchmark.suite_data import Splits, require_dataset
 from raymark.benchmark.task import Suite
 from raymark.benchmark.tracks import TRACKS
 from raymark.config import nearest
@@ -29,7 +29,8 @@ def run_suite(
 ) -> RunReport:
     """Run models on tasks of a suite, audited first, or go on where an interrupted run stopped.
 
-    What is wrong with the dataset, tracks, seeds or models is said before anything is written.
+    What is wrong with the dataset, tracks, seeds, models, maps or splits is said before anything is
+    written, so that the corrected command finds the folder free.
 
     Args:
         suite: What to run.
@@ -42,18 +43,25 @@ def run_suite(
 
     Raises:
         ConfigError: If the dataset is another one, the suite has no such track, scene or band (the
-            nearest is offered) or seed, two models have the same name, or the folder holds
-            something else. A model of the user's that cannot be imported is one of these, too.
+            nearest is offered) or seed, none of its tracks is for a model, a map is missing, two
+            models have the same name, or the folder holds something else. A model of the user's
+            that cannot be imported is one of these, too.
+        DatasetError: If the dataset lacks a scene or band of the tasks.
         SchemaError: If the arrays of the dataset are not those of its content hash.
-        SplitError: If a split leaks or differs from the published one.
+        SplitError: If a split leaks, cannot be made, or differs from the published one.
     """
-    choice.tasks_of(suite)
+    tasks = choice.tasks_of(suite)
     suite.seeds_of(choice.seeds)
     require_dataset(suite, dataset)
     _try_models(choice.models)
+    cells_of(suite, choice, Hashes(choice.models, choice.maps))
     require_content(dataset)
+    splits = Splits(dataset, suite.window_size)
+    is_audited = (folder / "audit" / TABLE_NAME).is_file()
+    splits.require(tasks if is_audited else suite.tasks())
     runner = Runner(suite, dataset, folder)
-    if not (folder / "audit" / TABLE_NAME).is_file():
+    runner.splits = splits
+    if not is_audited:
         audit_suite(suite, dataset, folder / "audit", progress=progress)
     with workers or this_machine() as executor:
         return runner.run(choice, executor=executor, progress=progress)

@@ -161,6 +161,23 @@ def require_maps(maps: Path | None) -> Path:
     return maps
 
 
+def require_no_maps(maps: Path | None, readers: str) -> None:
+    """Check that no folder of maps is given to models that read none.
+
+    Args:
+        maps: The folder, if any.
+        readers: Names of the models, for the message.
+
+    Raises:
+        ConfigError: If one was given.
+    """
+    if maps is not None:
+        raise ConfigError(
+            f"maps ({maps}) are for models that know the city, and none is among those chosen "
+            f"({readers}); leave --maps out"
+        )
+
+
 def with_odometry(
     links: Measurements, task: Task, survey: Survey, dataset: Dataset, split: Split
 ) -> Measurements:

@@ -24,7 +24,8 @@ from raymark.benchmark.metrics import point_errors
 from raymark.benchmark.model_code import model_hash
 from raymark.benchmark.model_errors import told_by_line
 from raymark.benchmark.predictions import checked_prediction
-from raymark.benchmark.run_cells import require_task_for
+from raymark.benchmark.run_cells import require_maps_for, require_task_for
+from raymark.benchmark.site_fusion import FusedModel
 from raymark.benchmark.store import FAILURE_NAME
 from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
@@ -81,8 +82,11 @@ def train_model(  # noqa: PLR0913 - the choices of the command line
 
     Raises:
         CheckpointError: If the model keeps no checkpoint, or the folder holds something else.
-        ConfigError: If the model knows the city and its map is missing, or the task has a link
-            budget of its own, under which `raymark predict` would not measure.
+        ConfigError: If the model knows the city and its map is missing, it reads none and there
+            are maps, or the task has a link budget of its own, under which `raymark predict` would
+            not measure.
+        DatasetError: If the dataset lacks a scene or band of the task.
+        SplitError: If a split cannot be made of it, or differs from the published one.
         WorkError: If the model raises; its file and line are named, and the traceback is kept.
     """
     if task.training_conditions is not None:
@@ -91,10 +95,13 @@ def train_model(  # noqa: PLR0913 - the choices of the command line
             "dataset's: train on a task without 'conditions', or run the suite"
         )
     require_task_for(model, [task])
+    require_maps_for([model], maps)
     with told_by_line(model.folder):
         localizer = model.create(seed)
     if not localizer.keeps_checkpoints:
-        localizer.save(folder)  # says so, before an hour is spent
+        raise CheckpointError(_keeps_none(model))  # before an hour is spent
+    splits = Splits(dataset, task.window_size)
+    splits.require([task])
     cities = {}
     if model.needs_map:
         cities = cities_of(task, seed, dataset, maps, task.scenes)
@@ -102,7 +109,6 @@ def train_model(  # noqa: PLR0913 - the choices of the command line
     with_csi = "csi" in model.info.inputs
     kept = folder / MEASUREMENTS_NAME
     _measure(task, seed, dataset, kept, with_csi=with_csi, progress=progress)
-    splits = Splits(dataset, task.window_size)
     train, validation = load_training(task, seed, dataset, splits, kept, with_csi=with_csi)
     train, validation = train.with_cities(cities), validation.with_cities(cities)
     localizer.resume_folder = folder
@@ -149,6 +155,13 @@ def _settings_in(config: dict[str, Any], above: str = "") -> Iterator[str]:
         yield above + key
         if isinstance(value, dict):
             yield from _settings_in(value, f"{above}{key}.")
+
+
+def _keeps_none(model: ModelFolder) -> str:
+    why = "its model.py defines no save and load"
+    if isinstance(model, FusedModel):
+        why = "what +sites fuses, a model for each site, is not kept; run it by `raymark bench run`"
+    return f"model '{model.name}' keeps no checkpoint: {why}"
 
 
 def _claim(folder: Path, model: ModelFolder, task: Task, seed: int) -> None:

@@ -345,6 +345,21 @@ def test_run_is_refused_before_any_work_when_models_cannot_be_imported(
     assert not (tmp_path / "runs").exists()
 
 
+def test_folder_stays_free_when_the_dataset_lacks_a_scene_or_a_model_its_track(
+    suite_file: Path, small_dataset: Dataset, benchmark_dataset: Dataset, tmp_path: Path
+) -> None:
+    asked = ["--suite", suite_file, "--out", tmp_path / "runs", "--jobs", 1]
+    small = [*asked, "--data", small_dataset.folder, "--any-data", "--models", "train_centroid"]
+    own = [*asked, "--data", benchmark_dataset.folder, "--models", "train_centroid,site_trees"]
+
+    lacks, alone = bench("run", *small), bench("run", *own)
+
+    assert (lacks.code, alone.code) == (BAD_INPUT, BAD_INPUT)
+    assert "has no scene 'yard'" in lacks.err
+    assert "model 'site_trees' takes several sites, and none of the tracks" in alone.err
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.slow
 def test_run_on_another_dataset_is_told_apart_when_it_is_asked_for(
     suite_file: Path, benchmark_dataset: Dataset, tmp_path: Path

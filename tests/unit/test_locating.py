@@ -13,13 +13,14 @@ from raymark.benchmark.checkpoint import Checkpoint, open_checkpoint
 from raymark.benchmark.localizer import ModelFolder
 from raymark.benchmark.locating import Located, locate_dataset
 from raymark.benchmark.odometry import Odometry
+from raymark.benchmark.run_cells import RunChoice
 from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Suite, Task
 from raymark.benchmark.task_data import load_task
 from raymark.benchmark.training import train_model
 from raymark.config import validate
 from raymark.dataset import Dataset
-from raymark.errors import SplitError
+from raymark.errors import CheckpointError, ConfigError, RaymarkError, SplitError
 from raymark.models import get_model
 
 SEES_ALL = """
@@ -134,7 +135,7 @@ def test_ues_are_refused_when_the_sites_of_a_dataset_see_their_own(
     task = task_on(shared_dataset, yard_suite, {"track": "multi-site", "split": OF_UES})
     kept = trained(model, task, shared_dataset, tmp_path / "kept")
 
-    with pytest.raises(SplitError, match="the sites of yard in .* see UEs of their own; use a"):
+    with pytest.raises(SplitError, match=r"the sites of yard in .* see UEs of their own; use a"):
         locate_dataset(kept, benchmark_dataset)
 
 
@@ -158,3 +159,47 @@ def test_steps_are_measured_as_in_a_run_when_the_task_has_odometry(
     assert expected
     assert expected <= {tuple(step) for step in seen.odometry_m}
     assert len(located.positions) == len(seen)
+
+
+def test_maps_are_refused_when_the_model_reads_none(
+    model: ModelFolder, yard_suite: Suite, shared_dataset: Dataset, tmp_path: Path
+) -> None:
+    task = task_on(shared_dataset, yard_suite, {"track": "multi-site", "split": OF_UES})
+    kept = trained(model, task, shared_dataset, tmp_path / "kept")
+
+    sentence = r"none is among those chosen \(sees_all\); leave --maps out"
+    with pytest.raises(ConfigError, match=sentence):
+        locate_dataset(kept, shared_dataset, maps=tmp_path)
+    with pytest.raises(ConfigError, match=sentence):
+        train_model(model, task, shared_dataset, tmp_path / "new", seed=0, maps=tmp_path)
+    with pytest.raises(ConfigError, match=sentence):
+        RunChoice(models=(model,), maps=tmp_path)
+    assert not (tmp_path / "new").exists()
+
+
+def test_folder_stays_free_when_the_dataset_lacks_what_the_task_asks(
+    model: ModelFolder, yard_suite: Suite, shared_dataset: Dataset, tmp_path: Path
+) -> None:
+    task = task_on(shared_dataset, yard_suite, {"track": "multi-site", "split": OF_UES})
+    absent = {
+        "has no scene 'yards'": {"scene": "yards"},
+        "has no band '39GHz'": {"band": "39GHz"},
+    }
+
+    for message, change in absent.items():
+        changed = task.model_copy(update=change)
+        with pytest.raises(RaymarkError, match=message):
+            train_model(model, changed, shared_dataset, tmp_path / "kept", seed=0)
+    assert not (tmp_path / "kept").exists()
+
+
+def test_training_says_what_keeps_none_when_sites_are_fused(
+    yard_suite: Suite, shared_dataset: Dataset, tmp_path: Path
+) -> None:
+    task = task_on(shared_dataset, yard_suite, {"track": "multi-site", "split": OF_UES})
+
+    with pytest.raises(
+        CheckpointError, match=r"model 'wknn\+sites' keeps no checkpoint: what \+sit"
+    ):
+        train_model(get_model("wknn+sites"), task, shared_dataset, tmp_path / "kept", seed=0)
+    assert not (tmp_path / "kept").exists()
