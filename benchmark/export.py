@@ -19,7 +19,7 @@ from raymark.dataset import Dataset
 from raymark.dataset.hdf5 import new_hdf5
 from raymark.dataset.verification import require_content
 from raymark.errors import ConfigError, DatasetError
-from raymark.storage import writing
+from raymark.storage import require_file, writing
 
 _CSI, _CSI_ROWS = "csi", 256
 
@@ -56,8 +56,7 @@ def export_task(  # noqa: PLR0913 - the choices of the command line
     require_content(dataset)
     if seed not in task.seeds:
         raise ConfigError(f"task {task.id} has the seeds {task.seeds}, got {seed}")
-    if path.exists() and not overwrite:
-        raise DatasetError(f"{path} exists; choose another name or add --overwrite")
+    require_file(path, overwrite=overwrite)
     with tempfile.TemporaryDirectory() as kept:
         _Export(suite, dataset, Path(kept), with_csi).write(task, seed, path)
 

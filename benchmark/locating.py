@@ -31,8 +31,8 @@ from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import cities_of, require_no_maps, with_odometry
 from raymark.benchmark.ue_links import take_links
 from raymark.dataset import Dataset, Selection
-from raymark.errors import CheckpointError, ConfigError, DatasetError, SplitError, counted
-from raymark.storage import write_text
+from raymark.errors import CheckpointError, ConfigError, SplitError, counted
+from raymark.storage import require_file, write_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,19 +131,18 @@ def write_positions(path: Path, positions: pd.DataFrame, *, overwrite: bool = Fa
         ConfigError: If the name ends otherwise.
         DatasetError: If the file exists (unless `overwrite`) or cannot be written.
     """
-    require_file(path, overwrite=overwrite)
+    require_positions_file(path, overwrite=overwrite)
     if path.suffix == ".csv":
         write_text(path, positions.to_csv(index=False))
     else:
         write_table(path, positions)
 
 
-def require_file(path: Path, *, overwrite: bool) -> None:
+def require_positions_file(path: Path, *, overwrite: bool) -> None:
     """Check that positions can be written to a file, before they are computed; see above."""
     if path.suffix not in {".parquet", ".csv"}:
         raise ConfigError(f"positions are written as .parquet or .csv, got {path}")
-    if path.exists() and (path.is_dir() or not overwrite):
-        raise DatasetError(f"{path} exists; choose another name or add --overwrite")
+    require_file(path, overwrite=overwrite)
 
 
 def _measurements_of(

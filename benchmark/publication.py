@@ -36,7 +36,7 @@ from raymark.dataset.buildings import HeightMap
 from raymark.errors import ScoringError
 from raymark.plots.maps import BUILDING_HEIGHT_M
 from raymark.presenting import Presented
-from raymark.storage.atomic import require_new_folder
+from raymark.storage.atomic import require_free_folder
 
 Progress = Callable[[str, int, int], None]
 
@@ -105,7 +105,7 @@ def publish_board(  # noqa: PLR0913 - the choices of the command line
     """
     source = RunFolder(runs)
     suite = source.info().suite
-    require_new_folder(folder, overwrite=overwrite)
+    require_free_folder(folder, overwrite=overwrite)
     truths = Truths(source, dataset)
     read = [
         read_submission(path, suite, truths.of, built_in=built_in, progress=progress)

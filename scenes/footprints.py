@@ -19,7 +19,7 @@ from jaxtyping import Float
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from raymark.errors import ConfigError, DatasetError, SceneError
+from raymark.errors import ConfigError, SceneError
 from raymark.scenes.degrading.report import RECORD as DEGRADED_RECORD
 from raymark.scenes.degrading.report import DegradeReport
 from raymark.scenes.importing.buildings import Building
@@ -36,7 +36,7 @@ from raymark.scenes.roofs import (
 )
 from raymark.scenes.scene import Scene
 from raymark.scenes.scene_meshes import GroundSurface, SceneMesh, are_ground, read_meshes
-from raymark.storage import write_text
+from raymark.storage import require_file, write_text
 
 TOLERANCE_M = 0.5
 """Largest difference between a sloped roof and the pieces that stand for it."""
@@ -67,8 +67,7 @@ def export_footprints(
         SceneError: If the geometry cannot be read, or has no ground or no building.
         DatasetError: If the file exists or cannot be written.
     """
-    if out.exists() and not overwrite:
-        raise DatasetError(f"{out} exists; choose another file or give --overwrite")
+    require_file(out, overwrite=overwrite)
     frame = scene_frame(scene, origin)
     buildings = scene_buildings(scene, tolerance_m=tolerance_m)
     write_text(out, to_geojson(buildings, scene, frame))

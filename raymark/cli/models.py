@@ -81,12 +81,12 @@ def predict(
     from raymark.benchmark.localizer import read_model_folder  # noqa: PLC0415
     from raymark.benchmark.locating import (  # noqa: PLC0415
         locate_dataset,
-        require_file,
+        require_positions_file,
         write_positions,
     )
     from raymark.dataset import open_dataset  # noqa: PLC0415
 
-    require_file(file, overwrite=overwrite)
+    require_positions_file(file, overwrite=overwrite)
     model = None if trust_code is None else read_model_folder(trust_code)
     opened, dataset = open_checkpoint(checkpoint, model=model), open_dataset(data)
     with waiting("measuring and locating"):

@@ -12,7 +12,7 @@ from raymark.dataset.schema import SCHEMA_VERSION, FieldSpec, check_arrays, fiel
 from raymark.errors import DatasetError
 from raymark.radio import FingerprintKind, ProfileMethod
 from raymark.radio.fingerprints import Fingerprints, azimuth_bins
-from raymark.storage import PlaceLike, as_place, file_sha256
+from raymark.storage import PlaceLike, as_place, file_sha256, require_file
 
 BATCH_SIZE = 256
 """Links per draw of noise; fixed, so that the same seed always gives the same file."""
@@ -42,7 +42,9 @@ def materialize(  # noqa: PLR0913 - the choices of the command line
         DatasetError: If the file exists (unless `overwrite`), or cannot be written.
     """
     target = as_place(path)
-    if target.exists() and not overwrite:
+    if target.local_path is not None:
+        require_file(target.local_path, overwrite=overwrite)
+    elif target.exists() and not overwrite:
         raise DatasetError(f"{path} exists; choose another name or add --overwrite")
     selection = dataset.select(scene=scene, band=band, site=site)
     seed = dataset.manifest.campaign.seed if seed is None else seed

@@ -120,14 +120,37 @@ def synchronise(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def require_file(path: Path, *, overwrite: bool) -> None:
+    """Check that a file can be written, before what goes into it is computed.
+
+    Raises:
+        DatasetError: If a folder has its name, or a file, unless that may be replaced.
+    """
+    if path.is_dir():
+        raise DatasetError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise DatasetError(f"{path} exists; choose another name or add --overwrite")
+
+
+def require_free_folder(folder: Path, *, overwrite: bool) -> None:
+    """Check that a folder may be filled, before what goes into it is computed; nothing is made.
+
+    Raises:
+        DatasetError: If a file has its name, or it is not empty and `overwrite` is not set.
+    """
+    if folder.is_file():
+        raise DatasetError(f"{folder} is a file; give the name of a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise DatasetError(f"{folder} is not empty; choose another folder or add --overwrite")
+
+
 def require_new_folder(folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder that holds files, unless they may be replaced, and make it if it is missing.
 
     Raises:
         DatasetError: If the folder is not empty and `overwrite` is not set, or cannot be written.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise DatasetError(f"{folder} is not empty; choose another folder or add --overwrite")
+    require_free_folder(folder, overwrite=overwrite)
     with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from raymark.errors import ConfigError, DatasetError
-from raymark.storage import write_text
+from raymark.errors import ConfigError
+from raymark.storage import require_file, write_text
 from raymark.viewer.content import SceneView
 from raymark.viewer.payload import page_data
 
@@ -25,8 +25,7 @@ def require_free(out: Path, *, overwrite: bool) -> None:
     """
     if out.suffix != ".html":
         raise ConfigError(f"{out}: a page's name must end in .html")
-    if out.exists() and not overwrite:
-        raise DatasetError(f"{out} exists; choose another name or add --overwrite")
+    require_file(out, overwrite=overwrite)
 
 
 def write_view(view: SceneView, out: Path, *, overwrite: bool = False) -> None:

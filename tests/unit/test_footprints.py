@@ -234,7 +234,7 @@ def test_export_lies_where_its_map_lay_when_the_scene_was_imported(
 def test_file_stays_when_overwriting_is_not_asked_for(scene: Scene, tmp_path: Path) -> None:
     out = tmp_path / "yard.geojson"
     out.write_text("mine", encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"yard\.geojson exists; choose another file"):
+    with pytest.raises(DatasetError, match=r"yard\.geojson exists; choose another name"):
         export_footprints(scene, out)
     assert out.read_text(encoding="utf-8") == "mine"
     export_footprints(scene, out, overwrite=True)

@@ -16,13 +16,16 @@ from raymark.benchmark.publication import (
     _track_infos,
     build_board,
     layout_of,
+    publish_board,
     successor_of,
 )
 from raymark.benchmark.scoring import score_rows, score_run
 from raymark.benchmark.split_settings import CrossingTracks
 from raymark.benchmark.store import RunFolder
 from raymark.benchmark.task import Suite, load_suite
+from raymark.dataset import Dataset
 from raymark.dataset.buildings import HeightMap
+from raymark.errors import ConfigError, DatasetError
 
 EXACT = {"rtol": 1e-12}
 """Both sides work in float64; only the order of sums differs."""
@@ -248,3 +251,15 @@ def test_suite_is_superseded_by_the_shipped_one_of_its_name_with_a_later_version
     assert successor_of(earlier.model_copy(update={"name": "somebody's"})) is None
     told = shipped.model_copy(update={"superseded_by": "large@1"})
     assert successor_of(told) == "large@1"
+
+
+def test_board_leaves_no_folder_when_the_dataset_is_another(
+    benchmark_run: RunFolder, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="suite 'tests' is for the dataset"):
+        publish_board(benchmark_run.root, tmp_path / "board", dataset=small_dataset)
+    assert not (tmp_path / "board").exists()
+
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError, match="file is a file; give the name of a folder"):
+        publish_board(benchmark_run.root, tmp_path / "file")
