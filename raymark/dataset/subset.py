@@ -17,7 +17,7 @@ from raymark.dataset.schema import FileKind, fields_of
 from raymark.dataset.shard import checked_copy, open_shard
 from raymark.dataset.writing.finish import finish_dataset
 from raymark.dataset.writing.folder import write_shard_pair
-from raymark.errors import ConfigError
+from raymark.errors import ConfigError, counted
 from raymark.storage import new_folder
 
 Arrays = dict[str, np.ndarray]
@@ -83,7 +83,13 @@ def _manifest(dataset: Dataset, cut: Cut) -> Manifest:
             "id": f"{campaign.name}-{of_config[:12]}",
             "state": "incomplete",
             "config_hash": of_config,
-            "campaign": campaign.model_copy(update={"scenes": chosen, "bands": kept}),
+            "campaign": campaign.model_copy(
+                update={
+                    "scenes": chosen,
+                    "bands": kept,
+                    "description": f"A part of {whole.id}: {_described(cut)}.",
+                }
+            ),
             "sites": sites,
             "completeness": {
                 s.key: whole.completeness[s.key] for s in sites if s.key in whole.completeness
@@ -95,6 +101,14 @@ def _manifest(dataset: Dataset, cut: Cut) -> Manifest:
             "content_hash": None,
         }
     )
+
+
+def _described(cut: Cut) -> str:
+    named = {"scenes": cut.scenes, "sites": cut.sites, "bands": cut.bands}
+    texts = [f"{noun} {', '.join(names)}" for noun, names in named.items() if names]
+    if cut.num_ues is not None:
+        texts.append(f"the first {counted(cut.num_ues, 'UE')} of every site")
+    return "; ".join(texts)
 
 
 def _records_of(dataset: Dataset, site: SiteRecord) -> Iterator[ShardRecord]:

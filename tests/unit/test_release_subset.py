@@ -69,6 +69,8 @@ def test_cut_dataset_keeps_the_buildings_of_the_scenes_that_are_named(
     found = cut(benchmark_dataset, tmp_path / "cut", scenes=("yard",))
 
     assert list(found.manifest.buildings) == ["yard"]
+    described = found.manifest.campaign.description
+    assert described == f"A part of {benchmark_dataset.manifest.id}: scenes yard."
     kept, whole = found.buildings("yard"), benchmark_dataset.buildings("yard")
     assert kept is not None
     assert whole is not None
