@@ -45,6 +45,15 @@ class SuiteFiles:
     suite: Suite
     runs: Path | None = None
 
+    def require(self, dataset: Dataset) -> None:
+        """Check that suite and run belong to a dataset, before anything of it is copied.
+
+        Raises:
+            ConfigError: If the suite is for another dataset, or the run is of another suite.
+        """
+        require_dataset(self.suite, dataset)
+        self._require_run_of_suite()
+
     def add(self, dataset: Dataset, *, progress: Callable[[str], None]) -> Benchmark:
         """Write splits, audit, predictions and board into the folder of a dataset.
 
@@ -58,8 +67,7 @@ class SuiteFiles:
             ScoringError: If predictions of the run were changed.
         """
         suite, folder = self.suite, dataset.folder.require_local("a release")
-        require_dataset(suite, dataset)
-        self._require_run_of_suite()
+        self.require(dataset)
         progress("splits")
         write_text(folder / SUITE_NAME, suite.model_dump_json(indent=1) + "\n")
         for name, table in split_tables(suite, dataset):

@@ -9,7 +9,7 @@ import typer
 from raymark.cli.console import out, print_error, progress_bar, waiting
 from raymark.cli.options import AsJson, DatasetArgument, Overwrite, listed
 from raymark.cli.tables import Column, print_rows
-from raymark.errors import DatasetError, counted
+from raymark.errors import ConfigError, counted
 
 app = typer.Typer(
     help="Publish a dataset: build, verify, compare, preview, hand out.", no_args_is_help=True
@@ -174,10 +174,9 @@ def card(
 ) -> None:
     """Write the card of a release as an HTML page."""
     from raymark.release import card_page  # noqa: PLC0415
-    from raymark.storage import write_text  # noqa: PLC0415
+    from raymark.storage import require_file, write_text  # noqa: PLC0415
 
-    if page.exists() and not overwrite:
-        raise DatasetError(f"{page} exists; choose another name or add --overwrite")
+    require_file(page, overwrite=overwrite)
     write_text(page, card_page(folder))
     out.print(f"wrote {page}")
 
@@ -213,6 +212,10 @@ def _chosen_fingerprints(dataset: Any, text: str) -> tuple[tuple[str, str], ...]
     chosen = []
     for part in listed(text):
         scene, _, band = part.partition(":")
+        if not (scene and band):
+            raise ConfigError(
+                f"--materialize takes SCENE:BAND, such as etoile:6GHz, or all; got '{part}'"
+            )
         selection = dataset.select(scene=scene, band=band)  # refuses what is not there
         chosen.append((scene, selection.band.name))
     return tuple(chosen)

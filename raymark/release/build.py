@@ -91,6 +91,8 @@ def build_release(
     import_extra("mlcroissant")  # not after minutes of work
     dataset = open_dataset(source)
     release = _begin(dataset, settings)
+    if settings.benchmark is not None:
+        settings.benchmark.require(dataset)
     with new_folder(out) as partial:
         progress("check the dataset")
         _require_sound(dataset)

@@ -16,6 +16,13 @@ SUMMARY_NAME, BOARD_ROWS_NAME = f"{BOARD_FOLDER}/summary.csv", f"{BOARD_FOLDER}/
 class BenchmarkPart(Protocol):
     """A benchmark's files: `raymark.benchmark.release_part` makes them."""
 
+    def require(self, dataset: Dataset) -> None:
+        """Check that the files are of a dataset, before anything of it is copied.
+
+        Args:
+            dataset: The one that is published.
+        """
+
     def add(self, dataset: Dataset, *, progress: Callable[[str], None]) -> Benchmark:
         """Write the files into the folder of a dataset, and return their record.
 

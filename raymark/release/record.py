@@ -42,8 +42,16 @@ Version = Annotated[
 ]
 Day = Annotated[str, AfterValidator(_is_day)]
 
-TIERS_BYTES = {"mini": 50_000_000, "small": 500_000_000, "v1": 5_000_000_000}
-"""The sizes in which raymark publishes its own dataset, and the most bytes of each."""
+TIERS_BYTES = {
+    "mini": 50_000_000,
+    "small": 500_000_000,
+    "v1": 5_000_000_000,
+    "multi-site": 500_000_000,
+    "sequence": 1_000_000_000,
+    "dense": 5_000_000_000,
+}
+"""The datasets that raymark publishes as its own, by the presets of its suites, and the most bytes
+of each."""
 
 
 class Author(Strict):
@@ -124,7 +132,7 @@ class Release(Strict):
     version: Version
     date: Day
     about: About
-    tier: str | None = Field(description="`mini`, `small` or `v1`; none for another dataset")
+    tier: str | None = Field(description="One of `TIERS_BYTES`; none for another dataset")
     licence: str = Field(description="SPDX identifier of the licence of the radio data")
     dataset_id: str
     content_hash: str

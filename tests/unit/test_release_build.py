@@ -214,6 +214,22 @@ def test_build_release_refuses_when_a_split_differs_from_the_published_one(
         build_release(benchmark_dataset.folder, tmp_path / "release", settings)
 
 
+def test_build_release_refuses_before_it_copies_when_the_suite_is_of_other_data(
+    benchmark_dataset: Dataset,
+    release_settings: BuildSettings,
+    yard_suite: Suite,
+    tmp_path: Path,
+) -> None:
+    told: list[str] = []
+    benchmark = SuiteFiles(suite=yard_suite.rebound("ff"))
+    settings = dataclasses.replace(release_settings, benchmark=benchmark)
+
+    sentence = f"suite 'tests' is for the dataset .*, {benchmark_dataset.folder} has "
+    with pytest.raises(ConfigError, match=sentence):
+        build_release(benchmark_dataset.folder, tmp_path / "new", settings, progress=told.append)
+    assert told == []
+
+
 @pytest.mark.slow
 def test_build_release_refuses_when_it_is_too_large_for_its_tier(
     benchmark_dataset: Dataset,
