@@ -64,8 +64,7 @@ def require_dataset(suite: Suite, dataset: Dataset) -> None:
         raise ConfigError(
             f"suite '{suite.name}' is for the dataset with content hash "
             f"{suite.content_hash[:12]}, {dataset.folder} has {found[:12]}; make the right one "
-            f"with `raymark generate {suite.preset} --out DIR`, or add "
-            "--any-data for a run that compares with no other"
+            f"with `raymark generate {suite.preset} --out DIR`"
         )
 
 

@@ -29,8 +29,9 @@ def require_address(named: str | None = None) -> str:
     address = index_address(named)
     if address is None:
         raise ConfigError(
-            "no index of datasets is set, and raymark has none of its own yet: give the path or "
-            f"URL of one by --index, or set {INDEX_VARIABLE}"
+            "no index of datasets is set, and raymark has none of its own yet: set "
+            f"{INDEX_VARIABLE} to the path or URL of one (`raymark datasets` and `raymark cite` "
+            "take --index, too)"
         )
     return address
 

@@ -14,12 +14,13 @@ from raymark.cli.options import (
     MapsOption,
     Overwrite,
     TimeLimit,
+    dataset_place,
     listed,
 )
 from raymark.cli.run_plan import print_plan
 from raymark.cli.tables import Column, print_rows, rows_of
 from raymark.errors import ConfigError, counted
-from raymark.storage import Place, PlaceLike, as_place
+from raymark.storage import Place, PlaceLike
 
 app = typer.Typer(help="Tasks, models, runs and the board.", no_args_is_help=True)
 
@@ -33,7 +34,7 @@ RunsArgument = Annotated[Path, typer.Argument(metavar="RUNS", help="Folder of a 
 RunDataOption = Annotated[
     Place | None,
     typer.Option(
-        parser=as_place,
+        parser=dataset_place,
         metavar="DIR",
         help="Dataset of the run: the truth is compared with it, its buildings are drawn",
     ),
@@ -189,8 +190,7 @@ def run(
     if cluster is not None and jobs:
         raise ConfigError("--jobs is for this machine; the workers of --cluster are its own")
     loaded, dataset = load_suite(suite), open_dataset(data)
-    if any_data:
-        loaded = bound(loaded, dataset)
+    loaded = suited(loaded, dataset, any_data=any_data)
     served = {"with_maps": maps is not None, "with_sites": loaded.has_sites}
     choice = RunChoice(
         models=tuple(choose_models(listed(models), **served)),
@@ -234,9 +234,11 @@ def score(
     from raymark.benchmark.store import RunFolder  # noqa: PLC0415
     from raymark.benchmark.truths import Truths  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
-    from raymark.storage import write_text  # noqa: PLC0415
+    from raymark.storage import require_file, write_text  # noqa: PLC0415
 
     folder = RunFolder(runs)
+    if csv is not None:
+        require_file(csv, overwrite=True)
     truths = Truths(folder, None if data is None else open_dataset(data))
     rows = score_rows(score_run(folder, truths=truths))
     plain = rows[rows["gain_db"].isna()]
@@ -305,10 +307,17 @@ def new_model(
     out.print(f"  raymark bench run --suite mini --data DIR --models {made} --out runs")
 
 
-def bound(suite: Any, dataset: Any) -> Any:
-    """Return the suite bound to the dataset that is there, and say so if it is another."""
-    from raymark.benchmark.suite_data import bound_to  # noqa: PLC0415
+def suited(suite: Any, dataset: Any, *, any_data: bool) -> Any:
+    """Return a suite for a dataset: bound to any, which is said, or else its own is required."""
+    from raymark.benchmark.suite_data import bound_to, require_dataset  # noqa: PLC0415
 
+    if not any_data:
+        try:
+            require_dataset(suite, dataset)
+        except ConfigError as error:
+            hint = "or add --any-data for a run that compares with no other"
+            raise ConfigError(f"{error}, {hint}") from error
+        return suite
     made = bound_to(suite, dataset)
     if made is not suite:
         tell_of_another_dataset(suite.name, dataset.folder)

@@ -16,6 +16,7 @@ from raymark.cli.console import (
 )
 from raymark.cli.console import out as console_out
 from raymark.cli.options import (
+    LARGEST_SEED,
     AsJson,
     Cluster,
     DatasetArgument,
@@ -290,7 +291,10 @@ def fingerprints(
     ] = ("measured"),
     site: Annotated[str | None, typer.Option(help="One site; all if not given")] = None,
     method: Annotated[ProfileMethod, typer.Option(help="Angle-of-arrival estimator")] = "bartlett",
-    seed: Annotated[int | None, typer.Option(help="Seed of the noise; the campaign's")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=LARGEST_SEED, help="Seed of the noise; the campaign's"),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the fingerprints of one scene at one band as arrays (HDF5)."""

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from raymark.cli.bench import OwnSuiteOption, bound
+from raymark.cli.bench import OwnSuiteOption, suited
 from raymark.cli.console import duration, out, resumable, text_bars, waiting
-from raymark.cli.options import DataOption, MapsOption, Overwrite
+from raymark.cli.options import LARGEST_SEED, DataOption, MapsOption, Overwrite, dataset_place
 from raymark.cli.tables import Column, print_rows, rows_of
 from raymark.errors import ConfigError, counted
-from raymark.storage import Place, as_place
+from raymark.storage import Place
 
 app = typer.Typer()
 
@@ -22,7 +22,7 @@ def train(
     task: Annotated[str, typer.Option(help="Id of a task, see `raymark bench tasks`")],
     data: DataOption,
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Gets the checkpoint")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of noise and model")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of noise and model")] = 0,
     suite: OwnSuiteOption = "",
     maps: MapsOption = None,
     settings: Annotated[
@@ -35,16 +35,13 @@ def train(
 ) -> None:
     """Train a model on a task; the same command goes on where it stopped."""
     from raymark.benchmark import find_task, load_suite  # noqa: PLC0415
-    from raymark.benchmark.suite_data import require_dataset  # noqa: PLC0415
     from raymark.benchmark.training import override_config, train_model  # noqa: PLC0415
     from raymark.dataset import open_dataset  # noqa: PLC0415
     from raymark.models import get_model  # noqa: PLC0415
 
     chosen = override_config(get_model(model), _settings(settings or []))
     loaded, dataset = load_suite(suite or task.split("/", maxsplit=1)[0]), open_dataset(data)
-    if any_data:
-        loaded = bound(loaded, dataset)
-    require_dataset(loaded, dataset)
+    loaded = suited(loaded, dataset, any_data=any_data)
     found = find_task(task, loaded)
     with resumable(folder), text_bars() as progress:
         made = train_model(chosen, found, dataset, folder, seed=seed, maps=maps, progress=progress)
@@ -59,12 +56,15 @@ def train(
 def predict(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Its folder")],
     data: Annotated[
-        Place, typer.Option(parser=as_place, metavar="DIR", help="Dataset of the same panel")
+        Place, typer.Option(parser=dataset_place, metavar="DIR", help="Dataset of the same panel")
     ],
     file: Annotated[Path, typer.Option("--out", help=".parquet or .csv file to write")],
     scene: Annotated[str | None, typer.Option(help="Scene; the task's if not given")] = None,
     band: Annotated[str | None, typer.Option(help="Band; the task's if not given")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the noise; the training's")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=LARGEST_SEED, help="Seed of the noise; the training's"),
+    ] = None,
     maps: MapsOption = None,
     trust_code: Annotated[
         Path | None,

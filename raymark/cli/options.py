@@ -10,7 +10,11 @@ from raymark.work.cluster import FORMS
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON, with all that is known")]
-Seed = Annotated[int, typer.Option(help="Seed of the drawn UEs, links or noise")]
+LARGEST_SEED = 2**32 - 1
+"""As campaigns take them; what draws takes no larger ones everywhere."""
+Seed = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the drawn UEs, links or noise")
+]
 SceneArgument = Annotated[str, typer.Argument(metavar="SCENE", help="Name or folder of a scene")]
 Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="CLUSTER", help=f"Workers on Dask: {FORMS}")
@@ -26,7 +30,7 @@ TimeLimit = Annotated[
 ]
 
 
-def _dataset_place(text: str) -> Place:
+def dataset_place(text: str) -> Place:
     """Return the place of a dataset; one that is named `NAME@VERSION` is fetched if need be."""
     if "@" in text and "/" not in text and not Path(text).exists():
         from raymark.catalog import Catalog, parse_reference  # noqa: PLC0415
@@ -41,13 +45,13 @@ def _dataset_place(text: str) -> Place:
 DatasetArgument = Annotated[
     Place,
     typer.Argument(
-        parser=_dataset_place, metavar="DIR", help="Folder or URL of a dataset, or NAME@VERSION"
+        parser=dataset_place, metavar="DIR", help="Folder or URL of a dataset, or NAME@VERSION"
     ),
 ]
 DataOption = Annotated[
     Place,
     typer.Option(
-        parser=_dataset_place, metavar="DIR", help="Folder, URL or NAME@VERSION of its dataset"
+        parser=dataset_place, metavar="DIR", help="Folder, URL or NAME@VERSION of its dataset"
     ),
 ]
 

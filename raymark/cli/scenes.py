@@ -9,9 +9,9 @@ import typer
 
 from raymark.cli.console import out as console_out
 from raymark.cli.console import waiting
-from raymark.cli.options import AsJson, Overwrite, SceneArgument, Seed, TrustCode
+from raymark.cli.options import AsJson, Overwrite, SceneArgument, Seed, TrustCode, dataset_place
 from raymark.cli.tables import Column, print_levels, print_rows
-from raymark.storage import Place, as_place
+from raymark.storage import Place
 
 app = typer.Typer(help="The scenes that datasets are made of.", no_args_is_help=True)
 
@@ -92,7 +92,7 @@ def scenes_view(
     data: Annotated[
         Place | None,
         typer.Option(
-            parser=as_place,
+            parser=dataset_place,
             metavar="DIR",
             help="Dataset whose links are shown; traced anew if not given",
         ),

@@ -7,8 +7,9 @@ import typer
 
 from raymark.cli.bench import OwnSuiteOption, SuiteOption, TracksOption, print_row
 from raymark.cli.console import out, resumable_bars, stage_bars, waiting
-from raymark.cli.options import DataOption, Overwrite, listed
+from raymark.cli.options import LARGEST_SEED, DataOption, Overwrite, dataset_place, listed
 from raymark.errors import ConfigError, counted
+from raymark.storage import Place
 
 app = typer.Typer()
 
@@ -53,8 +54,9 @@ def check(
         typer.Option(metavar="RUNS", help="A run: shows the row that the submission would get"),
     ] = None,
     pretraining: Annotated[
-        list[Path] | None,
+        list[Place] | None,
         typer.Option(
+            parser=dataset_place,
             metavar="DIR",
             help="A dataset that it was trained on before, searched for test UEs; may be given "
             "several times",
@@ -110,7 +112,12 @@ def export(
     ] = "",
     tracks: TracksOption = "",
     seed: Annotated[
-        int | None, typer.Option(help="Seed: of TASK 0 if not given, of a suite all of them")
+        int | None,
+        typer.Option(
+            min=0,
+            max=LARGEST_SEED,
+            help="Seed: of TASK 0 if not given, of a suite all of them",
+        ),
     ] = None,
     csi: Annotated[bool, typer.Option("--csi", help="Add the noisy CSI")] = False,
     overwrite: Overwrite = False,

@@ -464,6 +464,38 @@ def test_one_sentence_and_exit_code_2_when_input_is_wrong(
     assert not list(places["tmp"].iterdir())
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("bench", "score", "{runs}", "--csv", "{tmp}"),
+        (
+            "fingerprints",
+            "{data}",
+            "--scene",
+            "yard",
+            "--band",
+            "6GHz",
+            "--overwrite",
+            "--out",
+            "{tmp}",
+        ),
+        ("release", "card", "{data}", "--overwrite", "--out", "{tmp}"),
+        ("predict", "{runs}", "--data", "{data}", "--overwrite", "--out", "{csv}"),
+    ],
+)
+def test_folder_is_refused_at_once_when_a_file_is_meant(
+    places: dict[str, Path], command: tuple[str, ...], tmp_path: Path
+) -> None:
+    csv = tmp_path / "empty.csv"
+    csv.mkdir()
+
+    done = raymark(*(argument.format(**places, csv=csv) for argument in command))
+
+    assert (done.returncode, done.stdout) == (BAD_INPUT, "")
+    assert "is a folder; give the name of a file" in " ".join(done.stderr.split())
+    assert not list(places["tmp"].iterdir())
+
+
 def test_nearest_track_is_offered_when_one_is_unknown(
     yard_suite: Suite, benchmark_run: RunFolder, benchmark_dataset: Dataset,
     tmp_path: Path,

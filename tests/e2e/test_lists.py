@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,28 @@ LISTS = {
     "scenes list": scene_names(),
 }
 LONG_ID = "small/interpolation/a_scene_of_a_long_name/FR3-7.8GHz@1"
+
+
+def options_of(command: Any, name: str = "raymark") -> Iterator[tuple[str, Any]]:
+    """Yield every option of every command, by the name of the command."""
+    yield from ((name, option) for option in command.params)
+    for inner, found in getattr(command, "commands", {}).items():
+        yield from options_of(found, f"{name} {inner}")
+
+
+def test_seed_is_refused_at_once_when_it_is_none() -> None:
+    seeds = [x for x in options_of(typer.main.get_command(app)) if x[1].name == "seed"]
+    # These two say it in one sentence of their own, for Python too.
+    said = {"raymark scenes import", "raymark scenes degrade"}
+    ranges = {name: (o.min, o.max) for name, o in seeds if name not in said}
+
+    assert len(ranges) >= 7
+    assert set(ranges.values()) == {(0, 2**32 - 1)}
+    refused = raymark(
+        "fingerprints", "no", "--scene", "a", "--band", "b", "--out", "c", "--seed", -1
+    )
+    assert refused.returncode == 2
+    assert "greater than or equal to 0" in " ".join(refused.stderr.split())
 
 
 @pytest.mark.parametrize("command", LISTS)

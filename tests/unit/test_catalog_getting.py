@@ -516,6 +516,27 @@ def test_commands_take_a_name_where_they_take_a_folder(catalog: Catalog) -> None
     assert "no dataset 'two-wells'; did you mean 'two-walls'" in wrong.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("predict", "checkpoint", "--out", "found.csv", "--data"),
+        ("bench", "score", "runs", "--data"),
+        ("bench", "board", "runs", "--out", "board", "--data"),
+        ("bench", "check", "mine", "--data", ".", "--pretraining"),
+        ("scenes", "view", "etoile", "--out", "page.html", "--data"),
+        ("train", "wknn", "--task", "a", "--out", "kept", "--data"),
+    ],
+)
+def test_every_option_that_takes_a_dataset_takes_a_name(
+    command: tuple[str, ...], catalog: Catalog
+) -> None:
+    assert catalog.address is not None
+    wrong = raymark(*command, "two-wells@1.0.0")
+
+    assert wrong.returncode == 2
+    assert "no dataset 'two-wells'; did you mean 'two-walls'" in wrong.stderr
+
+
 def test_commands_find_get_and_remove_when_an_index_is_set(
     catalog: Catalog, small_release: Path
 ) -> None:

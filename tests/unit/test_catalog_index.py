@@ -226,7 +226,9 @@ def test_mirror_is_refused_when_an_index_may_not_name_it(
 
 def test_address_is_asked_for_when_none_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAYMARK_INDEX", raising=False)
-    with pytest.raises(ConfigError, match=r"no index of datasets is set, .* or set RAYMARK_INDEX"):
+    with pytest.raises(
+        ConfigError, match=r"no index of datasets is set, .*: set RAYMARK_INDEX to the p"
+    ):
         require_address()
     monkeypatch.setenv("RAYMARK_INDEX", "theirs.json")
 
