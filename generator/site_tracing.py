@@ -39,7 +39,7 @@ class TracedSite:
         return assemble(self._plan, self._site, paths, ues, first_ue=shard.first_ue)
 
     def completeness(self) -> Completeness | None:
-        """Estimate what is missed from a second, independent discovery."""
+        """Estimate what is missed by a denser search."""
         return estimate_completeness(self._plan, self._site, self._search)
 
 
