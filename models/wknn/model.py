@@ -19,8 +19,8 @@ class Model(Localizer):
 
     Each estimated path is drawn as a smooth dot on a grid of azimuth and range, as high as the path
     stands above the weakest one that counts [dB]. Two links are alike by the cosine of their
-    images, less a penalty for the difference of their gains. A link without a path is like none,
-    and is put where such training links are in the mean.
+    images, less a penalty for the difference of their gains. A link without a path is put
+    where such training links are in the mean; if there are none, its gain alone decides.
     """
 
     def fit(self, train: Labelled, validation: Labelled) -> None:
@@ -67,13 +67,14 @@ class Model(Localizer):
         near = np.take_along_axis(distance, nearest, axis=1)
         weight = 1 / (near - near.min(axis=1, keepdims=True) + 0.05)
         position_m = (weight[..., None] * self._train.position_m[nearest]).sum(axis=1)
-        is_blind = ~links.path_mask.any(axis=1, keepdims=True)
-        return np.where(is_blind, self._blind_m(), position_m / weight.sum(axis=1, keepdims=True))
-
-    def _blind_m(self) -> Float[np.ndarray, "2"]:
-        """Return the mean position of the training links without a path, or of all."""
-        is_blind = ~self._train.measurements.path_mask.any(axis=1)
-        return self._train.position_m[is_blind if is_blind.any() else slice(None)].mean(axis=0)
+        position_m /= weight.sum(axis=1, keepdims=True)
+        is_blind = ~links.path_mask.any(axis=1)
+        trained_blind = ~self._train.measurements.path_mask.any(axis=1)
+        if trained_blind.any():
+            position_m[is_blind] = self._train.position_m[trained_blind].mean(axis=0)
+        elif not gain_weight:  # neither image nor gain tells training links apart
+            position_m[is_blind] = self._train.position_m.mean(axis=0)
+        return position_m
 
 
 def _gain_db(links: Measurements) -> Float[np.ndarray, "link"]:
