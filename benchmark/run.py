@@ -64,20 +64,23 @@ class RunReport:
 class Runner:
     """One suite on one dataset, kept in one folder."""
 
-    def __init__(self, suite: Suite, dataset: Dataset, folder: Path) -> None:
+    def __init__(
+        self, suite: Suite, dataset: Dataset, folder: Path, *, splits: Splits | None = None
+    ) -> None:
         """Check that suite and dataset belong together, and open the folder.
 
         Args:
             suite: What to run.
             dataset: Its dataset.
             folder: Where everything is kept.
+            splits: Those of the dataset that are made already.
 
         Raises:
             ConfigError: If the dataset is another one, or the folder holds something else.
         """
         require_dataset(suite, dataset)
         self.suite, self.dataset, self.folder = suite, dataset, RunFolder(folder)
-        self.splits = Splits(dataset, suite.window_size)
+        self.splits = splits or Splits(dataset, suite.window_size)
         self._place = DataPlace(
             dataset=dataset.folder.resolve(),
             content_hash=dataset.manifest.content_hash or "",

@@ -59,8 +59,7 @@ def run_suite(
     splits = Splits(dataset, suite.window_size)
     is_audited = (folder / "audit" / TABLE_NAME).is_file()
     splits.require(tasks if is_audited else suite.tasks())
-    runner = Runner(suite, dataset, folder)
-    runner.splits = splits
+    runner = Runner(suite, dataset, folder, splits=splits)
     if not is_audited:
         audit_suite(suite, dataset, folder / "audit", progress=progress)
     with workers or this_machine() as executor:

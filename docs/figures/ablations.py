@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from cells import run_missing
+from cells import located_errors, run_missing
 
 from raymark.benchmark import load_suite
 from raymark.benchmark.measuring import measure
-from raymark.benchmark.metrics import point_errors
-from raymark.benchmark.site_frames import world_frame_positions
 from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task import Task
 from raymark.benchmark.task_data import load_task
-from raymark.benchmark.task_links import surveys_of, truth_of
+from raymark.benchmark.task_links import surveys_of
 from raymark.benchmark.worker import fit_and_predict
 from raymark.dataset import open_dataset
 from raymark.dataset.schema import LOS, NLOS
@@ -96,15 +94,10 @@ def run_cell(cell: Cell, dataset_folder: Path, folder: Path) -> pd.DataFrame:
     model, change = get_model("scadf_moe"), VARIANTS[cell.variant]
     config = {**model.info.config, **change}
     outcome = fit_and_predict(model.with_config(config), cell.seed, data)
-    truth = truth_of(task, dataset, splits)
-    sites = dataset.select(scene=task.scene, band=task.band).sites
-    names = [site.site for site in sites]
-    site_index = truth["site"].map(names.index).to_numpy()
-    located_m = world_frame_positions(outcome.prediction.position_m, site_index, sites)
-    error_m = point_errors(located_m, truth[["x_m", "y_m"]].to_numpy()).error_m
+    located = located_errors(task, dataset, splits, data, outcome)
     rows = []
     for label, name in NAMES.items():
-        of_label = pd.Series(error_m[truth["los"].to_numpy() == label])
+        of_label = located.loc[located["los"] == label, "error_m"]
         if len(of_label):
             rows.append(
                 {

@@ -7,11 +7,31 @@ from typing import Any
 
 import pandas as pd
 
+from raymark.benchmark.metrics import point_errors
+from raymark.benchmark.site_frames import world_frame_positions
+from raymark.benchmark.suite_data import Splits
+from raymark.benchmark.task import Task
+from raymark.benchmark.task_data import TaskData
+from raymark.benchmark.task_links import truth_of
+from raymark.benchmark.worker import Outcome
+from raymark.dataset import Dataset
 from raymark.errors import WorkError
 from raymark.work.executor import TaskKind, ThisMachine
 from raymark.work.fresh import run_fresh
 
 _ROWS_SHOWN = 4
+
+
+def located_errors(
+    task: Task, dataset: Dataset, splits: Splits, data: TaskData, outcome: Outcome
+) -> pd.DataFrame:
+    """Return the truth of the test links of a task and, as `error_m`, how far off they were put."""
+    truth = truth_of(task, dataset, splits)
+    sites = dataset.select(scene=task.scene, band=task.band).sites
+    site_index = truth["site"].map([site.site for site in sites].index).to_numpy()
+    position_m = outcome.prediction.position_m[data.asked]
+    located_m = world_frame_positions(position_m, site_index, sites)
+    return truth.assign(error_m=point_errors(located_m, truth[["x_m", "y_m"]].to_numpy()).error_m)
 
 
 def run_missing(

@@ -15,16 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from cells import run_missing
+from cells import located_errors, run_missing
 from matplotlib.ticker import LogLocator, NullLocator
 
 from raymark.benchmark import Labelled, load_suite
 from raymark.benchmark.measuring import measure
-from raymark.benchmark.metrics import point_errors
-from raymark.benchmark.site_frames import world_frame_positions
 from raymark.benchmark.suite_data import Splits
 from raymark.benchmark.task_data import TaskData, cities_of, load_task
-from raymark.benchmark.task_links import surveys_of, truth_of
+from raymark.benchmark.task_links import surveys_of
 from raymark.benchmark.worker import fit_and_predict
 from raymark.dataset import open_dataset
 from raymark.dataset.schema import NLOS
@@ -83,12 +81,8 @@ def run_cell(cell: Cell, dataset_folder: Path, maps: Path, folder: Path) -> pd.D
     data = data.with_cities(cities_of(task, cell.seed, dataset, maps, [task.scene]))
     few = with_few_labels(data, cell)
     outcome = fit_and_predict(get_model(MODEL), cell.seed, few)
-    truth = truth_of(task, dataset, splits)
-    sites = dataset.select(scene=task.scene, band=task.band).sites
-    site_index = truth["site"].map([site.site for site in sites].index).to_numpy()
-    located_m = world_frame_positions(outcome.prediction.position_m[data.asked], site_index, sites)
-    error_m = point_errors(located_m, truth[["x_m", "y_m"]].to_numpy()).error_m
-    counts = (truth["los"].to_numpy() == NLOS) & data.test.path_mask[data.asked].any(axis=1)
+    located = located_errors(task, dataset, splits, data, outcome)
+    counts = (located["los"] == NLOS) & data.test.path_mask[data.asked].any(axis=1)
     return pd.DataFrame(
         {
             **asdict(cell),
@@ -97,7 +91,7 @@ def run_cell(cell: Cell, dataset_folder: Path, maps: Path, folder: Path) -> pd.D
             "num_fitted": len(few.train) + len(few.validation),
             "is_corrected": outcome.record["choices"]["is_corrected"],
             "is_posed": outcome.record["choices"]["is_posed"],
-            "error_m": error_m[counts],
+            "error_m": located.loc[counts, "error_m"],
         }
     )
 
