@@ -133,7 +133,8 @@ def _check_interactions(arrays: Arrays, where: str) -> None:
     if not np.isin(codes, _KNOWN).all():
         raise SchemaError(f"{where}: path/interaction has codes that are none of {_KNOWN}")
     expected = np.arange(codes.shape[1]) < count[:, None]
-    wrong = np.flatnonzero(((codes != NO_INTERACTION) != expected).any(axis=1))
+    differs = ((codes != NO_INTERACTION) != expected).any(axis=1)
+    wrong = np.flatnonzero(differs | (count > codes.shape[1]))
     if wrong.size:
         raise SchemaError(
             f"{where}: path {wrong[0]} has the interactions {codes[wrong[0]]}, and "

@@ -228,7 +228,8 @@ def test_used_folder_is_refused_before_scenes_are_loaded(
     other = raymark("generate", campaign, "--out", small_dataset.folder)
 
     assert "own is not empty and holds no dataset" in " ".join(own.stderr.split())
-    assert "holds another campaign ('small-canyon'" in " ".join(other.stderr.split())
+    both = "holds another campaign ('small-canyon' version 1; this is 'small-canyon' version 1)"
+    assert both in " ".join(other.stderr.split())
     assert own.returncode == other.returncode == BAD_INPUT
     assert (tmp_path / "own" / "notes.txt").read_text() == "mine"
 

@@ -114,6 +114,11 @@ def test_verify_finds_nothing_when_a_whole_dataset_is_sealed_anew(copy: Path) ->
         (PATHS, put("path/num_interactions", lambda v: v + (v == 1)), "path/num_interactions says"),
         (
             PATHS,
+            put("path/num_interactions", lambda v: np.where(v == v.max(), 10, v)),
+            "path/num_interactions says 10",
+        ),
+        (
+            PATHS,
             put("path/interaction", lambda v: np.where(v == 1, 4, v)),
             "path/interaction has code 4, but the campaign's tracer has no refraction",
         ),

@@ -50,8 +50,9 @@ def require_room(campaign: Campaign, folder: PlaceLike, *, overwrite: bool) -> N
         held = read_manifest(folder).campaign
         if not overwrite and is_surely_another(campaign, held):
             raise DatasetError(
-                f"{folder} holds another campaign ('{held.name}'; this is '{campaign.name}'); "
-                "choose another folder or add --overwrite"
+                f"{folder} holds another campaign ('{held.name}' version {held.version}; this is "
+                f"'{campaign.name}' version {campaign.version}); choose another folder or add "
+                "--overwrite"
             )
     elif not folder.is_free():
         raise DatasetError(_NO_DATASET.format(folder=folder))
