@@ -15,12 +15,13 @@ from jaxtyping import Bool, Float
 
 from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.manifest import Completeness, MissedPower
-from raymark.dataset.schema import DIFFRACTION, NO_INTERACTION
+from raymark.dataset.schema import NO_INTERACTION
 from raymark.dataset.writing.assembly import path_groups
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths
 from raymark.generator.plan import Plan, SitePlan
 from raymark.generator.tracing.chain_search import ChainSearch
 from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.generator.tracing.mattering_edges import edges_that_matter
 from raymark.generator.tracing.search import SiteSearch
 from raymark.radio import Band, Site
 
@@ -34,9 +35,6 @@ _MOST_RAYS = 100_000_000
 
 _FEW_RAYS_PER_M = 64
 """From other edges that the BS sees, if the settings have no fewer."""
-
-_LEAST_SHARE = 1e-3
-"""An edge matters to a UE if a path that leaves it has this share of the UE's power."""
 
 AUDIT_TURN = 0.618
 """Turn of the bundle of rays of the denser search [turns], and shift of what is on a grid."""
@@ -111,6 +109,7 @@ def audit(
         ue_position_m: The UEs [m].
         bands: Carriers; the first tells which edges matter.
     """
+    matters = edges_that_matter(scene, own, len(ue_position_m)).to_any
     num_rays = min(_DENSER_ELSE * settings.discovery.discovery_rays, _MOST_RAYS)
     discovery = settings.discovery.model_copy(update={"discovery_rays": num_rays})
     denser = ChainSearch(
@@ -120,34 +119,22 @@ def audit(
         # The tiles that scatter are no discovery: a second one would have the same.
         settings.model_copy(update={"discovery": discovery, "diffuse_reflection": False}),
         turn=AUDIT_TURN,
-        effort=_effort(scene, own, len(ue_position_m), settings.discovery.cone_rays),
+        effort=_effort(matters, settings.discovery.cone_rays),
     )
     return denser.trace(ue_position_m, bands)
 
 
 def _effort(
-    scene: LoadedScene, paths: TracedPaths, num_ues: int, cone_rays: int
+    matters: Bool[np.ndarray, "before wedge"], cone_rays: int
 ) -> Float[np.ndarray, "before wedge"]:
     """Return how densely the rays leave each edge after how many reflections.
 
     Args:
-        scene: The scene.
-        paths: Those that tell which edges matter.
-        num_ues: Of that many UEs.
+        matters: Which edges matter.
         cone_rays: Density of the rays by the settings [1/m].
     """
-    effort = np.zeros((paths.interaction.shape[1], scene.wedges.count))
-    effort[0] = min(1.0, _FEW_RAYS_PER_M / cone_rays)
-    at_edge = paths.interaction == DIFFRACTION
-    power = np.abs(paths.amplitude[0].astype("c16")) ** 2
-    total = np.bincount(paths.ue_index, power, num_ues)[paths.ue_index]
-    rows = np.flatnonzero(at_edge.any(axis=1) & (power > _LEAST_SHARE * total))
-    if len(rows):
-        before = at_edge[rows].argmax(axis=1)
-        face = scene.rows_of(paths.object_index[rows, before], paths.primitive[rows, before])
-        edge = paths.wedge[rows].astype("f8")
-        number = scene.wedges.at(face, edge[:, :3], edge[:, 3:6])
-        effort[before, number] = np.where(before == 0, _DENSER, _DENSER_ELSE)
+    effort = np.where(matters, _DENSER_ELSE, 0.0)
+    effort[0] = np.where(matters[0], _DENSER, min(1.0, _FEW_RAYS_PER_M / cone_rays))
     return effort
 
 

@@ -40,8 +40,8 @@ def estimate(plan: Plan, shard_size: int) -> Estimate:
     for site in plan.sites:
         count = min(shard_size, len(site.ues))
         share = len(site.ues) / count
-        discovery_s, trace_s, kept = _probe(plan, site, count)
-        seconds += (1 + _AUDIT_SHARE) * discovery_s + trace_s * share
+        discovery_s, first_s, trace_s, kept = _probe(plan, site, count)
+        seconds += (1 + _AUDIT_SHARE) * discovery_s + first_s + trace_s * share
         num_paths += kept * share
         num_probed += count
     per_path = _BYTES_PER_PATH + _BYTES_PER_PATH_AND_BAND * len(plan.campaign.bands)
@@ -53,15 +53,19 @@ def estimate(plan: Plan, shard_size: int) -> Estimate:
     )
 
 
-def _probe(plan: Plan, site: SitePlan, count: int) -> tuple[float, float, int]:
-    """Return seconds for discovery and for tracing `count` UEs, and how many paths they keep."""
+def _probe(plan: Plan, site: SitePlan, count: int) -> tuple[float, float, float, int]:
+    """Return seconds for discovery, for the first UEs and for `count`, and how many paths are kept.
+
+    With the first UEs comes what is paid once: kernels, and a second search of edges.
+    """
     position = site.ues.position_m[:count]
     started = time.perf_counter()
     search = plan.search(site)
     discovered = time.perf_counter()
-    search.trace(position[:_NUM_FIRST], plan.campaign.bands)  # compiles the kernels
-    compiled = time.perf_counter()
+    search.trace(position[:_NUM_FIRST], plan.campaign.bands)
+    warm = time.perf_counter()
     paths = search.trace(position, plan.campaign.bands, plan.references(site))
     arrays, _ = assemble(plan, site, paths, site.ues.take(slice(0, count)), first_ue=0)
     traced = time.perf_counter()
-    return discovered - started, traced - compiled, len(arrays["path/delay_s"])
+    kept = len(arrays["path/delay_s"])
+    return discovered - started, warm - discovered, traced - warm, kept

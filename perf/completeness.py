@@ -40,7 +40,7 @@ from raymark.radio import BAND_PRESETS, SPEED_OF_LIGHT_M_S, FrontEnd
 from raymark.scenes import get_scene
 
 BANDS = (BAND_PRESETS["6GHz"],)
-REFERENCE = "{discovery_rays: 10000000, edge_points: 10, cone_rays: 2560}"
+REFERENCE = "{discovery_rays: 10000000, edge_points: 10, cone_rays: 2560, dense_cone_rays: null}"
 REFERENCE_TURN = 1 / 3
 """Turn of its rays about z [turns], and shift of its points and fans [steps]."""
 
@@ -100,7 +100,9 @@ class Bench:
         self, settings: TracerSettings, *, turn: float = 0.0
     ) -> tuple[TracedPaths, dict[str, float]]:
         """Return the paths to all UEs and the seconds of the processor that they took."""
-        few = settings.discovery.model_copy(update={"discovery_rays": 1000, "cone_rays": 1})
+        few = settings.discovery.model_copy(
+            update={"discovery_rays": 1000, "cone_rays": 1, "dense_cone_rays": None}
+        )
         self._search(settings.model_copy(update={"discovery": few})).trace(self.ue_m[:5], BANDS)
         discovery_s, search = timed(lambda: self._search(settings, turn=turn))
         matching_s, paths = timed(lambda: search.trace(self.ue_m, BANDS))

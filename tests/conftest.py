@@ -43,7 +43,14 @@ TracePoints = Callable[..., "Dataset"]
 FindTask = Callable[..., "Task"]
 LoadTask = Callable[["Task"], "TaskData"]
 
-FEW_RAYS = {"discovery_rays": 30_000, "edge_points": 0.5, "cone_rays": 16, "refinements": 1}
+FEW_RAYS = {
+    "discovery_rays": 30_000,
+    "edge_points": 0.5,
+    "cone_rays": 16,
+    "refinements": 1,
+    "dense_cone_rays": None,
+    "num_witnesses": 0,
+}
 """Enough for scenes of a few planes, and for tests that do not ask for every path."""
 
 SMALL_CAMPAIGN: dict[str, Any] = {

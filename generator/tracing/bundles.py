@@ -100,6 +100,7 @@ class Fans:
         num_parts: Int[np.ndarray, "wedge"],
         prefixes: Prefixes,
         rays_per_m: Float[np.ndarray, "fan"],
+        phase: Int[np.ndarray, "fan"],
     ) -> None:
         """Find the visible parts and the open angle of each edge.
 
@@ -108,7 +109,9 @@ class Fans:
             num_parts: Number of parts of each edge.
             prefixes: What reaches them, a fan each.
             rays_per_m: Rays that leave a metre of what is visible; 0 for none.
+            phase: Where the angles of a fan start, in steps of the lattice.
         """
+        self._phase = phase
         wedge = prefixes.wedge
         direction, upward = wedges.direction[wedge], wedges.normal_0[wedge]
         self._length_m = wedges.length_m[wedge]
@@ -155,7 +158,7 @@ class Fans:
         first = np.repeat(np.cumsum(num_seen) - num_seen, count)
         within, _ = np.modf(place)  # a quarter of the time of `% 1.0`, and the same bits
         share = part[first + place.astype("i8")] + within
-        around, _ = np.modf((number + fan + 0.5 + turn) * _GOLDEN)
+        around, _ = np.modf((number + self._phase[fan] + 0.5 + turn) * _GOLDEN)
         return Rays(
             root=fan,
             place=share / self._num_parts[fan] * self._length_m[fan],

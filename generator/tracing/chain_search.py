@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from raymark.dataset.campaign import TracerSettings
 from raymark.dataset.writing.traced_paths import TracedPaths, join_paths, no_paths
 from raymark.generator.tracing import sionna_adapter as adapter
 from raymark.generator.tracing.backend import ieee754
 from raymark.generator.tracing.candidates import NO_SLOT, PathCandidates, join_candidates
+from raymark.generator.tracing.dense_edges import DenseEdges
 from raymark.generator.tracing.diffraction import DiffractionSearch
 from raymark.generator.tracing.exploration import explore_sphere
 from raymark.generator.tracing.loaded_scene import LoadedScene
+from raymark.generator.tracing.mattering_edges import edges_that_matter
 from raymark.generator.tracing.specular import SpecularSearch
 from raymark.generator.tracing.targets import build_tree
+from raymark.generator.tracing.witnesses import witness_points
 from raymark.radio import Band
 
 _CANDIDATES_PER_CALL = 400_000
@@ -49,7 +52,8 @@ class ChainSearch:
             turn: Turn of the bundle of rays about z [turns], and shift of all else that is on a
                 grid, in steps: for an independent discovery.
             effort: How much denser than by the settings the rays are that leave each edge, by
-                the number of reflections before it; see `DiffractionSearch`.
+                the number of reflections before it; see `DiffractionSearch`. If it is given, no
+                edge is searched again.
         """
         self._scene, self._settings = scene, settings
         self._bs_m = np.asarray(bs_position_m, dtype="f4").astype("f8")
@@ -57,14 +61,9 @@ class ChainSearch:
         self._true_fields, self._diffuse = None, None
         if settings.fields == "raymark":
             # Load torch, which takes seconds that no other search should wait for.
-            from raymark.generator.tracing.diffuse import DiffuseSearch  # noqa: PLC0415
             from raymark.generator.tracing.true_fields import TrueFields  # noqa: PLC0415
 
             self._true_fields = TrueFields(scene, self._bs_m, bs_orientation_rad)
-            if settings.diffuse_reflection and settings.max_depth > 0:
-                self._diffuse = DiffuseSearch(
-                    scene, self._bs_m, self._true_fields, settings.max_depth
-                )
         tables = explore_sphere(
             scene, self._bs_m, settings.max_depth, settings.discovery, turn=turn
         )
@@ -73,12 +72,36 @@ class ChainSearch:
             if settings.specular_reflection
             else []
         )
-        self._diffraction = None
+        self._diffraction, self._dense = None, None
         if settings.diffraction and settings.max_depth > 0:
             before = tables[:-1] if settings.specular_reflection else tables[:1]
+            discovery = settings.discovery
             self._diffraction = DiffractionSearch(
-                scene, self._bs_m, before, settings, turn=turn, effort=effort
+                scene, self._bs_m, before, discovery, turn=turn, effort=effort
             )
+            if discovery.dense_cone_rays is not None and effort is None and len(before) > 1:
+                self._dense = DenseEdges(
+                    scene,
+                    self._bs_m,
+                    before,
+                    discovery,
+                    turn=turn,
+                    witnessed=self._witnessed(discovery.num_witnesses),
+                )
+        if self._true_fields is not None and settings.diffuse_reflection and settings.max_depth > 0:
+            from raymark.generator.tracing.diffuse import DiffuseSearch  # noqa: PLC0415
+
+            self._diffuse = DiffuseSearch(scene, self._bs_m, self._true_fields, settings.max_depth)
+
+    def _witnessed(self, num_witnesses: int) -> Bool[np.ndarray, "before wedge"]:
+        """Return which edges matter to points in front of the BS, as far as is known."""
+        reference = self._scene.reference_bands[:1]
+        if not reference:
+            num_witnesses = 0
+        azimuth_rad = float(self._orientation_rad[0])
+        point_m = witness_points(self._scene, self._bs_m, azimuth_rad, num_witnesses)
+        paths = self.trace(point_m, reference)
+        return edges_that_matter(self._scene, paths, len(point_m)).to_any
 
     @ieee754
     def trace(
@@ -96,14 +119,26 @@ class ChainSearch:
         specular = [_direct(len(ue_position_m), depth)]
         for search in self._specular:
             specular += search.candidates(tree, depth)
-        # Both kinds run through kernels of their own, so that a path never depends on the other.
-        found = [*self._solve(specular, endpoints, carriers)]
+        diffracted: list[PathCandidates] = []
         if self._diffraction is not None:
             diffracted = self._diffraction.candidates(tree, ue_position_m, depth)
-            found += self._solve(diffracted, endpoints, carriers)
-        paths = join_paths(found, [0] * len(found))
-        if self._true_fields is not None:
-            paths = self._true_fields.complete(paths, ue_position_m, bands, references)
+
+        def solved(*kinds: list[PathCandidates]) -> TracedPaths:
+            # Each kind runs through kernels of its own, so that a path never depends on another.
+            found = [part for kind in kinds for part in self._solve(kind, endpoints, carriers)]
+            if not found:
+                return no_paths(depth, len(carriers))
+            paths = join_paths(found, [0] * len(found))
+            if self._true_fields is not None:
+                paths = self._true_fields.complete(paths, ue_position_m, bands, references)
+            return paths
+
+        paths = solved(specular, diffracted)
+        if self._dense is not None:
+            ranking = slice(len(bands), None) if references else slice(1)
+            edges = edges_that_matter(self._scene, paths, len(ue_position_m), ranking)
+            more = self._dense.candidates(tree, ue_position_m, depth, edges, diffracted)
+            paths = join_paths([paths, solved(more)], [0, 0])
         if self._diffuse is not None:
             paths = join_paths(
                 [paths, self._diffuse.trace(ue_position_m, bands, references)], [0, 0]

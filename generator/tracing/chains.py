@@ -41,6 +41,16 @@ def bare_chains(num_roots: int) -> ChainTable:
     )
 
 
+def join_chains(first: ChainTable, second: ChainTable, num_roots: int) -> ChainTable:
+    """Return the chains of two tables of one length; the roots of the second count on."""
+    return ChainTable(
+        root=np.concatenate([first.root, second.root + num_roots]),
+        plane=np.concatenate([first.plane, second.plane]),
+        low=np.concatenate([first.low, second.low]),
+        high=np.concatenate([first.high, second.high]),
+    )
+
+
 def follow(
     scene: LoadedScene, ray: mi.Ray3f, num_bounces: int
 ) -> Iterator[tuple[Int[np.ndarray, "alive"], Int[np.ndarray, "alive"]]]:

@@ -6,12 +6,14 @@ is unfolded through the suffix, which gives the diffraction point on the edge, a
 points follow.
 """
 
+import copy
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from raymark.dataset.campaign import TracerSettings
+from raymark.dataset.campaign import Discovery
 from raymark.generator.tracing.backend import dr, mi
 from raymark.generator.tracing.backtracking import (
     Ball,
@@ -23,14 +25,21 @@ from raymark.generator.tracing.backtracking import (
 from raymark.generator.tracing.beams import BeamTable
 from raymark.generator.tracing.bundles import Fans
 from raymark.generator.tracing.candidates import EDGE_SLOT, NO_SLOT, PathCandidates
-from raymark.generator.tracing.chains import ChainTable, bare_chains
+from raymark.generator.tracing.chains import ChainTable, bare_chains, join_chains
 from raymark.generator.tracing.exploration import explore_fans
 from raymark.generator.tracing.loaded_scene import LoadedScene
 from raymark.generator.tracing.openings import is_open
-from raymark.generator.tracing.prefixes import EdgePoints, Prefixes, find_prefixes
+from raymark.generator.tracing.prefixes import EdgePoints, Prefixes, find_prefixes, join_prefixes
 from raymark.generator.tracing.sionna_adapter import point, real, unsigned
 from raymark.generator.tracing.tables import Wedges
 from raymark.generator.tracing.targets import PairSearch, TargetTree
+
+_MOST_POINTS = 10
+"""Times the points of the settings are tried along an edge at most, however dense its rays are."""
+
+IsOffered = Callable[[np.ndarray, int, np.ndarray], np.ndarray]
+"""Takes UEs, a number of reflections, and edges; tells which UEs get what leaves which edge after
+so many reflections."""
 
 _EDGE_SLACK_M = 0.02
 _FACE_SLACK_M = 1e-3
@@ -46,7 +55,7 @@ class DiffractionSearch:
         scene: LoadedScene,
         bs_position_m: Float[np.ndarray, "3"],
         tables: list[BeamTable],
-        settings: TracerSettings,
+        discovery: Discovery,
         *,
         turn: float,
         effort: Float[np.ndarray, "before wedge"] | None = None,
@@ -57,35 +66,67 @@ class DiffractionSearch:
             scene: The scene.
             bs_position_m: The BS [m].
             tables: Beams of the BS, by the number of their reflections, from none.
-            settings: Density of the discovery.
+            discovery: Density of points and rays.
             turn: Shift of the points of the edges and of the fans, in steps.
             effort: How much denser than by the settings the rays are that leave each edge, by
-                the number of reflections before it; 0 for none. An edge without any is left out.
-                1 everywhere if not given.
+                the number of reflections before it; where it is 0, the edge is left out. 1
+                everywhere if not given. What leaves an edge then hangs on no other.
         """
         self._groups: list[_Group] = []
-        discovery = settings.discovery
-        if effort is None:
-            effort = np.ones((len(tables), scene.wedges.count))
-        points = EdgePoints(scene, discovery.edge_points * effort.max(axis=0), turn=turn)
-        for before, beams in enumerate(tables if len(points.wedge) else []):
+        number = scene.wedges.count
+        density = np.ones((len(tables), number)) if effort is None else effort
+        more_points = np.minimum(density.max(axis=0), _MOST_POINTS)
+        everywhere = EdgePoints(scene, discovery.edge_points * more_points, turn=turn)
+        for before, beams in enumerate(tables):
+            points = everywhere.of(density[before] > 0)
+            if len(points.wedge) == 0:
+                continue
             prefixes = find_prefixes(scene, bs_position_m, beams, points)
             num_after = len(tables) - 1 - before
             chains = [bare_chains(len(prefixes.wedge))]
             if num_after > 0 and len(prefixes.wedge):
-                rays_per_m = discovery.cone_rays * effort[before, prefixes.wedge]
-                fans = Fans(scene.wedges, points.num_parts, prefixes, rays_per_m)
+                rays_per_m = discovery.cone_rays * density[before, prefixes.wedge]
+                # Numbers of prefixes hang on the other edges that are asked for; wedges do not.
+                phase = np.arange(len(prefixes.wedge)) if effort is None else prefixes.wedge
+                fans = Fans(scene.wedges, points.num_parts, prefixes, rays_per_m, phase)
                 chains += explore_fans(scene, fans, num_after, discovery.num_refinements, turn=turn)
             self._groups += [
-                _Group(scene, bs_position_m, prefixes, table) for table in chains if len(table)
+                _Group(scene, bs_position_m, prefixes.undivided(), table)
+                for table in chains
+                if len(table)
             ]
 
+    def joined(self, other: "DiffractionSearch") -> "DiffractionSearch":
+        """Return one search for what leaves the edges of two, none of which is in both."""
+        result = copy.copy(self)
+        result._groups = list(self._groups)
+        for group in other._groups:
+            alike = [i for i, own in enumerate(result._groups) if own.lengths == group.lengths]
+            if alike:
+                result._groups[alike[0]] = result._groups[alike[0]].joined(group)
+            else:
+                result._groups.append(group)
+        return result
+
     def candidates(
-        self, tree: TargetTree, ue_position_m: Float[np.ndarray, "ue 3"], depth: int
+        self,
+        tree: TargetTree,
+        ue_position_m: Float[np.ndarray, "ue 3"],
+        depth: int,
+        is_offered: IsOffered | None = None,
     ) -> list[PathCandidates]:
-        """Return the candidates whose points lie on their facets and whose legs are free."""
+        """Return the candidates whose points lie on their facets and whose legs are free.
+
+        Args:
+            tree: The UEs.
+            ue_position_m: The UEs [m].
+            depth: Number of slots of a candidate.
+            is_offered: Tells which UEs get what leaves which edge; all get all if not given.
+        """
         ue = point(ue_position_m)
-        return [part for group in self._groups for part in group.candidates(tree, ue, depth)]
+        return [
+            part for group in self._groups for part in group.candidates(tree, ue, depth, is_offered)
+        ]
 
 
 class _Group:
@@ -98,7 +139,7 @@ class _Group:
         prefixes: Prefixes,
         suffixes: ChainTable,
     ) -> None:
-        self._scene = scene
+        self._scene, self._bs_m = scene, bs_position_m
         self._prefixes, self._suffixes = prefixes, suffixes
         self._num_before = prefixes.plane.shape[1]
         self._num_after = suffixes.plane.shape[1]
@@ -111,11 +152,30 @@ class _Group:
         self._high = [real(suffixes.high[:, k]) for k in range(2)]
         self._pairs = PairSearch(len(suffixes), self._leaves, self._crosses)
 
-    def candidates(self, tree: TargetTree, ue: mi.Point3f, depth: int) -> list[PathCandidates]:
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Number of reflections before and after the diffraction."""
+        return self._num_before, self._num_after
+
+    def joined(self, other: "_Group") -> "_Group":
+        """Return one group with the chains of two of the same lengths."""
+        suffixes = join_chains(self._suffixes, other._suffixes, len(self._prefixes.wedge))
+        prefixes = join_prefixes(self._prefixes, other._prefixes)
+        return _Group(self._scene, self._bs_m, prefixes, suffixes)
+
+    def candidates(
+        self, tree: TargetTree, ue: mi.Point3f, depth: int, is_offered: IsOffered | None
+    ) -> list[PathCandidates]:
         found = []
         for chain, ue_index in self._pairs.find(tree):
-            free = self._legs_are_free(chain, dr.gather(mi.Point3f, ue, unsigned(ue_index)))
-            found.append(self._as_candidates(chain[free], ue_index[free], depth))
+            rows = np.arange(len(chain))
+            if is_offered is not None:
+                wedge = self._prefixes.wedge[self._suffixes.root[chain]]
+                rows = np.flatnonzero(is_offered(ue_index, self._num_before, wedge))
+            if len(rows):
+                targets = dr.gather(mi.Point3f, ue, unsigned(ue_index[rows]))
+                rows = rows[self._legs_are_free(chain[rows], targets)]
+                found.append(self._as_candidates(chain[rows], ue_index[rows], depth))
         return found
 
     def _leaves(self, row: mi.UInt, target: Ball) -> mi.Bool:

@@ -4,7 +4,8 @@ Points all along every edge are tried through every beam that may reach them: an
 however little of its faces the BS can see.
 """
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +41,31 @@ class Prefixes:
     image_m: Float[np.ndarray, "prefix 3"]
     sees: Bool[np.ndarray, "prefix part"]
 
+    def undivided(self) -> "Prefixes":
+        """Return the same without what is visible of the edges."""
+        return replace(self, sees=self.sees[:, :0])
+
+    def take(self, rows: Bool[np.ndarray, "prefix"]) -> "Prefixes":
+        """Return some of them."""
+        return Prefixes(
+            plane=self.plane[rows],
+            wedge=self.wedge[rows],
+            flip=self.flip[rows],
+            image_m=self.image_m[rows],
+            sees=self.sees[rows],
+        )
+
+
+def join_prefixes(first: Prefixes, second: Prefixes) -> Prefixes:
+    """Return the prefixes of two, after chains of one length each, whose edges are not divided."""
+    return Prefixes(
+        plane=np.concatenate([first.plane, second.plane]),
+        wedge=np.concatenate([first.wedge, second.wedge]),
+        flip=np.concatenate([first.flip, second.flip]),
+        image_m=np.concatenate([first.image_m, second.image_m]),
+        sees=np.concatenate([first.sees, second.sees]),
+    )
+
 
 class EdgePoints:
     """Points on all edges, one in each of the equal parts of an edge that is open.
@@ -72,6 +98,16 @@ class EdgePoints:
         is_open = scene.is_open(on_edge_m, wedge)
         self.wedge, self.part = wedge[is_open], part[is_open]
         self.position_m = on_edge_m[is_open] + OFF_EDGE_M * outward(wedges, self.wedge)
+
+    def of(self, edges: Bool[np.ndarray, "wedge"]) -> "EdgePoints":
+        """Return the points of some edges."""
+        if edges.all():
+            return self
+        result, rows = copy.copy(self), np.flatnonzero(edges[self.wedge])
+        vars(result).pop("tree", None)  # that of all points, if it is known
+        result.wedge, result.part = self.wedge[rows], self.part[rows]
+        result.position_m = self.position_m[rows]
+        return result
 
     @cached_property
     def tree(self) -> TargetTree:

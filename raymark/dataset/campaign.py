@@ -68,6 +68,42 @@ class Discovery(Strict):
         description="How often the rays beside those that find a chain first are shot at half the "
         "step before; null in datasets of a version whose search is no longer there",
     )
+    dense_cone_rays: int | None = Field(
+        default=1280,
+        ge=1,
+        le=100_000,
+        description="Diffracted rays from edges that matter, in a second search [1/m]; null: "
+        "there is none",
+    )
+    num_witnesses: int = Field(
+        default=500,
+        ge=0,
+        le=10_000,
+        description="Points in front of a site that tell which edges matter, beside each UE's own "
+        "paths",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_witness_is_asked_in_vain(cls, data: Any) -> Any:
+        """Without a second search there are no witnesses, and one way to say so."""
+        if isinstance(data, dict) and data.get("dense_cone_rays", 0) is None:
+            return {"num_witnesses": 0, **data}
+        return data
+
+    @model_validator(mode="after")
+    def _second_search_is_denser(self) -> "Discovery":
+        if self.dense_cone_rays is None and self.num_witnesses:
+            raise ValueError(
+                f"num_witnesses ({self.num_witnesses}) tell where a second search is worth its "
+                "time, and dense_cone_rays is null: there is none"
+            )
+        if self.dense_cone_rays is not None and self.dense_cone_rays <= self.cone_rays:
+            raise ValueError(
+                f"dense_cone_rays ({self.dense_cone_rays}) must exceed cone_rays "
+                f"({self.cone_rays}), or be null"
+            )
+        return self
 
     @property
     def num_refinements(self) -> int:
@@ -85,9 +121,22 @@ class Discovery(Strict):
 
 
 DISCOVERY_PRESETS = {
-    "quick": Discovery(discovery_rays=300_000, edge_points=0.25, cone_rays=32, refinements=2),
+    "quick": Discovery(
+        discovery_rays=300_000,
+        edge_points=0.25,
+        cone_rays=32,
+        refinements=2,
+        dense_cone_rays=None,
+        num_witnesses=0,
+    ),
     "standard": Discovery(),
-    "thorough": Discovery(discovery_rays=3_000_000, edge_points=4.0, cone_rays=1024, refinements=8),
+    "thorough": Discovery(
+        discovery_rays=3_000_000,
+        edge_points=4.0,
+        cone_rays=1024,
+        refinements=8,
+        dense_cone_rays=5120,
+    ),
 }
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 _AS_BEFORE: tuple[tuple[tuple[str, ...], str, Any], ...] = (
     (("tracer", "discovery"), "refinements", None),
+    (("tracer", "discovery"), "dense_cone_rays", None),
+    (("tracer", "discovery"), "num_witnesses", 0),
     (("tracer",), "fields", "sionna"),
     (("tracer",), "kept_power_share", None),
 )

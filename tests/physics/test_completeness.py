@@ -53,7 +53,9 @@ def traced(
 
 
 def settings_with(cone_rays: int, refinements: int, rays: int = 20_000) -> TracerSettings:
-    discovery = Discovery(discovery_rays=rays, cone_rays=cone_rays, refinements=refinements)
+    discovery = Discovery(
+        discovery_rays=rays, cone_rays=cone_rays, refinements=refinements, dense_cone_rays=None
+    )
     return TracerSettings(max_depth=2, diffraction=True, discovery=discovery)
 
 

@@ -58,7 +58,9 @@ def prefixes(fence: LoadedScene, tables: list[BeamTable], points: EdgePoints) ->
 @pytest.fixture(scope="module")
 def fans(fence: LoadedScene, points: EdgePoints, prefixes: Prefixes) -> Fans:
     """What leaves these edges."""
-    return Fans(fence.wedges, points.num_parts, prefixes, np.full(len(prefixes.wedge), RAYS_PER_M))
+    number = np.arange(len(prefixes.wedge))
+    density = np.full(len(number), RAYS_PER_M)
+    return Fans(fence.wedges, points.num_parts, prefixes, density, number)
 
 
 def test_prefixes_are_those_of_plain_geometry_when_every_point_is_tried(
@@ -178,7 +180,8 @@ def test_exploration_finds_more_narrow_planes_when_it_is_refined(
 ) -> None:
     def chains(rays_per_m: float, refinements: int) -> set[tuple[int, ...]]:
         density = np.full(len(prefixes.wedge), rays_per_m)
-        fans = Fans(fence.wedges, points.num_parts, prefixes, density)
+        number = np.arange(len(density))
+        fans = Fans(fence.wedges, points.num_parts, prefixes, density, number)
         (table,) = explore_fans(fence, fans, 1, refinements, turn=0.0)
         return {tuple(row) for row in np.column_stack([table.root, table.plane]).tolist()}
 

@@ -21,6 +21,7 @@ from raymark.benchmark.tracks import TRACKS, TrackName
 from raymark.config import config_hash, validate
 from raymark.errors import ConfigError
 from raymark.radio import BAND_PRESETS, FrontEnd, Impairments
+from raymark.scenes.degrading.grades import GRADES
 
 NUM_CELLS = 9
 """Three scenes at three bands."""
@@ -81,7 +82,7 @@ def test_every_name_of_a_track_has_its_meaning() -> None:
 def test_shipped_suites_are_the_tiers_and_those_of_one_question_when_listed() -> None:
     assert suite_names() == [
         "mini", "multi-site", "paper", "sequence", "sequence-map",
-        "small", "small-budget", "small-map", "v1",
+        "small", "small-budget", "small-map", "small-map-errors", "v1",
     ]  # fmt: skip
 
 
@@ -222,6 +223,19 @@ def test_suite_of_maps_has_the_folds_of_unseen_nlos_and_ranks_one_grade() -> Non
         assert task.split_hashes == {task.scene: plain.split_hashes[key]}
 
 
+def test_suite_of_errors_asks_one_fold_of_every_grade() -> None:
+    maps, errors = load_suite("small-map"), load_suite("small-map-errors")
+    grades = [task.map_grade for task in errors.tasks()]
+
+    assert set(grades) == set(GRADES)
+    assert len(grades) == 9 * len(GRADES)
+    assert errors.content_hash == maps.content_hash
+    for task in errors.tasks():
+        key = split_key("map-exact", task.scene, 0)
+        assert task.fold == 0
+        assert task.split_hashes == {task.scene: maps.split_hashes[key]}
+
+
 def test_suite_of_mapped_sequences_asks_the_unseen_blocks_of_sequences_and_ranks_one_grade() -> (
     None
 ):
@@ -359,7 +373,7 @@ def test_suite_is_refused_when_its_file_is_missing(tmp_path: Path) -> None:
         load_suite(str(tmp_path / "none.yaml"))
 
 
-@pytest.mark.parametrize("version", ["", "@3"])
+@pytest.mark.parametrize("version", ["", "@4"])
 def test_task_is_found_with_or_without_its_version_when_it_exists(version: str) -> None:
     task = find_task(f"small/unseen-nlos/etoile/28GHz/fold-3{version}")
 
@@ -370,8 +384,8 @@ def test_task_is_found_with_or_without_its_version_when_it_exists(version: str) 
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
-        ("small/unseen-nlos/etoil/28GHz/fold-1", "small/unseen-nlos/etoile/28GHz/fold-1@3"),
-        ("small/interpolation/munich/6GHz@1", "small/interpolation/munich/6GHz@3"),
+        ("small/unseen-nlos/etoil/28GHz/fold-1", "small/unseen-nlos/etoile/28GHz/fold-1@4"),
+        ("small/interpolation/munich/6GHz@1", "small/interpolation/munich/6GHz@4"),
     ],
 )
 def test_task_offers_the_nearest_name_when_it_is_unknown(name: str, nearest: str) -> None:
