@@ -1,7 +1,8 @@
 """The search for paths from one BS: what it can reach is found once, then matched with UEs.
 
-The paths of a UE are a function of the scene, the BS, the settings and the UE's position alone:
-the same bits in any company, order or batch.
+The paths of a UE are a function of the scene, the BS, the settings and the UE's position alone (and
+of the first band, where no carriers of reference tell which edges are searched twice): the same
+bits in any company, order or batch, whatever was traced before.
 """
 
 from collections.abc import Iterator
