@@ -45,16 +45,6 @@ class Prefixes:
         """Return the same without what is visible of the edges."""
         return replace(self, sees=self.sees[:, :0])
 
-    def take(self, rows: Bool[np.ndarray, "prefix"]) -> "Prefixes":
-        """Return some of them."""
-        return Prefixes(
-            plane=self.plane[rows],
-            wedge=self.wedge[rows],
-            flip=self.flip[rows],
-            image_m=self.image_m[rows],
-            sees=self.sees[rows],
-        )
-
 
 def join_prefixes(first: Prefixes, second: Prefixes) -> Prefixes:
     """Return the prefixes of two, after chains of one length each, whose edges are not divided."""
