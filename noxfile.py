@@ -9,6 +9,7 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests"]
 
 FOLDERS = ("raymark", "scenes", "generator", "benchmark", "models", "tests", "perf", "docs")
+SCRIPTS = ("docs", "docs/website", "docs/figures", "perf")
 ROOT = Path(__file__).parent
 
 
@@ -31,7 +32,11 @@ def types(session: nox.Session) -> None:
     with tempfile.TemporaryDirectory() as folder:
         session.run("python", "-m", "pip", "install", "-q", "--no-deps", "--target", folder, ".")
         with session.chdir(folder):
-            session.run("mypy", "--config-file", config, "-p", "raymark", env={"MYPYPATH": folder})
+            mypy = ("mypy", "--config-file", config, "--scripts-are-modules")
+            session.run(*mypy, "-p", "raymark", env={"MYPYPATH": folder})
+            for scripts in SCRIPTS:
+                files = sorted(map(str, (ROOT / scripts).glob("*.py")))
+                session.run(*mypy, *files, env={"MYPYPATH": f"{folder}:{ROOT / 'docs'}"})
             session.run("lint-imports", "--config", config, env={"PYTHONPATH": folder})
 
 

@@ -107,7 +107,7 @@ def make_church(block: Polygon) -> list[tuple[Polygon, Feature]]:
     nave, tower = shapely.box(-12, -8, 18, 8), shapely.box(-20, -4, -12, 4)
     church = {"building": "church", "height": 38, "building:material": "sandstone"}
     low, high = ({"building:part": "yes", "height": height} for height in (17, 38))
-    pieces = [(nave | tower, church), (nave, low), (tower, high)]
+    pieces: list[tuple[Polygon, Feature]] = [(nave | tower, church), (nave, low), (tower, high)]
     return [(translate(outline, x, y), tags) for outline, tags in pieces]
 
 

@@ -13,6 +13,7 @@ from scipy import stats
 
 from raymark.benchmark.statistics import (
     LEAST_BLOCKS,
+    Interval,
     draw_blocks,
     paired_difference,
     resample_blocks,
@@ -49,10 +50,16 @@ def trial(rng: np.random.Generator, num_blocks: int) -> list[bool]:
     paired = paired_difference(blocked, other, "mean_m")
     intervals = {name: blocked.interval(name) for name in TRUTH}
     held = [
-        interval.low <= TRUTH[name] <= interval.high
+        holds(interval, TRUTH[name])
         for name, interval in (*intervals.items(), ("mean_m", by_points.interval("mean_m")))
     ]
-    return [*held, paired.p_value <= 0.05]
+    return [*held, paired.p_value is not None and paired.p_value <= 0.05]
+
+
+def holds(interval: Interval, truth: float) -> bool:
+    """Tell whether an interval holds the truth."""
+    low, high = interval.low, interval.high
+    return low is not None and high is not None and low <= truth <= high
 
 
 def draw(rng: np.random.Generator, num_blocks: int) -> tuple[np.ndarray, np.ndarray]:

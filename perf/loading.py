@@ -114,7 +114,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def compare(folder: Path, choice: dict[str, str], quick: bool) -> list[dict[str, Any]]:
+def compare(folder: Path, choice: dict[str, Any], quick: bool) -> list[dict[str, Any]]:
     """Time epochs of all sides for each choice of fields, batch size and workers."""
     rows = []
     print(f"\n{'':<22}{'ours':>15}" + "".join(f"{name:>23}" for name in PEERS))

@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -101,7 +101,7 @@ def score_with_pandas(predicted_m: np.ndarray, true_m: np.ndarray, los: np.ndarr
         values = error_m.to_numpy()
         return pd.Series({name: reduce(values) for name, reduce in NAIVE.items()})
 
-    scores = {}
+    scores: dict[Any, float] = {}
     for part in (frame, reached):
         found = part.groupby(["cell", "label"])["error_m"].apply(metrics)
         scores |= {key: float(value) for key, value in found.items()}

@@ -26,9 +26,10 @@ from stub_cluster import Driver, Work, stub_cluster
 from timing import timed
 
 from raymark.config import validate
+from raymark.dataset.campaign import Campaign
 from raymark.generator.buildings import plan_buildings
 from raymark.generator.generate import generate
-from raymark.generator.plan import Campaign, Plan, load_campaign, make_plan, shards_of
+from raymark.generator.plan import Plan, load_campaign, make_plan, shards_of
 from raymark.generator.site_tracing import TracedSite
 from raymark.generator.tracing.runtime import CUDA_VARIANT, find_runtime
 
@@ -110,7 +111,7 @@ def measure_units(
     return UnitCosts(
         gpu_name=runtime.gpu_name,
         num_ues=num_ues,
-        ues_per_site=campaign.sampling.num_ues,
+        ues_per_site=campaign.model_dump()["sampling"]["num_ues"],
         load_s=load_s,
         discovery_s=discovery_s,
         completeness_s=completeness_s,

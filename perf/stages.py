@@ -14,7 +14,6 @@ import json
 import multiprocessing
 import os
 import tempfile
-from collections import Counter
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -145,8 +144,8 @@ def print_table(rows: list[Row]) -> None:
 
 def cell(row: Row, some: list[str]) -> str:
     """Return what some stages cost together."""
-    warm, cold = (Counter(row[key]) for key in ("warm_s", "cold_s"))
-    warm_s, cold_s = (sum(seconds[stage] for stage in some) for seconds in (warm, cold))
+    rounds = (row[which] for which in ("warm_s", "cold_s"))
+    warm_s, cold_s = (sum(seconds.get(stage, 0.0) for stage in some) for seconds in rounds)
     return f"{1e6 * warm_s / row['num_ues']:,.0f} ({cold_s - warm_s:+.1f})"
 
 

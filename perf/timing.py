@@ -1,7 +1,7 @@
 """Seconds of the processor: of a call, and of parts of the library, whose functions are wrapped."""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -41,7 +41,7 @@ class StageClock:
             whole: Stages that count whatever they call as theirs.
             finish: Computes what a stage has returned.
         """
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._whole, self._finish = whole, finish
         self._open, self._since = [REST], time.process_time()
 

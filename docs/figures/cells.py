@@ -54,10 +54,10 @@ def run_missing(
     def arguments(cell: Any) -> tuple[Any, ...]:
         return function, cell, *context
 
-    for done in ThisMachine(2).run(TaskKind(name="cell"), run_fresh, missing, arguments):
-        if done.error is not None:
-            raise WorkError(done.error)
-        rows = done.result
+    for ended in ThisMachine(2).run(TaskKind(name="cell"), run_fresh, missing, arguments):
+        if ended.error is not None:
+            raise WorkError(ended.error)
+        rows = ended.result
         known = pd.concat([known, rows] if len(known) else [rows], ignore_index=True)
         known.to_csv(out, index=False, float_format="%.4g")
         print(rows.head(_ROWS_SHOWN).to_string(index=False), flush=True)

@@ -91,9 +91,11 @@ def table_of(cells: pd.DataFrame) -> str:
     by_cell = cells.groupby(CELL, sort=False)[["mse_m2", "median_m"]].mean().reset_index()
     seeds = cells.groupby(["track", "model"])["seed"].nunique()
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-    order = {name: i for i, name in enumerate(TRACKS)}
-    groups = by_cell.groupby(["track", "model", "of"], sort=False)
-    for (track, model, of), group in sorted(groups, key=lambda item: order[item[0][0]]):
+    order = {str(name): i for i, name in enumerate(TRACKS)}
+    groups = {
+        tuple(map(str, key)): group for key, group in by_cell.groupby(["track", "model", "of"])
+    }
+    for (track, model, of), group in sorted(groups.items(), key=lambda item: order[item[0][0]]):
         mse = group["mse_m2"]
         values = [
             f"`{track}`",

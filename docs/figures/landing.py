@@ -109,7 +109,7 @@ def _draw_city(ax: Axes, view: SceneView) -> None:
     # The ground lies under all, and its triangles are too large to be sorted by their middles.
     order = np.lexsort((-seen[..., 2].mean(axis=1), ~is_ground))
     shown = PolyCollection(
-        seen[order, :, :2], facecolors=color[order], edgecolors=color[order], linewidths=0.3
+        list(seen[order, :, :2]), facecolors=color[order], edgecolors=color[order], linewidths=0.3
     )
     ax.add_collection(shown)
 

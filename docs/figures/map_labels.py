@@ -133,7 +133,11 @@ def draw(table: pd.DataFrame) -> None:
     for ax, (column, name) in zip(axes, (("median_m", "Median"), ("p90_m", "P90")), strict=True):
         for (scene, band), curve in table.groupby(["scene", "band"], sort=False):
             ax.plot(
-                curve["labels"], curve[column], "o-", color=COLORS[scene], label=f"{scene}, {band}"
+                curve["labels"],
+                curve[column],
+                "o-",
+                color=COLORS[str(scene)],
+                label=f"{scene}, {band}",
             )
         ax.set(xscale="log", yscale="log", xlabel="Labelled links", ylabel=f"{name} [m]")
         for axis in (ax.xaxis, ax.yaxis):

@@ -136,7 +136,10 @@ def make_protocol(cell: Cell, dataset: Dataset, folder: Path) -> Protocol:
     rows = windows[is_tested][there[is_tested]]
     return Protocol(
         data=TaskData(
-            train=labelled[TRAIN], validation=labelled[VALIDATION], test=links.take(rows)
+            train=labelled[TRAIN],
+            validation=labelled[VALIDATION],
+            test=links.take(rows),
+            asked=np.arange(len(rows)),
         ),
         position_m=position_m[rows],
         mates_m=_mates_mean(position_m, windows[is_tested])[there[is_tested]],

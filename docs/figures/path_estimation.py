@@ -82,13 +82,13 @@ def main() -> None:
     print_errors(results)
     print_shares(results)
     save_figure(draw(results), TARGET)
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{name}_{which}": result.error[which][result.detected]
         for name, result in results.items()
         for which in result.error
     }
-    shares = {f"{name}_own": own_share(result) for name, result in results.items()}
-    np.savez_compressed(TARGET.with_suffix(".npz"), **arrays, **shares)
+    arrays |= {f"{name}_own": own_share(result) for name, result in results.items()}
+    np.savez_compressed(TARGET.with_suffix(".npz"), **arrays)
     print(f"wrote {TARGET}")
 
 

@@ -62,7 +62,7 @@ def draw_trust(table: pd.DataFrame) -> None:
     groups = list(table.groupby(["band", "grade"], sort=False))
     cues = [name for name in table.columns if name != "links"]
     figure, axes = new_figure(1, len(groups), panel_inches=(2.6, 2.8))
-    for ax, ((band, grade), part) in zip(np.atleast_1d(axes), groups, strict=True):
+    for ax, ((band, grade), part) in zip(axes, groups, strict=True):
         place, bottom = np.arange(len(part)), np.zeros(len(part))
         for cue, color in zip(cues, COLORS, strict=True):
             ax.bar(place, part[cue], bottom=bottom, color=color, label=cue, width=0.8)
@@ -73,10 +73,9 @@ def draw_trust(table: pd.DataFrame) -> None:
         ]
         ax.set_xticks(place, labels, fontsize=7)
         ax.set(title=f"{band}, {grade}", ylim=(0, 1), xlabel="Estimated paths (links)")
-    np.atleast_1d(axes)[0].set_ylabel("Share of the mixture")
-    figure.legend(
-        *np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside lower center", ncols=4
-    )
+    axes[0].set_ylabel("Share of the mixture")
+    handles, cue_names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, cue_names, loc="outside lower center", ncols=4)
     save_figure(figure, FOLDER / "router_trust.png")
 
 

@@ -75,5 +75,5 @@ def _as_json(index: int, cell: Cell) -> dict[str, object]:
     made: dict[str, object] = {"id": f"cell-{index}", "metadata": {}}
     if not cell.is_code:
         return {**made, "cell_type": "markdown", "source": _PAGE_LINK.sub(r"\1", cell.source)}
-    code = {"cell_type": "code", "execution_count": None, "outputs": []}
+    code: dict[str, object] = {"cell_type": "code", "execution_count": None, "outputs": []}
     return {**made, **code, "source": cell.source}
