@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullLocator
 
 from raymark.benchmark.labels import DETECTABLE
 from raymark.benchmark.scoring import group_cells, score_run
@@ -45,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run = RunFolder(arguments.runs)
     cells = score_run(run, truths=Truths(run, open_dataset(arguments.dataset)))
-    own = [cell for cell in cells if cell.model == arguments.model and cell.task.track in GRADES]
+    own = [c for c in cells if c.result.model == arguments.model and c.task.track in GRADES]
     table = pd.DataFrame(
         [
             {
@@ -64,11 +65,14 @@ def table_of(table: pd.DataFrame) -> str:
     cells = list(dict.fromkeys(zip(table["scene"], table["band"], strict=True)))
     names = [f"{scene.capitalize()}, {band}" for scene, band in cells]
     lines = ["| what is wrong | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    by_cell = table.set_index(["track", "scene", "band"])
+    by_cell = {(row["track"], row["scene"], row["band"]): row for _, row in table.iterrows()}
     for track, name in GRADES.items():
-        rows = [by_cell.loc[(track, *cell)] for cell in cells if (track, *cell) in by_cell.index]
-        values = [f"{x['median_m']:.3g} / {x['p90_m']:.3g} / {x['mse_m2']:.3g}" for x in rows]
-        if values:
+        rows = [by_cell.get((track, *cell)) for cell in cells]
+        values = [
+            "-" if x is None else f"{x['median_m']:.3g} / {x['p90_m']:.3g} / {x['mse_m2']:.3g}"
+            for x in rows
+        ]
+        if values != ["-"] * len(cells):
             lines.append(f"| {name} | " + " | ".join(values) + " |")
     return "\n".join(lines)
 
@@ -85,6 +89,9 @@ def draw(table: pd.DataFrame) -> None:
             values = [mean[column].get((track, scene), np.nan) for track in tracks]
             ax.plot(values, row, "o", color=color, label=scene.capitalize())
         ax.set(xscale="log", xlabel=name, yticks=row, yticklabels=[GRADES[t] for t in tracks])
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_locator(NullLocator())
     axes[1].set_yticklabels([])
     axes[0].legend()
     save_figure(figure, OUT)
