@@ -9,7 +9,7 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests"]
 
 FOLDERS = ("raymark", "scenes", "generator", "benchmark", "models", "tests", "perf", "docs")
-SCRIPTS = ("docs", "docs/website", "docs/figures", "perf")
+SCRIPTS = ("docs", "docs/website", "docs/figures", "docs/sionna_reports", "perf")
 ROOT = Path(__file__).parent
 
 

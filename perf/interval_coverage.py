@@ -53,13 +53,20 @@ def trial(rng: np.random.Generator, num_blocks: int) -> list[bool]:
         holds(interval, TRUTH[name])
         for name, interval in (*intervals.items(), ("mean_m", by_points.interval("mean_m")))
     ]
-    return [*held, paired.p_value is not None and paired.p_value <= 0.05]
+    if paired.p_value is None:
+        raise ValueError(f"fewer than {LEAST_BLOCKS} blocks have no p-value")
+    return [*held, paired.p_value <= 0.05]
 
 
 def holds(interval: Interval, truth: float) -> bool:
-    """Tell whether an interval holds the truth."""
-    low, high = interval.low, interval.high
-    return low is not None and high is not None and low <= truth <= high
+    """Tell whether an interval holds the truth.
+
+    Raises:
+        ValueError: If there are too few blocks for an interval.
+    """
+    if interval.low is None or interval.high is None:
+        raise ValueError(f"fewer than {LEAST_BLOCKS} blocks have no interval")
+    return interval.low <= truth <= interval.high
 
 
 def draw(rng: np.random.Generator, num_blocks: int) -> tuple[np.ndarray, np.ndarray]:

@@ -188,10 +188,8 @@ def memory(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     for grouped in (False, True):
         for count in (1000, 4000, 10_000) if arguments.quick else (1000, 4000, 100_000):
             work = Work(num_shards=count, shard_s=3600, grouped=grouped, window=count)
-            row: dict[str, Any] = {
-                "tasks": count,
-                "keys": "one group" if grouped else "single",
-            } | fill(work)
+            keys = "one group" if grouped else "single"
+            row: dict[str, Any] = {"tasks": count, "keys": keys} | fill(work)
             rows.append(row)
             print(
                 f"{count:>13}{row['keys']:>10}{row['bytes'] / 1e6:>14.0f}"

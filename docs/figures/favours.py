@@ -92,10 +92,9 @@ def table_of(cells: pd.DataFrame) -> str:
     seeds = cells.groupby(["track", "model"])["seed"].nunique()
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
     order = {str(name): i for i, name in enumerate(TRACKS)}
-    groups = {
-        tuple(map(str, key)): group for key, group in by_cell.groupby(["track", "model", "of"])
-    }
-    for (track, model, of), group in sorted(groups.items(), key=lambda item: order[item[0][0]]):
+    groups = by_cell.groupby(["track", "model", "of"], sort=False)
+    named = [(tuple(map(str, key)), group) for key, group in groups]
+    for (track, model, of), group in sorted(named, key=lambda item: order[item[0][0]]):
         mse = group["mse_m2"]
         values = [
             f"`{track}`",

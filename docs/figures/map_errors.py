@@ -1,9 +1,10 @@
 """Which error of a map costs what, from a run of the suite small-map-errors.
 
-    python docs/figures/map_errors.py RUNS DATASET [--model twin_match]
+    python docs/figures/map_errors.py RUNS DATASET [--models twin_match,twin_moe,extra_trees]
 
-Draws docs/figures/map_errors.png: median and P90 of the unseen NLOS links that show a path, by
-grade of the map and scene. Prints them with the MSE as Markdown.
+Prints what each model reaches on the unseen NLOS links that show a path, by error of the map, as
+Markdown: in every cell, and the MSE by the number of estimated paths. Draws the first model's
+median and P90 as docs/figures/map_errors.png.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from raymark.benchmark.store import RunFolder
 from raymark.benchmark.summary import keys_of, point_scores
 from raymark.benchmark.truths import Truths
 from raymark.dataset import open_dataset
+from raymark.dataset.schema import NLOS
 from raymark.plots import house_style, new_figure, save_figure
 
 GRADES = {
@@ -33,48 +35,107 @@ GRADES = {
     "map-open": "all, larger (open)",
 }
 METRICS = {"median_m": "Median [m]", "p90_m": "P90 [m]"}
+COLUMNS = [*METRICS, "mse_m2"]
 COLORS = {"munich": "#0072B2", "etoile": "#D55E00", "florence": "#009E73"}
+FEWEST_PATHS = (1, 2, 4)
+"""Links are told apart by their number of paths: one, two or three, and from four on."""
+
+KEYS = ["site", "ue_index"]
 OUT = Path(__file__).with_name("map_errors.png")
 
 
 def main() -> None:
-    """Read the command line, draw the figure, print its numbers."""
+    """Read the command line, print the tables, draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--model", default="twin_match")
+    parser.add_argument("--models", default="twin_match")
     arguments = parser.parse_args()
-    run = RunFolder(arguments.runs)
-    cells = score_run(run, truths=Truths(run, open_dataset(arguments.dataset)))
-    own = [c for c in cells if c.result.model == arguments.model and c.task.track in GRADES]
-    table = pd.DataFrame(
+    run, models = RunFolder(arguments.runs), arguments.models.split(",")
+    table = scores_of(run, arguments.dataset, models)
+    links = links_of(run, models)
+    for model in models:
+        print(f"\n{model}\n\n{table_of(table[table['model'] == model])}")
+        print(f"\n{table_by_paths(links[links['model'] == model]).to_string()}")
+    draw(table[table["model"] == models[0]])
+
+
+def scores_of(run: RunFolder, dataset: Path, models: list[str]) -> pd.DataFrame:
+    """Return the metrics of models in every cell, over its links that show a path."""
+    cells = score_run(run, truths=Truths(run, open_dataset(dataset)))
+    own = [c for c in cells if c.result.model in models and c.task.track in GRADES]
+    return pd.DataFrame(
         [
             {
                 **keys_of(group),
-                **point_scores(group, arguments.model, group.masks(arguments.model)[DETECTABLE]),
+                "model": model,
+                **point_scores(group, model, group.masks(model)[DETECTABLE]),
             }
             for group in group_cells(own)
+            for model in group.error_m
         ]
     )
-    print(table_of(table))
-    draw(table)
+
+
+def links_of(run: RunFolder, models: list[str]) -> pd.DataFrame:
+    """Return the squared error of every NLOS link that shows a path, and its number of paths."""
+    tables = []
+    for cell in run.cells():
+        counts = run.detections(cell.task, cell.result.seed)
+        if cell.result.model not in models or cell.task.track not in GRADES or counts is None:
+            continue
+        links = run.truth(cell.task).merge(counts, on=KEYS, validate="one_to_one")
+        links = links.merge(cell.predictions, on=KEYS, suffixes=("", "_found"))
+        offset_m = links[["x_m_found", "y_m_found"]].to_numpy() - links[["x_m", "y_m"]].to_numpy()
+        links = links.assign(
+            model=cell.result.model,
+            track=cell.task.track,
+            cell=f"{cell.task.scene} {cell.task.band}",
+            squared_m2=(offset_m**2).mean(axis=1),
+        )
+        tables.append(links[(links["los"] == NLOS) & (links["num_paths"] > 0)])
+    return pd.concat(tables)
 
 
 def table_of(table: pd.DataFrame) -> str:
-    """Return median / P90 [m] / MSE [m²] by grade and cell."""
-    cells = list(dict.fromkeys(zip(table["scene"], table["band"], strict=True)))
-    names = [f"{scene.capitalize()}, {band}" for scene, band in cells]
-    lines = ["| what is wrong | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    by_cell = {(row["track"], row["scene"], row["band"]): row for _, row in table.iterrows()}
-    for track, name in GRADES.items():
-        rows = [by_cell.get((track, *cell)) for cell in cells]
-        values = [
-            "-" if x is None else f"{x['median_m']:.3g} / {x['p90_m']:.3g} / {x['mse_m2']:.3g}"
-            for x in rows
-        ]
-        if values != ["-"] * len(cells):
-            lines.append(f"| {name} | " + " | ".join(values) + " |")
-    return "\n".join(lines)
+    """Return median / P90 [m] / MSE [m²] by grade and cell, and their means over cells."""
+    means = table.groupby("track", as_index=False)[COLUMNS].mean().assign(cell="mean")
+    cells = table.assign(cell=table["scene"].str.capitalize() + ", " + table["band"])
+    rows = pd.concat([cells, means])
+    rows["text"] = rows[COLUMNS].map("{:.3g}".format).agg(" / ".join, axis=1)
+    shown = rows.pivot_table(
+        index="track", columns="cell", values="text", aggfunc="first", sort=False
+    )
+    lines = {
+        track: f"| {' | '.join(map(str, row))} |" for track, row in shown.fillna("-").iterrows()
+    }
+    head = [
+        f"| what is wrong | {' | '.join(shown.columns)} |",
+        "|---" * (len(shown.columns) + 1) + "|",
+    ]
+    named = [f"| {name} {lines[track]}" for track, name in GRADES.items() if track in lines]
+    return "\n".join([*head, *named])
+
+
+def table_by_paths(links: pd.DataFrame) -> pd.DataFrame:
+    """Return by grade and number of paths: links, median, MSE, and the part of the mean MSE.
+
+    The mean is that over cells: a link counts by one over the links of its cell.
+    """
+    in_cell = links.groupby(["track", "cell"])["squared_m2"].transform("size")
+    num_cells = links.groupby("track")["cell"].transform("nunique")
+    from_paths = np.searchsorted(FEWEST_PATHS, links["num_paths"], side="right") - 1
+    groups = links.assign(
+        paths_from=np.take(FEWEST_PATHS, from_paths),
+        error_m=np.sqrt(2 * links["squared_m2"]),
+        part_m2=links["squared_m2"] / in_cell / num_cells,
+    ).groupby(["track", "paths_from"])
+    return groups.agg(
+        links=("squared_m2", "size"),
+        median_m=("error_m", "median"),
+        mse_m2=("squared_m2", "mean"),
+        part_m2=("part_m2", "sum"),
+    ).round(2)
 
 
 @house_style()

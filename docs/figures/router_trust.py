@@ -2,12 +2,13 @@
 
     python docs/figures/router_trust.py RUNS
 
-Of all cells of `twin_moe` in a run (`raymark bench run`, suite `small-map`): prints the mean share
-of each cue over validation links, by band, grade and number of estimated paths, and draws it as
-docs/figures/router_trust.png, with its numbers beside it. Links of all cells count alike.
+Of all cells of `twin_moe` in a run (`raymark bench run`, suite `small-map-errors`): prints the mean
+share of each cue over validation links, by band, grade and number of estimated paths, and draws it
+as docs/figures/router_trust.png, with its numbers beside it. Links of all cells count alike.
 """
 
 import argparse
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 from raymark.benchmark.store import RunFolder
 from raymark.models.twin.trust import PATH_COUNTS
 from raymark.plots import house_style, new_figure, save_figure
+from raymark.radio import parse_bands
 
 FOLDER = Path(__file__).parent
 ROUTED = "twin_moe"
@@ -58,22 +60,24 @@ def mean_trust(rows: pd.DataFrame) -> pd.DataFrame:
 
 @house_style()
 def draw_trust(table: pd.DataFrame) -> None:
-    """Draw the shares, a panel for each band and grade, a bar for each number of paths."""
-    groups = list(table.groupby(["band", "grade"], sort=False))
+    """Draw the shares, a row for each grade, a panel for each band, a bar for each path count."""
+    bands, grades = (
+        list(dict.fromkeys(table.index.get_level_values(x))) for x in ("band", "grade")
+    )
+    bands.sort(key=lambda name: parse_bands(name)[0].carrier_hz)
     cues = [name for name in table.columns if name != "links"]
-    figure, axes = new_figure(1, len(groups), panel_inches=(2.6, 2.8))
-    for ax, ((band, grade), part) in zip(axes, groups, strict=True):
+    figure, axes = new_figure(len(grades), len(bands), panel_inches=(2.9, 2.4))
+    for ax, (grade, band) in zip(axes, itertools.product(grades, bands), strict=True):
+        part = table.xs((band, grade), level=("band", "grade"))
         place, bottom = np.arange(len(part)), np.zeros(len(part))
         for cue, color in zip(cues, COLORS, strict=True):
             ax.bar(place, part[cue], bottom=bottom, color=color, label=cue, width=0.8)
             bottom += part[cue].to_numpy()
-        names = part.index.get_level_values("paths")
-        labels = [
-            f"{name}\n({count:.0f})" for name, count in zip(names, part["links"], strict=True)
-        ]
+        labels = [f"{name}\n({count:.0f})" for name, count in part["links"].items()]
         ax.set_xticks(place, labels, fontsize=7)
         ax.set(title=f"{band}, {grade}", ylim=(0, 1), xlabel="Estimated paths (links)")
-    axes[0].set_ylabel("Share of the mixture")
+    for ax in axes[:: len(bands)]:
+        ax.set_ylabel("Share of the mixture")
     handles, cue_names = axes[0].get_legend_handles_labels()
     figure.legend(handles, cue_names, loc="outside lower center", ncols=4)
     save_figure(figure, FOLDER / "router_trust.png")
