@@ -9,10 +9,22 @@ _STEEPNESS = 4.0
 """Of the gate's logits, so that it reaches 1 within the steps that training has."""
 
 
+def gate_of(score: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Return the hard sigmoid of scores, 0 to 1, with the gradient of the smooth one.
+
+    That is the straight-through estimate of Bengio et al. (arXiv 1308.3432). The hard sigmoid has
+    no gradient of its own at 0 and 1: gates that all were open at once would stay so, and nothing
+    else would be trained any more.
+    """
+    logit = _STEEPNESS * score
+    smooth = logit.sigmoid()
+    return smooth + (functional.hardsigmoid(logit) - smooth).detach()
+
+
 class AnchoredHead(nn.Module):
     """Weighs the virtual point of the first path against a position of its own.
 
-    position = g anchor + (1 - g) MLP(features), g = hard sigmoid of a linear score: in line of
+    position = g anchor + (1 - g) MLP(features), g = `gate_of` a linear score: in line of
     sight the anchor is the UE to centimetres, which no regression reaches, so g must be able to be
     1; elsewhere the anchor is a mirror image.
     """
@@ -29,5 +41,4 @@ class AnchoredHead(nn.Module):
         self, features: Float[Tensor, "*n d"], anchor: Float[Tensor, "*n 2"]
     ) -> Float[Tensor, "*n 2"]:
         """Return positions in units of the position scale."""
-        gate = functional.hardsigmoid(_STEEPNESS * self.gate(features))
-        return torch.lerp(self.regression(features), anchor, gate)
+        return torch.lerp(self.regression(features), anchor, gate_of(self.gate(features)))

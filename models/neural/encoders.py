@@ -13,19 +13,26 @@ from raymark.models.neural.soft_moe import FeedForward
 _PATCH = 4
 """The first convolution takes patches of 4 by 4: beams of one column, and 4 delay bins."""
 
+_NORM_GROUPS = 4
+"""Groups of channels that are normalised each by itself (Wu and He, ECCV 2018)."""
+
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions and a shortcut (He et al., CVPR 2016)."""
+    """Two 3 x 3 convolutions and a shortcut (He et al., CVPR 2016), normalised image by image.
+
+    Batch normalisation does not go with averaged weights: its averaged statistics are those of no
+    network, and validation errors of the average were several times those of the last weights.
+    """
 
     def __init__(self, num_in: int, num_out: int, stride: int) -> None:
         """Make the block; a stride or more channels put a 1 x 1 convolution on the shortcut."""
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(num_in, num_out, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(num_out),
+            _group_norm(num_out),
             nn.ReLU(),
             nn.Conv2d(num_out, num_out, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(num_out),
+            _group_norm(num_out),
         )
         is_same = num_in == num_out and stride == 1
         self.shortcut = (
@@ -72,7 +79,7 @@ class ImageEncoder(nn.Module):
                 f"image: {image.shape[-1]} delay bins, but {len(self.stages)} stages need at least "
                 f"{self.fewest_delays}"
             )
-        flat = image[:, :, self.channels].flatten(0, 1).to(memory_format=torch.channels_last)
+        flat = image[:, :, self.channels].flatten(0, 1)
         with torch.autocast(flat.device.type, dtype=torch.bfloat16):
             maps = self.stages(self.stem(flat))
         return self.out(maps.float().mean(dim=(2, 3))).unflatten(0, image.shape[:2])
@@ -99,22 +106,34 @@ class ProfileEncoder(nn.Module):
 
 
 class ScalarEncoder(nn.Module):
-    """Fourier features of one number, then an MLP (Tancik et al., NeurIPS 2020)."""
+    """An MLP on one number.
 
-    def __init__(self, width: int, *, num_waves: int = 16) -> None:
-        """Make the encoder with frequencies from 1/4 to 32 cycles a unit."""
+    It gets no Fourier features of the number: no two links have the same gain to a fraction of a
+    decibel, and a network that sees it so finely learns links by heart.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Make the encoder."""
         super().__init__()
-        frequency = 2.0 ** torch.linspace(-2, 5, num_waves)
-        self.register_buffer("frequency", 2 * math.pi * frequency, persistent=False)
-        self.frequency: Tensor
-        self.body = nn.Sequential(
-            nn.Linear(2 * num_waves + 1, width), nn.GELU(), nn.Linear(width, width)
-        )
+        self.body = nn.Sequential(nn.Linear(1, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, value: Float[Tensor, "b s"]) -> Float[Tensor, "b s d"]:
         """Return one vector per number."""
-        angle = value.unsqueeze(-1) * self.frequency
-        return self.body(torch.cat([value.unsqueeze(-1), angle.sin(), angle.cos()], dim=-1))
+        return self.body(value.unsqueeze(-1))
+
+
+class AngleEncoder(nn.Module):
+    """An MLP on cosine and sine of an angle."""
+
+    def __init__(self, width: int) -> None:
+        """Make the encoder."""
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(2, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, half_turns: Float[Tensor, "b s"]) -> Float[Tensor, "b s d"]:
+        """Return one vector per angle [half turns]."""
+        angle = math.pi * half_turns
+        return self.body(torch.stack([angle.cos(), angle.sin()], dim=-1))
 
 
 class DeepSetsEncoder(nn.Module):
@@ -173,6 +192,10 @@ class SetTransformerEncoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, present).tokens
         return self.pool(tokens, present).unflatten(0, paths.shape[:2])
+
+
+def _group_norm(num_channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(_NORM_GROUPS, num_channels), num_channels)
 
 
 def _with_context(

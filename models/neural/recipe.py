@@ -21,7 +21,6 @@ class Recipe(Strict):
     weight_decay: float = Field(default=1e-2, ge=0)
     warm_up_share: float = Field(default=0.1, gt=0, lt=1, description="Of the epochs, for the rate")
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
-    patience: int = Field(default=30, gt=0, description="Epochs without progress on validation")
     clip_norm: float = Field(default=1.0, gt=0)
     path_dropout: float = Field(default=0.1, ge=0, lt=1)
     vertex_dropout: float = Field(default=0.3, ge=0, lt=1)

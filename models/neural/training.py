@@ -68,7 +68,7 @@ class Trainer:
         target: Float[Tensor, "link 2"],
         validation_error_m: Callable[[nn.Module], float],
     ) -> Trained:
-        """Train until the last epoch or until validation errors grow; keep the best weights.
+        """Train until the last epoch; keep the weights of the best one.
 
         Args:
             train: Makes the batches of the training links.
@@ -85,8 +85,6 @@ class Trainer:
         )
         self._resume()
         for epoch in range(self.next_epoch, self.num_epochs):
-            if epoch - 1 - self.trained.best_epoch >= self.recipe.patience:
-                break
             loss = self._epoch(epoch, train, target)
             error_m = validation_error_m(self.average.module.eval())
             self._note(epoch, loss, error_m)
@@ -145,13 +143,11 @@ class Trainer:
             self.on_progress(epoch + 1, self.num_epochs, text)
 
     def _tell_end(self) -> None:
-        """Say in words which epoch is kept, and that no more will come."""
-        done = len(self.trained.history["validation_error_m"])
+        """Say in words which epoch is kept."""
         if self.on_progress is not None:
-            reason = "early stop: " if done < self.num_epochs else ""
             best, error_m = self.trained.best_epoch + 1, self.trained.best_error_m
-            text = f"{reason}best epoch {best} of {done}, validation {error_m:.2f} m"
-            self.on_progress(done, done, text)
+            text = f"best epoch {best} of {self.num_epochs}, validation {error_m:.2f} m"
+            self.on_progress(self.num_epochs, self.num_epochs, text)
 
     def _draw(self, purpose: str, epoch: int) -> int:
         return int(child_generator(self.seed, purpose, epoch).integers(2**62))

@@ -17,6 +17,7 @@ from raymark.models.neural.anchoring import AnchoredHead
 from raymark.models.neural.attention import FusionBlock
 from raymark.models.neural.diversity import diversity_loss
 from raymark.models.neural.encoders import (
+    AngleEncoder,
     DeepSetsEncoder,
     ImageEncoder,
     ProfileEncoder,
@@ -89,7 +90,7 @@ class Encoders(nn.Module):
             "profile": lambda: ProfileEncoder(width, num_bins=NUM_AZIMUTH_BINS),
             "distance": lambda: ScalarEncoder(width),
             "gain": lambda: ScalarEncoder(width),
-            "ue_angle": lambda: ScalarEncoder(width),
+            "ue_angle": lambda: AngleEncoder(width),
             "paths": lambda: DeepSetsEncoder(width, num_features=NUM_PATH_FEATURES),
         }
         self.of = nn.ModuleDict({name: makers[name]() for name in modalities})
@@ -102,7 +103,7 @@ class Encoders(nn.Module):
         if name == "paths":
             return self.of[name](batch.paths, batch.path_mask)
         if name == "image" and batch.image is not None:
-            # Images of missing vertices would enter the statistics of batch normalisation.
+            # Most of the cost is in images: none is spent on missing vertices.
             present = self.of[name](batch.image[batch.mask].unsqueeze(1)).squeeze(1)
             tokens = present.new_zeros((*batch.mask.shape, present.shape[-1]))
             tokens[batch.mask] = present

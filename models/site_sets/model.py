@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from raymark.benchmark import Labelled, Measurements, Prediction, UeLinks
 from raymark.benchmark.site_fusion import prior_of
 from raymark.errors import ConfigError
+from raymark.models.neural.anchoring import gate_of
 from raymark.models.neural.encoders import DeepSetsEncoder
 from raymark.models.neural.inputs import Batch
 from raymark.models.neural.localizer import NeuralLocalizer
@@ -18,8 +18,6 @@ from raymark.models.neural.objective import NetworkOutput
 from raymark.models.neural.path_sets import IS_FIRST
 from raymark.models.site_sets.inputs import MOST_SITES, NUM_SITE_FEATURES, UeSource
 
-_STEEPNESS = 4.0
-"""Of the gates' logits, as in the head of networks of one site."""
 _NUM_LIKE_ALL = 4.0
 """As many UEs as all count beside those that so many sites hear."""
 
@@ -27,8 +25,8 @@ _NUM_LIKE_ALL = 4.0
 class _Network(nn.Module):
     """A set of paths to a place: the sites' anchors weighed against a position of its own.
 
-    position = sum_s w_s anchor_s + (1 - sum_s w_s) MLP(set), w_s = g_s / max(1, sum_s g_s), with a
-    hard sigmoid g_s of the set and of the first path of site s.
+    position = sum_s w_s anchor_s + (1 - sum_s w_s) MLP(set), w_s = g_s / max(1, sum_s g_s), where
+    g_s is the gate of the set and of the first path of site s.
     """
 
     prior_m: Tensor
@@ -55,7 +53,7 @@ class _Network(nn.Module):
             batch.paths * (batch.paths[..., IS_FIRST : IS_FIRST + 1] * mask.unsqueeze(-1))
         ).sum(2)
         of_site = torch.cat([whole.expand(-1, first.shape[1], -1), first], dim=-1)
-        gate = functional.hardsigmoid(_STEEPNESS * self.gate(of_site)) * mask.any(-1, keepdim=True)
+        gate = gate_of(self.gate(of_site)) * mask.any(-1, keepdim=True)
         weight = gate / gate.sum(dim=1, keepdim=True).clamp(min=1.0)
         anchor = (weight * batch.anchor).sum(dim=1, keepdim=True)
         own = (1 - weight.sum(dim=1, keepdim=True)) * self.regression(whole)

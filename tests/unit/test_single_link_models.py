@@ -19,6 +19,7 @@ from raymark.models.amdnloc.model import Model as AmdnlocModel
 from raymark.models.amdnloc.model import region_loss
 from raymark.models.gaussian_process.model import drawn_rows
 from raymark.models.neural.attention import SelfAttention
+from raymark.models.neural.encoders import ImageEncoder
 from raymark.models.neural.inputs import Batch
 from raymark.models.neural.link_notes import NotedBatch
 from raymark.models.neural.objective import trajectory_loss
@@ -398,3 +399,14 @@ def test_model_predicts_alike_when_it_was_saved_and_loaded(
 
     expected_m = fitted.predict(data.test).position_m
     np.testing.assert_array_equal(loaded.predict(data.test).position_m, expected_m)
+
+
+def test_features_of_an_image_are_the_same_in_every_company_when_trained() -> None:
+    batch, _ = batch_for("resnet_both")
+    assert batch.image is not None
+    encoder = ImageEncoder(8, channels=(0, 1, 2), widths=(4, 8)).train()
+
+    together, alone = encoder(batch.image), encoder(batch.image[:1])
+
+    torch.testing.assert_close(together[:1], alone, rtol=0, atol=1e-2)  # bfloat16
+    assert (together[1:] - alone).abs().amax() > 0.1

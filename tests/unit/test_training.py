@@ -158,7 +158,7 @@ def test_weights_differ_when_the_seed_does() -> None:
 
 
 def test_network_learns_when_it_is_trained() -> None:
-    trainer = trainer_of(recipe=recipe(epochs=40, patience=40, ema_decay=0.9))
+    trainer = trainer_of(recipe=recipe(epochs=40, ema_decay=0.9))
     before = error_of(trainer.network)
 
     trained = trainer.run(SOURCE, TARGET, error_of)
@@ -197,21 +197,14 @@ def test_best_weights_are_kept_when_later_ones_are_worse() -> None:
     assert not torch.equal(seen[2]["position.weight"], seen[5]["position.weight"])
 
 
-@pytest.mark.parametrize(("patience", "expected"), [(1, 2), (2, 5), (3, 6), (30, 8)])
-def test_training_stops_after_so_many_epochs_without_progress(patience: int, expected: int) -> None:
+def test_end_of_training_tells_which_epoch_is_kept() -> None:
     told: list[tuple[int, int, str]] = []
-    validation, seen = scripted([5.0, 6.0, 4.0, 5.0, 4.0, 5.0, 3.0, 9.0])
-    trainer = trainer_of(
-        recipe=recipe(epochs=8, patience=patience), on_progress=lambda *args: told.append(args)
-    )
+    validation, _ = scripted([5.0, 6.0, 4.0, 7.0, 8.0, 9.0])
+    trainer = trainer_of(on_progress=lambda *args: told.append(args))
 
-    trained = trainer.run(SOURCE, TARGET, validation)
+    trainer.run(SOURCE, TARGET, validation)
 
-    assert len(seen) == len(trained.history["train_loss"]) == expected
-    done, total, text = told[-1]
-    assert done == total == expected
-    best = f"best epoch {trained.best_epoch + 1} of {expected}, validation"
-    assert text.startswith(best if expected == 8 else f"early stop: {best}")
+    assert told[-1] == (EPOCHS, EPOCHS, f"best epoch 3 of {EPOCHS}, validation 4.00 m")
 
 
 class StoppedError(Exception):
@@ -276,13 +269,13 @@ def test_weights_are_those_of_one_run_when_an_epoch_was_broken_off(tmp_path: Pat
     assert_same(weights_of(resumed.network), weights_of(whole.network))
 
 
-def test_no_epoch_is_added_when_training_had_stopped_early(tmp_path: Path) -> None:
-    options = {"recipe": recipe(patience=2), "resume_file": tmp_path / "training.pt", "key": "a"}
+def test_no_epoch_is_added_when_training_had_ended(tmp_path: Path) -> None:
+    options = {"resume_file": tmp_path / "training.pt", "key": "a"}
     first = trainer_of(**options)
-    first_trained = first.run(SOURCE, TARGET, scripted([1.0, 2.0, 3.0])[0])
+    first_trained = first.run(SOURCE, TARGET, scripted([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])[0])
 
     again = trainer_of(**options)
-    trained = again.run(SOURCE, TARGET, scripted([0.5, 0.5, 0.5])[0])
+    trained = again.run(SOURCE, TARGET, scripted([])[0])
 
     assert trained.history == first_trained.history
     assert_same(weights_of(again.network), weights_of(first.network))
