@@ -14,7 +14,7 @@ _PATCH = 4
 """The first convolution takes patches of 4 by 4: beams of one column, and 4 delay bins."""
 
 _NORM_GROUPS = 4
-"""Groups of channels that are normalised each by itself (Wu and He, ECCV 2018)."""
+"""Groups of channels that are normalised each by itself ([wu2018], eq. 7)."""
 
 
 class ResidualBlock(nn.Module):

@@ -22,14 +22,18 @@ from raymark.seeding import child_generator
 from raymark.storage import writing
 
 Progress = Callable[[int, int, str], None]
-"""Called with the epochs done, the epochs at most, and how training stands."""
+"""Called with the epochs done, all epochs, and how training stands."""
 
 
 _STATEFUL = ("network", "average", "optimizer", "schedule")
 
 
 class Trainer:
-    """Fits one network; what it draws depends on the seed and the epoch alone."""
+    """Fits one network; what it draws depends on the seed and the epoch alone.
+
+    It keeps averaged weights, so a network should not normalise batches: averaged running
+    statistics are those of no network.
+    """
 
     def __init__(
         self,

@@ -54,7 +54,8 @@ class _Network(nn.Module):
         ).sum(2)
         of_site = torch.cat([whole.expand(-1, first.shape[1], -1), first], dim=-1)
         gate = gate_of(self.gate(of_site)) * mask.any(-1, keepdim=True)
-        weight = gate / gate.sum(dim=1, keepdim=True).clamp(min=1.0)
+        # With a gradient, weights that sum to 1 would do so whatever the gates become.
+        weight = gate / gate.sum(dim=1, keepdim=True).clamp(min=1.0).detach()
         anchor = (weight * batch.anchor).sum(dim=1, keepdim=True)
         own = (1 - weight.sum(dim=1, keepdim=True)) * self.regression(whole)
         return NetworkOutput(position=(anchor + own).expand(-1, first.shape[1], -1))

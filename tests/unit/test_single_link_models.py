@@ -19,7 +19,7 @@ from raymark.models.amdnloc.model import Model as AmdnlocModel
 from raymark.models.amdnloc.model import region_loss
 from raymark.models.gaussian_process.model import drawn_rows
 from raymark.models.neural.attention import SelfAttention
-from raymark.models.neural.encoders import ImageEncoder
+from raymark.models.neural.encoders import AngleEncoder, ImageEncoder, ScalarEncoder
 from raymark.models.neural.inputs import Batch
 from raymark.models.neural.link_notes import NotedBatch
 from raymark.models.neural.objective import trajectory_loss
@@ -410,3 +410,23 @@ def test_features_of_an_image_are_the_same_in_every_company_when_trained() -> No
 
     torch.testing.assert_close(together[:1], alone, rtol=0, atol=1e-2)  # bfloat16
     assert (together[1:] - alone).abs().amax() > 0.1
+
+
+def test_feature_of_an_angle_is_the_same_after_a_whole_turn() -> None:
+    encoder = AngleEncoder(8)
+
+    ends = encoder(torch.tensor([[-1.0, 1.0, 0.0]]))[0]
+
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=1e-5)
+    assert (ends[0] - ends[2]).abs().amax() > 0.05
+
+
+def test_feature_of_a_number_hardly_moves_when_the_number_hardly_does() -> None:
+    torch.manual_seed(0)
+    encoder = ScalarEncoder(64)
+    value = torch.linspace(-2, 2, 401)[None]
+
+    feature = encoder(value)[0]
+
+    step = feature.diff(dim=0).norm(dim=1)
+    assert step.amax() < 0.02 * (feature[0] - feature[-1]).norm()

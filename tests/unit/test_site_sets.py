@@ -13,6 +13,7 @@ from two_sites import UE_M, in_frames_of, links_at_sites
 from raymark.benchmark.measurements import Labelled, Measurements
 from raymark.benchmark.ue_links import UeLinks
 from raymark.errors import ConfigError
+from raymark.models.neural.inputs import Scaler
 from raymark.models.site_sets.inputs import NUM_SITE_FEATURES, UeSource, site_paths
 from raymark.models.site_sets.model import Model
 
@@ -145,3 +146,21 @@ def test_model_is_refused_when_there_are_more_sites_than_it_tells_apart() -> Non
 
     with pytest.raises(ConfigError, match=r"site_sets tells up to 8 sites apart, got 10"):
         Model(CONFIG, seed=0).fit(dataclasses.replace(known, measurements=many), known)
+
+
+@pytest.mark.parametrize("bias", [0.0, 1.5])
+@pytest.mark.parametrize("sites", [[0], [0, 1]], ids=["one site", "two sites"])
+def test_gates_are_trained_when_they_are_open(sites: list[int], bias: float) -> None:
+    links = links_at_sites()
+    heard = links.take(np.flatnonzero(np.isin(links.site_index, sites)))
+    model = Model(CONFIG, seed=0)
+    model.scaler = Scaler.fit(labelled(UE_M), has_image=False)
+    network = model.make_network()
+    gate = network.gate[-1]
+    torch.nn.init.zeros_(gate.weight)
+    torch.nn.init.constant_(gate.bias, bias)
+    source = model._source(heard)
+
+    network(source.batch(source.rows, None)).position.square().sum().backward()
+
+    assert gate.bias.grad.item() != 0

@@ -197,6 +197,14 @@ def test_best_weights_are_kept_when_later_ones_are_worse() -> None:
     assert not torch.equal(seen[2]["position.weight"], seen[5]["position.weight"])
 
 
+def test_training_goes_on_when_its_first_epoch_was_the_best() -> None:
+    validation, seen = scripted([1.0, *np.linspace(9, 5, 39).tolist()])
+
+    trained = trainer_of(recipe=recipe(epochs=40)).run(SOURCE, TARGET, validation)
+
+    assert (len(seen), trained.best_epoch) == (40, 0)
+
+
 def test_end_of_training_tells_which_epoch_is_kept() -> None:
     told: list[tuple[int, int, str]] = []
     validation, _ = scripted([5.0, 6.0, 4.0, 7.0, 8.0, 9.0])
