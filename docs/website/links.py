@@ -22,6 +22,7 @@ _PLACES = {
     "benchmark/suites": "suites.md",
     "benchmark/results": "numbers/README.md",
     "benchmark/results/small-v1": "numbers/small-v1/board.md",
+    "benchmark/results/small-v4": "numbers/small-v4/board.md",
     "benchmark/results/multi-site-v1": "numbers/multi-site-v1/board.md",
     "benchmark/results/small-map-v1": "numbers/small-map-v1/board.md",
 }
