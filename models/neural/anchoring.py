@@ -12,9 +12,9 @@ _STEEPNESS = 4.0
 def gate_of(score: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Return the hard sigmoid of scores, 0 to 1, with the gradient of the smooth one.
 
-    That is the straight-through estimate of [bengio2013]. The hard sigmoid has no
-    gradient of its own at 0 and 1: gates that all were open at once would stay so, and nothing else
-    would be trained any more. In float32 the smooth one has none for scores over 4.2.
+    That is the straight-through estimate of [bengio2013]. The hard sigmoid has no gradient of its
+    own at 0 and 1: gates that all were open at once would stay so, and nothing else would be
+    trained any more. In float32 the smooth one has none for scores over 4.2.
     """
     logit = _STEEPNESS * score
     smooth = logit.sigmoid()

@@ -21,7 +21,7 @@ class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions and a shortcut (He et al., CVPR 2016), normalised image by image.
 
     Batch normalisation does not go with averaged weights: its averaged statistics are those of no
-    network, and validation errors of the average were several times those of the last weights.
+    network, and early in training the average erred several times as far as the last weights.
     """
 
     def __init__(self, num_in: int, num_out: int, stride: int) -> None:
